@@ -1,0 +1,1 @@
+"""Paddle implementations, one module per family, twins of models_torch."""

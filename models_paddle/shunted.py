@@ -1,0 +1,261 @@
+"""Shunted Transformer: conv stem, four stages whose heads look at keys of two scales.
+
+Paper: Ren et al., "Shunted Self-Attention via Multi-Scale Token Aggregation", CVPR 2022.
+Source: https://github.com/OliverRensu/Shunted-Transformer, SSA.py, commit 6861101.
+
+Where paper and source differ the source is followed, since the released weights do.
+"""
+
+import math
+from dataclasses import dataclass
+
+import paddle
+import paddle.nn.functional as F
+from paddle import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sizes of one variant; the published ones stand in mappings/shunted.toml.
+
+    Every tuple has one entry per stage. The input may be any image of at least 32 x 32 pixels.
+    """
+
+    depths: tuple[int, ...]  # blocks
+    num_conv: int  # extra 3x3 convolutions in the stem
+    embed_dims: tuple[int, ...] = (64, 128, 256, 512)  # channels of a token
+    num_heads: tuple[int, ...] = (2, 4, 8, 16)
+    mlp_ratios: tuple[int, ...] = (8, 8, 4, 4)
+    sr_ratios: tuple[int, ...] = (8, 4, 2, 1)  # stride of the coarser of the two key maps
+    drop_rate: float = 0.0
+    attn_drop_rate: float = 0.0
+    drop_path_rate: float = 0.0  # of the last block; rises linearly from 0 at the first
+    in_chans: int = 3
+    num_classes: int = 1000
+
+
+class DropPath(nn.Layer):
+    """Drop a residual branch for whole samples in training: [B, N, C] -> [B, N, C]."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0.0:
+            return x
+        keep = 1.0 - self.rate
+        kept = (paddle.rand([x.shape[0], 1, 1]) < keep).astype(x.dtype)
+        return x * (kept / keep)
+
+
+class DWConv(nn.Layer):
+    """Depthwise 3x3 convolution over the token grid: [B, N, C] -> [B, N, C]."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv2D(dim, dim, 3, 1, 1, groups=dim)
+
+    def forward(self, x: Tensor, h: int, w: int) -> Tensor:
+        b, n, c = x.shape
+        x = x.transpose([0, 2, 1]).reshape([b, c, h, w])
+        return self.dwconv(x).flatten(2).transpose([0, 2, 1])
+
+
+class Mlp(nn.Layer):
+    """Two linear layers with the neighbours' detail added in between: [B, N, C] -> [B, N, C]."""
+
+    def __init__(self, dim: int, hidden_dim: int, drop_rate: float) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.dwconv = DWConv(hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, dim)
+        self.drop = nn.Dropout(drop_rate)
+
+    def forward(self, x: Tensor, h: int, w: int) -> Tensor:
+        x = self.fc1(x)
+        x = self.drop(F.gelu(x + self.dwconv(x, h, w)))
+        return self.drop(self.fc2(x))
+
+
+class ShuntedAttention(nn.Layer):
+    """Attention whose head halves see keys at strides sr and sr/2: [B, N, C] -> [B, N, C]."""
+
+    def __init__(self, cfg: Config, stage: int) -> None:
+        super().__init__()
+        dim, sr = cfg.embed_dims[stage], cfg.sr_ratios[stage]
+        self.num_heads = cfg.num_heads[stage]
+        self.head_dim = dim // self.num_heads
+        self.q = nn.Linear(dim, dim)
+        self.attn_drop = nn.Dropout(cfg.attn_drop_rate)
+        self.proj = nn.Linear(dim, dim)
+        self.proj_drop = nn.Dropout(cfg.drop_rate)
+        self.sr1 = nn.Conv2D(dim, dim, sr, sr)
+        self.norm1 = nn.LayerNorm(dim, 1e-5)
+        self.sr2 = nn.Conv2D(dim, dim, sr // 2, sr // 2)
+        self.norm2 = nn.LayerNorm(dim, 1e-5)
+        self.kv1 = nn.Linear(dim, dim)
+        self.kv2 = nn.Linear(dim, dim)
+        self.local_conv1 = nn.Conv2D(dim // 2, dim // 2, 3, 1, 1, groups=dim // 2)
+        self.local_conv2 = nn.Conv2D(dim // 2, dim // 2, 3, 1, 1, groups=dim // 2)
+
+    def attend(
+        self, q: Tensor, x: Tensor, norm: nn.Layer, kv: nn.Layer, local_conv: nn.Layer
+    ) -> Tensor:
+        """Read one coarse map: queries [B, h/2, N, d], map [B, C, H', W'] -> [B, N, C/2]."""
+        b, c, h, w = x.shape
+        x = F.gelu(norm(x.flatten(2).transpose([0, 2, 1])))  # [B, M, C]
+        kv_heads = kv(x).reshape([b, h * w, 2, self.num_heads // 2, self.head_dim])
+        k, v = kv_heads.transpose([2, 0, 3, 1, 4]).unbind(0)  # each [B, h/2, M, d]
+        local = local_conv(v.transpose([0, 1, 3, 2]).reshape([b, c // 2, h, w]))
+        local = local.reshape([b, self.num_heads // 2, self.head_dim, h * w])
+        v = v + local.transpose([0, 1, 3, 2])
+        attn = q @ k.transpose([0, 1, 3, 2]) * self.head_dim**-0.5  # [B, h/2, N, M]
+        x = self.attn_drop(F.softmax(attn, -1)) @ v
+        return x.transpose([0, 2, 1, 3]).reshape([b, q.shape[2], c // 2])
+
+    def forward(self, x: Tensor, h: int, w: int) -> Tensor:
+        b, n, c = x.shape
+        q = self.q(x).reshape([b, n, self.num_heads, self.head_dim]).transpose([0, 2, 1, 3])
+        q1, q2 = q.chunk(2, 1)  # each [B, h/2, N, d]
+        x = x.transpose([0, 2, 1]).reshape([b, c, h, w])
+        x1 = self.attend(q1, self.sr1(x), self.norm1, self.kv1, self.local_conv1)
+        x2 = self.attend(q2, self.sr2(x), self.norm2, self.kv2, self.local_conv2)
+        return self.proj_drop(self.proj(paddle.concat([x1, x2], -1)))
+
+
+class Attention(nn.Layer):
+    """Attention at full resolution, for the last stage: [B, N, C] -> [B, N, C]."""
+
+    def __init__(self, cfg: Config, stage: int) -> None:
+        super().__init__()
+        dim = cfg.embed_dims[stage]
+        self.num_heads = cfg.num_heads[stage]
+        self.head_dim = dim // self.num_heads
+        self.q = nn.Linear(dim, dim)
+        self.attn_drop = nn.Dropout(cfg.attn_drop_rate)
+        self.proj = nn.Linear(dim, dim)
+        self.proj_drop = nn.Dropout(cfg.drop_rate)
+        self.kv = nn.Linear(dim, 2 * dim)
+        self.local_conv = nn.Conv2D(dim, dim, 3, 1, 1, groups=dim)
+
+    def forward(self, x: Tensor, h: int, w: int) -> Tensor:
+        b, n, c = x.shape
+        q = self.q(x).reshape([b, n, self.num_heads, self.head_dim]).transpose([0, 2, 1, 3])
+        kv = self.kv(x).reshape([b, n, 2, self.num_heads, self.head_dim])
+        k, v = kv.transpose([2, 0, 3, 1, 4]).unbind(0)  # each [B, h, N, d]
+        # Here, unlike in ShuntedAttention, the local detail joins after the attention.
+        local = self.local_conv(v.transpose([0, 1, 3, 2]).reshape([b, c, h, w]))
+        attn = q @ k.transpose([0, 1, 3, 2]) * self.head_dim**-0.5  # [B, h, N, N]
+        x = self.attn_drop(F.softmax(attn, -1)) @ v
+        x = x.transpose([0, 2, 1, 3]).reshape([b, n, c]) + local.flatten(2).transpose([0, 2, 1])
+        return self.proj_drop(self.proj(x))
+
+
+class Block(nn.Layer):
+    """Attention and MLP, each with norm and shortcut: [B, N, C] -> [B, N, C]."""
+
+    def __init__(self, cfg: Config, stage: int, drop_path_rate: float) -> None:
+        super().__init__()
+        dim = cfg.embed_dims[stage]
+        self.norm1 = nn.LayerNorm(dim, 1e-6)
+        attention = ShuntedAttention if cfg.sr_ratios[stage] > 1 else Attention
+        self.attn = attention(cfg, stage)
+        self.drop_path = DropPath(drop_path_rate)
+        self.norm2 = nn.LayerNorm(dim, 1e-6)
+        self.mlp = Mlp(dim, dim * cfg.mlp_ratios[stage], cfg.drop_rate)
+
+    def forward(self, x: Tensor, h: int, w: int) -> Tensor:
+        x = x + self.drop_path(self.attn(self.norm1(x), h, w))
+        return x + self.drop_path(self.mlp(self.norm2(x), h, w))
+
+
+def conv_bn_relu(in_chans: int, out_chans: int, size: int, stride: int) -> list[nn.Layer]:
+    """Make three layers: [B, in_chans, H, W] -> [B, out_chans, H/stride, W/stride]."""
+    conv = nn.Conv2D(in_chans, out_chans, size, stride, size // 2, bias_attr=False)
+    return [conv, nn.BatchNorm2D(out_chans), nn.ReLU()]
+
+
+class Stem(nn.Layer):
+    """Image to tokens at stride 4: [B, C, H, W] -> [B, N, embed_dim], H/4, W/4."""
+
+    def __init__(self, cfg: Config) -> None:
+        super().__init__()
+        dim = cfg.embed_dims[0]
+        layers = conv_bn_relu(cfg.in_chans, dim, 7, 2)
+        for _ in range(cfg.num_conv):
+            layers += conv_bn_relu(dim, dim, 3, 1)
+        self.conv = nn.Sequential(*layers, nn.Conv2D(dim, dim, 2, 2))
+        self.norm = nn.LayerNorm(dim, 1e-5)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, int, int]:
+        x = self.conv(x)
+        h, w = x.shape[2], x.shape[3]
+        return self.norm(x.flatten(2).transpose([0, 2, 1])), h, w
+
+
+class PatchEmbed(nn.Layer):
+    """Overlapping patches at stride 2: [B, C, H, W] -> [B, N, embed_dim], H/2, W/2."""
+
+    def __init__(self, in_chans: int, embed_dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2D(in_chans, embed_dim, 3, 2, 1)
+        self.norm = nn.LayerNorm(embed_dim, 1e-5)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, int, int]:
+        x = self.proj(x)
+        h, w = x.shape[2], x.shape[3]
+        return self.norm(x.flatten(2).transpose([0, 2, 1])), h, w
+
+
+class ShuntedTransformer(nn.Layer):
+    """The whole model: images [B, in_chans, H, W] -> logits [B, num_classes]."""
+
+    def __init__(self, cfg: Config) -> None:
+        super().__init__()
+        self.num_stages = len(cfg.depths)
+        last = max(sum(cfg.depths) - 1, 1)
+        rates = [cfg.drop_path_rate * i / last for i in range(sum(cfg.depths))]
+        for i, depth in enumerate(cfg.depths):
+            stem = Stem(cfg) if i == 0 else PatchEmbed(cfg.embed_dims[i - 1], cfg.embed_dims[i])
+            blocks = [Block(cfg, i, rates.pop(0)) for _ in range(depth)]
+            setattr(self, f"patch_embed{i + 1}", stem)
+            setattr(self, f"block{i + 1}", nn.LayerList(blocks))
+            setattr(self, f"norm{i + 1}", nn.LayerNorm(cfg.embed_dims[i], 1e-6))
+        self.head = nn.Linear(cfg.embed_dims[-1], cfg.num_classes)
+        self.apply(init_weights)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Images [B, in_chans, H, W] -> mean of the normalised last tokens [B, C]."""
+        for i in range(1, self.num_stages + 1):
+            x, h, w = getattr(self, f"patch_embed{i}")(x)
+            for block in getattr(self, f"block{i}"):
+                x = block(x, h, w)
+            x = getattr(self, f"norm{i}")(x)
+            if i < self.num_stages:
+                x = x.transpose([0, 2, 1]).reshape([x.shape[0], x.shape[2], h, w])
+        return x.mean(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.forward_features(x))
+
+
+def init_weights(layer: nn.Layer) -> None:
+    """Initialise one layer as the source does; norms keep their ones and zeros.
+
+    The source cuts its normal distribution of std 0.02 at +-2, which never happens.
+    """
+    if isinstance(layer, nn.Linear):
+        nn.initializer.Normal(0.0, 0.02)(layer.weight)
+    elif isinstance(layer, nn.Conv2D):
+        fan_out = math.prod(layer._kernel_size) * layer._out_channels // layer._groups
+        nn.initializer.Normal(0.0, math.sqrt(2.0 / fan_out))(layer.weight)
+    else:
+        return
+    if layer.bias is not None:
+        nn.initializer.Constant(0.0)(layer.bias)
+
+
+def build(cfg: Config) -> ShuntedTransformer:
+    """Build the model of one configuration, freshly initialised."""
+    return ShuntedTransformer(cfg)
