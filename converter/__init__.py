@@ -1,0 +1,68 @@
+"""Convert PyTorch weights of vision transformers to PaddlePaddle, with proof.
+
+The public names are those of `__all__`. They are imported when first used, so that
+`import vitconvert` and `vitconvert --help` stay instant.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._convert import Conversion, convert
+    from ._errors import (
+        CheckpointError,
+        ConversionError,
+        ModelError,
+        ParityError,
+        TableError,
+        VitconvertError,
+    )
+    from ._models import create_model, list_models
+    from .checkpoints import Checkpoint, Tensor, open_checkpoint
+    from .parity import Report, check_parity
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "Conversion",
+    "ConversionError",
+    "ModelError",
+    "ParityError",
+    "Report",
+    "TableError",
+    "Tensor",
+    "VitconvertError",
+    "check_parity",
+    "convert",
+    "create_model",
+    "list_models",
+    "open_checkpoint",
+]
+
+_HOMES = {
+    "_convert": ("Conversion", "convert"),
+    "_errors": (
+        "CheckpointError",
+        "ConversionError",
+        "ModelError",
+        "ParityError",
+        "TableError",
+        "VitconvertError",
+    ),
+    "_models": ("create_model", "list_models"),
+    "checkpoints": ("Checkpoint", "Tensor", "open_checkpoint"),
+    "parity": ("Report", "check_parity"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,170 @@
+"""Convert a checkpoint: read, plan, write, read back, prove, and only then give it its name."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ._errors import CheckpointError, ConversionError
+from ._files import check_target, flush_to_disk, publish, written_beside
+from ._models import require
+from ._plan import Plan, Step, apply_step, make_plan
+from ._table import families, load_table
+from .checkpoints import PADDLE, Checkpoint, Tensor, open_checkpoint, pdparams
+from .parity import Device, Progress, Report, check_parity
+
+log = logging.getLogger("vitconvert")
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What `convert` did.
+
+    Attributes:
+        plan: What became of every tensor.
+        path: Where the Paddle checkpoint is: `dst`, or `dst`.unverified if parity does not hold.
+        report: The parity report; None if parity was not asked for.
+    """
+
+    plan: Plan
+    path: Path
+    report: Report | None
+
+
+def plan(
+    src: str | Path, family: str, variant: str | None = None, weights: str | None = None
+) -> tuple[Checkpoint, Plan]:
+    """Open a PyTorch checkpoint and decide what becomes of every tensor; nothing is written.
+
+    Raises:
+        CheckpointError: The file cannot be read, or is a Paddle checkpoint already.
+        ConversionError: It does not fit the family or the variant.
+    """
+    if family not in families():
+        raise ConversionError(f"no family {family!r}. There are: {', '.join(families())}.")
+    checkpoint = open_checkpoint(src, weights)
+    if checkpoint.format == PADDLE:
+        raise CheckpointError(f"{src}: is a Paddle checkpoint already; expected PyTorch weights.")
+    made = make_plan(checkpoint, load_table(family), variant)
+    for note in checkpoint.notes():
+        log.info("%s: %s", src, note)
+    found = "as asked" if variant else "found from names and shapes"
+    log.info("variant: %s, %d classes (%s)", made.variant.name, made.num_classes, found)
+    return checkpoint, made
+
+
+def convert(
+    src: str | Path,
+    dst: str | Path,
+    family: str,
+    *,
+    variant: str | None = None,
+    weights: str | None = None,
+    parity: bool = True,
+    device: Device = "auto",
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Conversion:
+    """Convert a PyTorch checkpoint for Paddle and prove that both compute the same.
+
+    Args:
+        src: A .pth or .safetensors with PyTorch weights.
+        dst: The .pdparams to write.
+        family: The table to use, such as "shunted".
+        variant: For example "shunted_s"; found from names and shapes if None.
+        weights: Key of the weights where the file holds several: "model" or "model_ema".
+        parity: Whether to run both models and compare them layer by layer.
+        device: Where to run them: "auto", "cpu" or "gpu".
+        force: Whether an existing `dst` may be replaced.
+        progress: Called with a text, the amount done and the total.
+
+    Returns:
+        The plan, the path of the file and the parity report. If parity does not hold, the file
+        stays as `dst`.unverified.
+
+    Raises:
+        CheckpointError: A file cannot be read or written.
+        ConversionError: The checkpoint does not fit the family or variant; nothing is written.
+        ModelError: A framework that parity needs is not installed; nothing is written.
+        ParityError: Parity could not be checked; the file stays as `dst`.unverified.
+    """
+    src, dst = Path(src), Path(dst)
+    check_target(dst, force)
+    if dst.exists() and src.exists() and dst.samefile(src):
+        raise CheckpointError(f"{dst}: source and target are the same file.")
+    if parity:
+        require("torch")
+        require("paddle")
+    checkpoint, made = plan(src, family, variant, weights)
+    unverified = dst.with_name(dst.name + ".unverified")
+    _write(checkpoint, made, unverified if parity else dst, force or parity, progress)
+    if not parity:
+        return Conversion(made, dst, None)
+    report = check_parity(
+        made.variant.name,
+        torch_checkpoint=src,
+        paddle_checkpoint=unverified,
+        weights=weights,
+        device=device,
+        progress=progress,
+    )
+    if not report.proved:
+        return Conversion(made, unverified, report)
+    publish(unverified, dst, force)
+    return Conversion(made, dst, report)
+
+
+def _write(
+    checkpoint: Checkpoint, made: Plan, target: Path, force: bool, progress: Progress | None
+) -> None:
+    """Write the planned tensors beside the target, read them back, then rename."""
+    total = 2 * sum(checkpoint.tensors[step.source].nbytes for step, _ in made.kept())
+    done = 0
+
+    def advance(text: str, amounts: Iterator[int]) -> None:
+        nonlocal done
+        for amount in amounts:
+            done += amount
+            if progress is not None:
+                progress(text, done, total)
+
+    with written_beside(target) as (file, part):
+        advance("writing", pdparams.write(file, _sources(checkpoint, made)))
+        flush_to_disk(file)
+        advance("reading back", _verify(open_checkpoint(part), _sources(checkpoint, made)))
+        publish(part, target, force)
+    log.info("wrote %s: %d tensors, read back and equal", target, sum(1 for _ in made.kept()))
+
+
+def _sources(checkpoint: Checkpoint, made: Plan) -> Iterator[pdparams.Source]:
+    """Give each Paddle tensor as the writer takes it, in the order of the source."""
+    for step, target in made.kept():
+        tensor = checkpoint.tensors[step.source]
+        yield target, step.target_shape, tensor.dtype, partial(_turned, step, tensor)
+
+
+def _turned(step: Step, tensor: Tensor) -> np.ndarray:
+    return apply_step(step, tensor.read())
+
+
+def _verify(written: Checkpoint, sources: Iterator[pdparams.Source]) -> Iterator[int]:
+    """Compare a written file with what it was made of, bit for bit.
+
+    Yields:
+        The bytes compared since the last.
+
+    Raises:
+        CheckpointError: The file does not hold what was written: disk or memory is faulty.
+    """
+    for name, shape, dtype, values in sources:
+        tensor = written.tensors.get(name)
+        if tensor is None or (tensor.shape, tensor.dtype) != (shape, dtype):
+            raise CheckpointError(f"{written.path}: {name} did not come back as it was written.")
+        pairs = zip(pdparams.blocks(values()), pdparams.blocks(tensor.read()), strict=True)
+        for wrote, read in pairs:
+            if wrote.tobytes() != read.tobytes():
+                raise CheckpointError(f"{written.path}: {name} did not come back as written.")
+            yield read.nbytes

@@ -1,0 +1,48 @@
+"""Every exception this package raises on purpose.
+
+    VitconvertError
+    ├── CheckpointError    a file cannot be read as, or written as, a checkpoint
+    ├── TableError         a mapping table contradicts itself
+    ├── ConversionError    a checkpoint and a table, or a variant, do not fit together
+    ├── ModelError         a model cannot be built: unknown variant, missing framework
+    └── ParityError        a parity check could not be carried out
+
+A parity check that was carried out and failed is a result, not an exception.
+"""
+
+from collections.abc import Sequence
+
+
+class VitconvertError(Exception):
+    """Base of all errors that a user can cause and mend."""
+
+
+class CheckpointError(VitconvertError):
+    """A file cannot be read or written as a checkpoint."""
+
+
+class TableError(VitconvertError):
+    """A mapping table is malformed or contradicts itself."""
+
+
+class ConversionError(VitconvertError):
+    """A checkpoint does not fit the table or the variant."""
+
+
+class ModelError(VitconvertError):
+    """A model cannot be built."""
+
+
+class ParityError(VitconvertError):
+    """A parity check could not be carried out."""
+
+
+def listing(heading: str, problems: Sequence[str]) -> str:
+    """Join all problems of one pass under a heading, one to a line."""
+    return "\n  ".join([heading, *problems])
+
+
+def some(names: Sequence[str], most: int = 8) -> str:
+    """Name the first few of many, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,264 @@
+"""Names and shapes of a checkpoint × a table -> plan. Sees no framework and reads no tensor."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import numpy as np
+
+from ._errors import ConversionError, listing, some
+from ._table import Claim, Shape, ShapePattern, Side, Table, Variant, families, load_table
+from .checkpoints import Checkpoint, Tensor
+
+AnyShape = TypeVar("AnyShape", Shape, ShapePattern)
+Operation = Literal["copy", "transpose", "drop"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What becomes of one tensor.
+
+    Attributes:
+        source: PyTorch key.
+        operation: "copy", "transpose" or "drop".
+        target: Paddle key; None when dropped.
+        reason: The row's kind and what it does, or why the tensor is dropped.
+        shape: Shape in the PyTorch checkpoint.
+        target_shape: Shape in the Paddle checkpoint.
+    """
+
+    source: str
+    operation: Operation
+    target: str | None
+    reason: str
+    shape: Shape
+    target_shape: Shape
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every step of one conversion, in the order of the source."""
+
+    table: Table
+    variant: Variant
+    num_classes: int
+    steps: tuple[Step, ...]
+
+    def kept(self) -> Iterator[tuple[Step, str]]:
+        """Give the steps that fill a Paddle tensor, with its key."""
+        for step in self.steps:
+            if step.target is not None:
+                yield step, step.target
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a set of names and shapes compares with a variant; nothing differs when it fits.
+
+    Attributes:
+        variant: What it was compared with.
+        num_classes: The number of classes that the shapes imply.
+        missing: Keys of the variant that were not found, with their shapes.
+        extra: Keys found that the variant does not have.
+        misshapen: Key -> (found, expected).
+    """
+
+    variant: Variant
+    num_classes: int
+    missing: dict[str, Shape]
+    extra: list[str]
+    misshapen: dict[str, tuple[Shape, Shape]]
+
+    @property
+    def distance(self) -> int:
+        """How many keys differ."""
+        return len(self.missing) + len(self.extra) + len(self.misshapen)
+
+
+def fit(shapes: Mapping[str, Shape], variant: Variant, table: Table, side: Side = "torch") -> Fit:
+    """Compare names and shapes with those of a variant, as PyTorch or as Paddle spells them."""
+    patterns = variant.shapes if side == "torch" else _paddle_patterns(variant, table)
+    num_classes = _num_classes(shapes, patterns)
+    expected = {key: variant.resolve(pattern, num_classes) for key, pattern in patterns.items()}
+    return Fit(
+        variant,
+        num_classes,
+        {k: s for k, s in expected.items() if k not in shapes and not droppable(k, table, side)},
+        [key for key in shapes if key not in expected and table.ignored(key) is None],
+        {k: (shapes[k], s) for k, s in expected.items() if k in shapes and shapes[k] != s},
+    )
+
+
+def _num_classes(shapes: Mapping[str, Shape], patterns: Mapping[str, ShapePattern]) -> int:
+    """Read the number of classes off the first tensor that has it; 0 if none is there."""
+    for key, pattern in patterns.items():
+        if "num_classes" in pattern and len(shapes.get(key, ())) == len(pattern):
+            return shapes[key][pattern.index("num_classes")]
+    return 0
+
+
+def _paddle_patterns(variant: Variant, table: Table) -> dict[str, ShapePattern]:
+    return {
+        claim.target: _turn(pattern, claim)
+        for key, pattern in variant.shapes.items()
+        for claim in table.claims(key)
+        if claim.target is not None
+    }
+
+
+def droppable(key: str, table: Table, side: Side) -> bool:
+    """Tell whether a tensor may be absent because it would be dropped anyway."""
+    return side == "torch" and all(claim.target is None for claim in table.claims(key))
+
+
+def closest(shapes: Mapping[str, Shape], table: Table) -> Fit:
+    """Find the variant of a family that a set of PyTorch names and shapes comes closest to."""
+    fits = [fit(shapes, variant, table) for variant in table.variants.values()]
+    return min(fits, key=lambda found: found.distance)
+
+
+def identify(shapes: Mapping[str, Shape]) -> list[tuple[Fit, Side]]:
+    """Find every variant that fits names and shapes exactly, as PyTorch or Paddle spells them."""
+    tables = [load_table(family) for family in families()]
+    sides: tuple[Side, Side] = ("torch", "paddle")
+    return [
+        (found, side)
+        for table in tables
+        for variant in table.variants.values()
+        for side in sides
+        if (found := fit(shapes, variant, table, side)).distance == 0
+    ]
+
+
+def make_plan(checkpoint: Checkpoint, table: Table, variant: str | None = None) -> Plan:
+    """Decide what becomes of every tensor of a PyTorch checkpoint.
+
+    Args:
+        checkpoint: The opened source.
+        table: The rows of the family it belongs to.
+        variant: Name of the variant; found from names and shapes if None.
+
+    Raises:
+        ConversionError: The checkpoint is of another family or variant, or any key is unclaimed,
+            claimed twice, missing, not expected or of the wrong shape. All are listed at once.
+    """
+    shapes = checkpoint.shapes
+    if variant is None:
+        match = closest(shapes, table)
+    elif variant in table.variants:
+        match = fit(shapes, table.variants[variant], table)
+    else:
+        raise ConversionError(
+            f"{table.file} has no variant {variant!r}; it has {', '.join(table.variants)}."
+        )
+    _check_family(checkpoint, table)
+    problems = _problems(checkpoint, table, match)
+    if problems:
+        name = match.variant.name
+        chosen = f"{name} was asked for" if variant else f"{name} comes closest"
+        raise ConversionError(
+            listing(
+                f"{checkpoint.path} does not fit {table.file} ({chosen}); nothing was written. "
+                f"{len(problems)} problem{'s' if len(problems) > 1 else ''}:",
+                problems,
+            )
+        )
+    steps = tuple(_step(key, tensor, table) for key, tensor in checkpoint.tensors.items())
+    return Plan(table, match.variant, match.num_classes, steps)
+
+
+def _check_family(checkpoint: Checkpoint, table: Table) -> None:
+    names = checkpoint.tensors
+    claimed = sum(1 for key in names if table.claims(key) or table.ignored(key))
+    if 2 * claimed >= len(names):
+        return
+    others = [m.variant.name for m, side in identify(checkpoint.shapes) if side == "torch"]
+    advice = f"It is a {others[0]}." if others else "See what it holds: vitconvert inspect FILE."
+    if any(side == "paddle" for _, side in identify(checkpoint.shapes)):
+        advice = "It is already a Paddle checkpoint."
+    raise ConversionError(
+        f"{checkpoint.path} is not a {table.title} checkpoint: {table.file} knows {claimed} of its "
+        f"{len(names)} tensors, which begin with {some(list(names), 3)}. {advice}"
+    )
+
+
+def _problems(checkpoint: Checkpoint, table: Table, match: Fit) -> list[str]:
+    """List all that is wrong between a checkpoint and a variant, in the order of the file."""
+    problems: list[str] = []
+    for key, tensor in checkpoint.tensors.items():
+        claims = table.claims(key)
+        if len(claims) > 1:
+            rows = " and ".join(f"row {c.row.number}" for c in claims)
+            problems.append(f"{key}: claimed by {rows} of {table.file}. Make one of them narrower.")
+        elif not claims and table.ignored(key) is None:
+            problems.append(
+                f"{key}: no row of {table.file} claims this {list(tensor.shape)} tensor. Add a "
+                f"row, or an [ignore] entry with its reason, or remove it from the checkpoint."
+            )
+        elif key in match.misshapen:
+            problems.append(_misshapen(key, match, claims, table))
+        elif claims and key in match.extra:
+            problems.append(
+                f"{key}: {match.variant.name} has no such tensor, though row "
+                f"{claims[0].row.number} of {table.file} describes it. Is it another variant?"
+            )
+    for key, shape in match.missing.items():
+        where = f"row {table.claims(key)[0].row.number} of {table.file}"
+        problems.append(
+            f"{key}: missing; {match.variant.name} has it as {list(shape)} ({where}). Take a "
+            f"complete checkpoint, or the variant without it."
+        )
+    targets = Counter(c.target for key in checkpoint.tensors for c in table.claims(key) if c.target)
+    problems += [
+        f"{target}: {count} tensors would become this one Paddle tensor. Check the paddle column "
+        f"of {table.file}."
+        for target, count in targets.items()
+        if count > 1
+    ]
+    return problems
+
+
+def _misshapen(key: str, match: Fit, claims: list[Claim], table: Table) -> str:
+    found, expected = match.misshapen[key]
+    claim = claims[0]
+    paddle = ""
+    if len(found) == len(expected) and claim.rule.transpose:
+        paddle = f" (in Paddle {list(_turn(found, claim))} and {list(_turn(expected, claim))})"
+    return (
+        f"{key}: shape {list(found)}, {match.variant.name} has {list(expected)}{paddle}; row "
+        f"{claim.row.number} of {table.file}, kind '{claim.row.kind.name}'. Is it another variant, "
+        f"or a changed model?"
+    )
+
+
+def _step(key: str, tensor: Tensor, table: Table) -> Step:
+    claims = table.claims(key)
+    if not claims:
+        return Step(key, "drop", None, table.ignored(key) or "", tensor.shape, ())
+    (claim,) = claims
+    kind = f"row {claim.row.number}, kind {claim.row.kind.name}"
+    if claim.target is None:
+        return Step(key, "drop", None, f"{kind}: {claim.rule.drop}", tensor.shape, ())
+    target_shape = _turn(tensor.shape, claim)
+    if claim.rule.transpose:
+        reason = f"{kind}: {claim.row.kind.layout}"
+        return Step(key, "transpose", claim.target, reason, tensor.shape, target_shape)
+    return Step(key, "copy", claim.target, kind, tensor.shape, target_shape)
+
+
+def _turn(shape: AnyShape, claim: Claim) -> AnyShape:
+    return shape[::-1] if claim.rule.transpose else shape
+
+
+def apply_step(step: Step, array: np.ndarray) -> np.ndarray:
+    """Change one array's layout for Paddle, as a view.
+
+    Args:
+        step: The step, of operation "copy" or "transpose".
+        array: The PyTorch tensor, for a linear weight [out, in].
+
+    Returns:
+        The Paddle tensor, for a linear weight [in, out].
+    """
+    return array.T if step.operation == "transpose" else array

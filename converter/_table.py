@@ -1,0 +1,295 @@
+"""Mapping tables: TOML -> Table, checked.
+
+A table pairs the layers of two implementations. It is data: reading one imports no framework.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Any, Literal
+
+from ._errors import ModelError, TableError
+
+Side = Literal["torch", "paddle"]
+Shape = tuple[int, ...]
+ShapePattern = tuple[int | str, ...]  # the string is "num_classes"
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+
+
+@dataclass(frozen=True)
+class TensorRule:
+    """What becomes of one tensor of a kind.
+
+    Attributes:
+        leaf: Name in the PyTorch layer; empty when the row names the tensor itself.
+        paddle: Name in the Paddle layer; None when the tensor is dropped.
+        transpose: Whether the two axes are exchanged.
+        drop: Why the tensor is dropped; empty when it is kept.
+    """
+
+    leaf: str
+    paddle: str | None
+    transpose: bool
+    drop: str
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a layer is in both frameworks; a block has no class and no tensors."""
+
+    name: str
+    torch: str
+    paddle: str
+    layout: str
+    tensors: tuple[TensorRule, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: where a layer lives in each model, and what it is."""
+
+    number: int
+    torch: str
+    paddle: str
+    kind: Kind
+
+    @cached_property
+    def _patterns(self) -> dict[Side, re.Pattern[str]]:
+        return {"torch": _compile(self.torch), "paddle": _compile(self.paddle)}
+
+    def pair(self, side: Side, layer: str) -> tuple[str, str] | None:
+        """Give the (torch, paddle) names of a layer if this row describes it."""
+        match = self._patterns[side].fullmatch(layer)
+        if match is None:
+            return None
+        return self.torch.format(**match.groupdict()), self.paddle.format(**match.groupdict())
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A row's word on one tensor: key `source` becomes `target`, None when dropped."""
+
+    row: Row
+    rule: TensorRule
+    source: str
+    target: str | None
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One set of sizes of a family.
+
+    Attributes:
+        name: For example "shunted_s".
+        family: The table it belongs to.
+        config: Arguments of `Config` in both model files.
+        input_size: Height and width in pixels.
+        published: Figures of the released checkpoint, with their source.
+        shapes: PyTorch key -> shape; an axis may be "num_classes".
+    """
+
+    name: str
+    family: str
+    config: Mapping[str, Any]
+    input_size: tuple[int, int]
+    published: Mapping[str, Any]
+    shapes: Mapping[str, ShapePattern]
+
+    def resolve(self, pattern: ShapePattern, num_classes: int) -> Shape:
+        """Put the number of classes into a shape."""
+        return tuple(num_classes if isinstance(n, str) else n for n in pattern)
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows and variants of one family."""
+
+    family: str
+    file: str
+    title: str
+    source: str
+    rows: tuple[Row, ...]
+    ignore: Mapping[str, str]
+    variants: Mapping[str, Variant]
+
+    @cached_property
+    def _claimants(self) -> dict[str, list[tuple[re.Pattern[str], Row, TensorRule]]]:
+        """Rows and rules by the skeleton of the keys they can claim, so that a look-up is short."""
+        claimants: dict[str, list[tuple[re.Pattern[str], Row, TensorRule]]] = {}
+        for row in self.rows:
+            for rule in row.kind.tensors:
+                key = _join(row.torch, rule.leaf)
+                claimants.setdefault(_skeleton(key), []).append((_compile(key), row, rule))
+        return claimants
+
+    def claims(self, key: str) -> list[Claim]:
+        """List every row that claims a PyTorch key; a sound table gives one, or none."""
+        found = []
+        for pattern, row, rule in self._claimants.get(_skeleton(key), []):
+            if match := pattern.fullmatch(key):
+                target = None
+                if rule.paddle is not None:
+                    target = _join(row.paddle, rule.paddle).format(**match.groupdict())
+                found.append(Claim(row, rule, key, target))
+        return found
+
+    def ignored(self, key: str) -> str | None:
+        """Give the reason why a key is left out, or None if it is not."""
+        reasons = (why for pattern, why in self.ignore.items() if _compile(pattern).fullmatch(key))
+        return next(reasons, None)
+
+    def layers(self, side: Side, names: Iterator[str]) -> dict[str, tuple[str, str, Kind]]:
+        """Pair the layers of one live model: own name -> (torch name, paddle name, kind)."""
+        paired: dict[str, tuple[str, str, Kind]] = {}
+        for name in names:
+            for row in self.rows:
+                if (pair := row.pair(side, name)) is not None:
+                    paired[name] = (*pair, row.kind)
+        return paired
+
+
+def families() -> list[str]:
+    """Name the families there are tables for, in alphabetical order."""
+    names = (entry.name for entry in files("vitconvert.mappings").iterdir())
+    return sorted(n.removesuffix(".toml") for n in names if n.endswith(".toml") and n[0] != "_")
+
+
+def variants() -> dict[str, Variant]:
+    """Give every variant of every family by name."""
+    return {name: v for family in families() for name, v in load_table(family).variants.items()}
+
+
+def find_variant(name: str) -> tuple[Table, Variant]:
+    """Give a variant and the table of its family.
+
+    Raises:
+        ModelError: No table has a variant of that name.
+    """
+    variant = variants().get(name)
+    if variant is None:
+        raise ModelError(f"no variant is called {name!r}. There are: {', '.join(variants())}.")
+    return load_table(variant.family), variant
+
+
+@cache
+def load_table(family: str) -> Table:
+    """Read and check the table of a family.
+
+    Raises:
+        TableError: The table is malformed; all problems are listed.
+    """
+    folder = files("vitconvert.mappings")
+    shapes = folder / "shapes" / f"{family}.toml"
+    return parse_table(
+        f"{family}.toml",
+        _read(folder / f"{family}.toml"),
+        _read(folder / "_kinds.toml"),
+        _read(shapes) if shapes.is_file() else {},
+    )
+
+
+def parse_table(
+    file: str, data: Mapping[str, Any], kind_data: Mapping[str, Any], shapes: Mapping[str, Any]
+) -> Table:
+    """Check the parsed TOML of a table and make a Table of it.
+
+    Args:
+        file: Name to use in errors.
+        data: The table itself.
+        kind_data: Content of _kinds.toml.
+        shapes: Variant -> PyTorch key pattern -> shape, content of shapes/<family>.toml.
+
+    Raises:
+        TableError: All problems found, in one message.
+    """
+    kinds = {name: _parse_kind(name, entry) for name, entry in kind_data.items()}
+    problems, rows, seen = [], [], set[str]()
+    for number, (torch, paddle, kind) in enumerate(data["rows"], 1):
+        where = f"row {number} ({torch})"
+        if kind not in kinds:
+            problems.append(f"{where}: kind {kind!r} is unknown; there are {', '.join(kinds)}.")
+            continue
+        if set(_PLACEHOLDER.findall(torch)) != set(_PLACEHOLDER.findall(paddle)):
+            problems.append(f"{where}: {paddle!r} does not have the same {{placeholders}}.")
+        if torch in seen:
+            problems.append(f"{where}: an earlier row describes the same layer.")
+        seen.add(torch)
+        rows.append(Row(number, torch, paddle, kinds[kind]))
+    problems += [f"[ignore] {key!r} has no reason." for key, why in data["ignore"].items() if not why]
+    if problems:
+        raise TableError("\n  ".join([f"{file} cannot be used:", *problems]))
+    family = data["family"]
+    return Table(
+        family=family,
+        file=file,
+        title=data["title"],
+        source=data["source"],
+        rows=tuple(rows),
+        ignore=data["ignore"],
+        variants={
+            name: _parse_variant(name, family, entry, shapes.get(name, {}))
+            for name, entry in data["variants"].items()
+        },
+    )
+
+
+def _parse_kind(name: str, entry: Mapping[str, Any]) -> Kind:
+    rules = tuple(
+        TensorRule(leaf, rule.get("paddle"), rule.get("transpose", False), rule.get("drop", ""))
+        for leaf, rule in entry.get("tensors", {}).items()
+    )
+    layer_class = (entry.get("torch", ""), entry.get("paddle", ""))
+    return Kind(name, *layer_class, entry.get("layout", ""), rules)
+
+
+def _parse_variant(
+    name: str, family: str, entry: Mapping[str, Any], shapes: Mapping[str, list[int | str]]
+) -> Variant:
+    height, width = entry["input_size"]
+    expanded = {key: tuple(shape) for p, shape in shapes.items() for key in _expand(p)}
+    return Variant(
+        name, family, entry["config"], (height, width), entry.get("published", {}), expanded
+    )
+
+
+def _read(file: Traversable) -> dict[str, Any]:
+    return tomllib.loads(file.read_text(encoding="utf-8"))
+
+
+def _join(layer: str, leaf: str) -> str:
+    return f"{layer}.{leaf}" if leaf else layer
+
+
+def _expand(pattern: str) -> Iterator[str]:
+    """Expand one inclusive range: "a.{0..2}.b" -> a.0.b, a.1.b, a.2.b."""
+    match = _RANGE.search(pattern)
+    if match is None:
+        yield pattern
+        return
+    for i in range(int(match[1]), int(match[2]) + 1):
+        yield pattern[: match.start()] + str(i) + pattern[match.end() :]
+
+
+@cache
+def _compile(pattern: str) -> re.Pattern[str]:
+    """Turn a key pattern into a regular expression for the whole key; {x} is one integer."""
+    names, parts = set[str](), []
+    for i, part in enumerate(_PLACEHOLDER.split(pattern)):
+        if i % 2 == 0:
+            parts.append(re.escape(part))
+        elif part in names:
+            parts.append(f"(?P={part})")
+        else:
+            names.add(part)
+            parts.append(f"(?P<{part}>[0-9]+)")
+    return re.compile("".join(parts))
+
+
+def _skeleton(key: str) -> str:
+    return re.sub(r"[0-9]+", "#", _PLACEHOLDER.sub("#", key))

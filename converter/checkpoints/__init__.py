@@ -1,0 +1,195 @@
+"""Checkpoint files: names and lazy tensors out of any of them, and a .pdparams into one.
+
+One module per format; `open_checkpoint` looks at the first bytes, never at the file's name, to
+choose. No pickle is ever executed: see `_pickle`.
+"""
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .._errors import CheckpointError, some
+from . import _pickle, pdparams, safe, torch_zip
+from ._tensor import DTYPES, Tensor, floats
+
+__all__ = ["DTYPES", "Checkpoint", "Tensor", "floats", "open_checkpoint"]
+
+PADDLE = "Paddle .pdparams"
+TORCH_ZIP = "PyTorch zip"
+SAFETENSORS = "safetensors"
+
+_LEGACY_TORCH = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The weights in a checkpoint file, none of them read yet.
+
+    Attributes:
+        path: The file.
+        format: "PyTorch zip", "safetensors" or "Paddle .pdparams".
+        tensors: Name -> tensor, in file order, without wrapper and prefix.
+        wrapper: Keys that lead to the weights, ("model",) in a typical training checkpoint.
+        prefix: What every name began with, "module." or nothing.
+        beside: Other entries of the wrapper -> what they are.
+        options: Other keys under which the file holds weights, such as "model_ema".
+    """
+
+    path: Path
+    format: str
+    tensors: dict[str, Tensor]
+    wrapper: tuple[str, ...] = ()
+    prefix: str = ""
+    beside: dict[str, str] = field(default_factory=dict)
+    options: tuple[str, ...] = ()
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name -> shape of every tensor."""
+        return {name: tensor.shape for name, tensor in self.tensors.items()}
+
+    def notes(self) -> Iterator[str]:
+        """Say what was peeled off the weights, a sentence each."""
+        if self.wrapper:
+            beside = "; ".join(f"{key}: {what}" for key, what in self.beside.items())
+            yield f"weights found under {'.'.join(map(repr, self.wrapper))}" + (
+                f", left alone: {beside}" if beside else ""
+            )
+        if self.options:
+            yield (
+                f"the file also holds other weights under {', '.join(map(repr, self.options))}: "
+                f"choose them with --weights {self.options[0]}"
+            )
+        if self.prefix:
+            yield f"prefix {self.prefix!r} taken off every name"
+
+
+def open_checkpoint(path: str | Path, weights: str | None = None) -> Checkpoint:
+    """Open a checkpoint file without reading its tensors.
+
+    Args:
+        path: A .pth, .pt or .bin of torch.save (zip form), a .safetensors or a .pdparams.
+        weights: Key of the weights to take where the file holds several, such as "model_ema".
+            Default: "model" if there are several.
+
+    Returns:
+        The names in file order, each with shape, dtype and a `read()` that gives the array.
+
+    Raises:
+        CheckpointError: The format is unknown, the file is cut short, it holds no tensors, or
+            several sets of weights of which none is called "model".
+    """
+    path = Path(path)
+    buffer = _map(path)
+    format_name, tree = _read_tree(path, buffer)
+    return _peel(path, format_name, tree, weights)
+
+
+def _map(path: Path) -> memoryview:
+    """Map a file into memory, read-only."""
+    try:
+        with path.open("rb") as file:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except ValueError:
+        raise CheckpointError(f"{path}: the file is empty.") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}.") from error
+
+
+def _read_tree(path: Path, buffer: memoryview) -> tuple[str, Any]:
+    head = bytes(buffer[:16])
+    if head.startswith(b"PK\x03\x04"):
+        return TORCH_ZIP, torch_zip.read_tree(path, buffer)
+    if safe.looks_like(buffer):
+        return SAFETENSORS, safe.read_tree(path, buffer)
+    if head.startswith(_LEGACY_TORCH):
+        raise CheckpointError(
+            f"{path}: written in the form that torch.save used before release 1.6, which is not "
+            f"read. Save it again in the present form:\n"
+            f"  import torch; torch.save(torch.load('{path.name}', map_location='cpu'), 'new.pth')"
+        )
+    if head[:1] == b"\x80" and 2 <= head[1] <= 5:
+        return PADDLE, pdparams.read_tree(path, buffer)
+    raise CheckpointError(
+        f"{path}: not a checkpoint: expected a .pth of torch.save, a .safetensors or a .pdparams, "
+        f"found a file of {len(buffer)} bytes that begins with {head[:8]!r}."
+    )
+
+
+def _peel(path: Path, format_name: str, tree: Any, weights: str | None) -> Checkpoint:
+    """Take the wrapper and the prefix off the weights."""
+    wrapper: list[str] = []
+    beside: dict[str, str] = {}
+    options: tuple[str, ...] = ()
+    while weights is not None or not _is_state(tree):
+        holders = {} if not isinstance(tree, dict) else _holders(tree)
+        key = weights if weights is not None else _choose(path, holders)
+        if key not in holders:
+            raise CheckpointError(
+                f"{path}: no weights under {key!r}; there are weights under: "
+                f"{', '.join(map(repr, holders)) or 'no key (the tensors lie at the top)'}."
+            )
+        weights = None
+        options += tuple(name for name in holders if name != key)
+        beside |= {k: _describe(v) for k, v in tree.items() if k not in holders}
+        wrapper.append(key)
+        tree = tree[key]
+    tensors = {name: value for name, value in tree.items() if isinstance(value, Tensor)}
+    beside |= {k: _describe(v) for k, v in tree.items() if not isinstance(v, Tensor)}
+    prefix = "module." if all(name.startswith("module.") for name in tensors) else ""
+    tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return Checkpoint(path, format_name, tensors, tuple(wrapper), prefix, beside, options)
+
+
+def _choose(path: Path, holders: dict[str, Any]) -> str:
+    if not holders:
+        raise CheckpointError(
+            f"{path}: holds no named tensors. Expected a state dict, or a dict with one under a "
+            f"key such as 'model'."
+        )
+    if len(holders) > 1 and "model" not in holders:
+        raise CheckpointError(
+            f"{path}: holds weights under several keys: {some(list(map(repr, holders)))}. "
+            f"Choose one with --weights KEY."
+        )
+    return "model" if "model" in holders else next(iter(holders))
+
+
+def _is_state(tree: Any) -> bool:
+    """Tell whether a tree is a state dict: text keys, and tensors that lie at once beneath."""
+    return (
+        isinstance(tree, dict)
+        and all(isinstance(key, str) for key in tree)
+        and any(isinstance(value, Tensor) for value in tree.values())
+        and not _holders(tree)
+    )
+
+
+def _holders(tree: dict[Any, Any], depth: int = 3) -> dict[str, Any]:
+    """Give the entries of a dict that are, or hold, a state dict."""
+    return {
+        key: value
+        for key, value in tree.items()
+        if isinstance(key, str)
+        and isinstance(value, dict)
+        and (_is_flat_state(value) or (depth and _holders(value, depth - 1)))
+    }
+
+
+def _is_flat_state(tree: dict[Any, Any]) -> bool:
+    return any(isinstance(k, str) and isinstance(v, Tensor) for k, v in tree.items())
+
+
+def _describe(value: Any) -> str:
+    """Say in a word what an entry beside the weights is."""
+    if isinstance(value, _pickle.Opaque):
+        return value.name
+    if isinstance(value, (bool, int, float)):
+        return str(value)
+    if isinstance(value, str):
+        return repr(value if len(value) <= 40 else value[:37] + "...")
+    if isinstance(value, (dict, list, tuple)):
+        return f"{type(value).__name__} of {len(value)}"
+    return "nothing" if value is None else type(value).__name__

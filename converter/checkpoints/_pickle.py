@@ -1,0 +1,297 @@
+"""A pickle interpreter that builds data and calls nothing.
+
+Python's own unpickler looks up and calls whatever a file names. This one knows the instructions
+of protocols 0 to 5 (Lib/pickletools.py of CPython describes them) and builds dicts, lists, tuples,
+strings and numbers. A call becomes the result of one of the caller's own `builders`, or, for every
+other name, an inert `Opaque` that remembers what was named. Nothing is imported or executed.
+
+Bytes come out as memoryviews of the buffer: tensors stored inside a pickle are not copied.
+"""
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .._errors import CheckpointError
+
+_MARK = object()
+
+
+@dataclass(frozen=True)
+class Global:
+    """A name that a pickle refers to, such as collections.OrderedDict; never looked up."""
+
+    name: str
+
+
+class Opaque:
+    """Stands for an object that is not a tensor and was not built."""
+
+    def __init__(self, name: str, args: object = None) -> None:
+        self.name = name
+        self.args = args
+        self.state: object = None
+
+    def set_state(self, state: object) -> None:
+        """Keep what the pickle would have restored the object from."""
+        self.state = state
+
+
+Builder = Callable[..., Any]
+
+
+def load(
+    buffer: memoryview,
+    builders: Mapping[str, Builder],
+    persistent_load: Callable[[Any], Any] | None = None,
+) -> Any:
+    """Interpret a pickle.
+
+    Args:
+        buffer: The pickle; may continue behind its end.
+        builders: Full name -> function that stands for it. It gets the pickled arguments. If what
+            it returns has a method `set_state`, that gets the pickled state.
+        persistent_load: Gives the object for a persistent id, for files that have them.
+
+    Returns:
+        The pickled object, made of plain data, the builders' results and `Opaque`.
+
+    Raises:
+        CheckpointError: The pickle is malformed or cut short.
+    """
+    machine = _Machine(buffer, builders, persistent_load)
+    try:
+        return machine.run()
+    except (IndexError, KeyError, TypeError, ValueError, AttributeError, struct.error) as error:
+        raise CheckpointError(
+            f"malformed or cut-off pickle: instruction at byte {machine.start} of {len(buffer)}"
+        ) from error
+
+
+class _Machine:
+    """Stack, memo and position of one run; `op_<name>` carries out one instruction."""
+
+    def __init__(
+        self,
+        buffer: memoryview,
+        builders: Mapping[str, Builder],
+        persistent_load: Callable[[Any], Any] | None,
+    ) -> None:
+        self.buffer = buffer
+        self.builders = builders
+        self.persistent_load = persistent_load
+        self.at = 0
+        self.start = 0
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+
+    def run(self) -> Any:
+        buffer = self.buffer
+        while True:
+            self.start = self.at
+            code = buffer[self.at]
+            self.at += 1
+            if code == 0x2E:  # STOP
+                return self.stack.pop()
+            _OPS[code](self)
+
+    # -- reading arguments
+
+    def take(self, size: int) -> memoryview:
+        chunk = self.buffer[self.at : self.at + size]
+        if size < 0 or len(chunk) < size:
+            raise ValueError("cut off")
+        self.at += size
+        return chunk
+
+    def number(self, size: int, signed: bool = False) -> int:
+        return int.from_bytes(self.take(size), "little", signed=signed)
+
+    def line(self) -> bytes:
+        # A line in a pickle is a short number or a name; what is longer is not one.
+        head = bytes(self.buffer[self.at : self.at + 65536])
+        end = head.index(b"\n")
+        self.at += end + 1
+        return head[:end]
+
+    def text(self, size: int) -> str:
+        return str(self.take(size), "utf-8", "surrogatepass")
+
+    def items(self) -> list[Any]:
+        """Pop everything down to the last mark."""
+        for i in range(len(self.stack) - 1, -1, -1):
+            if self.stack[i] is _MARK:
+                found = self.stack[i + 1 :]
+                del self.stack[i:]
+                return found
+        raise ValueError("no mark")
+
+    # -- building
+
+    def push(self, value: Any) -> None:
+        self.stack.append(value)
+
+    def call(self, function: Any, args: Any) -> None:
+        name = function.name if isinstance(function, Global) else "(not a name)"
+        builder = self.builders.get(name) if isinstance(args, tuple) else None
+        self.push(builder(*args) if builder else Opaque(name, args))
+
+    def add_pairs(self, pairs: list[Any]) -> None:
+        target = self.stack[-1]
+        if len(pairs) % 2:
+            raise ValueError("a key without a value")
+        if isinstance(target, Opaque):
+            return
+        if not isinstance(target, dict):
+            raise TypeError("items of something that is no dict")
+        for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+            # Hashing a nested key could recurse without end; no checkpoint has such keys.
+            simple = isinstance(key, (str, int, float, type(None)))
+            target[key if simple else Opaque("(key)", key)] = value
+
+    def add_values(self, values: list[Any]) -> None:
+        target = self.stack[-1]
+        if isinstance(target, list):
+            target.extend(values)
+        elif not isinstance(target, Opaque):
+            raise TypeError("elements of something that is no list")
+
+    def set_state(self) -> None:
+        state = self.stack.pop()
+        target = self.stack[-1]
+        if hasattr(target, "set_state"):
+            target.set_state(state)
+        elif not isinstance(target, dict):  # an OrderedDict's own state is torch's _metadata
+            raise TypeError("state of something that has none")
+
+    def persistent(self, identity: Any) -> None:
+        if self.persistent_load is None:
+            raise ValueError("a persistent id, which this format does not have")
+        self.push(self.persistent_load(identity))
+
+    def stack_global(self) -> None:
+        name, module = self.stack.pop(), self.stack.pop()
+        if not (isinstance(name, str) and isinstance(module, str)):
+            raise TypeError("a name that is no text")
+        self.push(Global(f"{module}.{name}"))
+
+    def line_global(self) -> Global:
+        module, name = self.line().decode(), self.line().decode()
+        return Global(f"{module}.{name}")
+
+    def two(self, use: Callable[[Any, Any], None]) -> None:
+        last = self.stack.pop()
+        use(self.stack.pop(), last)
+
+    def old_instance(self, items: list[Any]) -> None:
+        self.call(items[0], tuple(items[1:]))
+
+    def new_with_keywords(self) -> None:
+        keywords, args, cls = self.stack.pop(), self.stack.pop(), self.stack.pop()
+        name = cls.name if isinstance(cls, Global) else "(not a name)"
+        self.push(Opaque(name, (args, keywords)))
+
+    def dictionary(self) -> None:
+        pairs = self.items()
+        self.push({})
+        self.add_pairs(pairs)
+
+    def integer_line(self) -> None:
+        text = self.line()
+        self.push({b"00": False, b"01": True}[text] if text in (b"00", b"01") else int(text))
+
+    def tuple_of(self, count: int) -> None:
+        values = tuple(self.stack[len(self.stack) - count :])
+        if len(values) < count:
+            raise IndexError("stack too short")
+        del self.stack[len(self.stack) - count :]
+        self.push(values)
+
+    def memoize(self, index: int) -> None:
+        self.memo[index] = self.stack[-1]
+
+
+def _float(data: memoryview) -> float:
+    value: float = struct.unpack(">d", data)[0]
+    return value
+
+
+def _latin(data: bytes | memoryview) -> str:
+    return str(data, "latin-1")
+
+
+_OPS: dict[int, Callable[[_Machine], Any]] = {
+    # stack
+    ord("("): lambda m: m.push(_MARK),
+    ord("0"): lambda m: m.stack.pop(),
+    ord("1"): lambda m: m.items(),
+    ord("2"): lambda m: m.push(m.stack[-1]),
+    # memo
+    ord("p"): lambda m: m.memoize(int(m.line())),
+    ord("q"): lambda m: m.memoize(m.number(1)),
+    ord("r"): lambda m: m.memoize(m.number(4)),
+    0x94: lambda m: m.memoize(len(m.memo)),
+    ord("g"): lambda m: m.push(m.memo[int(m.line())]),
+    ord("h"): lambda m: m.push(m.memo[m.number(1)]),
+    ord("j"): lambda m: m.push(m.memo[m.number(4)]),
+    # constants and numbers
+    ord("N"): lambda m: m.push(None),
+    0x88: lambda m: m.push(True),
+    0x89: lambda m: m.push(False),
+    ord("I"): lambda m: m.integer_line(),
+    ord("L"): lambda m: m.push(int(m.line().rstrip(b"L"))),
+    ord("F"): lambda m: m.push(float(m.line())),
+    ord("J"): lambda m: m.push(m.number(4, signed=True)),
+    ord("K"): lambda m: m.push(m.number(1)),
+    ord("M"): lambda m: m.push(m.number(2)),
+    ord("G"): lambda m: m.push(_float(m.take(8))),
+    0x8A: lambda m: m.push(m.number(m.number(1), signed=True)),
+    0x8B: lambda m: m.push(m.number(m.number(4, signed=True), signed=True)),
+    # text and bytes
+    ord("S"): lambda m: m.push(_latin(m.line()).strip("'\"")),
+    ord("T"): lambda m: m.push(_latin(m.take(m.number(4, signed=True)))),
+    ord("U"): lambda m: m.push(_latin(m.take(m.number(1)))),
+    ord("V"): lambda m: m.push(m.line().decode("raw-unicode-escape")),
+    ord("X"): lambda m: m.push(m.text(m.number(4))),
+    0x8C: lambda m: m.push(m.text(m.number(1))),
+    0x8D: lambda m: m.push(m.text(m.number(8))),
+    ord("B"): lambda m: m.push(m.take(m.number(4))),
+    ord("C"): lambda m: m.push(m.take(m.number(1))),
+    0x8E: lambda m: m.push(m.take(m.number(8))),
+    0x96: lambda m: m.push(m.take(m.number(8))),
+    # containers; a set is kept as a list, since nothing here needs one
+    ord("}"): lambda m: m.push({}),
+    ord("d"): lambda m: m.dictionary(),
+    ord("s"): lambda m: m.two(lambda key, value: m.add_pairs([key, value])),
+    ord("u"): lambda m: m.add_pairs(m.items()),
+    ord("]"): lambda m: m.push([]),
+    ord("l"): lambda m: m.push(m.items()),
+    ord("a"): lambda m: m.add_values([m.stack.pop()]),
+    ord("e"): lambda m: m.add_values(m.items()),
+    ord(")"): lambda m: m.push(()),
+    ord("t"): lambda m: m.push(tuple(m.items())),
+    0x85: lambda m: m.tuple_of(1),
+    0x86: lambda m: m.tuple_of(2),
+    0x87: lambda m: m.tuple_of(3),
+    0x8F: lambda m: m.push([]),
+    0x90: lambda m: m.add_values(m.items()),
+    0x91: lambda m: m.push(m.items()),
+    # names, calls and state: none is looked up, called or restored
+    ord("c"): lambda m: m.push(m.line_global()),
+    0x93: lambda m: m.stack_global(),
+    0x82: lambda m: m.push(Opaque(f"(extension {m.number(1)})")),
+    0x83: lambda m: m.push(Opaque(f"(extension {m.number(2)})")),
+    0x84: lambda m: m.push(Opaque(f"(extension {m.number(4)})")),
+    ord("R"): lambda m: m.two(m.call),
+    0x81: lambda m: m.two(m.call),
+    0x92: lambda m: m.new_with_keywords(),
+    ord("i"): lambda m: m.call(m.line_global(), tuple(m.items())),
+    ord("o"): lambda m: m.old_instance(m.items()),
+    ord("b"): lambda m: m.set_state(),
+    ord("P"): lambda m: m.persistent(m.line().decode()),
+    ord("Q"): lambda m: m.persistent(m.stack.pop()),
+    # framing; protocol 5's out-of-band buffers never occur in a file
+    0x80: lambda m: m.take(1),
+    0x95: lambda m: m.take(8),
+}

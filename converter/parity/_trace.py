@@ -1,0 +1,323 @@
+"""Run one framework's model and write the output of every paired layer to disk.
+
+This is the program of the two worker processes: `python -m vitconvert.parity._trace JOB`. It is
+the only place that imports a framework, and it imports one of them. `Job` goes in as JSON; a
+folder with `trace.json` and one `<dtype>.bin` per precision comes out; progress goes to stdout.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+import numpy as np
+
+from .._errors import ParityError, VitconvertError, listing
+from .._models import build, load_paddle, load_torch
+from .._plan import make_plan
+from .._table import Kind, Side, Table, find_variant
+from ..checkpoints import SAFETENSORS, TORCH_ZIP, Checkpoint, floats, open_checkpoint
+
+DTYPES = ("float64", "float32")
+LOGITS = "logits"
+FAILURE = 3  # exit status: the reason is one line in error.txt
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one worker does; all paths absolute."""
+
+    framework: Side
+    variant: str
+    checkpoint: str
+    weights: str | None
+    num_classes: int
+    device: str  # auto, cpu or gpu
+    inputs: str  # .npy, float32 [B, 3, H, W]
+    out: str  # folder for the trace
+
+
+@dataclass(frozen=True)
+class Record:
+    """One output of one layer in the trace; `layer` is the PyTorch name on both sides."""
+
+    layer: str
+    own_name: str
+    kind: str
+    shape: tuple[int, ...]
+    offset: int  # bytes into <dtype>.bin
+
+
+class Recorder:
+    """Appends arrays to a file as the forward pass produces them."""
+
+    def __init__(self, file: BinaryIO, dtype: str, progress: Callable[[], None]) -> None:
+        self.file = file
+        self.dtype = dtype
+        self.progress = progress
+        self.records: list[Record] = []
+        self.calls: dict[str, int] = {}
+
+    def add(self, layer: str, own_name: str, kind: str, array: np.ndarray) -> None:
+        """Write one output; a layer that runs again gets a number behind its name."""
+        if array.dtype != self.dtype:
+            raise ParityError(f"{own_name}: gives {array.dtype}, expected {self.dtype}.")
+        self.calls[layer] = calls = self.calls.get(layer, 0) + 1
+        name = layer if calls == 1 else f"{layer}#{calls}"
+        self.records.append(Record(name, own_name, kind, array.shape, self.file.tell()))
+        self.file.write(np.ascontiguousarray(array).data)
+        self.progress()
+
+
+# -- the two frameworks, side by side
+
+
+class TorchSide:
+    """Runs the PyTorch model."""
+
+    def __init__(self, device: str) -> None:
+        import torch
+
+        self.torch = torch
+        has_gpu = torch.cuda.is_available()
+        if device == "gpu" and not has_gpu:
+            raise ParityError("--device gpu: PyTorch sees no GPU here. Use --device cpu or auto.")
+        self.device = "cuda" if has_gpu and device != "cpu" else "cpu"
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
+
+    def environment(self) -> dict[str, Any]:
+        """Say what ran where, settings read back."""
+        torch = self.torch
+        facts: dict[str, Any] = {"torch": torch.__version__, "device": self.device}
+        facts["threads"] = torch.get_num_threads()
+        if self.device == "cuda":
+            facts["card"] = torch.cuda.get_device_name()
+            facts["cuda"] = torch.version.cuda
+            facts["cudnn"] = torch.backends.cudnn.version()
+            facts["tf32"] = (
+                torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
+            )
+        return facts
+
+    def load(self, job: Job, table: Table, checkpoint: Checkpoint) -> tuple[Any, str]:
+        """Build the model and fill it; also say who read the file."""
+        _table, variant = find_variant(job.variant)
+        model = build("torch", variant, job.num_classes)
+        state, reader = read_with_torch(checkpoint)
+        load_torch(model, state, table)
+        return model.to(self.device).eval(), reader
+
+    def cast(self, model: Any, dtype: str) -> Any:
+        """Cast the floating tensors of a model."""
+        return model.to(getattr(self.torch, dtype))
+
+    def layers(self, model: Any) -> Iterator[tuple[str, Any]]:
+        """Name every layer."""
+        yield from model.named_modules()
+
+    def hook(self, layer: Any, use: Callable[[Any], None]) -> Callable[[], None]:
+        """Call `use` with every output of a layer; returns what takes the hook off."""
+        handle = layer.register_forward_hook(lambda _layer, _inputs, output: use(output))
+        remove: Callable[[], None] = handle.remove
+        return remove
+
+    def forward(self, model: Any, images: np.ndarray) -> Any:
+        """Images -> logits, without gradients."""
+        with self.torch.no_grad():
+            return model(self.torch.from_numpy(images).to(self.device))
+
+    def array(self, value: Any) -> np.ndarray:
+        """Bring an output to NumPy."""
+        array: np.ndarray = value.detach().cpu().numpy()
+        return array
+
+
+class PaddleSide:
+    """Runs the Paddle model."""
+
+    def __init__(self, device: str) -> None:
+        import paddle
+
+        self.paddle = paddle
+        has_gpu = paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+        if device == "gpu" and not has_gpu:
+            raise ParityError(
+                "--device gpu: Paddle sees no GPU here (the package paddlepaddle is CPU only; "
+                "paddlepaddle-gpu is not). Use --device cpu or auto."
+            )
+        self.device = "gpu" if has_gpu and device != "cpu" else "cpu"
+        paddle.set_device(self.device)
+
+    def environment(self) -> dict[str, Any]:
+        """Say what ran where, settings read back."""
+        paddle = self.paddle
+        facts: dict[str, Any] = {"paddle": paddle.__version__, "device": self.device}
+        facts["threads"] = int(os.environ.get("OMP_NUM_THREADS", "0"))
+        if self.device == "gpu":
+            facts["card"] = paddle.device.cuda.get_device_name()
+            facts["cuda"] = paddle.version.cuda()
+            facts["cudnn"] = paddle.version.cudnn()
+            facts["tf32"] = os.environ.get("NVIDIA_TF32_OVERRIDE") != "0"
+        return facts
+
+    def load(self, job: Job, table: Table, checkpoint: Checkpoint) -> tuple[Any, str]:
+        """Keep what is needed to build the model once per dtype; also say who read the file."""
+        return (job, checkpoint), "vitconvert"
+
+    def cast(self, model: Any, dtype: str) -> Any:
+        """Build the model in a dtype: Layer.to would cast integer buffers, too."""
+        job, checkpoint = model
+        _table, variant = find_variant(job.variant)
+        self.paddle.set_default_dtype(dtype)
+        built = build("paddle", variant, job.num_classes)
+        load_paddle(built, checkpoint)
+        built.eval()
+        return built
+
+    def layers(self, model: Any) -> Iterator[tuple[str, Any]]:
+        """Name every layer."""
+        yield from model.named_sublayers()
+
+    def hook(self, layer: Any, use: Callable[[Any], None]) -> Callable[[], None]:
+        """Call `use` with every output of a layer; returns what takes the hook off."""
+        handle = layer.register_forward_post_hook(lambda _layer, _inputs, output: use(output))
+        remove: Callable[[], None] = handle.remove
+        return remove
+
+    def forward(self, model: Any, images: np.ndarray) -> Any:
+        """Images -> logits, without gradients."""
+        with self.paddle.no_grad():
+            return model(self.paddle.to_tensor(images))
+
+    def array(self, value: Any) -> np.ndarray:
+        """Bring an output to NumPy."""
+        array: np.ndarray = value.numpy()
+        return array
+
+
+def read_with_torch(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
+    """Read PyTorch weights with PyTorch's own reader, so that ours does not vouch for itself.
+
+    torch.load(weights_only=True) runs nothing, but refuses classes it does not know, such as the
+    argparse.Namespace of a training checkpoint. Empty classes stand in for those.
+    """
+    import torch
+
+    path = str(checkpoint.path)
+    if checkpoint.format == SAFETENSORS:
+        from safetensors.torch import load_file
+
+        tree = load_file(path)
+    elif checkpoint.format == TORCH_ZIP:
+        unknown = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        stand_ins = [(type("StandIn", (), {}), name) for name in unknown]
+        try:
+            with torch.serialization.safe_globals(stand_ins):
+                tree = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception:  # noqa: BLE001  torch's unpickler fails in many ways on odd classes
+            return {n: floats(t) for n, t in checkpoint.tensors.items()}, "vitconvert"
+    for key in checkpoint.wrapper:
+        tree = tree[key]
+    names = {checkpoint.prefix + name: name for name in checkpoint.tensors}
+    return {names[key]: value for key, value in tree.items() if key in names}, "torch"
+
+
+# -- one trace
+
+
+def trace(job: Job, say: TextIO) -> None:
+    """Carry out a job: run the model in every precision, write the trace."""
+    side = TorchSide(job.device) if job.framework == "torch" else PaddleSide(job.device)
+    table, _variant = find_variant(job.variant)
+    checkpoint = open_checkpoint(job.checkpoint, job.weights)
+    out, images = Path(job.out), np.load(job.inputs)
+    model, reader = side.load(job, table, checkpoint)
+    facts: dict[str, Any] = {"environment": side.environment(), "reader": reader}
+    for i, dtype in enumerate(DTYPES):
+        cast = side.cast(model, dtype)
+        paired = _paired(side, cast, table, job.framework)
+        total = len(DTYPES) * (len(paired) + 1)
+
+        def progress(start: int = i * (len(paired) + 1), total: int = total) -> None:
+            nonlocal done
+            done += 1
+            print(f"{start + done} {total}", file=say, flush=True)
+
+        done = 0
+        with (out / f"{dtype}.bin").open("wb") as file:
+            recorder = Recorder(file, dtype, progress)
+            with _hooked(side, recorder, paired):
+                logits = side.forward(cast, images.astype(dtype))
+            recorder.add(LOGITS, LOGITS, "output", side.array(logits))
+        facts[dtype] = [dataclasses.asdict(record) for record in recorder.records]
+        facts["layers"] = {name: own for _layer, name, own, _kind in paired}
+    (out / "trace.json").write_text(json.dumps(facts))
+
+
+def _paired(
+    side: TorchSide | PaddleSide, model: Any, table: Table, framework: Side
+) -> list[tuple[Any, str, str, str]]:
+    """Give (layer, PyTorch name, own name, kind) of every layer the table pairs.
+
+    Raises:
+        ParityError: A layer is of another class than its kind says.
+    """
+    layers = dict(side.layers(model))
+    paired, problems = [], []
+    for own, (torch_name, _paddle_name, kind) in table.layers(framework, iter(layers)).items():
+        if kind.torch and not _is_class(layers[own], kind, framework):
+            found = f"{type(layers[own]).__module__}.{type(layers[own]).__qualname__}"
+            problems.append(f"{own}: is a {found}, kind '{kind.name}' expects {_class(kind, framework)}.")
+        paired.append((layers[own], torch_name, own, kind.name))
+    if problems:
+        raise ParityError(listing(f"the {framework} model does not fit {table.file}:", problems))
+    return paired
+
+
+def _class(kind: Kind, framework: Side) -> str:
+    return kind.torch if framework == "torch" else kind.paddle
+
+
+def _is_class(layer: Any, kind: Kind, framework: Side) -> bool:
+    """Tell whether a layer is of exactly the class that its kind names."""
+    module, _, name = _class(kind, framework).rpartition(".")
+    return type(layer) is getattr(sys.modules[module], name)
+
+
+@contextmanager
+def _hooked(
+    side: TorchSide | PaddleSide, recorder: Recorder, paired: list[tuple[Any, str, str, str]]
+) -> Iterator[None]:
+    def hook(layer: Any, name: str, own: str, kind: str) -> Callable[[], None]:
+        return side.hook(layer, lambda out: recorder.add(name, own, kind, side.array(out)))
+
+    removers = [hook(*entry) for entry in paired]
+    try:
+        yield
+    finally:
+        for remove in removers:
+            remove()
+
+
+def main(job_file: str) -> None:
+    """Run the job in a JSON file; a foreseeable failure goes to error.txt and exit status 3."""
+    job = Job(**json.loads(Path(job_file).read_text()))
+    # Frameworks print to stdout as they please; progress gets a descriptor of its own.
+    say = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    try:
+        trace(job, say)
+    except VitconvertError as error:
+        (Path(job.out) / "error.txt").write_text(str(error))
+        sys.exit(FAILURE)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
