@@ -1,0 +1,90 @@
+# vitconvert. `make demo` and `make test` need git, make and Python 3.11 and set up the rest.
+
+PYTHON ?= python3
+BIN := .venv/bin
+COMPAT := .venv-compat/bin
+WHEEL := build/wheel/bin
+DEMO := build/demo
+PIP_INSTALL := pip install --quiet --disable-pip-version-check
+
+.PHONY: help demo test test-compat lint format types links shapes wheel check clean
+
+help:
+	@echo "make demo         convert a Shunted-T training checkpoint and prove it, layer by layer"
+	@echo "make test         run the tests"
+	@echo "make test-compat  run the Paddle tests on Paddle 2.6.2 with NumPy 1"
+	@echo "make lint types   check style and types        make format  put style right"
+	@echo "make wheel        build the wheel and run the tests on it, installed"
+	@echo "make check        all of these, as CI does     make shapes  renew mappings/shapes/"
+	@echo "make clean        remove everything that was built"
+
+demo: .venv/ready
+	@echo "==> 1. Make a training checkpoint as the official Shunted Transformer script saves it"
+	@$(BIN)/python tests/tools/make_checkpoint.py shunted_t $(DEMO)/shunt_t.pth
+	@echo
+	@echo "==> 2. vitconvert shunted --src $(DEMO)/shunt_t.pth --dst $(DEMO)/shunt_t.pdparams"
+	@$(BIN)/vitconvert shunted --src $(DEMO)/shunt_t.pth --dst $(DEMO)/shunt_t.pdparams \
+		--force --report $(DEMO)/shunt_t.json
+
+test: .venv/ready
+	@echo "==> Running the tests"
+	@$(BIN)/pytest
+
+test-compat: .venv-compat/ready
+	@echo "==> Running the Paddle tests on Paddle 2.6.2"
+	@$(COMPAT)/pytest -m "not torch"
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: .venv/ready links
+	MYPYPATH=build/links $(BIN)/mypy -p vitconvert
+
+# A tree of links in which checkers and editors find the package under its import name.
+links:
+	@rm -rf build/links && mkdir -p build/links/vitconvert
+	@ln -s $(CURDIR)/converter/* $(CURDIR)/mappings $(CURDIR)/models_torch \
+		$(CURDIR)/models_paddle build/links/vitconvert/
+
+shapes: .venv/ready
+	$(BIN)/python tests/tools/make_shapes.py
+
+# First without any framework: converting needs none. Then with both.
+wheel: .venv/ready
+	@echo "==> Building the wheel and testing it in an environment of its own"
+	rm -rf dist build/wheel build/lib build/bdist.*
+	$(BIN)/python -m build --wheel --outdir dist
+	$(PYTHON) -m venv build/wheel
+	$(WHEEL)/$(PIP_INSTALL) -c constraints.txt dist/*.whl pytest
+	$(WHEEL)/pytest -m "not torch and not paddle"
+	$(WHEEL)/$(PIP_INSTALL) -c constraints.txt "$$(ls dist/*.whl)[torch,cpu]"
+	$(WHEEL)/pytest
+
+check: test lint types test-compat wheel
+
+clean:
+	rm -rf .venv .venv-compat build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+.venv/ready: pyproject.toml constraints.txt
+	@$(call new_venv,.venv)
+	@echo "==> Installing vitconvert with PyTorch and Paddle into .venv (a minute or so, once)"
+	@$(BIN)/$(PIP_INSTALL) -c constraints.txt -e ".[torch,cpu,dev]"
+	@touch $@
+
+.venv-compat/ready: pyproject.toml constraints-compat.txt
+	@$(call new_venv,.venv-compat)
+	@echo "==> Installing vitconvert with Paddle 2.6.2 into .venv-compat (once)"
+	@$(COMPAT)/$(PIP_INSTALL) -c constraints-compat.txt -e ".[cpu]" pytest setuptools
+	@touch $@
+
+define new_venv
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "Python 3.11 or newer is needed; $(PYTHON) is" \
+	"$$($(PYTHON) --version 2>&1). Pass another: make PYTHON=python3.11"; exit 1; }; \
+	$(PYTHON) -m venv --clear $(1)
+endef

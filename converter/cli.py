@@ -1,0 +1,340 @@
+"""The command line: parse, call, print."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import __version__
+from ._errors import ModelError, VitconvertError
+from ._table import families, find_variant, load_table, variants
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ._plan import Plan
+    from .checkpoints import Checkpoint
+    from .parity import Progress, Report
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+OUTPUT = click.Path(path_type=Path)
+DEVICE = click.Choice(["auto", "cpu", "gpu"])
+
+
+class Commands(click.Group):
+    """The fixed commands, and one for every family that has a table."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*families(), *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        return _family_command(name) if name in families() else super().get_command(ctx, name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Turn the errors of this package into one message and exit status 1."""
+        try:
+            return super().invoke(ctx)
+        except VitconvertError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(1)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            ctx.exit(130)
+
+
+@click.group(
+    cls=Commands,
+    epilog="Exit status: 0 done and proved, 1 not proved or refused, 2 wrong usage, 130 "
+    "interrupted.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, package_name="vitconvert")
+def cli() -> None:
+    """Convert PyTorch weights of vision transformers to PaddlePaddle, with proof.
+
+    The command of a model family converts a checkpoint and then runs both models, layer by layer:
+
+    \b
+      vitconvert shunted --src shunt_s.pth --dst shunt_s.pdparams
+    """
+    logger = logging.getLogger("vitconvert")
+    logger.setLevel(logging.INFO)
+    logger.handlers = [_Echo()]
+    logger.propagate = False
+
+
+class _Echo(logging.Handler):
+    """Prints what the library has to say."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(record.getMessage())
+
+
+def _family_command(family: str) -> click.Command:
+    """Make the command that converts checkpoints of one family."""
+    title = load_table(family).title
+    names = list(load_table(family).variants)
+
+    @click.command(
+        name=family,
+        short_help=f"Convert a {title} checkpoint and prove it.",
+        help=f"""Convert a PyTorch checkpoint of the {title} for Paddle and prove that both
+        compute the same.
+
+        The Paddle file gets its name only when parity holds; otherwise it stays as
+        DST.unverified and the exit status is 1.
+
+        \b
+        Examples:
+          vitconvert {family} --src {names[0]}.pth --dst {names[0]}.pdparams
+          vitconvert {family} --src {names[0]}.pth --dst {names[0]}.pdparams --dry-run
+          vitconvert {family} --src {names[0]}.pth --dst {names[0]}.pdparams --report proof.json
+        """,
+    )
+    @click.option(
+        "--src", required=True, type=FILE, help="PyTorch checkpoint: .pth (zip) or .safetensors."
+    )
+    @click.option("--dst", required=True, type=OUTPUT, help="Paddle checkpoint to write: .pdparams.")
+    @click.option(
+        "--variant",
+        type=click.Choice(names),
+        help="Size of the model.  [default: found from names and shapes]",
+    )
+    @click.option(
+        "--weights",
+        metavar="model|model_ema",
+        help="Which weights to take where the file holds several.  [default: model]",
+    )
+    @click.option("--no-parity", is_flag=True, help="Convert only; prove nothing.")
+    @click.option(
+        "--device", type=DEVICE, default="auto", show_default=True, help="Where to check parity."
+    )
+    @click.option("--dry-run", is_flag=True, help="Print what would be done to every tensor; stop.")
+    @click.option("--force", is_flag=True, help="Replace DST if it exists.")
+    @click.option("--report", type=OUTPUT, help="Write the parity report as JSON.")
+    def command(
+        src: Path,
+        dst: Path,
+        variant: str | None,
+        weights: str | None,
+        no_parity: bool,
+        device: Any,
+        dry_run: bool,
+        force: bool,
+        report: Path | None,
+    ) -> None:
+        from ._convert import convert, plan
+        from ._files import check_target
+
+        if no_parity and report is not None:
+            raise click.UsageError("--report needs parity; it cannot go with --no-parity.")
+        if dry_run:
+            _show_plan(plan(src, family, variant, weights)[1])
+            return
+        if report is not None:
+            check_target(report, force=True)
+        with _progress() as progress:
+            done = convert(
+                src,
+                dst,
+                family,
+                variant=variant,
+                weights=weights,
+                parity=not no_parity,
+                device=device,
+                force=force,
+                progress=progress,
+            )
+        if done.report is not None:
+            _finish(done.report, report, f"{done.path} holds the converted weights.")
+        else:
+            click.echo(f"{done.path} written; parity was not checked (--no-parity).")
+
+    return command
+
+
+@cli.command()
+@click.argument("variant", metavar="VARIANT")
+@click.option("--torch", "torch_file", required=True, type=FILE, help="PyTorch checkpoint.")
+@click.option("--paddle", "paddle_file", required=True, type=FILE, help="Paddle checkpoint.")
+@click.option("--weights", metavar="model|model_ema", help="Which of several weights to take.")
+@click.option("--device", type=DEVICE, default="auto", show_default=True, help="Where to run.")
+@click.option("--report", type=OUTPUT, help="Write the report as JSON.")
+def parity(
+    variant: str,
+    torch_file: Path,
+    paddle_file: Path,
+    weights: str | None,
+    device: Any,
+    report: Path | None,
+) -> None:
+    """Compare a PyTorch and a Paddle checkpoint, layer by layer.
+
+    Exit status 0 only if every layer and the logits are the same. `vitconvert models` lists the
+    variants.
+
+    \b
+    Example:
+      vitconvert parity shunted_s --torch shunt_s.pth --paddle shunt_s.pdparams
+    """
+    from ._files import check_target
+    from .parity import check_parity
+
+    try:
+        find_variant(variant)
+    except ModelError as error:
+        raise click.BadParameter(str(error), param_hint="VARIANT") from error
+    if report is not None:
+        check_target(report, force=True)
+    with _progress() as progress:
+        found = check_parity(
+            variant,
+            torch_checkpoint=torch_file,
+            paddle_checkpoint=paddle_file,
+            weights=weights,
+            device=device,
+            progress=progress,
+        )
+    _finish(found, report)
+
+
+@cli.command()
+@click.argument("file", type=FILE)
+@click.option("--weights", metavar="model|model_ema", help="Which of several weights to show.")
+def inspect(file: Path, weights: str | None) -> None:
+    """Show what a checkpoint holds, and which variant it looks like.
+
+    \b
+    Example:
+      vitconvert inspect shunt_s.pth
+    """
+    from .checkpoints import open_checkpoint
+
+    checkpoint = open_checkpoint(file, weights)
+    _show_checkpoint(checkpoint)
+
+
+@cli.command()
+def models() -> None:
+    """List the models that can be converted.
+
+    \b
+    Example:
+      vitconvert models
+    """
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("variant", "family", "input"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("parameters", "published top-1"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, variant in variants().items():
+        height, width = variant.input_size
+        published = variant.published
+        millions, top1 = published.get("params_millions"), published.get("top1")
+        table.add_row(
+            name,
+            variant.family,
+            f"{height}x{width}",
+            f"{millions} M" if millions else "-",
+            f"{top1:.1f} %" if top1 else "-",
+        )
+    _console().print(table)
+
+
+def _finish(report: Report, file: Path | None, proved_note: str = "") -> None:
+    """Show a parity report, write it if asked for, and exit with its verdict."""
+    from .parity import show
+
+    show(report, _console())
+    if file is not None:
+        report.write(file)
+        click.echo(f"Report: {file}")
+    if not report.proved:
+        if report.paddle["file"].endswith(".unverified"):
+            click.echo(f"The converted weights stay in {report.paddle['file']}.")
+        sys.exit(1)
+    if proved_note:
+        click.echo(proved_note)
+
+
+def _show_plan(plan: Plan) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("source", "operation", "target", "reason"):
+        table.add_column(heading, no_wrap=True)
+    for step in plan.steps:
+        table.add_row(step.source, step.operation, step.target or "-", step.reason.replace("[", r"\["))
+    _console(wide=True).print(table)
+    counts = {op: sum(1 for s in plan.steps if s.operation == op) for op in ("transpose", "copy", "drop")}
+    click.echo(
+        f"{len(plan.steps)} tensors: {counts['transpose']} to transpose, {counts['copy']} to copy, "
+        f"{counts['drop']} to drop. Nothing was written (--dry-run)."
+    )
+
+
+def _show_checkpoint(checkpoint: Checkpoint) -> None:
+    from rich.table import Table
+
+    from ._plan import identify
+
+    click.echo(f"{checkpoint.path}: {checkpoint.format}, {checkpoint.path.stat().st_size:,} bytes")
+    for note in checkpoint.notes():
+        click.echo(f"  {note}")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("tensor", no_wrap=True)
+    table.add_column("shape", no_wrap=True)
+    table.add_column("dtype", no_wrap=True)
+    for name, tensor in checkpoint.tensors.items():
+        table.add_row(name, rf"\[{', '.join(map(str, tensor.shape))}]", tensor.dtype)
+    _console(wide=True).print(table)
+    size = sum(tensor.nbytes for tensor in checkpoint.tensors.values())
+    click.echo(f"{len(checkpoint.tensors)} tensors, {size:,} bytes")
+    names = {"torch": "PyTorch", "paddle": "Paddle"}
+    found = [
+        f"{match.variant.name} (family {match.variant.family}, {match.num_classes} classes, "
+        f"{names[side]} names)"
+        for match, side in identify(checkpoint.shapes)
+    ]
+    click.echo(f"looks like: {' or '.join(found) or 'no variant known here'}")
+
+
+@contextmanager
+def _progress() -> Iterator[Progress | None]:
+    """Show a progress bar on the terminal once work takes a second; none elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from ._progress import bar
+
+    with bar() as advance:
+        yield advance
+
+
+def _console(wide: bool = False) -> Console:
+    """Make a console that never breaks a table's lines when its output is kept in a file."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 400 if wide else 120
+    return console
+
+
+def main() -> None:
+    """Run the command line; a termination signal cleans up as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, _terminate)
+    cli(prog_name="vitconvert")
+
+
+def _terminate(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
