@@ -18,7 +18,9 @@ def check_target(target: Path, force: bool) -> None:
             is there and `force` is not given.
     """
     if not target.parent.is_dir():
-        raise CheckpointError(f"{target}: the folder {target.parent} does not exist. Make it first.")
+        raise CheckpointError(
+            f"{target}: the folder {target.parent} does not exist. Make it first."
+        )
     if target.is_dir():
         raise CheckpointError(f"{target}: is a folder; expected the name of a file.")
     if target.exists() and not force:
@@ -36,7 +38,9 @@ def written_beside(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
     """
     part: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{target.name}.", suffix=".part", dir=target.parent
+        )
         part = Path(name)
         with os.fdopen(handle, "wb") as file:
             # mkstemp gives 0600; a checkpoint gets what any new file would get.

@@ -1,4 +1,4 @@
-"""Names and shapes of a checkpoint × a table -> plan. Sees no framework and reads no tensor."""
+"""Names and shapes of a checkpoint, and a table, -> plan. Sees no framework and reads no tensor."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping

@@ -221,7 +221,9 @@ def parse_table(
             problems.append(f"{where}: an earlier row describes the same layer.")
         seen.add(torch)
         rows.append(Row(number, torch, paddle, kinds[kind]))
-    problems += [f"[ignore] {key!r} has no reason." for key, why in data["ignore"].items() if not why]
+    problems += [
+        f"[ignore] {key!r} has no reason." for key, why in data["ignore"].items() if not why
+    ]
     if problems:
         raise TableError("\n  ".join([f"{file} cannot be used:", *problems]))
     family = data["family"]

@@ -32,9 +32,11 @@ class Commands(click.Group):
     """The fixed commands, and one for every family that has a table."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands, families first."""
         return [*families(), *super().list_commands(ctx)]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Find a command; those of families are made when asked for."""
         return _family_command(name) if name in families() else super().get_command(ctx, name)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -57,7 +59,7 @@ class Commands(click.Group):
 )
 @click.version_option(__version__, package_name="vitconvert")
 def cli() -> None:
-    """Convert PyTorch weights of vision transformers to PaddlePaddle, with proof.
+    r"""Convert PyTorch weights of vision transformers to PaddlePaddle, with proof.
 
     The command of a model family converts a checkpoint and then runs both models, layer by layer:
 
@@ -74,6 +76,7 @@ class _Echo(logging.Handler):
     """Prints what the library has to say."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Print one message."""
         click.echo(record.getMessage())
 
 
@@ -101,7 +104,9 @@ def _family_command(family: str) -> click.Command:
     @click.option(
         "--src", required=True, type=FILE, help="PyTorch checkpoint: .pth (zip) or .safetensors."
     )
-    @click.option("--dst", required=True, type=OUTPUT, help="Paddle checkpoint to write: .pdparams.")
+    @click.option(
+        "--dst", required=True, type=OUTPUT, help="Paddle checkpoint to write: .pdparams."
+    )
     @click.option(
         "--variant",
         type=click.Choice(names),
@@ -175,7 +180,7 @@ def parity(
     device: Any,
     report: Path | None,
 ) -> None:
-    """Compare a PyTorch and a Paddle checkpoint, layer by layer.
+    r"""Compare a PyTorch and a Paddle checkpoint, layer by layer.
 
     Exit status 0 only if every layer and the logits are the same. `vitconvert models` lists the
     variants.
@@ -209,7 +214,7 @@ def parity(
 @click.argument("file", type=FILE)
 @click.option("--weights", metavar="model|model_ema", help="Which of several weights to show.")
 def inspect(file: Path, weights: str | None) -> None:
-    """Show what a checkpoint holds, and which variant it looks like.
+    r"""Show what a checkpoint holds, and which variant it looks like.
 
     \b
     Example:
@@ -223,7 +228,7 @@ def inspect(file: Path, weights: str | None) -> None:
 
 @cli.command()
 def models() -> None:
-    """List the models that can be converted.
+    r"""List the models that can be converted.
 
     \b
     Example:
@@ -273,9 +278,13 @@ def _show_plan(plan: Plan) -> None:
     for heading in ("source", "operation", "target", "reason"):
         table.add_column(heading, no_wrap=True)
     for step in plan.steps:
-        table.add_row(step.source, step.operation, step.target or "-", step.reason.replace("[", r"\["))
+        table.add_row(
+            step.source, step.operation, step.target or "-", step.reason.replace("[", r"\[")
+        )
     _console(wide=True).print(table)
-    counts = {op: sum(1 for s in plan.steps if s.operation == op) for op in ("transpose", "copy", "drop")}
+    counts = {
+        op: sum(1 for s in plan.steps if s.operation == op) for op in ("transpose", "copy", "drop")
+    }
     click.echo(
         f"{len(plan.steps)} tensors: {counts['transpose']} to transpose, {counts['copy']} to copy, "
         f"{counts['drop']} to drop. Nothing was written (--dry-run)."

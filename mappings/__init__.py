@@ -1,1 +1,1 @@
-"""Mapping tables: one TOML file per family, what each layer kind is, and the shapes of every variant."""
+"""Mapping tables as data: families, kinds of layers, shapes of every variant."""

@@ -57,7 +57,7 @@ class DWConv(nn.Layer):
         self.dwconv = nn.Conv2D(dim, dim, 3, 1, 1, groups=dim)
 
     def forward(self, x: Tensor, h: int, w: int) -> Tensor:
-        b, n, c = x.shape
+        b, _, c = x.shape
         x = x.transpose([0, 2, 1]).reshape([b, c, h, w])
         return self.dwconv(x).flatten(2).transpose([0, 2, 1])
 

@@ -57,7 +57,7 @@ class DWConv(nn.Module):
         self.dwconv = nn.Conv2d(dim, dim, 3, 1, 1, groups=dim)
 
     def forward(self, x: Tensor, h: int, w: int) -> Tensor:
-        b, n, c = x.shape
+        b, _, c = x.shape
         x = x.permute([0, 2, 1]).reshape([b, c, h, w])
         return self.dwconv(x).flatten(2).permute([0, 2, 1])
 

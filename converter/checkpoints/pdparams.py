@@ -156,8 +156,8 @@ def blocks(array: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _array_head(shape: tuple[int, ...], code: str) -> bytes:
-    """Spell numpy.ndarray up to its bytes; the old module name is the one all NumPy releases know."""
-    empty = b"cnumpy.core.multiarray\n_reconstruct\n" + b"(cnumpy\nndarray\n" + b"K\x00\x85" + b"C\x01btR"
+    """Spell numpy.ndarray up to its bytes, by the module name that all NumPy releases know."""
+    empty = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85C\x01btR"
     byte_order = "|" if code in ("i1", "u1", "b1") else "<"
     dtype = b"cnumpy\ndtype\n" + _text(code) + b"\x89\x88\x87R"  # dtype(code, False, True)
     order = b"(K\x03" + _text(byte_order) + b"NNN" + _int(-1) + _int(-1) + b"K\x00tb"

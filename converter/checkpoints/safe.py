@@ -5,7 +5,6 @@ Source of the format: https://github.com/huggingface/safetensors, README, "Forma
 
 import json
 import math
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,9 @@ def header_length(buffer: memoryview) -> int:
 
 def looks_like(buffer: memoryview) -> bool:
     """Tell whether a file begins as a .safetensors does."""
-    return len(buffer) >= 10 and buffer[8:9] == b"{" and header_length(buffer) <= _MOST_HEADER
+    return (
+        len(buffer) >= 10 and bytes(buffer[8:9]) == b"{" and header_length(buffer) <= _MOST_HEADER
+    )
 
 
 def read_tree(path: Path, buffer: memoryview) -> dict[str, Tensor]:
@@ -78,5 +79,8 @@ def _tensor(path: Path, name: str, entry: dict[str, Any], data: memoryview) -> T
             f"{path}: {name}: {dtype} {list(shape)} at bytes {begin} to {end} of {len(data)} does "
             f"not fit: it needs {size} bytes. The file is cut short or damaged."
         )
-    read = partial(np.ndarray, shape, DTYPES[dtype], data, begin)
+
+    def read() -> np.ndarray:
+        return np.ndarray(shape, DTYPES[dtype], data, begin)
+
     return Tensor(shape, dtype, read)

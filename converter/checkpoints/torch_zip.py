@@ -7,7 +7,7 @@ import math
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -79,7 +79,7 @@ def _record(path: Path, buffer: memoryview, info: zipfile.ZipInfo) -> memoryview
             f"The file was packed again by another program."
         )
     header = buffer[info.header_offset : info.header_offset + 30]
-    if header[:4] != b"PK\x03\x04":
+    if bytes(header[:4]) != b"PK\x03\x04":
         raise CheckpointError(f"{path}: entry {info.filename!r} has no header where it should.")
     names = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
     start = info.header_offset + 30 + names
@@ -92,10 +92,12 @@ def _record(path: Path, buffer: memoryview, info: zipfile.ZipInfo) -> memoryview
 class _Storages:
     """What a pickle of torch.save refers to: storages, and the functions that view them."""
 
-    def __init__(self, path: Path, bytes_of: Callable[[str], memoryview], order: str) -> None:
+    def __init__(
+        self, path: Path, bytes_of: Callable[[str], memoryview], order: Literal["<", ">"]
+    ) -> None:
         self.path = path
         self.bytes_of = bytes_of
-        self.order = order
+        self.order: Literal["<", ">"] = order
 
     def persistent_load(self, identity: Any) -> tuple[memoryview, str]:
         """Give the bytes and dtype of the storage with this persistent id."""

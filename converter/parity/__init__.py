@@ -109,9 +109,7 @@ def check_parity(
     )
 
 
-def _check_fit(
-    table: Table, variant: Variant, files: dict[Side, Path], weights: str | None
-) -> int:
+def _check_fit(table: Table, variant: Variant, files: dict[Side, Path], weights: str | None) -> int:
     """Check names and shapes of both files before any framework starts; give the classes."""
     source = open_checkpoint(files["torch"], weights)
     check_side("torch", source)

@@ -138,7 +138,7 @@ def _judge_values(
     scale = float(np.abs(torch64).max(initial=0.0)) or 1.0
     apart = np.abs(paddle64 - torch64)
     index = np.unravel_index(int(apart.argmax()), apart.shape)
-    figures = {
+    figures: dict[str, Any] = {
         "float64": float(apart[index]) / scale,
         "float32_torch": float(np.abs(torch32 - torch64).max(initial=0.0)) / scale,
         "float32_paddle": float(np.abs(paddle32 - torch64).max(initial=0.0)) / scale,

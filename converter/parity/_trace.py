@@ -8,10 +8,12 @@ folder with `trace.json` and one `<dtype>.bin` per precision comes out; progress
 import dataclasses
 import json
 import os
+import pickle
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -19,9 +21,8 @@ import numpy as np
 
 from .._errors import ParityError, VitconvertError, listing
 from .._models import build, load_paddle, load_torch
-from .._plan import make_plan
 from .._table import Kind, Side, Table, find_variant
-from ..checkpoints import SAFETENSORS, TORCH_ZIP, Checkpoint, floats, open_checkpoint
+from ..checkpoints import SAFETENSORS, Checkpoint, floats, open_checkpoint
 
 DTYPES = ("float64", "float32")
 LOGITS = "logits"
@@ -56,10 +57,10 @@ class Record:
 class Recorder:
     """Appends arrays to a file as the forward pass produces them."""
 
-    def __init__(self, file: BinaryIO, dtype: str, progress: Callable[[], None]) -> None:
+    def __init__(self, file: BinaryIO, dtype: str, tick: Callable[[], None]) -> None:
         self.file = file
         self.dtype = dtype
-        self.progress = progress
+        self.tick = tick
         self.records: list[Record] = []
         self.calls: dict[str, int] = {}
 
@@ -71,7 +72,7 @@ class Recorder:
         name = layer if calls == 1 else f"{layer}#{calls}"
         self.records.append(Record(name, own_name, kind, array.shape, self.file.tell()))
         self.file.write(np.ascontiguousarray(array).data)
-        self.progress()
+        self.tick()
 
 
 # -- the two frameworks, side by side
@@ -80,17 +81,18 @@ class Recorder:
 class TorchSide:
     """Runs the PyTorch model."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, job: Job, table: Table, checkpoint: Checkpoint) -> None:
         import torch
 
-        self.torch = torch
+        self.torch, self.job, self.table = torch, job, table
         has_gpu = torch.cuda.is_available()
-        if device == "gpu" and not has_gpu:
+        if job.device == "gpu" and not has_gpu:
             raise ParityError("--device gpu: PyTorch sees no GPU here. Use --device cpu or auto.")
-        self.device = "cuda" if has_gpu and device != "cpu" else "cpu"
+        self.device = "cuda" if has_gpu and job.device != "cpu" else "cpu"
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.deterministic = True
+        self.state, self.reader = read_with_torch(checkpoint)
 
     def environment(self) -> dict[str, Any]:
         """Say what ran where, settings read back."""
@@ -101,22 +103,15 @@ class TorchSide:
             facts["card"] = torch.cuda.get_device_name()
             facts["cuda"] = torch.version.cuda
             facts["cudnn"] = torch.backends.cudnn.version()
-            facts["tf32"] = (
-                torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
-            )
+            facts["tf32"] = torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
         return facts
 
-    def load(self, job: Job, table: Table, checkpoint: Checkpoint) -> tuple[Any, str]:
-        """Build the model and fill it; also say who read the file."""
-        _table, variant = find_variant(job.variant)
-        model = build("torch", variant, job.num_classes)
-        state, reader = read_with_torch(checkpoint)
-        load_torch(model, state, table)
-        return model.to(self.device).eval(), reader
-
-    def cast(self, model: Any, dtype: str) -> Any:
-        """Cast the floating tensors of a model."""
-        return model.to(getattr(self.torch, dtype))
+    def model(self, dtype: str) -> Any:
+        """Build and fill the model in a floating type."""
+        self.torch.set_default_dtype(getattr(self.torch, dtype))
+        model = build("torch", find_variant(self.job.variant)[1], self.job.num_classes)
+        load_torch(model, self.state, self.table)
+        return model.to(self.device).eval()
 
     def layers(self, model: Any) -> Iterator[tuple[str, Any]]:
         """Name every layer."""
@@ -142,18 +137,19 @@ class TorchSide:
 class PaddleSide:
     """Runs the Paddle model."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, job: Job, checkpoint: Checkpoint) -> None:
         import paddle
 
-        self.paddle = paddle
-        has_gpu = paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
-        if device == "gpu" and not has_gpu:
+        self.paddle: Any = paddle
+        self.job, self.checkpoint, self.reader = job, checkpoint, "vitconvert"
+        has_gpu = self.paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+        if job.device == "gpu" and not has_gpu:
             raise ParityError(
                 "--device gpu: Paddle sees no GPU here (the package paddlepaddle is CPU only; "
                 "paddlepaddle-gpu is not). Use --device cpu or auto."
             )
-        self.device = "gpu" if has_gpu and device != "cpu" else "cpu"
-        paddle.set_device(self.device)
+        self.device = "gpu" if has_gpu and job.device != "cpu" else "cpu"
+        self.paddle.set_device(self.device)
 
     def environment(self) -> dict[str, Any]:
         """Say what ran where, settings read back."""
@@ -167,19 +163,13 @@ class PaddleSide:
             facts["tf32"] = os.environ.get("NVIDIA_TF32_OVERRIDE") != "0"
         return facts
 
-    def load(self, job: Job, table: Table, checkpoint: Checkpoint) -> tuple[Any, str]:
-        """Keep what is needed to build the model once per dtype; also say who read the file."""
-        return (job, checkpoint), "vitconvert"
-
-    def cast(self, model: Any, dtype: str) -> Any:
-        """Build the model in a dtype: Layer.to would cast integer buffers, too."""
-        job, checkpoint = model
-        _table, variant = find_variant(job.variant)
+    def model(self, dtype: str) -> Any:
+        """Build and fill the model in a floating type; Layer.to would cast integers, too."""
         self.paddle.set_default_dtype(dtype)
-        built = build("paddle", variant, job.num_classes)
-        load_paddle(built, checkpoint)
-        built.eval()
-        return built
+        model = build("paddle", find_variant(self.job.variant)[1], self.job.num_classes)
+        load_paddle(model, self.checkpoint)
+        model.eval()
+        return model
 
     def layers(self, model: Any) -> Iterator[tuple[str, Any]]:
         """Name every layer."""
@@ -211,17 +201,19 @@ def read_with_torch(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
     import torch
 
     path = str(checkpoint.path)
+    tree: Any
     if checkpoint.format == SAFETENSORS:
         from safetensors.torch import load_file
 
         tree = load_file(path)
-    elif checkpoint.format == TORCH_ZIP:
+    else:
         unknown = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-        stand_ins = [(type("StandIn", (), {}), name) for name in unknown]
+        stand_ins: list[Any] = [(type("StandIn", (), {}), name) for name in unknown]
         try:
             with torch.serialization.safe_globals(stand_ins):
                 tree = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception:  # noqa: BLE001  torch's unpickler fails in many ways on odd classes
+        except (pickle.UnpicklingError, TypeError, AttributeError):
+            # A class that needs arguments, say. Our own reader takes its place, and is named.
             return {n: floats(t) for n, t in checkpoint.tensors.items()}, "vitconvert"
     for key in checkpoint.wrapper:
         tree = tree[key]
@@ -234,27 +226,28 @@ def read_with_torch(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
 
 def trace(job: Job, say: TextIO) -> None:
     """Carry out a job: run the model in every precision, write the trace."""
-    side = TorchSide(job.device) if job.framework == "torch" else PaddleSide(job.device)
     table, _variant = find_variant(job.variant)
     checkpoint = open_checkpoint(job.checkpoint, job.weights)
+    side: TorchSide | PaddleSide
+    if job.framework == "torch":
+        side = TorchSide(job, table, checkpoint)
+    else:
+        side = PaddleSide(job, checkpoint)
     out, images = Path(job.out), np.load(job.inputs)
-    model, reader = side.load(job, table, checkpoint)
-    facts: dict[str, Any] = {"environment": side.environment(), "reader": reader}
-    for i, dtype in enumerate(DTYPES):
-        cast = side.cast(model, dtype)
-        paired = _paired(side, cast, table, job.framework)
+    facts: dict[str, Any] = {"environment": side.environment(), "reader": side.reader}
+    done = count(1)
+    for dtype in DTYPES:
+        model = side.model(dtype)
+        paired = _paired(side, model, table, job.framework)
         total = len(DTYPES) * (len(paired) + 1)
 
-        def progress(start: int = i * (len(paired) + 1), total: int = total) -> None:
-            nonlocal done
-            done += 1
-            print(f"{start + done} {total}", file=say, flush=True)
+        def tick(total: int = total) -> None:
+            print(next(done), total, file=say, flush=True)
 
-        done = 0
         with (out / f"{dtype}.bin").open("wb") as file:
-            recorder = Recorder(file, dtype, progress)
+            recorder = Recorder(file, dtype, tick)
             with _hooked(side, recorder, paired):
-                logits = side.forward(cast, images.astype(dtype))
+                logits = side.forward(model, images.astype(dtype))
             recorder.add(LOGITS, LOGITS, "output", side.array(logits))
         facts[dtype] = [dataclasses.asdict(record) for record in recorder.records]
         facts["layers"] = {name: own for _layer, name, own, _kind in paired}
@@ -274,7 +267,9 @@ def _paired(
     for own, (torch_name, _paddle_name, kind) in table.layers(framework, iter(layers)).items():
         if kind.torch and not _is_class(layers[own], kind, framework):
             found = f"{type(layers[own]).__module__}.{type(layers[own]).__qualname__}"
-            problems.append(f"{own}: is a {found}, kind '{kind.name}' expects {_class(kind, framework)}.")
+            problems.append(
+                f"{own}: is a {found}, kind '{kind.name}' expects {_class(kind, framework)}."
+            )
         paired.append((layers[own], torch_name, own, kind.name))
     if problems:
         raise ParityError(listing(f"the {framework} model does not fit {table.file}:", problems))

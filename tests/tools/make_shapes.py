@@ -19,8 +19,7 @@ def shape_patterns(variant: _table.Variant) -> dict[str, Pattern]:
     one, two = (build("torch", variant, n).state_dict() for n in (1000, 7))
     return {
         key: tuple(
-            n if n == m else "num_classes"
-            for n, m in zip(value.shape, two[key].shape, strict=True)
+            n if n == m else "num_classes" for n, m in zip(value.shape, two[key].shape, strict=True)
         )
         for key, value in one.items()
     }

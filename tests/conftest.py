@@ -1,0 +1,102 @@
+"""Shared fixtures: checkpoints of every variant, made once per run, and their conversions."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from golden import rule
+from vitconvert import _table, convert
+from vitconvert.checkpoints import open_checkpoint, pdparams
+
+GOLDEN = Path(__file__).parent / "golden"
+TOOLS = Path(__file__).parent / "tools"
+
+Make = Callable[[str], Path]
+
+
+def golden_variants() -> list[str]:
+    """Name the variants there is golden data for."""
+    return sorted(file.stem for file in GOLDEN.glob("*.json"))
+
+
+def golden_facts(name: str) -> dict:
+    """Read what the golden data says of a variant."""
+    return json.loads((GOLDEN / f"{name}.json").read_text())
+
+
+def model_name(golden_name: str) -> str:
+    """Give the variant of a golden file, which may add an input size: shunted_s_256x192."""
+    return max((v for v in _table.variants() if golden_name.startswith(v)), key=len)
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Make a .safetensors with the PyTorch weights of a variant; needs no framework."""
+    folder, made = tmp_path_factory.mktemp("plain"), {}
+
+    def make(variant: str) -> Path:
+        if variant not in made:
+            found = _table.variants()[variant]
+            state = {
+                key: rule.weight(key, found.resolve(shape, 1000), _dtype(key))
+                for key, shape in found.shapes.items()
+            }
+            made[variant] = folder / f"{variant}.safetensors"
+            save_file(state, made[variant])
+        return made[variant]
+
+    return make
+
+
+def _dtype(key: str) -> str:
+    return "int64" if key.endswith("num_batches_tracked") else "float32"
+
+
+@pytest.fixture(scope="session")
+def official(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Make a training checkpoint of a variant as the official script saves it; needs torch."""
+    folder = tmp_path_factory.mktemp("official")
+
+    def make(variant: str) -> Path:
+        path = folder / f"{variant}.pth"
+        if not path.exists():
+            run = [sys.executable, TOOLS / "make_checkpoint.py", variant, path]
+            subprocess.run(run, check=True, capture_output=True)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def converted(plain: Make, tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Convert the weights of a variant, without parity; needs no framework."""
+    folder = tmp_path_factory.mktemp("converted")
+
+    def make(variant: str) -> Path:
+        path = folder / f"{variant}.pdparams"
+        if not path.exists():
+            family = _table.variants()[variant].family
+            convert(plain(variant), path, family, parity=False)
+        return path
+
+    return make
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read a whole checkpoint into arrays of its own."""
+    return {n: np.array(t.read()) for n, t in open_checkpoint(path).tensors.items()}
+
+
+def write_paddle(path: Path, state: Mapping[str, np.ndarray]) -> Path:
+    """Write float32 arrays as a .pdparams."""
+    with path.open("wb") as file:
+        sources = ((k, v.shape, str(v.dtype), lambda v=v: v) for k, v in state.items())
+        for _ in pdparams.write(file, sources):
+            pass
+    return path

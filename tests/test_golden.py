@@ -1,0 +1,147 @@
+"""Both implementations reproduce what the official models compute, in float64."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from conftest import GOLDEN, Make, golden_facts, golden_variants, model_name
+from golden import rule
+from vitconvert import _models, convert
+from vitconvert._table import find_variant
+from vitconvert.checkpoints import open_checkpoint
+
+LIMIT = 1e-10  # absolute, float64; Paddle's float32 epsilons cost about 1e-12
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Write the weights of a golden file, checked against their hash, as .safetensors."""
+    folder = tmp_path_factory.mktemp("golden")
+
+    def make(name: str) -> Path:
+        path, facts = folder / f"{name}.safetensors", golden_facts(name)
+        if not path.exists():
+            state = {key: rule.weight(key, *rest) for key, *rest in facts["entries"]}
+            assert rule.digest(state.values()) == facts["weights_sha256"]
+            save_file(state, path)
+        return path
+
+    return make
+
+
+def batch(name: str) -> np.ndarray:
+    facts = golden_facts(name)
+    images = rule.images(name, facts["input"]["shape"])
+    assert rule.digest([images]) == facts["input"]["sha256"]
+    return images.astype(np.float64)
+
+
+def check(name: str, found: dict[str, np.ndarray]) -> None:
+    """Compare logits, features and every tap with the golden numbers."""
+    expected = load_file(GOLDEN / f"{name}.safetensors")
+    for key in ("logits", "features"):
+        np.testing.assert_allclose(found[key], expected[key], rtol=0, atol=LIMIT, err_msg=key)
+    stages = golden_facts(name)["stages"]
+    assert stages
+    for tap, facts in stages.items():
+        values = found[tap]
+        assert list(values.shape) == facts["shape"]
+        summary = {
+            "mean": values.mean(),
+            "std": values.std(),
+            "samples": values.reshape(-1)[facts["indices"]],
+        }
+        for what, value in summary.items():
+            key = f"{tap}.{what}"
+            np.testing.assert_allclose(value, expected[key], rtol=0, atol=LIMIT, err_msg=key)
+
+
+def taps(name: str) -> dict[str, str]:
+    """Name the layer behind each tap: embed2 -> patch_embed2.norm, stage2 -> norm2."""
+    stages = golden_facts(name)["stages"]
+    return {
+        tap: tap.replace("stage", "norm") if "stage" in tap else f"patch_{tap}.norm"
+        for tap in stages
+    }
+
+
+def as_map(tokens: np.ndarray, shape: list[int]) -> np.ndarray:
+    """Lay tokens [B, N, C] out as the golden data does: [B, C, H, W]."""
+    return tokens.transpose(0, 2, 1).reshape(shape)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", golden_variants())
+def test_torch_equals_the_official_numbers(name: str, source: Make) -> None:
+    """The reference implementation is the official model."""
+    import torch
+
+    model = _models.create_model(model_name(name), "torch", checkpoint=source(name)).double()
+    found: dict[str, Any] = {}
+    layers = dict(model.named_modules())
+    for tap, layer in taps(name).items():
+        layers[layer].register_forward_hook(lambda _l, _i, out, tap=tap: found.update({tap: out}))
+    with torch.no_grad():
+        images = torch.from_numpy(batch(name))
+        found["logits"] = model(images)
+        found["features"] = model.forward_features(images)
+
+    stages = golden_facts(name)["stages"]
+    values = {k: v.numpy() for k, v in found.items()}
+    check(name, values | {t: as_map(values[t], stages[t]["shape"]) for t in stages})
+
+
+@pytest.mark.paddle
+@pytest.mark.parametrize("name", golden_variants())
+def test_converted_paddle_equals_the_official_numbers(
+    name: str, source: Make, tmp_path: Path
+) -> None:
+    """Official weights, converted, give the official logits in Paddle."""
+    import paddle
+
+    family = find_variant(model_name(name))[1].family
+    done = convert(source(name), tmp_path / "x.pdparams", family, parity=False)
+    paddle.set_default_dtype("float64")
+    try:
+        model = _models.create_model(model_name(name), checkpoint=done.path)
+    finally:
+        paddle.set_default_dtype("float32")
+    found: dict[str, Any] = {}
+    layers = dict(model.named_sublayers())
+    for tap, layer in taps(name).items():
+        layers[layer].register_forward_post_hook(
+            lambda _l, _i, out, tap=tap: found.update({tap: out})
+        )
+    with paddle.no_grad():
+        images = paddle.to_tensor(batch(name))
+        found["logits"] = model(images)
+        found["features"] = model.forward_features(images)
+
+    stages = golden_facts(name)["stages"]
+    values = {k: v.numpy() for k, v in found.items()}
+    check(name, values | {t: as_map(values[t], stages[t]["shape"]) for t in stages})
+
+
+@pytest.mark.parametrize("name", golden_variants())
+def test_official_names_and_shapes_are_recognised(name: str, source: Make) -> None:
+    """The variant is found from the official names and shapes, and only that one."""
+    from vitconvert._plan import identify
+
+    found = identify(open_checkpoint(source(name)).shapes)
+
+    assert [(match.variant.name, side) for match, side in found] == [(model_name(name), "torch")]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", golden_variants())
+def test_torch_model_lists_the_official_entries(name: str) -> None:
+    """Names, order, shapes and parameter count are those of the official model."""
+    facts = golden_facts(name)
+    model = _models.create_model(model_name(name), "torch")
+
+    state = model.state_dict()
+    assert [[k, list(v.shape)] for k, v in state.items()] == [e[:2] for e in facts["entries"]]
+    assert sum(p.numel() for p in model.parameters()) == facts["parameter_count"]

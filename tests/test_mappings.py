@@ -1,0 +1,139 @@
+"""Properties of every table, checked against the live models of every variant."""
+
+import pytest
+
+from conftest import Make, arrays
+from tools import make_shapes
+from vitconvert import _models, _table
+from vitconvert._plan import identify, make_plan
+from vitconvert.checkpoints import open_checkpoint
+
+VARIANTS = sorted(_table.variants())
+FAMILIES = _table.families()
+
+
+def build(framework: _table.Side, name: str) -> object:
+    return _models.build(framework, _table.variants()[name], 1000)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("family", FAMILIES)
+def test_kept_shapes_are_those_of_the_live_models(family: str) -> None:
+    """mappings/shapes/ holds what `make shapes` would write now."""
+    from importlib.resources import files
+
+    kept = files("vitconvert.mappings") / "shapes" / f"{family}.toml"
+
+    assert kept.read_text() == make_shapes.render(_table.load_table(family))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_key_is_claimed_once(name: str) -> None:
+    """Each key of the torch model matches exactly one row or one ignore, not both."""
+    variant = _table.variants()[name]
+    table = _table.load_table(variant.family)
+    assert variant.shapes
+
+    for key in variant.shapes:
+        assert len(table.claims(key)) + (table.ignored(key) is not None) == 1, key
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_row_claims_something(family: str) -> None:
+    """A row with tensors that no variant has is dead."""
+    table = _table.load_table(family)
+    keys = {key for variant in table.variants.values() for key in variant.shapes}
+    used = {claim.row.number for key in keys for claim in table.claims(key)}
+
+    assert [r.torch for r in table.rows if r.kind.tensors and r.number not in used] == []
+
+
+@pytest.mark.paddle
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_paddle_tensor_is_filled_once(name: str, plain: Make) -> None:
+    """The targets of a plan are the live Paddle model's state dict, names and shapes."""
+    table, _variant = _table.find_variant(name)
+    plan = make_plan(open_checkpoint(plain(name)), table)
+    targets = [(key, step.target_shape) for step, key in plan.kept()]
+
+    own = {key: tuple(value.shape) for key, value in build("paddle", name).state_dict().items()}
+    assert len(targets) == len(dict(targets))
+    assert dict(targets) == own
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", VARIANTS)
+def test_kinds_are_the_exact_torch_classes(name: str) -> None:
+    """Every layer with tensors has one row, whose kind names its very class."""
+    import torch
+
+    check_kinds("torch", dict(build("torch", name).named_modules()), torch, name)
+
+
+@pytest.mark.paddle
+@pytest.mark.parametrize("name", VARIANTS)
+def test_kinds_are_the_exact_paddle_classes(name: str) -> None:
+    """Every layer with tensors has one row, whose kind names its very class."""
+    import paddle
+
+    check_kinds("paddle", dict(build("paddle", name).named_sublayers()), paddle, name)
+
+
+def check_kinds(framework: _table.Side, layers: dict, module: object, name: str) -> None:
+    table, _variant = _table.find_variant(name)
+    paired = table.layers(framework, iter(layers))
+    for own, layer in layers.items():
+        has_tensors = bool(layer._parameters or layer._buffers)
+        rows = [row for row in table.rows if row.pair(framework, own)]
+        assert len(rows) <= 1, own
+        if has_tensors:
+            assert own in paired, own
+    for own, (_torch_name, _paddle_name, kind) in paired.items():
+        if kind.torch:
+            path = kind.torch if framework == "torch" else kind.paddle
+            expected = module
+            for part in path.split(".")[1:]:
+                expected = getattr(expected, part)
+            assert type(layers[own]) is expected, own
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_conversion_reverses_bit_for_bit(name: str, plain: Make, converted: Make) -> None:
+    """Undoing every step of the plan on the Paddle file gives the PyTorch file back."""
+    table, _variant = _table.find_variant(name)
+    plan = make_plan(open_checkpoint(plain(name)), table)
+    before, after = arrays(plain(name)), arrays(converted(name))
+
+    assert len(after) == sum(1 for _ in plan.kept())
+    for step, target in plan.kept():
+        back = after[target].T if step.operation == "transpose" else after[target]
+        assert back.tobytes() == before[step.source].tobytes(), target
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_converted_file_is_recognised(name: str, converted: Make) -> None:
+    """A converted file is known as the Paddle side of its variant alone."""
+    found = identify(open_checkpoint(converted(name)).shapes)
+
+    assert [(match.variant.name, side) for match, side in found] == [(name, "paddle")]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_published_figures_name_their_source(family: str) -> None:
+    """A figure without a source is a rumour."""
+    for variant in _table.load_table(family).variants.values():
+        assert not variant.published or variant.published["source"]
+
+
+def test_square_linear_layers_of_shunted_b() -> None:
+    """128 of 197 are square: no shape check would see them untransposed."""
+    table, variant = _table.find_variant("shunted_b")
+    linear = [
+        variant.shapes[key]
+        for key in variant.shapes
+        for claim in table.claims(key)
+        if claim.rule.transpose
+    ]
+
+    assert len(linear) == 197
+    assert sum(1 for shape in linear if shape[0] == shape[1]) == 128
