@@ -12,7 +12,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any, Literal
 
-from ._errors import ModelError, TableError
+from ._errors import ModelError, TableError, listing
 
 Side = Literal["torch", "paddle"]
 Shape = tuple[int, ...]
@@ -20,6 +20,16 @@ ShapePattern = tuple[int | str, ...]  # the string is "num_classes"
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+
+# What a table must have.
+_FIELDS = {
+    "family": str,
+    "title": str,
+    "source": str,
+    "rows": list,
+    "ignore": dict,
+    "variants": dict,
+}
 
 
 @dataclass(frozen=True)
@@ -208,9 +218,20 @@ def parse_table(
     Raises:
         TableError: All problems found, in one message.
     """
+    problems = [
+        f"{name!r} is {data.get(name)!r}, expected a {kind.__name__}."
+        for name, kind in _FIELDS.items()
+        if not isinstance(data.get(name), kind)
+    ]
+    if problems:
+        raise TableError(listing(f"{file} cannot be used:", problems))
     kinds = {name: _parse_kind(name, entry) for name, entry in kind_data.items()}
-    problems, rows, seen = [], [], set[str]()
-    for number, (torch, paddle, kind) in enumerate(data["rows"], 1):
+    rows, seen = [], set[str]()
+    for number, entry in enumerate(data["rows"], 1):
+        if not (len(entry) == 3 and all(isinstance(text, str) for text in entry)):
+            problems.append(f"row {number}: expected [torch, paddle, kind], found {entry}.")
+            continue
+        torch, paddle, kind = entry
         where = f"row {number} ({torch})"
         if kind not in kinds:
             problems.append(f"{where}: kind {kind!r} is unknown; there are {', '.join(kinds)}.")
@@ -225,7 +246,7 @@ def parse_table(
         f"[ignore] {key!r} has no reason." for key, why in data["ignore"].items() if not why
     ]
     if problems:
-        raise TableError("\n  ".join([f"{file} cannot be used:", *problems]))
+        raise TableError(listing(f"{file} cannot be used:", problems))
     family = data["family"]
     return Table(
         family=family,
