@@ -59,7 +59,7 @@ class Commands(click.Group):
 )
 @click.version_option(__version__, package_name="vitconvert")
 def cli() -> None:
-    r"""Convert PyTorch weights of vision transformers to PaddlePaddle, with proof.
+    """Convert PyTorch weights of vision transformers to PaddlePaddle, with proof.
 
     The command of a model family converts a checkpoint and then runs both models, layer by layer:
 
@@ -180,7 +180,7 @@ def parity(
     device: Any,
     report: Path | None,
 ) -> None:
-    r"""Compare a PyTorch and a Paddle checkpoint, layer by layer.
+    """Compare a PyTorch and a Paddle checkpoint, layer by layer.
 
     Exit status 0 only if every layer and the logits are the same. `vitconvert models` lists the
     variants.
@@ -214,7 +214,7 @@ def parity(
 @click.argument("file", type=FILE)
 @click.option("--weights", metavar="model|model_ema", help="Which of several weights to show.")
 def inspect(file: Path, weights: str | None) -> None:
-    r"""Show what a checkpoint holds, and which variant it looks like.
+    """Show what a checkpoint holds, and which variant it looks like.
 
     \b
     Example:
@@ -228,7 +228,7 @@ def inspect(file: Path, weights: str | None) -> None:
 
 @cli.command()
 def models() -> None:
-    r"""List the models that can be converted.
+    """List the models that can be converted.
 
     \b
     Example:

@@ -1,0 +1,170 @@
+"""Files appear whole or not at all, and under their name only when proved."""
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import Make, arrays
+from vitconvert import CheckpointError, ConversionError, convert, open_checkpoint
+from vitconvert.checkpoints import pdparams
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_conversion_transposes_renames_and_drops(plain: Make, tmp_path: Path) -> None:
+    """A linear weight turns, a running mean gets Paddle's name, a step counter goes."""
+    done = convert(plain("shunted_t"), tmp_path / "x.pdparams", "shunted", parity=False)
+    before, after = arrays(plain("shunted_t")), arrays(tmp_path / "x.pdparams")
+
+    assert done.path == tmp_path / "x.pdparams"
+    assert done.report is None
+    q = "block1.0.attn.q.weight"
+    np.testing.assert_array_equal(after[q], before[q].T)
+    conv = "patch_embed2.proj.weight"
+    np.testing.assert_array_equal(after[conv], before[conv])
+    mean = "patch_embed1.conv.1.running_mean"
+    np.testing.assert_array_equal(after["patch_embed1.conv.1._mean"], before[mean])
+    assert not [key for key in after if "num_batches_tracked" in key]
+    assert names(tmp_path) == ["x.pdparams"]
+
+
+def test_same_source_gives_the_same_file(plain: Make, tmp_path: Path) -> None:
+    """Byte for byte."""
+    for name in ("a", "b"):
+        convert(plain("shunted_t"), tmp_path / name, "shunted", parity=False)
+
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_existing_target_needs_force(plain: Make, tmp_path: Path) -> None:
+    """Without --force nothing is touched; with it the file is replaced."""
+    target = tmp_path / "x.pdparams"
+    target.write_text("precious")
+
+    with pytest.raises(CheckpointError, match=r"exists already\. Pass --force"):
+        convert(plain("shunted_t"), target, "shunted", parity=False)
+    assert target.read_text() == "precious"
+    convert(plain("shunted_t"), target, "shunted", parity=False, force=True)
+    assert len(open_checkpoint(target).tensors) == 259
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [("none/x.pdparams", "does not exist. Make it first"), (".", "is a folder")],
+)
+def test_impossible_targets_are_refused_first(target: str, message: str, tmp_path: Path) -> None:
+    """Before the source is even opened."""
+    with pytest.raises(CheckpointError, match=message):
+        convert(tmp_path / "not there", tmp_path / target, "shunted", parity=False)
+
+
+def test_source_is_never_its_own_target(plain: Make, tmp_path: Path) -> None:
+    """Not even with force, nor through a link."""
+    source = tmp_path / "x.safetensors"
+    source.write_bytes(plain("shunted_t").read_bytes())
+    (tmp_path / "link").symlink_to(source)
+
+    with pytest.raises(CheckpointError, match="the same file"):
+        convert(source, tmp_path / "link", "shunted", parity=False, force=True)
+    assert source.read_bytes() == plain("shunted_t").read_bytes()
+
+
+def test_refused_conversion_leaves_nothing(plain: Make, tmp_path: Path) -> None:
+    """No file, no temporary file."""
+    with pytest.raises(ConversionError):
+        convert(plain("shunted_t"), tmp_path / "x", "shunted", variant="shunted_b", parity=False)
+    done = convert(plain("shunted_t"), tmp_path / "y", "shunted", parity=False)
+    with pytest.raises(CheckpointError, match="is a Paddle checkpoint already"):
+        convert(done.path, tmp_path / "z", "shunted", parity=False)
+    assert names(tmp_path) == ["y"]
+
+
+def run_cli(*arguments: object, limit: int | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process, optionally unable to write files above a size."""
+
+    def set_limit() -> None:
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    return subprocess.run(
+        [sys.executable, "-c", "from vitconvert.cli import main; main()", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        preexec_fn=set_limit,
+    )
+
+
+def test_full_disk_leaves_nothing(plain: Make, tmp_path: Path) -> None:
+    """Writing fails half-way: one error, exit status 1, no file; the old target stays."""
+    target = tmp_path / "x.pdparams"
+    target.write_text("precious")
+    options = ("--src", plain("shunted_t"), "--dst", target, "--no-parity", "--force")
+
+    done = run_cli("shunted", *options, limit=5_000_000)
+
+    assert done.returncode == 1
+    assert "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert names(tmp_path) == ["x.pdparams"]
+    assert target.read_text() == "precious"
+
+
+@pytest.mark.parametrize("folder", ["/sys", "/proc"])
+def test_folder_closed_even_to_root_is_refused(folder: str, plain: Make) -> None:
+    """No permission: one error, exit status 1."""
+    done = run_cli(
+        "shunted", "--src", plain("shunted_t"), "--dst", f"{folder}/x.pdparams", "--no-parity"
+    )
+
+    assert done.returncode == 1
+    assert f"{folder}/x.pdparams" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_faulty_disk_is_noticed(
+    plain: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes back is compared with what was meant, bit for bit."""
+    write = pdparams.write
+
+    def faulty(file: object, tensors: object) -> object:
+        yield from write(file, tensors)
+        file.seek(5_000_000)
+        byte = os.pread(file.fileno(), 1, 5_000_000) or b"\0"
+        file.write(bytes([byte[0] ^ 1]))
+
+    monkeypatch.setattr(pdparams, "write", faulty)
+
+    with pytest.raises(CheckpointError, match="did not come back as"):
+        convert(plain("shunted_t"), tmp_path / "x.pdparams", "shunted", parity=False)
+    assert names(tmp_path) == []
+
+
+def test_new_file_has_the_usual_rights(plain: Make, tmp_path: Path) -> None:
+    """Not those of a temporary file, which nobody else may read."""
+    convert(plain("shunted_t"), tmp_path / "x.pdparams", "shunted", parity=False)
+    (tmp_path / "usual").write_text("")
+
+    assert (tmp_path / "x.pdparams").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+FRAMEWORKS = ("torch", "paddle", "paddle.base")
+
+
+def test_conversion_imports_no_framework(plain: Make, tmp_path: Path) -> None:
+    """Neither torch nor Paddle is needed to read, map and write."""
+    code = f"""
+import sys, vitconvert
+vitconvert.convert({str(plain("shunted_t"))!r}, {str(tmp_path / "x")!r}, "shunted", parity=False)
+sys.exit(str([name for name in {FRAMEWORKS} if name in sys.modules]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert done.stderr.strip() == "[]"

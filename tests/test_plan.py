@@ -1,0 +1,132 @@
+"""A checkpoint fits a variant whole, or is refused with everything that is wrong."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from conftest import Make, arrays
+from vitconvert import ConversionError, _table, open_checkpoint
+from vitconvert._plan import closest, make_plan
+
+SHUNTED = _table.load_table("shunted")
+
+
+def refused(state: dict[str, np.ndarray], tmp_path: Path, variant: str | None = None) -> str:
+    """Give the message with which a state is refused."""
+    save_file(state, tmp_path / "x.safetensors")
+    with pytest.raises(ConversionError) as caught:
+        make_plan(open_checkpoint(tmp_path / "x.safetensors"), SHUNTED, variant)
+    return str(caught.value)
+
+
+def test_all_problems_stand_in_one_error(plain: Make, tmp_path: Path) -> None:
+    """Unclaimed, missing and ill-shaped keys, each with row, shapes and what to do."""
+    state = arrays(plain("shunted_t"))
+    state["block1.0.gamma"] = np.ones(3, "f4")
+    del state["patch_embed1.conv.1.running_mean"]
+    state["block2.0.mlp.fc1.weight"] = np.ones((512, 128), "f4")
+    state["block3.9.norm1.bias"] = np.ones(256, "f4")
+
+    message = refused(state, tmp_path)
+
+    assert str(tmp_path / "x.safetensors") in message
+    assert "does not fit shunted.toml (shunted_t comes closest); nothing was written" in message
+    assert "4 problems" in message
+    assert "block1.0.gamma: no row of shunted.toml claims this [3] tensor. Add a row" in message
+    assert "patch_embed1.conv.1.running_mean: missing; shunted_t has it as [64] (row 2" in message
+    assert (
+        "block2.0.mlp.fc1.weight: shape [512, 128], shunted_t has [1024, 128] (in Paddle "
+        "[128, 512] and [128, 1024]); row 25 of shunted.toml, kind 'linear'" in message
+    )
+    assert "block3.9.norm1.bias: shunted_t has no such tensor, though row 10" in message
+
+
+def test_variant_that_was_asked_for_is_held_to(plain: Make, tmp_path: Path) -> None:
+    """--variant shunted_b on a shunted_t lists what shunted_b lacks here."""
+    message = refused(arrays(plain("shunted_t")), tmp_path, "shunted_b")
+
+    assert "shunted_b was asked for" in message
+    assert "block3.23.mlp.fc2.weight: missing; shunted_b has it as [256, 1024]" in message
+
+
+def test_other_family_is_named_as_such(tmp_path: Path) -> None:
+    """Nobody wants a list of 200 unclaimed keys when the file is simply another model's."""
+    state = {f"blocks.{i}.attn.qkv.weight": np.ones((6, 2), "f4") for i in range(12)}
+
+    message = refused(state, tmp_path)
+
+    assert "is not a Shunted Transformer checkpoint: shunted.toml knows 0 of its 12" in message
+    assert "blocks.0.attn.qkv.weight" in message
+    assert "\n" not in message
+
+
+def test_unknown_variant_is_refused(plain: Make, tmp_path: Path) -> None:
+    """The error lists the variants."""
+    message = refused(arrays(plain("shunted_t")), tmp_path, "shunted_x")
+
+    assert "no variant 'shunted_x'; it has shunted_t, shunted_s, shunted_b" in message
+
+
+@pytest.mark.parametrize("name", sorted(SHUNTED.variants))
+@pytest.mark.parametrize("num_classes", [1000, 10, 1])
+def test_variant_and_classes_are_found_from_shapes(name: str, num_classes: int) -> None:
+    """With any head, and without the step counters that old files lack."""
+    variant = SHUNTED.variants[name]
+    shapes = {
+        key: variant.resolve(shape, num_classes)
+        for key, shape in variant.shapes.items()
+        if not key.endswith("num_batches_tracked")
+    }
+
+    found = closest(shapes, SHUNTED)
+
+    assert (found.variant.name, found.num_classes, found.distance) == (name, num_classes, 0)
+
+
+def test_head_that_contradicts_itself_is_refused(plain: Make, tmp_path: Path) -> None:
+    """Weight for 1000 classes, bias for 10."""
+    state = arrays(plain("shunted_t")) | {"head.bias": np.ones(10, "f4")}
+
+    assert "head.bias: shape [10], shunted_t has [1000]" in refused(state, tmp_path)
+
+
+def test_two_rows_that_claim_one_key_are_an_error(plain: Make) -> None:
+    """The rows are named."""
+    import dataclasses
+
+    twin = dataclasses.replace(SHUNTED.rows[-1], number=99)
+    table = dataclasses.replace(SHUNTED, rows=(*SHUNTED.rows, twin))
+
+    with pytest.raises(ConversionError, match=r"head\.weight: claimed by row 31 and row 99"):
+        make_plan(open_checkpoint(plain("shunted_t")), table)
+
+
+def test_two_keys_that_fill_one_tensor_are_an_error(plain: Make) -> None:
+    """Two rows with one Paddle name."""
+    import dataclasses
+
+    rows = [
+        dataclasses.replace(row, paddle="block{s}.{i}.norm1") if row.number == 24 else row
+        for row in SHUNTED.rows
+    ]
+    table = dataclasses.replace(SHUNTED, rows=tuple(rows))
+
+    with pytest.raises(ConversionError, match=r"block1\.0\.norm1\.weight: 2 tensors would become"):
+        make_plan(open_checkpoint(plain("shunted_t")), table)
+
+
+def test_plan_keeps_the_order_of_the_source_and_says_why(plain: Make) -> None:
+    """One step per tensor, each with its reason."""
+    checkpoint = open_checkpoint(plain("shunted_t"))
+    plan = make_plan(checkpoint, SHUNTED)
+    steps = {step.source: step for step in plan.steps}
+
+    assert [step.source for step in plan.steps] == list(checkpoint.tensors)
+    assert all(step.reason for step in plan.steps)
+    q = steps["block1.0.attn.q.weight"]
+    assert (q.operation, q.reason) == ("transpose", "row 11, kind linear: [out, in] -> [in, out]")
+    counter = steps["patch_embed1.conv.1.num_batches_tracked"]
+    assert counter.target is None
+    assert "step counter" in counter.reason
