@@ -167,10 +167,6 @@ def test_one_line_converts_and_proves(official: Make, tmp_path: Path) -> None:
     assert facts["first_diverging"] is None
     assert facts["torch"]["device"] == facts["paddle"]["device"] == "cpu"
     assert len(facts["layers"]) == 154
-    assert (
-        run("parity", "shunted_t", "--torch", official("shunted_t"), "--paddle", target).exit_code
-        == 0
-    )
 
 
 @pytest.mark.torch

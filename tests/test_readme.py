@@ -1,0 +1,42 @@
+"""The README does what it says."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from conftest import Make
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+@pytest.mark.torch
+@pytest.mark.paddle
+def test_the_python_example_runs(
+    official: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it stands there, on a checkpoint of that name; what its comments claim holds."""
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "shunt_t.pth").symlink_to(official("shunted_t"))
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+
+    exec(code, names)
+
+    assert names["vitconvert"].list_models() == ["shunted_t", "shunted_s", "shunted_b"]
+    assert str(names["done"].path) == "shunt_t.pdparams"
+    assert names["done"].plan.variant.name == "shunted_t"
+    assert names["report"].proved
+    assert names["report"].first_diverging is None
+    assert names["checkpoint"].tensors["head.weight"].shape == (1000, 512)
+    assert not names["model"].training
+    assert not names["twin"].training
+
+
+def test_every_option_is_documented() -> None:
+    """The table of options names every option of the command."""
+    from vitconvert.cli import cli
+
+    command = cli.get_command(None, "shunted")
+    for option in command.params:
+        assert option.opts[0] in README, option.opts[0]
