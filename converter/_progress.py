@@ -1,6 +1,7 @@
 """A progress bar that appears only when work takes longer than a second."""
 
-import time
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,24 +16,27 @@ _PATIENCE = 1.0  # seconds
 @contextmanager
 def bar() -> Iterator[Advance]:
     """Give a function that takes a text, the amount done and the total."""
-    columns = (
+    display = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        # Messages go above the bar on a terminal, and to their file where stdout is one.
+        redirect_stdout=sys.stdout.isatty(),
     )
-    display = Progress(*columns, console=Console(stderr=True), transient=True)
     task = display.add_task("starting", total=None)
-    begin, started = time.monotonic(), False
+    timer = threading.Timer(_PATIENCE, display.start)
+    timer.daemon = True
+    timer.start()
 
     def advance(text: str, done: int, total: int) -> None:
-        nonlocal started
-        if not started and time.monotonic() - begin > _PATIENCE:
-            display.start()
-            started = True
         display.update(task, description=text, completed=done, total=total)
 
     try:
         yield advance
     finally:
+        timer.cancel()
+        timer.join()
         display.stop()

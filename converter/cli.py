@@ -281,7 +281,7 @@ def _show_plan(plan: Plan) -> None:
         table.add_row(
             step.source, step.operation, step.target or "-", step.reason.replace("[", r"\[")
         )
-    _console(wide=True).print(table)
+    _console().print(table)
     counts = {
         op: sum(1 for s in plan.steps if s.operation == op) for op in ("transpose", "copy", "drop")
     }
@@ -305,7 +305,7 @@ def _show_checkpoint(checkpoint: Checkpoint) -> None:
     table.add_column("dtype", no_wrap=True)
     for name, tensor in checkpoint.tensors.items():
         table.add_row(name, rf"\[{', '.join(map(str, tensor.shape))}]", tensor.dtype)
-    _console(wide=True).print(table)
+    _console().print(table)
     size = sum(tensor.nbytes for tensor in checkpoint.tensors.values())
     click.echo(f"{len(checkpoint.tensors)} tensors, {size:,} bytes")
     names = {"torch": "PyTorch", "paddle": "Paddle"}
@@ -329,14 +329,11 @@ def _progress() -> Iterator[Progress | None]:
         yield advance
 
 
-def _console(wide: bool = False) -> Console:
-    """Make a console that never breaks a table's lines when its output is kept in a file."""
+def _console() -> Console:
+    """Make a console that cuts no table short; a narrow terminal folds the lines itself."""
     from rich.console import Console
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 400 if wide else 120
-    return console
+    return Console(highlight=False, width=400)
 
 
 def main() -> None:

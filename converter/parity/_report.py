@@ -83,7 +83,7 @@ def show(report: Report, console: Console) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("layer", no_wrap=True)
     table.add_column("kind", no_wrap=True)
-    for heading in ("float64 diff", "float32 torch", "float32 Paddle"):
+    for heading in ("float64\ndiff", "float32\ntorch", "float32\nPaddle"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for layer in report.layers:
