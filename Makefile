@@ -1,6 +1,10 @@
 # vitconvert. `make demo` and `make test` need git, make and Python 3.11 and set up the rest.
 
-PYTHON ?= python3
+# The first of these that is new enough, unless another is named: make PYTHON=/path/to/python
+ifndef PYTHON
+PYTHON := $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+endif
 BIN := .venv/bin
 COMPAT := .venv-compat/bin
 WHEEL := build/wheel/bin
@@ -28,11 +32,11 @@ demo: .venv/ready
 
 test: .venv/ready
 	@echo "==> Running the tests"
-	@$(BIN)/pytest
+	@$(BIN)/pytest -q
 
 test-compat: .venv-compat/ready
 	@echo "==> Running the Paddle tests on Paddle 2.6.2"
-	@$(COMPAT)/pytest -m "not torch"
+	@$(COMPAT)/pytest -q -m "not torch"
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -61,9 +65,9 @@ wheel: .venv/ready
 	$(BIN)/python -m build --wheel --outdir dist
 	$(PYTHON) -m venv build/wheel
 	$(WHEEL)/$(PIP_INSTALL) -c constraints.txt dist/*.whl pytest
-	$(WHEEL)/pytest -m "not torch and not paddle"
+	$(WHEEL)/pytest -q -m "not torch and not paddle"
 	$(WHEEL)/$(PIP_INSTALL) -c constraints.txt "$$(ls dist/*.whl)[torch,cpu]"
-	$(WHEEL)/pytest
+	$(WHEEL)/pytest -q
 
 check: test lint types test-compat wheel
 
@@ -83,8 +87,8 @@ clean:
 	@touch $@
 
 define new_venv
-$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	{ echo "Python 3.11 or newer is needed; $(PYTHON) is" \
-	"$$($(PYTHON) --version 2>&1). Pass another: make PYTHON=python3.11"; exit 1; }; \
-	$(PYTHON) -m venv --clear $(1)
+$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "Python 3.11 or newer is needed; found $(or $(PYTHON),no python3 of that age)." \
+	"Name another: make PYTHON=/path/to/python3.11"; exit 1; }; \
+	$(PYTHON) -m venv $(1)
 endef

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from ._errors import CheckpointError, ConversionError
-from ._files import check_target, flush_to_disk, publish, written_beside
+from ._files import check_distinct, check_target, flush_to_disk, publish, written_beside
 from ._models import require
 from ._plan import Plan, Step, apply_step, make_plan
 from ._table import families, load_table
@@ -92,35 +93,46 @@ def convert(
         ParityError: Parity could not be checked; the file stays as `dst`.unverified.
     """
     src, dst = Path(src), Path(dst)
+    unverified = dst.with_name(dst.name + ".unverified")
     check_target(dst, force)
-    if dst.exists() and src.exists() and dst.samefile(src):
-        raise CheckpointError(f"{dst}: source and target are the same file.")
+    check_distinct(source=src, target=dst, **{dst.name + ".unverified": unverified})
     if parity:
         require("torch")
         require("paddle")
     checkpoint, made = plan(src, family, variant, weights)
-    unverified = dst.with_name(dst.name + ".unverified")
-    _write(checkpoint, made, unverified if parity else dst, force or parity, progress)
-    if not parity:
-        return Conversion(made, dst, None)
-    report = check_parity(
-        made.variant.name,
-        torch_checkpoint=src,
-        paddle_checkpoint=unverified,
-        weights=weights,
-        device=device,
-        progress=progress,
-    )
-    if not report.proved:
-        return Conversion(made, unverified, report)
-    publish(unverified, dst, force)
-    return Conversion(made, dst, report)
+    with written_beside(dst) as (file, part):
+        _write(file, part, checkpoint, made, progress)
+        if not parity:
+            publish(part, dst, force)
+            return Conversion(made, dst, None)
+        try:
+            report = check_parity(
+                made.variant.name,
+                torch_checkpoint=src,
+                paddle_checkpoint=part,
+                weights=weights,
+                device=device,
+                progress=progress,
+            )
+            report.paddle["file"] = str(dst if report.proved else unverified)
+            if report.proved:
+                publish(part, dst, force)
+                return Conversion(made, dst, report)
+            return Conversion(made, unverified, report)
+        finally:
+            if part.exists():  # not proved, or not even compared: an error, or Ctrl-C
+                publish(part, unverified, force=True)
+                log.info("the converted weights stay in %s", unverified)
 
 
 def _write(
-    checkpoint: Checkpoint, made: Plan, target: Path, force: bool, progress: Progress | None
+    file: BinaryIO,
+    part: Path,
+    checkpoint: Checkpoint,
+    made: Plan,
+    progress: Progress | None,
 ) -> None:
-    """Write the planned tensors beside the target, read them back, then rename."""
+    """Write the planned tensors, make them durable, read them back."""
     total = 2 * sum(checkpoint.tensors[step.source].nbytes for step, _ in made.kept())
     done = 0
 
@@ -131,12 +143,11 @@ def _write(
             if progress is not None:
                 progress(text, done, total)
 
-    with written_beside(target) as (file, part):
-        advance("writing", pdparams.write(file, _sources(checkpoint, made)))
-        flush_to_disk(file)
-        advance("reading back", _verify(open_checkpoint(part), _sources(checkpoint, made)))
-        publish(part, target, force)
-    log.info("wrote %s: %d tensors, read back and equal", target, sum(1 for _ in made.kept()))
+    advance("writing", pdparams.write(file, _sources(checkpoint, made)))
+    flush_to_disk(file)
+    advance("reading back", _verify(open_checkpoint(part), _sources(checkpoint, made)))
+    count = sum(1 for _ in made.kept())
+    log.info("converted %d tensors, written, read back and equal", count)
 
 
 def _sources(checkpoint: Checkpoint, made: Plan) -> Iterator[pdparams.Source]:

@@ -1,7 +1,8 @@
 """Files that appear whole or not at all."""
 
+import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,10 +24,43 @@ def check_target(target: Path, force: bool) -> None:
         )
     if target.is_dir():
         raise CheckpointError(f"{target}: is a folder; expected the name of a file.")
-    if target.exists() and not force:
+    if target.exists() and not target.is_file():
+        raise CheckpointError(f"{target}: is a device or a pipe; expected the name of a file.")
+    if (target.exists() or target.is_symlink()) and not force:
         raise CheckpointError(f"{target}: exists already. Pass --force to replace it.")
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise CheckpointError(f"{target}: no permission to write into {target.parent}.")
+
+
+def check_distinct(**files: Path | None) -> None:
+    """Refuse one file in two roles, through links as well: writing one would destroy the other.
+
+    Raises:
+        CheckpointError: Two are the same file; both roles are named.
+    """
+    seen: dict[Path, str] = {}
+    for role, path in files.items():
+        if path is not None:
+            real = path.resolve()
+            if real in seen:
+                raise CheckpointError(f"{path}: {seen[real]} and {role} are the same file.")
+            seen[real] = role
+
+
+def check_report(path: Path) -> None:
+    """Refuse a report where it cannot be written or would replace what is no report.
+
+    Raises:
+        CheckpointError: As `check_target`; or the file that is there is something else.
+    """
+    check_target(path, force=True)
+    if path.exists():
+        try:
+            known = "proved" in json.loads(path.read_bytes())
+        except (OSError, ValueError, TypeError, RecursionError):
+            known = False
+        if not known:
+            raise CheckpointError(f"{path}: exists and is no parity report. Choose another name.")
 
 
 @contextmanager
@@ -36,23 +70,18 @@ def written_beside(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
     Raises:
         CheckpointError: Writing failed (disk full, no permission); nothing is left behind.
     """
-    part: Path | None = None
+    part = target.with_name(f".{target.name[:180]}.{secrets.token_hex(4)}.part")
     try:
-        handle, name = tempfile.mkstemp(
-            prefix=f".{target.name}.", suffix=".part", dir=target.parent
-        )
-        part = Path(name)
+        # As the usual open does it, but for a name that must be new.
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with os.fdopen(handle, "wb") as file:
-            # mkstemp gives 0600; a checkpoint gets what any new file would get.
-            os.fchmod(handle, 0o666 & ~_umask())
             yield file, part
     except OSError as error:
         raise CheckpointError(
             f"{target}: cannot be written: {error.strerror or error}. Nothing was left behind."
         ) from error
     finally:
-        if part is not None:
-            part.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
 def flush_to_disk(file: BinaryIO) -> None:
@@ -67,17 +96,29 @@ def publish(source: Path, target: Path, force: bool) -> None:
     Raises:
         CheckpointError: The target appeared meanwhile and `force` is not given.
     """
-    if target.exists() and not force:
+    try:
+        if force:
+            source.replace(target)
+        else:
+            target.hardlink_to(source)  # unlike a rename, this fails where a file is
+            source.unlink()
+    except FileExistsError:
         raise CheckpointError(
             f"{target}: appeared while working and was left alone. Pass --force to replace it."
-        )
-    try:
-        source.replace(target)
+        ) from None
     except OSError as error:
-        raise CheckpointError(f"{target}: cannot be written: {error.strerror}.") from error
+        if force or target.exists():
+            raise CheckpointError(f"{target}: cannot be written: {error.strerror}.") from error
+        publish(source, target, force=True)  # a file system without hard links
+    else:
+        _flush_folder(target.parent)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _flush_folder(folder: Path) -> None:
+    """Make a new name survive a power cut, where the system can."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
+    except OSError:
+        pass  # some file systems cannot; the file itself is safe

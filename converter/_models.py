@@ -64,6 +64,8 @@ def create_model(
     """
     if framework not in ("torch", "paddle"):
         raise ModelError(f"framework is {framework!r}; expected 'torch' or 'paddle'.")
+    if type(num_classes) is not int or num_classes < 1:
+        raise ModelError(f"num_classes is {num_classes!r}; expected a positive number.")
     _table, found = find_variant(variant)
     model = build(framework, found, num_classes)
     if checkpoint is not None:

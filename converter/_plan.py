@@ -9,7 +9,7 @@ import numpy as np
 
 from ._errors import ConversionError, listing, some
 from ._table import Claim, Shape, ShapePattern, Side, Table, Variant, families, load_table
-from .checkpoints import Checkpoint, Tensor
+from .checkpoints import FLOATING, Checkpoint, Tensor
 
 AnyShape = TypeVar("AnyShape", Shape, ShapePattern)
 Operation = Literal["copy", "transpose", "drop"]
@@ -59,14 +59,15 @@ class Fit:
     Attributes:
         variant: What it was compared with.
         num_classes: The number of classes that the shapes imply.
-        missing: Keys of the variant that were not found, with their shapes.
+        missing: Keys of the variant that were not found, with their shapes; an axis that
+            nothing found tells the size of is "num_classes".
         extra: Keys found that the variant does not have.
         misshapen: Key -> (found, expected).
     """
 
     variant: Variant
     num_classes: int
-    missing: dict[str, Shape]
+    missing: dict[str, ShapePattern]
     extra: list[str]
     misshapen: dict[str, tuple[Shape, Shape]]
 
@@ -84,7 +85,11 @@ def fit(shapes: Mapping[str, Shape], variant: Variant, table: Table, side: Side 
     return Fit(
         variant,
         num_classes,
-        {k: s for k, s in expected.items() if k not in shapes and not droppable(k, table, side)},
+        {
+            key: expected[key] if num_classes else pattern
+            for key, pattern in patterns.items()
+            if key not in shapes and not droppable(key, table, side)
+        },
         [key for key in shapes if key not in expected and table.ignored(key) is None],
         {k: (shapes[k], s) for k, s in expected.items() if k in shapes and shapes[k] != s},
     )
@@ -154,12 +159,17 @@ def make_plan(checkpoint: Checkpoint, table: Table, variant: str | None = None) 
         )
     _check_family(checkpoint, table)
     problems = _problems(checkpoint, table, match)
+    if problems and variant is not None and (better := closest(shapes, table)).distance == 0:
+        raise ConversionError(
+            f"{checkpoint.path} is a {better.variant.name}, not a {variant}: {len(problems)} "
+            f"tensors do not fit. Leave the variant out, or take the other file."
+        )
     if problems:
         name = match.variant.name
         chosen = f"{name} was asked for" if variant else f"{name} comes closest"
         raise ConversionError(
             listing(
-                f"{checkpoint.path} does not fit {table.file} ({chosen}); nothing was written. "
+                f"{checkpoint.path} does not fit {table.file} ({chosen}). "
                 f"{len(problems)} problem{'s' if len(problems) > 1 else ''}:",
                 problems,
             )
@@ -197,16 +207,26 @@ def _problems(checkpoint: Checkpoint, table: Table, match: Fit) -> list[str]:
                 f"row, or an [ignore] entry with its reason, or remove it from the checkpoint."
             )
         elif key in match.misshapen:
-            problems.append(_misshapen(key, match, claims, table))
+            problems.append(_misshapen(key, match, claims[0], table))
+        elif claims and claims[0].target and tensor.dtype not in FLOATING:
+            problems.append(
+                f"{key}: {tensor.dtype}; expected one of {', '.join(FLOATING)}. Save the "
+                f"checkpoint with floating weights."
+            )
         elif claims and key in match.extra:
             problems.append(
                 f"{key}: {match.variant.name} has no such tensor, though row "
                 f"{claims[0].row.number} of {table.file} describes it. Is it another variant?"
             )
+    problems += [
+        f"{name}: {what}, not a tensor that can be read. Take it out of the checkpoint."
+        for name, what in checkpoint.skipped.items()
+        if table.ignored(name) is None
+    ]
     for key, shape in match.missing.items():
         where = f"row {table.claims(key)[0].row.number} of {table.file}"
         problems.append(
-            f"{key}: missing; {match.variant.name} has it as {list(shape)} ({where}). Take a "
+            f"{key}: missing; {match.variant.name} has it as {show_shape(shape)} ({where}). Take a "
             f"complete checkpoint, or the variant without it."
         )
     targets = Counter(c.target for key in checkpoint.tensors for c in table.claims(key) if c.target)
@@ -219,9 +239,13 @@ def _problems(checkpoint: Checkpoint, table: Table, match: Fit) -> list[str]:
     return problems
 
 
-def _misshapen(key: str, match: Fit, claims: list[Claim], table: Table) -> str:
+def show_shape(shape: ShapePattern) -> str:
+    """Spell a shape, [num_classes, 512] where a size is not known."""
+    return f"[{', '.join(map(str, shape))}]"
+
+
+def _misshapen(key: str, match: Fit, claim: Claim, table: Table) -> str:
     found, expected = match.misshapen[key]
-    claim = claims[0]
     paddle = ""
     if len(found) == len(expected) and claim.rule.transpose:
         paddle = f" (in Paddle {list(_turn(found, claim))} and {list(_turn(expected, claim))})"

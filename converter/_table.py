@@ -18,7 +18,7 @@ Side = Literal["torch", "paddle"]
 Shape = tuple[int, ...]
 ShapePattern = tuple[int | str, ...]  # the string is "num_classes"
 
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 # What a table must have.
@@ -225,10 +225,12 @@ def parse_table(
     ]
     if problems:
         raise TableError(listing(f"{file} cannot be used:", problems))
-    kinds = {name: _parse_kind(name, entry) for name, entry in kind_data.items()}
+    kinds = {name: _parse_kind(name, entry, problems) for name, entry in kind_data.items()}
     rows, seen = [], set[str]()
     for number, entry in enumerate(data["rows"], 1):
-        if not (len(entry) == 3 and all(isinstance(text, str) for text in entry)):
+        if not (
+            isinstance(entry, list) and len(entry) == 3 and all(isinstance(x, str) for x in entry)
+        ):
             problems.append(f"row {number}: expected [torch, paddle, kind], found {entry}.")
             continue
         torch, paddle, kind = entry
@@ -238,6 +240,8 @@ def parse_table(
             continue
         if set(_PLACEHOLDER.findall(torch)) != set(_PLACEHOLDER.findall(paddle)):
             problems.append(f"{where}: {paddle!r} does not have the same {{placeholders}}.")
+        if re.search(r"[{}]", _PLACEHOLDER.sub("", torch + paddle)):
+            problems.append(f"{where}: a placeholder is a name in braces, such as {{i}}.")
         if torch in seen:
             problems.append(f"{where}: an earlier row describes the same layer.")
         seen.add(torch)
@@ -245,6 +249,12 @@ def parse_table(
     problems += [
         f"[ignore] {key!r} has no reason." for key, why in data["ignore"].items() if not why
     ]
+    for name, variant in data["variants"].items():
+        size = variant.get("input_size")
+        if not (
+            isinstance(size, list) and len(size) == 2 and isinstance(variant.get("config"), dict)
+        ):
+            problems.append(f"variant {name}: expected input_size = [height, width] and config.")
     if problems:
         raise TableError(listing(f"{file} cannot be used:", problems))
     family = data["family"]
@@ -262,7 +272,15 @@ def parse_table(
     )
 
 
-def _parse_kind(name: str, entry: Mapping[str, Any]) -> Kind:
+def _parse_kind(name: str, entry: Mapping[str, Any], problems: list[str]) -> Kind:
+    """Read one kind; what it must not hold is added to the problems."""
+    unknown = entry.keys() - {"torch", "paddle", "layout", "tensors"}
+    for leaf, rule in entry.get("tensors", {}).items():
+        unknown |= {f"{leaf}.{word}" for word in rule.keys() - {"paddle", "transpose", "drop"}}
+        if ("paddle" in rule) == ("drop" in rule):
+            problems.append(f"kind {name}, {leaf!r}: expected either paddle or drop.")
+    if unknown:
+        problems.append(f"kind {name}: unknown words {', '.join(sorted(unknown))}.")
     rules = tuple(
         TensorRule(leaf, rule.get("paddle"), rule.get("transpose", False), rule.get("drop", ""))
         for leaf, rule in entry.get("tensors", {}).items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import signal
 import sys
@@ -44,7 +45,12 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except VitconvertError as error:
-            click.echo(f"Error: {error}", err=True)
+            click.echo(printable(f"Error: {error}"), err=True)
+            ctx.exit(1)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever read our output has stopped: click knows
+                raise
+            click.echo(f"Error: {error.strerror or error}.", err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
@@ -77,7 +83,14 @@ class _Echo(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one message."""
-        click.echo(record.getMessage())
+        click.echo(printable(record.getMessage()))
+
+
+def printable(text: str) -> str:
+    """Spell out the control characters that a file may hold, so that none reaches a terminal."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 def _family_command(family: str) -> click.Command:
@@ -136,15 +149,16 @@ def _family_command(family: str) -> click.Command:
         report: Path | None,
     ) -> None:
         from ._convert import convert, plan
-        from ._files import check_target
+        from ._files import check_distinct, check_report
 
-        if no_parity and report is not None:
-            raise click.UsageError("--report needs parity; it cannot go with --no-parity.")
+        if report is not None and (no_parity or dry_run):
+            raise click.UsageError("--report is of parity: not with --no-parity or --dry-run.")
         if dry_run:
             _show_plan(plan(src, family, variant, weights)[1])
             return
         if report is not None:
-            check_target(report, force=True)
+            check_distinct(source=src, target=dst, report=report)
+            check_report(report)
         with _progress() as progress:
             done = convert(
                 src,
@@ -189,7 +203,7 @@ def parity(
     Example:
       vitconvert parity shunted_s --torch shunt_s.pth --paddle shunt_s.pdparams
     """
-    from ._files import check_target
+    from ._files import check_distinct, check_report
     from .parity import check_parity
 
     try:
@@ -197,7 +211,8 @@ def parity(
     except ModelError as error:
         raise click.BadParameter(str(error), param_hint="VARIANT") from error
     if report is not None:
-        check_target(report, force=True)
+        check_distinct(torch=torch_file, paddle=paddle_file, report=report)
+        check_report(report)
     with _progress() as progress:
         found = check_parity(
             variant,
@@ -260,27 +275,25 @@ def _finish(report: Report, file: Path | None, proved_note: str = "") -> None:
     from .parity import show
 
     show(report, _console())
+    if report.proved and proved_note:
+        click.echo(proved_note)
     if file is not None:
         report.write(file)
-        click.echo(f"Report: {file}")
+        click.echo(f"{file} holds the report.")
     if not report.proved:
-        if report.paddle["file"].endswith(".unverified"):
-            click.echo(f"The converted weights stay in {report.paddle['file']}.")
         sys.exit(1)
-    if proved_note:
-        click.echo(proved_note)
 
 
 def _show_plan(plan: Plan) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("source", "operation", "target", "reason"):
         table.add_column(heading, no_wrap=True)
     for step in plan.steps:
-        table.add_row(
-            step.source, step.operation, step.target or "-", step.reason.replace("[", r"\[")
-        )
+        cells = (step.source, step.operation, step.target or "-", step.reason)
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     _console().print(table)
     counts = {
         op: sum(1 for s in plan.steps if s.operation == op) for op in ("transpose", "copy", "drop")
@@ -293,18 +306,19 @@ def _show_plan(plan: Plan) -> None:
 
 def _show_checkpoint(checkpoint: Checkpoint) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from ._plan import identify
 
     click.echo(f"{checkpoint.path}: {checkpoint.format}, {checkpoint.path.stat().st_size:,} bytes")
     for note in checkpoint.notes():
-        click.echo(f"  {note}")
+        click.echo(printable(f"  {note}"))
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("tensor", no_wrap=True)
     table.add_column("shape", no_wrap=True)
     table.add_column("dtype", no_wrap=True)
     for name, tensor in checkpoint.tensors.items():
-        table.add_row(name, rf"\[{', '.join(map(str, tensor.shape))}]", tensor.dtype)
+        table.add_row(Text(printable(name)), Text(str(list(tensor.shape))), tensor.dtype)
     _console().print(table)
     size = sum(tensor.nbytes for tensor in checkpoint.tensors.values())
     click.echo(f"{len(checkpoint.tensors)} tensors, {size:,} bytes")
@@ -338,7 +352,8 @@ def _console() -> Console:
 
 def main() -> None:
     """Run the command line; a termination signal cleans up as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _terminate)
     cli(prog_name="vitconvert")
 
 

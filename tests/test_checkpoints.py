@@ -315,7 +315,7 @@ def test_hostile_pdparams_runs_nothing(tmp_path: Path) -> None:
     found = open_checkpoint(path)
 
     assert list(found.tensors) == ["w"]
-    assert found.beside == {"bad": "posix.system"}
+    assert found.skipped == {"bad": "posix.system"}
     assert not (tmp_path / "executed").exists()
 
 
@@ -366,3 +366,84 @@ def test_opening_reads_no_tensor(plain: Make) -> None:
 
     assert not array.flags.owndata
     assert not array.flags.writeable
+
+
+# -- hostile files found by reviewers: each an error or inert data, none a crash, hang or bomb
+
+DEEP = b")" + b"\x85" * 100_000  # a hundred thousand tuples in each other
+
+
+def hostile_pickles() -> dict[str, bytes]:
+    shared = b"}q\x00"
+    for level in range(1, 40):  # each dict holds the one before many times
+        items = b"".join(b"K" + bytes([i]) + b"h" + bytes([level - 1]) for i in range(40))
+        named = items.replace(b"K", b"\x8c\x01").replace(b"\x8c\x01\x8c", b"\x8c\x01x")
+        shared += b"}q" + bytes([level]) + b"(" + named + b"u"
+    return {
+        "deep key of an OrderedDict": b"\x80\x02ccollections\nOrderedDict\n]]"
+        + DEEP
+        + b"aK\x01aa\x85R.",
+        "deep dtype": b"\x80\x02}X\x01\x00\x00\x00wcnumpy\ndtype\n" + DEEP + b"\x85Rs.",
+        "a dict that holds itself": b"\x80\x02}q\x00X\x01\x00\x00\x00ah\x00s.",
+        "one byte": b"\x80",
+        "a number of 20,000 bytes": b"\x80\x02}X\x05\x00\x00\x00epoch\x8b\x20\x4e\x00\x00"
+        + b"\x7f" * 20_000
+        + b"s.",
+        "dicts within dicts": b"\x80\x02" + shared + b".",
+    }
+
+
+@pytest.mark.parametrize("name", hostile_pickles())
+def test_hostile_pickles_are_refused(name: str, tmp_path: Path) -> None:
+    """In the time and memory of reading them once."""
+    path = tmp_path / "x.pdparams"
+    path.write_bytes(hostile_pickles()[name])
+
+    with pytest.raises(CheckpointError):
+        open_checkpoint(path)
+
+
+@pytest.mark.parametrize("shape", [[1e999], [1000.0], ["4"], [True]])
+def test_shapes_of_no_integers_are_refused(shape: list, tmp_path: Path) -> None:
+    """1000.0 == 1000, but it is no axis."""
+    header = {"w": {"dtype": "F32", "shape": shape, "data_offsets": [0, 4]}}
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(safetensors_bytes(header, bytes(4)))
+
+    with pytest.raises(CheckpointError):
+        open_checkpoint(path)
+
+
+@pytest.mark.torch
+def test_expanded_bomb_is_refused(tmp_path: Path) -> None:
+    """Four bytes that say they are eleven gigabytes."""
+    import torch
+
+    torch.save({"w": torch.ones(1).expand(3_000_000_000)}, tmp_path / "x.pth")
+
+    with pytest.raises(CheckpointError, match="not believed"):
+        open_checkpoint(tmp_path / "x.pth")
+
+
+@pytest.mark.torch
+def test_what_is_no_tensor_among_the_weights_is_told(tmp_path: Path) -> None:
+    """A sparse tensor, a number, a NumPy array: named, never dropped in silence."""
+    import torch
+
+    state = {"w": torch.ones(2), "scale": 2.0, "sparse": torch.eye(3).to_sparse()}
+    torch.save(state, tmp_path / "x.pth")
+
+    found = open_checkpoint(tmp_path / "x.pth")
+
+    assert found.skipped == {"scale": "2.0", "sparse": "torch._utils._rebuild_sparse_tensor"}
+    assert any("sparse among the weights is no tensor" in note for note in found.notes())
+
+
+def test_pipe_is_refused(tmp_path: Path) -> None:
+    """Opening one would wait for ever."""
+    import os
+
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(CheckpointError, match="not a file"):
+        open_checkpoint(tmp_path / "pipe")

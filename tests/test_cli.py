@@ -1,13 +1,17 @@
 """What a person types, and what comes back."""
 
+import contextlib
 import json
+import os
 import re
+import resource
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -22,6 +26,7 @@ def run(*arguments: object) -> Result:
     return result
 
 
+MAIN = "from vitconvert.cli import main; main()"
 COMMANDS = [*_table.families(), "parity", "inspect", "models"]
 
 
@@ -99,7 +104,7 @@ def test_conversion_says_what_it_found(plain: Make, tmp_path: Path) -> None:
 
     assert result.exit_code == 0
     assert "variant: shunted_t, 1000 classes (found from names and shapes)" in result.output
-    assert "259 tensors, read back and equal" in result.output
+    assert "converted 259 tensors, written, read back and equal" in result.output
     assert "parity was not checked" in result.output
 
 
@@ -187,29 +192,159 @@ def test_parity_of_a_wrong_file_is_status_1(
 
 @pytest.mark.torch
 @pytest.mark.paddle
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupt_leaves_no_half_file_and_no_process(
     sign: signal.Signals, official: Make, tmp_path: Path
 ) -> None:
     """While parity runs: status 130, the complete file stays unverified, no traceback."""
     arguments = ["shunted", "--src", official("shunted_t"), "--dst", tmp_path / "x.pdparams"]
     process = subprocess.Popen(
-        [sys.executable, "-c", "from vitconvert.cli import main; main()", *map(str, arguments)],
+        [sys.executable, "-u", "-c", MAIN, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
-    unverified = tmp_path / "x.pdparams.unverified"
-    while not unverified.exists():
+    assert process.stdout is not None
+    while "read back and equal" not in process.stdout.readline():
         assert process.poll() is None
-        time.sleep(0.01)
-    time.sleep(0.5)
+    time.sleep(0.7)
     process.send_signal(sign)
-    _output, errors = process.communicate(timeout=30)
+    output, errors = process.communicate(timeout=30)
 
     assert process.returncode == 130
     assert errors.strip() == "Interrupted."
-    assert [entry.name for entry in tmp_path.iterdir()] == [unverified.name]
-    workers = subprocess.run(["ps", "-s", str(process.pid), "-o", "pid="], capture_output=True)
-    assert not workers.stdout.strip()
+    assert f"the converted weights stay in {tmp_path}/x.pdparams.unverified" in output
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.pdparams.unverified"]
+    assert members_of_session(process.pid) == []
+
+
+@pytest.mark.torch
+@pytest.mark.paddle
+def test_workers_end_when_their_parent_is_killed(official: Make, tmp_path: Path) -> None:
+    """Even by kill -9, which nothing can handle."""
+    arguments = ["shunted", "--src", official("shunted_t"), "--dst", tmp_path / "x.pdparams"]
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", MAIN, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert process.stdout is not None
+    while "read back and equal" not in process.stdout.readline():
+        assert process.poll() is None
+    while len(members_of_session(process.pid)) < 3:
+        time.sleep(0.02)
+    process.kill()
+    process.communicate(timeout=30)
+
+    for _ in range(500):
+        if not members_of_session(process.pid):
+            return
+        time.sleep(0.02)
+    pytest.fail("a worker outlived its parent")
+
+
+def members_of_session(session: int) -> list[int]:
+    """List the processes of a session, from /proc: slim systems have no ps."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # After the command's name in parentheses: state, parent, group, session.
+            state, _parent, _group, own = stat.read_text().rpartition(")")[2].split()[:4]
+            if int(own) == session and state != "Z":
+                found.append(int(stat.parent.name))
+    return found
+
+
+@pytest.mark.torch
+@pytest.mark.paddle
+def test_full_temporary_folder_is_an_error_of_ours(official: Make, tmp_path: Path) -> None:
+    """The traces find no room: the folder is named, nothing is proved, the weights are kept."""
+    arguments = ["shunted", "--src", official("shunted_t"), "--dst", tmp_path / "x.pdparams"]
+    limit = 60_000_000  # bytes; enough for the checkpoint, too little for a trace
+
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+
+    assert done.returncode == 1
+    assert "process cannot go on" in done.stderr
+    assert "TMPDIR names another folder" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.pdparams.unverified"]
+
+
+@pytest.mark.torch
+@pytest.mark.paddle
+def test_python_files_of_the_users_folder_are_not_run(
+    official: Make, converted: Make, tmp_path: Path
+) -> None:
+    """A numpy.py beside the checkpoint is not NumPy, and torch.py is not PyTorch."""
+    for name in ("numpy", "torch", "random"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')")
+    files = ("--torch", official("shunted_t"), "--paddle", converted("shunted_t"))
+    command = Path(sys.executable).with_name("vitconvert")
+
+    done = subprocess.run(
+        [command, "parity", "shunted_t", *files], cwd=tmp_path, capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "executed").exists()
+
+
+def test_no_file_plays_two_parts(plain: Make, tmp_path: Path) -> None:
+    """A report over the source, a source that is the .unverified: refused, nothing lost."""
+    source = tmp_path / "a.pdparams.unverified"
+    source.write_bytes(plain("shunted_t").read_bytes())
+    target, other = tmp_path / "a.pdparams", tmp_path / "b.pdparams"
+    (tmp_path / "notes.json").write_text('{"mine": 1}')
+    for arguments, message in [
+        (("--dst", target), "are the same file"),
+        (("--dst", other, "--report", source), "are the same file"),
+        (("--dst", other, "--report", other), "are the same file"),
+        (("--dst", other, "--report", tmp_path / "notes.json"), "is no parity report"),
+        (("--dst", "/dev/null", "--force"), "is a device or a pipe"),
+        (("--dst", other, "--report", "/dev/stdout"), "/dev/stdout"),
+    ]:
+        result = run("shunted", "--src", source, *arguments)
+        assert result.exit_code == 1
+        assert message in result.stderr, arguments
+    assert source.read_bytes() == plain("shunted_t").read_bytes()
+    assert Path("/dev/null").is_char_device()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [source.name, "notes.json"]
+
+
+@pytest.mark.parametrize("name", ["a[/b]", "x\x1b]0;title\x07", "[bold]w", "tab\tname"])
+def test_odd_names_do_not_reach_the_terminal(name: str, tmp_path: Path) -> None:
+    """Neither as markup nor as control characters."""
+    path = write_paddle(tmp_path / "x.pdparams", {name: np.ones(2, "f4")})
+
+    shown = run("inspect", path)
+    refused = run("shunted", "--src", path, "--dst", tmp_path / "y", "--no-parity")
+
+    assert shown.exit_code == 0
+    assert refused.exit_code == 1
+    spelled = name.replace("\x1b", "\\x1b").replace("\x07", "\\x07").replace("\t", "\\t")
+    assert spelled in shown.output
+    assert "\x1b" not in shown.output + refused.output
+
+
+def test_full_output_device_is_no_traceback(plain: Make) -> None:
+    """`> /dev/full`: one error, exit status 1."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", MAIN, "inspect", plain("shunted_t")],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    assert done.returncode != 0
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr

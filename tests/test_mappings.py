@@ -88,6 +88,7 @@ def check_kinds(framework: _table.Side, layers: dict, module: object, name: str)
         assert len(rows) <= 1, own
         if has_tensors:
             assert own in paired, own
+            assert paired[own][2].tensors, own
     for own, (_torch_name, _paddle_name, kind) in paired.items():
         if kind.torch:
             path = kind.torch if framework == "torch" else kind.paddle

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from conftest import Make, arrays, write_paddle
 from vitconvert import (
@@ -76,7 +77,7 @@ def first_diverging(folder: Path, paddle: Path) -> str | None:
     """Run Paddle on a checkpoint and name the first layer that is not the same."""
     trace(folder, "paddle", paddle)
     sides = (_compare.Trace(folder / side) for side in ("torch", "paddle"))
-    results = _compare.compare(*sides, lambda *_: None)
+    results = _compare.compare(*sides, {}, lambda *_: None)
     return next((result.layer for result in results if result.verdict != "same"), None)
 
 
@@ -352,7 +353,7 @@ def test_layers_that_did_not_run_on_both_sides_fail(torch_trace: Path, converted
         changed = {dtype: change(facts[dtype]) for dtype in _trace.DTYPES}
         file.write_text(json.dumps(facts | changed | {"layers": facts["layers"] | layers}))
         sides = (_compare.Trace(torch_trace / side) for side in ("torch", "paddle"))
-        return {r.layer: r.verdict for r in _compare.compare(*sides, lambda *_: None)}
+        return {r.layer: r.verdict for r in _compare.compare(*sides, {}, lambda *_: None)}
 
     first = facts["float64"][0]["layer"]
     assert verdicts(lambda records: records[1:])[first] == "missing"
@@ -366,6 +367,70 @@ def test_layers_that_did_not_run_on_both_sides_fail(torch_trace: Path, converted
 def test_a_report_without_layers_proves_nothing() -> None:
     """An empty comparison is not a proof."""
     assert not Report("x", (), {}, {}, {}, 0.0).proved
+
+
+def test_weight_that_does_not_matter_for_the_images_is_caught(
+    official: Make, tmp_path: Path
+) -> None:
+    """No run can show it, the comparison of the files does: the table says `weights`."""
+    torch_state = arrays(official("shunted_t"))
+    torch_state["norm4.bias"][0] = 0
+    torch_state["norm4.weight"][0] = 0  # so that column 0 of the head is multiplied with zero
+    save_file(torch_state, tmp_path / "x.safetensors")
+    done = convert(tmp_path / "x.safetensors", tmp_path / "x", "shunted", parity=False)
+    state = arrays(done.path)
+    state["head.weight"][0] += 1
+
+    report = parity("shunted_t", tmp_path / "x.safetensors", write_paddle(tmp_path / "y", state))
+
+    assert not report.proved
+    assert (report.first_diverging.layer, report.first_diverging.verdict) == ("head", "weights")
+    assert "weight by up to 1.0e+00" in report.first_diverging.note
+
+
+def test_classes_in_the_checkpoint_do_not_stop_torch_from_reading(
+    official: Make, converted: Make, tmp_path: Path
+) -> None:
+    """NumPy scalars, paths, dates: torch reads the file all the same, running none of them."""
+    import datetime
+
+    import torch
+
+    saved = torch.load(official("shunted_t"), weights_only=False)
+    saved |= {
+        "best": np.float64(3),
+        "when": datetime.datetime(2026, 1, 1),
+        "where": Path("x"),
+        "curve": np.ones(3),
+    }
+    torch.save(saved, tmp_path / "x.pth")
+
+    report = parity("shunted_t", tmp_path / "x.pth", converted("shunted_t"))
+
+    assert report.proved
+    assert report.torch["read_by"] == "torch"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 0}, "expected positive numbers"),
+        ({"input_size": (64, -1)}, "expected positive numbers"),
+        ({"input_size": 224}, r"expected \(height, width\)"),
+        ({"device": "cuda"}, "expected one of auto, cpu, gpu"),
+    ],
+)
+def test_senseless_arguments_are_refused(
+    arguments: dict, message: str, official: Make, converted: Make
+) -> None:
+    """Before anything runs."""
+    with pytest.raises(ParityError, match=message):
+        check_parity(
+            "shunted_t",
+            torch_checkpoint=official("shunted_t"),
+            paddle_checkpoint=converted("shunted_t"),
+            **arguments,
+        )
 
 
 def test_file_of_the_wrong_framework_is_refused(official: Make, converted: Make) -> None:

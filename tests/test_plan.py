@@ -32,7 +32,7 @@ def test_all_problems_stand_in_one_error(plain: Make, tmp_path: Path) -> None:
     message = refused(state, tmp_path)
 
     assert str(tmp_path / "x.safetensors") in message
-    assert "does not fit shunted.toml (shunted_t comes closest); nothing was written" in message
+    assert "does not fit shunted.toml (shunted_t comes closest)." in message
     assert "4 problems" in message
     assert "block1.0.gamma: no row of shunted.toml claims this [3] tensor. Add a row" in message
     assert "patch_embed1.conv.1.running_mean: missing; shunted_t has it as [64] (row 2" in message
@@ -44,11 +44,40 @@ def test_all_problems_stand_in_one_error(plain: Make, tmp_path: Path) -> None:
 
 
 def test_variant_that_was_asked_for_is_held_to(plain: Make, tmp_path: Path) -> None:
-    """--variant shunted_b on a shunted_t lists what shunted_b lacks here."""
-    message = refused(arrays(plain("shunted_t")), tmp_path, "shunted_b")
+    """--variant shunted_b on a changed shunted_t lists what shunted_b lacks here."""
+    state = arrays(plain("shunted_t"))
+    del state["norm4.bias"]
+
+    message = refused(state, tmp_path, "shunted_b")
 
     assert "shunted_b was asked for" in message
     assert "block3.23.mlp.fc2.weight: missing; shunted_b has it as [256, 1024]" in message
+
+
+def test_wrong_variant_is_told_the_right_one(plain: Make, tmp_path: Path) -> None:
+    """In one line, not as 338 problems."""
+    message = refused(arrays(plain("shunted_t")), tmp_path, "shunted_s")
+
+    assert "is a shunted_t, not a shunted_s" in message
+    assert "\n" not in message
+
+
+def test_missing_head_has_no_invented_size(plain: Make, tmp_path: Path) -> None:
+    """What nothing in the file tells is called by its name."""
+    state = arrays(plain("shunted_t"))
+    del state["head.weight"], state["head.bias"]
+
+    message = refused(state, tmp_path)
+    assert "head.weight: missing; shunted_t has it as [num_classes, 512]" in message
+
+
+def test_weights_that_are_no_floating_numbers_are_refused(plain: Make, tmp_path: Path) -> None:
+    """int8 would be converted into something that no model loads."""
+    state = arrays(plain("shunted_t"))
+    state["block1.0.attn.q.weight"] = state["block1.0.attn.q.weight"].astype(np.int8)
+
+    message = refused(state, tmp_path)
+    assert "block1.0.attn.q.weight: int8; expected one of float64, float32" in message
 
 
 def test_other_family_is_named_as_such(tmp_path: Path) -> None:

@@ -12,13 +12,15 @@ from typing import Any
 
 from .._errors import CheckpointError, some
 from . import _pickle, pdparams, safe, torch_zip
-from ._tensor import DTYPES, Tensor, floats
+from ._tensor import DTYPES, FLOATING, Tensor, floats
 
-__all__ = ["DTYPES", "Checkpoint", "Tensor", "floats", "open_checkpoint"]
+__all__ = ["DTYPES", "FLOATING", "Checkpoint", "Tensor", "floats", "open_checkpoint"]
 
 PADDLE = "Paddle .pdparams"
 TORCH_ZIP = "PyTorch zip"
 SAFETENSORS = "safetensors"
+
+_DEEPEST = 4  # wrappers around the weights
 
 _LEGACY_TORCH = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 
@@ -35,6 +37,7 @@ class Checkpoint:
         prefix: What every name began with, "module." or nothing.
         beside: Other entries of the wrapper -> what they are.
         options: Other keys under which the file holds weights, such as "model_ema".
+        skipped: Names among the weights that are no tensor that can be read -> what they are.
     """
 
     path: Path
@@ -44,6 +47,7 @@ class Checkpoint:
     prefix: str = ""
     beside: dict[str, str] = field(default_factory=dict)
     options: tuple[str, ...] = ()
+    skipped: dict[str, str] = field(default_factory=dict)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -62,6 +66,8 @@ class Checkpoint:
                 f"the file also holds other weights under {', '.join(map(repr, self.options))}: "
                 f"choose them with --weights {self.options[0]}"
             )
+        for name, what in self.skipped.items():
+            yield f"{name} among the weights is no tensor that can be read: {what}"
         if self.prefix:
             yield f"prefix {self.prefix!r} taken off every name"
 
@@ -90,6 +96,8 @@ def open_checkpoint(path: str | Path, weights: str | None = None) -> Checkpoint:
 def _map(path: Path) -> memoryview:
     """Map a file into memory, read-only."""
     try:
+        if path.exists() and not path.is_file():
+            raise CheckpointError(f"{path}: not a file.")
         with path.open("rb") as file:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except ValueError:
@@ -107,10 +115,12 @@ def _read_tree(path: Path, buffer: memoryview) -> tuple[str, Any]:
     if head.startswith(_LEGACY_TORCH):
         raise CheckpointError(
             f"{path}: written in the form that torch.save used before release 1.6, which is not "
-            f"read. Save it again in the present form:\n"
-            f"  import torch; torch.save(torch.load('{path.name}', map_location='cpu'), 'new.pth')"
+            f"read. Save it again in the present form, naming the classes that it holds:\n"
+            f"  import argparse, torch\n"
+            f"  torch.serialization.add_safe_globals([argparse.Namespace])\n"
+            f"  torch.save(torch.load({str(path)!r}, map_location='cpu'), 'new.pth')"
         )
-    if head[:1] == b"\x80" and 2 <= head[1] <= 5:
+    if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return PADDLE, pdparams.read_tree(path, buffer)
     raise CheckpointError(
         f"{path}: not a checkpoint: expected a .pth of torch.save, a .safetensors or a .pdparams, "
@@ -123,32 +133,31 @@ def _peel(path: Path, format_name: str, tree: Any, weights: str | None) -> Check
     wrapper: list[str] = []
     beside: dict[str, str] = {}
     options: tuple[str, ...] = ()
-    while weights is not None or not _is_state(tree):
-        holders = {} if not isinstance(tree, dict) else _holders(tree)
-        key = weights if weights is not None else _choose(path, holders)
-        if key not in holders:
-            raise CheckpointError(
-                f"{path}: no weights under {key!r}; there are weights under: "
-                f"{', '.join(map(repr, holders)) or 'no key (the tensors lie at the top)'}."
-            )
-        weights = None
+    holders = _holders(tree)
+    while holders and len(wrapper) < _DEEPEST:
+        key = weights if weights in holders else _choose(path, holders)
+        weights = None if key == weights else weights
         options += tuple(name for name in holders if name != key)
-        beside |= {k: _describe(v) for k, v in tree.items() if k not in holders}
+        beside |= {str(k): _describe(v) for k, v in tree.items() if k not in holders}
         wrapper.append(key)
         tree = tree[key]
+        holders = _holders(tree)
+    if weights is not None:
+        known = ", ".join(map(repr, [*wrapper, *options])) or "no key: they lie at the top"
+        raise CheckpointError(f"{path}: no weights under {weights!r}; it has them under {known}.")
+    if not _is_state(tree):
+        raise CheckpointError(
+            f"{path}: holds no named tensors. Expected a state dict, or a dict with one under a "
+            f"key such as 'model'; found {_describe(tree)}."
+        )
     tensors = {name: value for name, value in tree.items() if isinstance(value, Tensor)}
-    beside |= {k: _describe(v) for k, v in tree.items() if not isinstance(v, Tensor)}
+    skipped = {str(k): _describe(v) for k, v in tree.items() if k not in tensors}
     prefix = "module." if all(name.startswith("module.") for name in tensors) else ""
     tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    return Checkpoint(path, format_name, tensors, tuple(wrapper), prefix, beside, options)
+    return Checkpoint(path, format_name, tensors, tuple(wrapper), prefix, beside, options, skipped)
 
 
 def _choose(path: Path, holders: dict[str, Any]) -> str:
-    if not holders:
-        raise CheckpointError(
-            f"{path}: holds no named tensors. Expected a state dict, or a dict with one under a "
-            f"key such as 'model'."
-        )
     if len(holders) > 1 and "model" not in holders:
         raise CheckpointError(
             f"{path}: holds weights under several keys: {some(list(map(repr, holders)))}. "
@@ -158,38 +167,40 @@ def _choose(path: Path, holders: dict[str, Any]) -> str:
 
 
 def _is_state(tree: Any) -> bool:
-    """Tell whether a tree is a state dict: text keys, and tensors that lie at once beneath."""
-    return (
-        isinstance(tree, dict)
-        and all(isinstance(key, str) for key in tree)
-        and any(isinstance(value, Tensor) for value in tree.values())
-        and not _holders(tree)
+    """Tell whether tensors lie at once beneath the names of a dict."""
+    return isinstance(tree, dict) and any(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in tree.items()
     )
 
 
-def _holders(tree: dict[Any, Any], depth: int = 3) -> dict[str, Any]:
+def _holders(tree: Any) -> dict[str, Any]:
     """Give the entries of a dict that are, or hold, a state dict."""
-    return {
-        key: value
-        for key, value in tree.items()
-        if isinstance(key, str)
-        and isinstance(value, dict)
-        and (_is_flat_state(value) or (depth and _holders(value, depth - 1)))
-    }
+    known: dict[int, bool] = {}  # by identity: a dict may hold itself, or one dict many times
 
+    def holds(value: Any, depth: int) -> bool:
+        if not isinstance(value, dict) or depth > _DEEPEST:
+            return False
+        if id(value) not in known:
+            known[id(value)] = _is_state(value)
+            inner = (v for k, v in value.items() if isinstance(k, str))
+            known[id(value)] = known[id(value)] or any(holds(v, depth + 1) for v in inner)
+        return known[id(value)]
 
-def _is_flat_state(tree: dict[Any, Any]) -> bool:
-    return any(isinstance(k, str) and isinstance(v, Tensor) for k, v in tree.items())
+    if not isinstance(tree, dict):
+        return {}
+    return {k: v for k, v in tree.items() if isinstance(k, str) and v is not tree and holds(v, 1)}
 
 
 def _describe(value: Any) -> str:
     """Say in a word what an entry beside the weights is."""
     if isinstance(value, _pickle.Opaque):
         return value.name
-    if isinstance(value, (bool, int, float)):
+    if isinstance(value, int) and value.bit_length() > 64:
+        return "a large number"
+    if isinstance(value, (int, float)):
         return str(value)
     if isinstance(value, str):
         return repr(value if len(value) <= 40 else value[:37] + "...")
     if isinstance(value, (dict, list, tuple)):
         return f"{type(value).__name__} of {len(value)}"
-    return "nothing" if value is None else type(value).__name__
+    return "nothing" if value is None else type(value).__name__.lower().lstrip("_")

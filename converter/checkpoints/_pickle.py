@@ -17,6 +17,16 @@ from .._errors import CheckpointError
 
 _MARK = object()
 
+_MALFORMED = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
 
 @dataclass(frozen=True)
 class Global:
@@ -63,7 +73,7 @@ def load(
     machine = _Machine(buffer, builders, persistent_load)
     try:
         return machine.run()
-    except (IndexError, KeyError, TypeError, ValueError, AttributeError, struct.error) as error:
+    except _MALFORMED as error:
         raise CheckpointError(
             f"malformed or cut-off pickle: instruction at byte {machine.start} of {len(buffer)}"
         ) from error
@@ -109,8 +119,11 @@ class _Machine:
         return int.from_bytes(self.take(size), "little", signed=signed)
 
     def line(self) -> bytes:
-        # A line in a pickle is a short number or a name; what is longer is not one.
-        head = bytes(self.buffer[self.at : self.at + 65536])
+        # A line in a pickle is a short number or a name, rarely a text; longer ones are refused.
+        for most in (256, 65536):
+            head = bytes(self.buffer[self.at : self.at + most])
+            if b"\n" in head:
+                break
         end = head.index(b"\n")
         self.at += end + 1
         return head[:end]
@@ -146,9 +159,7 @@ class _Machine:
         if not isinstance(target, dict):
             raise TypeError("items of something that is no dict")
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
-            # Hashing a nested key could recurse without end; no checkpoint has such keys.
-            simple = isinstance(key, (str, int, float, type(None)))
-            target[key if simple else Opaque("(key)", key)] = value
+            target[_key(key)] = value
 
     def add_values(self, values: list[Any]) -> None:
         target = self.stack[-1]
@@ -210,6 +221,16 @@ class _Machine:
 
     def memoize(self, index: int) -> None:
         self.memo[index] = self.stack[-1]
+
+
+def ordered_dict(pairs: Any = ()) -> dict[Any, Any]:
+    """Stand for collections.OrderedDict, which a pickle may call with its pairs."""
+    return {_key(key): value for key, value in pairs}
+
+
+def _key(key: Any) -> Any:
+    """Give a key that is safe to hash: a deeply nested one would overflow the stack."""
+    return key if isinstance(key, (str, int, float, type(None))) else Opaque("(key)", key)
 
 
 def _float(data: memoryview) -> float:

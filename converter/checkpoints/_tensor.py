@@ -3,8 +3,11 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from .._errors import CheckpointError
 
 # Name used throughout -> how NumPy holds it. bfloat16 and float8 are kept as their bit patterns.
 DTYPES: dict[str, np.dtype] = {
@@ -26,6 +29,8 @@ DTYPES: dict[str, np.dtype] = {
     "complex64": np.dtype("<c8"),
     "complex128": np.dtype("<c16"),
 }
+
+FLOATING = ("float64", "float32", "float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -49,9 +54,26 @@ class Tensor:
         return math.prod(self.shape) * DTYPES[self.dtype].itemsize
 
 
+def check_shape(*numbers: Any) -> None:
+    """Refuse what a file gives for axes, strides or offsets if it is not made of natural numbers.
+
+    Raises:
+        ValueError: A number is negative, or no integer.
+    """
+    for number in numbers:
+        if type(number) is not int or number < 0:
+            raise ValueError(f"{number!r} among the axes, strides or offsets of a tensor")
+
+
 def floats(tensor: Tensor, dtype: str = "float32") -> np.ndarray:
-    """Read a floating tensor as float32 or float64, bfloat16 included; others as they are."""
+    """Read a floating tensor as float32 or float64, bfloat16 included; integers as they are.
+
+    Raises:
+        CheckpointError: float8, which NumPy does not have.
+    """
     array = tensor.read()
     if tensor.dtype == "bfloat16":
         return (array.astype(np.uint32) << 16).view(np.float32).astype(dtype)
+    if tensor.dtype.startswith("float8"):
+        raise CheckpointError(f"{tensor.dtype} weights cannot be used; save them as float16.")
     return array.astype(dtype) if array.dtype.kind == "f" else array

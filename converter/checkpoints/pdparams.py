@@ -12,7 +12,7 @@ import numpy as np
 
 from .._errors import CheckpointError
 from . import _pickle
-from ._tensor import DTYPES, Tensor
+from ._tensor import DTYPES, Tensor, check_shape
 
 NAME_TABLE = "StructuredToParameterName@@"  # Paddle's own entry beside the tensors
 
@@ -46,16 +46,18 @@ def read_tree(path: Path, buffer: memoryview) -> Any:
         CheckpointError: The file is cut short or malformed.
     """
     builders: dict[str, _pickle.Builder] = {
-        "collections.OrderedDict": lambda *pairs: dict(*pairs),
+        "collections.OrderedDict": _pickle.ordered_dict,
         "numpy.dtype": _Dtype,
         "_codecs.encode": _encode,
     }
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
         builders[f"{module}._reconstruct"] = lambda *_: _Array()
     try:
-        return _resolve(_pickle.load(buffer, builders))
+        tree = _pickle.load(buffer, builders)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
+    _resolve(tree, set())
+    return tree
 
 
 def _encode(text: str, encoding: str) -> memoryview:
@@ -69,6 +71,8 @@ class _Dtype:
     """A pickled numpy.dtype: its code now, its byte order with its state."""
 
     def __init__(self, code: str, *_: Any) -> None:
+        if not isinstance(code, str):
+            raise TypeError("a dtype that is no text")
         self.code = code
         self.order = "<"
 
@@ -87,8 +91,9 @@ class _Array:
         if dtype.code not in _READABLE:
             raise CheckpointError(f"arrays of dtype {dtype.code!r} are not supported")
         name = _READABLE[dtype.code]
+        check_shape(*shape)
         size = math.prod(shape) * DTYPES[name].itemsize
-        if min(shape, default=0) < 0 or len(data) != size:
+        if len(data) != size:
             raise CheckpointError(
                 f"an array of {name} {list(shape)} needs {size} bytes, found {len(data)}"
             )
@@ -101,14 +106,16 @@ class _Array:
         self.tensor = Tensor(tuple(shape), name, read)
 
 
-def _resolve(tree: Any, depth: int = 0) -> Any:
-    """Put tensors in the place of pickled arrays, as deep as wrappers go."""
-    if isinstance(tree, _Array) and tree.tensor is not None:
-        return tree.tensor
-    if isinstance(tree, dict) and depth < 4:
-        items = ((k, v) for k, v in tree.items() if k != NAME_TABLE)
-        return {key: _resolve(value, depth + 1) for key, value in items}
-    return tree
+def _resolve(tree: Any, seen: set[int], depth: int = 0) -> None:
+    """Put tensors in the place of pickled arrays, as deep as wrappers go, each dict once."""
+    if not isinstance(tree, dict) or id(tree) in seen or depth > 4:
+        return
+    seen.add(id(tree))
+    tree.pop(NAME_TABLE, None)
+    for key, value in tree.items():
+        if isinstance(value, _Array) and value.tensor is not None:
+            tree[key] = value.tensor
+        _resolve(value, seen, depth + 1)
 
 
 # -- writing

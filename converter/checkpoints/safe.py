@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._errors import CheckpointError
-from ._tensor import DTYPES, Tensor
+from ._tensor import DTYPES, Tensor, check_shape
 
 _DTYPES = {
     "F64": "float64",
@@ -68,13 +68,14 @@ def read_tree(path: Path, buffer: memoryview) -> dict[str, Tensor]:
 
 
 def _tensor(path: Path, name: str, entry: dict[str, Any], data: memoryview) -> Tensor:
-    shape = tuple(int(n) for n in entry["shape"])
-    begin, end = (int(n) for n in entry["data_offsets"])
+    shape = tuple(entry["shape"])
+    begin, end = entry["data_offsets"]
+    check_shape(*shape, begin, end)
     if entry["dtype"] not in _DTYPES:
         raise CheckpointError(f"{path}: {name}: dtype {entry['dtype']} is not supported.")
     dtype = _DTYPES[entry["dtype"]]
     size = math.prod(shape) * DTYPES[dtype].itemsize
-    if min(shape, default=0) < 0 or begin < 0 or end - begin != size or end > len(data):
+    if end - begin != size or end > len(data):
         raise CheckpointError(
             f"{path}: {name}: {dtype} {list(shape)} at bytes {begin} to {end} of {len(data)} does "
             f"not fit: it needs {size} bytes. The file is cut short or damaged."

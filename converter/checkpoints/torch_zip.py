@@ -13,7 +13,7 @@ import numpy as np
 
 from .._errors import CheckpointError
 from . import _pickle
-from ._tensor import DTYPES, Tensor
+from ._tensor import DTYPES, Tensor, check_shape
 
 _STORAGES = {
     "DoubleStorage": "float64",
@@ -31,6 +31,9 @@ _STORAGES = {
     "UntypedStorage": "uint8",
 }
 
+# An expanded tensor may be larger than its storage, up to this many bytes.
+_MOST_EXPANDED = 1 << 28
+
 
 def read_tree(path: Path, buffer: memoryview) -> Any:
     """Give the saved object, tensors as lazy `Tensor`, everything else inert.
@@ -45,7 +48,7 @@ def read_tree(path: Path, buffer: memoryview) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             records = {info.filename: info for info in archive.infolist()}
-    except (zipfile.BadZipFile, ValueError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, OverflowError, ValueError) as error:
         raise CheckpointError(
             f"{path}: the zip directory at the end of the file is missing: the file is cut short "
             f"or damaged. Copy or download it again."
@@ -102,6 +105,9 @@ class _Storages:
     def persistent_load(self, identity: Any) -> tuple[memoryview, str]:
         """Give the bytes and dtype of the storage with this persistent id."""
         tag, storage_type, key, _location, numel = identity
+        if not isinstance(key, str):
+            raise TypeError("a storage whose key is no text")
+        check_shape(numel)
         type_name = storage_type.name.rpartition(".")[2]
         if tag != "storage" or type_name not in _STORAGES:
             raise CheckpointError(f"{self.path}: storage type {type_name} is not supported.")
@@ -115,7 +121,7 @@ class _Storages:
     def builders(self) -> dict[str, _pickle.Builder]:
         """Name the functions that torch's pickles call, with what stands for them here."""
         return {
-            "collections.OrderedDict": lambda *pairs: dict(*pairs),
+            "collections.OrderedDict": _pickle.ordered_dict,
             "torch._utils._rebuild_tensor": self.view,
             "torch._utils._rebuild_tensor_v2": self.view,
             "torch._utils._rebuild_tensor_v3": self.view_as,
@@ -130,8 +136,15 @@ class _Storages:
         data, dtype = storage
         shape, steps = tuple(size), tuple(stride)
         width = DTYPES[dtype].itemsize
-        if len(shape) != len(steps) or min(shape + steps, default=0) < 0 or offset < 0:
+        check_shape(*shape, *steps, offset)
+        if len(shape) != len(steps):
             raise CheckpointError(f"{self.path}: a tensor has shape {shape}, stride {steps}.")
+        size_in_bytes = math.prod(shape) * width
+        if size_in_bytes > max(len(data), _MOST_EXPANDED):
+            raise CheckpointError(
+                f"{self.path}: a tensor of shape {list(shape)}, stride {list(steps)} repeats a "
+                f"storage of {len(data)} bytes to {size_in_bytes}; that much is not believed."
+            )
         last = offset + sum((n - 1) * step for n, step in zip(shape, steps, strict=True))
         if math.prod(shape) and (last + 1) * width > len(data):
             raise CheckpointError(

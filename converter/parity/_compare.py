@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from ._trace import Record
 
-Verdict = Literal["same", "differs", "imprecise", "not finite", "shape", "missing"]
+Verdict = Literal["same", "differs", "imprecise", "not finite", "shape", "missing", "weights"]
 
 # Two float64 runs of one function differ by rounding alone, and by Paddle's float32 epsilons:
 # together about 1e-13 of the largest value. A real difference of function or weights is larger.
@@ -41,7 +41,7 @@ class LayerResult:
         kind: Kind of its row; "output" for the logits.
         shape: Shape of the PyTorch output.
         verdict: "same", or what is wrong: "differs" (float64), "imprecise" (float32 only),
-            "not finite", "shape", "missing".
+            "not finite", "shape", "missing", "weights" (outputs agree, but not the tensors).
         float64: Largest float64 difference between the two; None where not comparable.
         float32_torch: Largest error of torch's float32 against its own float64.
         float32_paddle: Largest error of Paddle's float32 against torch's float64.
@@ -75,6 +75,11 @@ class Trace:
             for dtype in ("float64", "float32")
         }
 
+    def shape_of(self, dtype: str, layer: str) -> tuple[int, ...] | None:
+        """Give the shape of one output; None if the layer did not run."""
+        record = self.records[dtype].get(layer)
+        return record.shape if record else None
+
     def array(self, dtype: str, layer: str) -> np.ndarray:
         """Read one output."""
         record = self.records[dtype][layer]
@@ -84,16 +89,34 @@ class Trace:
 
 
 def compare(
-    torch: Trace, paddle: Trace, progress: Callable[[int, int], None]
+    torch: Trace,
+    paddle: Trace,
+    differing: Mapping[str, str],
+    progress: Callable[[int, int], None],
 ) -> Iterator[LayerResult]:
-    """Judge every paired layer, in the order in which the PyTorch model runs them."""
+    """Judge every paired layer, in the order in which the PyTorch model runs them.
+
+    Args:
+        torch: The trace of the PyTorch side.
+        paddle: The trace of the Paddle side.
+        differing: PyTorch layer -> which of its tensors are not the same in both files.
+        progress: Called with the number of layers done and of all.
+    """
     names = list(torch.records["float64"])
     names += [n for n in paddle.records["float64"] if n not in torch.records["float64"]]
     ran = {name.partition("#")[0] for name in names}
     names += [name for name in {**torch.layers, **paddle.layers} if name not in ran]
     for done, name in enumerate(names, 1):
-        yield _judge(name, torch, paddle)
+        result = _judge(name, torch, paddle)
+        if name in differing:
+            told = f"the files differ here: {differing[name]}"
+            verdict = "weights" if result.verdict == "same" else result.verdict
+            note = "; ".join(filter(None, [result.note, told]))
+            result = replace(result, verdict=verdict, note=note)
+        yield result
         progress(done, len(names))
+    for name in differing.keys() - set(names):
+        yield LayerResult(name, name, "", (), "weights", note=differing[name])
 
 
 def _judge(name: str, torch: Trace, paddle: Trace) -> LayerResult:
@@ -106,8 +129,9 @@ def _judge(name: str, torch: Trace, paddle: Trace) -> LayerResult:
         kind, shape = (one.kind, one.shape) if one else ("", ())
         note = f"the {sides} model did not run this layer"
         return LayerResult(name, own, kind, shape, "missing", note=note)
-    if ours.shape != theirs.shape:
-        note = f"torch gives {list(ours.shape)}, Paddle {list(theirs.shape)}"
+    shapes = [side.shape_of(dtype, name) for dtype in _RUNS for side in (torch, paddle)]
+    if shapes != [ours.shape] * len(shapes):
+        note = "torch and Paddle give " + " and ".join(str(list(s)) for s in shapes[:2] if s)
         return LayerResult(name, theirs.own_name, ours.kind, ours.shape, "shape", note=note)
     return _judge_values(ours, theirs, *(t.array(d, name) for d in _RUNS for t in (torch, paddle)))
 

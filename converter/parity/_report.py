@@ -108,6 +108,8 @@ def summary(report: Report) -> list[str]:
         f"{report.variant}: {len(report.layers) - 1} layers and the logits compared, input "
         f"{images}, {sides[0]}, {sides[1]}, {report.seconds:.1f} s",
     ]
+    if report.torch.get("read_by") != "torch":
+        lines.append("torch.load refuses this file: vitconvert's own reader read both sides.")
     first = report.first_diverging
     if first is None:
         worst = max(layer.float64 or 0.0 for layer in report.layers)
@@ -117,6 +119,7 @@ def summary(report: Report) -> list[str]:
             f"{FLOAT64_LIMIT:.0e}; logits {logits:.1e}",
             f"float32: Paddle's error is at most {_factor(report):.1f} times torch's own, limit "
             f"{FLOAT32_FACTOR:.0f}",
+            "weights: the two files hold exactly the same",
             "PROVED: both checkpoints compute the same function.",
         ]
         return lines

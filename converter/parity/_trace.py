@@ -1,8 +1,8 @@
 """Run one framework's model and write the output of every paired layer to disk.
 
-This is the program of the two worker processes: `python -m vitconvert.parity._trace JOB`. It is
-the only place that imports a framework, and it imports one of them. `Job` goes in as JSON; a
-folder with `trace.json` and one `<dtype>.bin` per precision comes out; progress goes to stdout.
+This is the program of the two worker processes: `python -m vitconvert.parity._trace JOB`. Each
+imports one framework. `Job` goes in as JSON; a folder with `trace.json` and one `<dtype>.bin` per
+precision comes out; progress goes to stdout.
 """
 
 import dataclasses
@@ -10,6 +10,7 @@ import json
 import os
 import pickle
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ from ..checkpoints import SAFETENSORS, Checkpoint, floats, open_checkpoint
 
 DTYPES = ("float64", "float32")
 LOGITS = "logits"
-FAILURE = 3  # exit status: the reason is one line in error.txt
+FAILURE = 3  # exit status: the reason is in error.txt
+ROOM = "A trace takes up to 2 GB for a model of 40 M parameters; TMPDIR names another folder."
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ class PaddleSide:
             facts["card"] = paddle.device.cuda.get_device_name()
             facts["cuda"] = paddle.version.cuda()
             facts["cudnn"] = paddle.version.cudnn()
-            facts["tf32"] = os.environ.get("NVIDIA_TF32_OVERRIDE") != "0"
+            facts["NVIDIA_TF32_OVERRIDE"] = os.environ.get("NVIDIA_TF32_OVERRIDE", "")
         return facts
 
     def model(self, dtype: str) -> Any:
@@ -208,17 +210,32 @@ def read_with_torch(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
         tree = load_file(path)
     else:
         unknown = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-        stand_ins: list[Any] = [(type("StandIn", (), {}), name) for name in unknown]
+        stand_ins: list[Any] = [(type("StandIn", (StandIn,), {}), name) for name in unknown]
         try:
             with torch.serialization.safe_globals(stand_ins):
                 tree = torch.load(path, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, TypeError, AttributeError):
-            # A class that needs arguments, say. Our own reader takes its place, and is named.
-            return {n: floats(t) for n, t in checkpoint.tensors.items()}, "vitconvert"
+            # Torch refuses some names whatever is said. Our own reader steps in, and is named.
+            state = {n: floats(t, "float64") for n, t in checkpoint.tensors.items()}
+            return state, "vitconvert"
     for key in checkpoint.wrapper:
         tree = tree[key]
     names = {checkpoint.prefix + name: name for name in checkpoint.tensors}
     return {names[key]: value for key, value in tree.items() if key in names}, "torch"
+
+
+class StandIn:
+    """Takes the place of any class or function in a checkpoint, and does nothing."""
+
+    def __new__(cls, *_: Any, **__: Any) -> "StandIn":
+        """Take any arguments."""
+        return super().__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        """Take any arguments."""
+
+    def __setstate__(self, _: Any) -> None:
+        """Take any state."""
 
 
 # -- one trace
@@ -307,11 +324,22 @@ def main(job_file: str) -> None:
     # Frameworks print to stdout as they please; progress gets a descriptor of its own.
     say = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         trace(job, say)
-    except VitconvertError as error:
-        (Path(job.out) / "error.txt").write_text(str(error))
+    except (VitconvertError, OSError, MemoryError) as error:
+        reason = str(error) or "out of memory"
+        if not isinstance(error, VitconvertError):
+            reason = f"the {job.framework} process cannot go on: {reason}. {ROOM}"
+        (Path(job.out) / "error.txt").write_text(reason)
         sys.exit(FAILURE)
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone, however it went."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)
 
 
 if __name__ == "__main__":
