@@ -11,11 +11,12 @@ WHEEL := build/wheel/bin
 DEMO := build/demo
 PIP_INSTALL := pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-compat lint format types links shapes wheel check clean
+.PHONY: help demo test test-slow test-compat lint format types links shapes wheel check clean
 
 help:
 	@echo "make demo         convert a Shunted-T training checkpoint and prove it, layer by layer"
 	@echo "make test         run the tests"
+	@echo "make test-slow    run the slow tests: the largest variant, the README's Python"
 	@echo "make test-compat  run the Paddle tests on Paddle 2.6.2 with NumPy 1"
 	@echo "make lint types   check style and types        make format  put style right"
 	@echo "make wheel        build the wheel and run the tests on it, installed"
@@ -33,6 +34,10 @@ demo: .venv/ready
 test: .venv/ready
 	@echo "==> Running the tests"
 	@$(BIN)/pytest -q
+
+test-slow: .venv/ready
+	@echo "==> Running the slow tests"
+	@$(BIN)/pytest -q -m slow
 
 test-compat: .venv-compat/ready
 	@echo "==> Running the Paddle tests on Paddle 2.6.2"
@@ -69,7 +74,7 @@ wheel: .venv/ready
 	$(WHEEL)/$(PIP_INSTALL) -c constraints.txt "$$(ls dist/*.whl)[torch,cpu]"
 	$(WHEEL)/pytest -q
 
-check: test lint types test-compat wheel
+check: test test-slow lint types test-compat wheel
 
 clean:
 	rm -rf .venv .venv-compat build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -3,6 +3,8 @@
 import io
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,26 +33,32 @@ State = dict[str, np.ndarray]
 @pytest.fixture(scope="module")
 def torch_trace(official: Make, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with the trace of Shunted-T in PyTorch, run once; models are built once, too."""
-    folder = tmp_path_factory.mktemp("trace")
+    with traced_once("shunted_t", official, tmp_path_factory.mktemp("trace")) as folder:
+        yield folder
+
+
+@contextmanager
+def traced_once(variant: str, official: Make, folder: Path) -> Iterator[Path]:
+    """Trace PyTorch once, and let Paddle models be built once for all that follow."""
     images = np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype("f4")
     np.save(folder / "in.npy", images)
     built: dict[str, object] = {}
 
-    def build_once(side: _table.Side, variant: _table.Variant, num_classes: int) -> object:
+    def build_once(side: _table.Side, found: _table.Variant, num_classes: int) -> object:
         import paddle
 
         key = f"{side} {paddle.get_default_dtype()}"
         if side == "torch" or key not in built:
-            built[key] = _models.build(side, variant, num_classes)
+            built[key] = _models.build(side, found, num_classes)
         return built[key]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_trace, "build", build_once)
-        trace(folder, "torch", official("shunted_t"))
+        trace(folder, "torch", official(variant), variant)
         yield folder
 
 
-def trace(folder: Path, side: _table.Side, checkpoint: Path) -> None:
+def trace(folder: Path, side: _table.Side, checkpoint: Path, variant: str = "shunted_t") -> None:
     """Run one side in this process, as a worker would in its own."""
     import paddle
     import torch
@@ -58,7 +66,7 @@ def trace(folder: Path, side: _table.Side, checkpoint: Path) -> None:
     (folder / side).mkdir(exist_ok=True)
     job = _trace.Job(
         framework=side,
-        variant="shunted_t",
+        variant=variant,
         checkpoint=str(checkpoint),
         weights=None,
         num_classes=1000,
@@ -73,9 +81,9 @@ def trace(folder: Path, side: _table.Side, checkpoint: Path) -> None:
         paddle.set_default_dtype("float32")
 
 
-def first_diverging(folder: Path, paddle: Path) -> str | None:
+def first_diverging(folder: Path, paddle: Path, variant: str = "shunted_t") -> str | None:
     """Run Paddle on a checkpoint and name the first layer that is not the same."""
-    trace(folder, "paddle", paddle)
+    trace(folder, "paddle", paddle, variant)
     sides = (_compare.Trace(folder / side) for side in ("torch", "paddle"))
     results = _compare.compare(*sides, {}, lambda *_: None)
     return next((result.layer for result in results if result.verdict != "same"), None)
@@ -87,7 +95,16 @@ def parity(variant: str, torch: Path, paddle: Path) -> Report:
     )
 
 
-@pytest.mark.parametrize("name", sorted(_table.variants()))
+LARGEST = ["shunted_b"]
+
+
+def variants_slow_last() -> list:
+    """Give every variant; the largest are slow tests."""
+    slow = pytest.mark.slow
+    return [pytest.param(v, marks=[slow] * (v in LARGEST)) for v in sorted(_table.variants())]
+
+
+@pytest.mark.parametrize("name", variants_slow_last())
 def test_official_checkpoint_converts_and_is_proved(
     name: str, official: Make, tmp_path: Path
 ) -> None:
@@ -105,6 +122,15 @@ def test_official_checkpoint_converts_and_is_proved(
     assert layers == set(table.layers("torch", iter(expected))) | {"logits"}
 
 
+@pytest.fixture
+def small_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `convert` check parity on small images."""
+    from vitconvert import _convert
+
+    monkeypatch.setattr(_convert, "check_parity", partial(check_parity, input_size=SMALL))
+
+
+@pytest.mark.usefixtures("small_input")
 def test_convert_proves_before_the_file_gets_its_name(official: Make, tmp_path: Path) -> None:
     """Proved: the target is there, nothing else."""
     done = convert(official("shunted_t"), tmp_path / "x.pdparams", "shunted", device="cpu")
@@ -115,6 +141,7 @@ def test_convert_proves_before_the_file_gets_its_name(official: Make, tmp_path: 
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.pdparams"]
 
 
+@pytest.mark.usefixtures("small_input")
 def test_unproved_conversion_stays_unverified(
     official: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,19 +273,24 @@ def square_linear_layers(variant: str) -> list[str]:
     ]
 
 
+@pytest.mark.parametrize(
+    ("variant", "count"),
+    [("shunted_t", 30), pytest.param("shunted_b", 128, marks=pytest.mark.slow)],
+)
 def test_every_square_linear_left_untransposed_is_named(
-    torch_trace: Path, converted: Make, tmp_path: Path
+    variant: str, count: int, official: Make, converted: Make, tmp_path: Path
 ) -> None:
-    """Each of Shunted-T's square layers in turn."""
-    keys = square_linear_layers("shunted_t")
-    clean = arrays(converted("shunted_t"))
-    assert len(keys) == 30
+    """Each square layer in turn, by its outputs alone."""
+    keys = square_linear_layers(variant)
+    clean = arrays(converted(variant))
+    assert len(keys) == count
 
-    for key in keys:
-        state = dict(clean)
-        turn(key)(state)
-        paddle = write_paddle(tmp_path / "x.pdparams", state)
-        assert first_diverging(torch_trace, paddle) == key.removesuffix(".weight")
+    with traced_once(variant, official, tmp_path) as folder:
+        for key in keys:
+            state = dict(clean)
+            turn(key)(state)
+            paddle = write_paddle(tmp_path / "x.pdparams", state)
+            assert first_diverging(folder, paddle, variant) == key.removesuffix(".weight")
 
 
 def test_nothing_is_found_where_nothing_is_wrong(torch_trace: Path, converted: Make) -> None:

@@ -10,6 +10,7 @@ from conftest import Make
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.torch
 @pytest.mark.paddle
 def test_the_python_example_runs(
