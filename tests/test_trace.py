@@ -46,7 +46,7 @@ def test_paddle_trace_ends_in_the_official_logits(converted: Make, tmp_path: Pat
         assert found.records[dtype].keys() == {*found.layers, "logits"}
     assert found.environment["paddle"] == paddle.__version__
     count = 2 * (len(found.layers) + 1)
-    assert progress.getvalue().splitlines()[-1] == f"{count} {count}"
+    assert progress.getvalue().splitlines()[-1] == f"[{count}, {count}]"
     assert set(found.layers) <= set(
         _table.load_table("shunted").layers("paddle", iter(found.layers))
     )

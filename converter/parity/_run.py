@@ -242,10 +242,10 @@ class _Worker:
 
     def __init__(self, job: Job, meter: _Meter) -> None:
         self.job = job
-        self.out = Path(job.out)
-        job_file = self.out / "job.json"
+        self.reason = ""
+        job_file = Path(job.out) / "job.json"
         job_file.write_text(json.dumps(asdict(job)))
-        self.stderr = self.out / "stderr.txt"
+        self.stderr = Path(job.out) / "stderr.txt"
         with self.stderr.open("wb") as stderr:
             self.process = subprocess.Popen(
                 # -P: a numpy.py in the folder that the user is in is not NumPy.
@@ -262,8 +262,11 @@ class _Worker:
     def _listen(self, meter: _Meter) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            done, total = map(int, line.split())
-            meter.worker(self.job.framework, done, total)
+            message = json.loads(line)
+            if isinstance(message, str):
+                self.reason = message
+            else:
+                meter.worker(self.job.framework, *message)
 
     def check(self) -> bool:
         """Tell whether the trace is written.
@@ -276,7 +279,7 @@ class _Worker:
             return False
         self.reader.join()
         if status == FAILURE:
-            raise ParityError((self.out / "error.txt").read_text())
+            raise ParityError(self.reason)
         if status:
             printed = self.stderr.read_text(errors="replace").strip().splitlines()
             raise ParityError(

@@ -2,7 +2,8 @@
 
 This is the program of the two worker processes: `python -m vitconvert.parity._trace JOB`. Each
 imports one framework. `Job` goes in as JSON; a folder with `trace.json` and one `<dtype>.bin` per
-precision comes out; progress goes to stdout.
+precision comes out. Stdout carries a JSON line for each step of progress, [done, total], and at
+worst one with the reason why there is no trace, a text: unlike a file, it needs no room on a disk.
 """
 
 import dataclasses
@@ -27,7 +28,7 @@ from ..checkpoints import SAFETENSORS, Checkpoint, floats, open_checkpoint
 
 DTYPES = ("float64", "float32")
 LOGITS = "logits"
-FAILURE = 3  # exit status: the reason is in error.txt
+FAILURE = 3  # exit status: the last line on stdout is the reason
 ROOM = "A trace takes up to 2 GB for a model of 40 M parameters; TMPDIR names another folder."
 
 
@@ -259,7 +260,7 @@ def trace(job: Job, say: TextIO) -> None:
         total = len(DTYPES) * (len(paired) + 1)
 
         def tick(total: int = total) -> None:
-            print(next(done), total, file=say, flush=True)
+            tell(say, [next(done), total])
 
         with (out / f"{dtype}.bin").open("wb") as file:
             recorder = Recorder(file, dtype, tick)
@@ -319,7 +320,7 @@ def _hooked(
 
 
 def main(job_file: str) -> None:
-    """Run the job in a JSON file; a foreseeable failure goes to error.txt and exit status 3."""
+    """Run the job in a JSON file; the exit status of a foreseeable failure is 3."""
     job = Job(**json.loads(Path(job_file).read_text()))
     # Frameworks print to stdout as they please; progress gets a descriptor of its own.
     say = os.fdopen(os.dup(1), "w")
@@ -331,8 +332,13 @@ def main(job_file: str) -> None:
         reason = str(error) or "out of memory"
         if not isinstance(error, VitconvertError):
             reason = f"the {job.framework} process cannot go on: {reason}. {ROOM}"
-        (Path(job.out) / "error.txt").write_text(reason)
+        tell(say, reason)
         sys.exit(FAILURE)
+
+
+def tell(parent: TextIO, message: object) -> None:
+    """Send the parent process one line."""
+    print(json.dumps(message), file=parent, flush=True)
 
 
 def _end_with_parent() -> None:
