@@ -114,15 +114,14 @@ def convert(
                 device=device,
                 progress=progress,
             )
-            report.paddle["file"] = str(dst if report.proved else unverified)
-            if report.proved:
-                publish(part, dst, force)
-                return Conversion(made, dst, report)
-            return Conversion(made, unverified, report)
-        finally:
-            if part.exists():  # not proved, or not even compared: an error, or Ctrl-C
-                publish(part, unverified, force=True)
-                log.info("the converted weights stay in %s", unverified)
+        except BaseException:  # Ctrl-C as well: the file is whole, only not proved
+            publish(part, unverified, force=True)
+            log.info("the converted weights stay in %s", unverified)
+            raise
+        path = dst if report.proved else unverified
+        report.paddle["file"] = str(path)
+        publish(part, path, force or not report.proved)
+        return Conversion(made, path, report)
 
 
 def _write(

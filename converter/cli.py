@@ -172,7 +172,7 @@ def _family_command(family: str) -> click.Command:
                 progress=progress,
             )
         if done.report is not None:
-            _finish(done.report, report, f"{done.path} holds the converted weights.")
+            _finish(done.report, report, done.path)
         else:
             click.echo(f"{done.path} written; parity was not checked (--no-parity).")
 
@@ -270,13 +270,13 @@ def models() -> None:
     _console().print(table)
 
 
-def _finish(report: Report, file: Path | None, proved_note: str = "") -> None:
+def _finish(report: Report, file: Path | None, converted: Path | None = None) -> None:
     """Show a parity report, write it if asked for, and exit with its verdict."""
     from .parity import show
 
     show(report, _console())
-    if report.proved and proved_note:
-        click.echo(proved_note)
+    if converted is not None:
+        click.echo(f"{converted} holds the converted weights.")
     if file is not None:
         report.write(file)
         click.echo(f"{file} holds the report.")
