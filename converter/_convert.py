@@ -10,7 +10,14 @@ from typing import BinaryIO
 import numpy as np
 
 from ._errors import CheckpointError, ConversionError
-from ._files import check_distinct, check_target, flush_to_disk, publish, written_beside
+from ._files import (
+    check_distinct,
+    check_target,
+    flush_to_disk,
+    publish,
+    unverified,
+    written_beside,
+)
 from ._models import require
 from ._plan import Plan, Step, apply_step, make_plan
 from ._table import families, load_table
@@ -93,10 +100,10 @@ def convert(
         ParityError: Parity could not be checked; the file stays as `dst`.unverified.
     """
     src, dst = Path(src), Path(dst)
-    unverified = dst.with_name(dst.name + ".unverified")
     check_target(dst, force)
-    check_distinct(source=src, target=dst, **{dst.name + ".unverified": unverified})
+    check_distinct(source=src, target=dst, unverified=unverified(dst))
     if parity:
+        check_target(unverified(dst), force=True)
         require("torch")
         require("paddle")
     checkpoint, made = plan(src, family, variant, weights)
@@ -115,10 +122,10 @@ def convert(
                 progress=progress,
             )
         except BaseException:  # Ctrl-C as well: the file is whole, only not proved
-            publish(part, unverified, force=True)
-            log.info("the converted weights stay in %s", unverified)
+            publish(part, unverified(dst), force=True)
+            log.info("the converted weights stay in %s", unverified(dst))
             raise
-        path = dst if report.proved else unverified
+        path = dst if report.proved else unverified(dst)
         report.paddle["file"] = str(path)
         publish(part, path, force or not report.proved)
         return Conversion(made, path, report)

@@ -32,6 +32,11 @@ def check_target(target: Path, force: bool) -> None:
         raise CheckpointError(f"{target}: no permission to write into {target.parent}.")
 
 
+def unverified(target: Path) -> Path:
+    """Name the file that holds converted weights for which parity was not proved."""
+    return target.with_name(target.name + ".unverified")
+
+
 def check_distinct(**files: Path | None) -> None:
     """Refuse one file in two roles, through links as well: writing one would destroy the other.
 

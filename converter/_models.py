@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ._errors import CheckpointError, ModelError, listing, some
-from ._plan import droppable, fit, make_plan
+from ._plan import check_paddle, droppable, make_plan
 from ._table import Side, Table, Variant, find_variant, variants
 from .checkpoints import PADDLE, Checkpoint, floats, open_checkpoint
 
@@ -86,8 +86,7 @@ def load(
         dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
         load_torch(model, {k: floats(t, dtype) for k, t in checkpoint.tensors.items()}, table)
     else:
-        match = fit(checkpoint.shapes, found, table, "paddle")
-        _check_classes(checkpoint, match.num_classes, num_classes)
+        _check_classes(checkpoint, check_paddle(checkpoint, table, found), num_classes)
         load_paddle(model, checkpoint)
 
 

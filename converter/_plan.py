@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from ._errors import ConversionError, listing, some
+from ._errors import CheckpointError, ConversionError, listing, some
 from ._table import Claim, Shape, ShapePattern, Side, Table, Variant, families, load_table
 from .checkpoints import FLOATING, Checkpoint, Tensor
 
@@ -178,15 +178,41 @@ def make_plan(checkpoint: Checkpoint, table: Table, variant: str | None = None) 
     return Plan(table, match.variant, match.num_classes, steps)
 
 
+def check_paddle(checkpoint: Checkpoint, table: Table, variant: Variant) -> int:
+    """Check that a Paddle checkpoint is a whole model of a variant; give its number of classes.
+
+    Raises:
+        CheckpointError: Every key that is missing, too many, ill-shaped or of no floating type.
+    """
+    match = fit(checkpoint.shapes, variant, table, "paddle")
+    problems = [
+        f"{key}: missing; expected {show_shape(shape)}." for key, shape in match.missing.items()
+    ]
+    problems += [
+        f"{key}: {tensor.dtype}; expected one of {', '.join(FLOATING)}."
+        for key, tensor in checkpoint.tensors.items()
+        if tensor.dtype not in FLOATING
+    ]
+    problems += [f"{name}: {what}, not a tensor." for name, what in checkpoint.skipped.items()]
+    problems += [f"{key}: {variant.name} has no such tensor in Paddle." for key in match.extra]
+    problems += [
+        f"{key}: shape {list(found)}, expected {list(expected)}."
+        for key, (found, expected) in match.misshapen.items()
+    ]
+    if problems:
+        heading = f"{checkpoint.path} is not a complete {variant.name} for Paddle:"
+        raise CheckpointError(listing(heading, problems))
+    return match.num_classes
+
+
 def _check_family(checkpoint: Checkpoint, table: Table) -> None:
     names = checkpoint.tensors
     claimed = sum(1 for key in names if table.claims(key) or table.ignored(key))
     if 2 * claimed >= len(names):
         return
-    others = [m.variant.name for m, side in identify(checkpoint.shapes) if side == "torch"]
-    advice = f"It is a {others[0]}." if others else "See what it holds: vitconvert inspect FILE."
-    if any(side == "paddle" for _, side in identify(checkpoint.shapes)):
-        advice = "It is already a Paddle checkpoint."
+    advice = "See what it holds: vitconvert inspect FILE."
+    for match, side in identify(checkpoint.shapes):
+        advice = f"It is a {match.variant.name}, with {side} names."
     raise ConversionError(
         f"{checkpoint.path} is not a {table.title} checkpoint: {table.file} knows {claimed} of its "
         f"{len(names)} tensors, which begin with {some(list(names), 3)}. {advice}"

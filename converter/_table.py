@@ -5,7 +5,7 @@ A table pairs the layers of two implementations. It is data: reading one imports
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
@@ -154,7 +154,7 @@ class Table:
         reasons = (why for pattern, why in self.ignore.items() if _compile(pattern).fullmatch(key))
         return next(reasons, None)
 
-    def layers(self, side: Side, names: Iterator[str]) -> dict[str, tuple[str, str, Kind]]:
+    def layers(self, side: Side, names: Iterable[str]) -> dict[str, tuple[str, str, Kind]]:
         """Pair the layers of one live model: own name -> (torch name, paddle name, kind)."""
         paired: dict[str, tuple[str, str, Kind]] = {}
         for name in names:

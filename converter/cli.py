@@ -50,7 +50,7 @@ class Commands(click.Group):
         except OSError as error:
             if error.errno == errno.EPIPE:  # whoever read our output has stopped: click knows
                 raise
-            click.echo(f"Error: {error.strerror or error}.", err=True)
+            click.echo(printable(f"Error: {error}."), err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
@@ -149,7 +149,7 @@ def _family_command(family: str) -> click.Command:
         report: Path | None,
     ) -> None:
         from ._convert import convert, plan
-        from ._files import check_distinct, check_report
+        from ._files import check_distinct, check_report, unverified
 
         if report is not None and (no_parity or dry_run):
             raise click.UsageError("--report is of parity: not with --no-parity or --dry-run.")
@@ -157,7 +157,7 @@ def _family_command(family: str) -> click.Command:
             _show_plan(plan(src, family, variant, weights)[1])
             return
         if report is not None:
-            check_distinct(source=src, target=dst, report=report)
+            check_distinct(source=src, target=dst, unverified=unverified(dst), report=report)
             check_report(report)
         with _progress() as progress:
             done = convert(
@@ -353,7 +353,8 @@ def _console() -> Console:
 def main() -> None:
     """Run the command line; a termination signal cleans up as Ctrl-C does."""
     for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, _terminate)
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # under nohup, say
+            signal.signal(ending, _terminate)
     cli(prog_name="vitconvert")
 
 

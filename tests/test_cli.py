@@ -250,6 +250,27 @@ def test_workers_end_when_their_parent_is_killed(official: Make, tmp_path: Path)
     pytest.fail("a worker outlived its parent")
 
 
+@pytest.mark.torch
+@pytest.mark.paddle
+def test_nohup_keeps_a_run_alive(official: Make, tmp_path: Path) -> None:
+    """A hangup that was to be ignored when we started is ignored."""
+    arguments = ["shunted", "--src", official("shunted_t"), "--dst", tmp_path / "x.pdparams"]
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", MAIN, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )
+    assert process.stdout is not None
+    while "read back and equal" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGHUP)
+    output, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 0
+    assert "PROVED" in output
+
+
 def members_of_session(session: int) -> list[int]:
     """List the processes of a session, from /proc: slim systems have no ps."""
     found = []
@@ -313,6 +334,7 @@ def test_no_file_plays_two_parts(plain: Make, tmp_path: Path) -> None:
         (("--dst", target), "are the same file"),
         (("--dst", other, "--report", source), "are the same file"),
         (("--dst", other, "--report", other), "are the same file"),
+        (("--dst", other, "--report", f"{other}.unverified"), "are the same file"),
         (("--dst", other, "--report", tmp_path / "notes.json"), "is no parity report"),
         (("--dst", "/dev/null", "--force"), "is a device or a pipe"),
         (("--dst", other, "--report", "/dev/stdout"), "/dev/stdout"),

@@ -64,6 +64,34 @@ def test_impossible_targets_are_refused_first(target: str, message: str, tmp_pat
         convert(tmp_path / "not there", tmp_path / target, "shunted", parity=False)
 
 
+@pytest.mark.parametrize("missing", ["torch", "paddle"])
+def test_missing_framework_is_said_before_anything_is_written(
+    missing: str, plain: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the line that installs it; without parity neither is needed."""
+    from vitconvert import ModelError, _models
+
+    monkeypatch.setattr(_models, "find_spec", lambda name: None if name == missing else "there")
+
+    with pytest.raises(ModelError, match=r"is not installed here\. Install it: pip install"):
+        convert(plain("shunted_t"), tmp_path / "x", "shunted")
+    assert names(tmp_path) == []
+
+
+def test_folder_under_the_unverified_name_is_refused_first(
+    plain: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second name a conversion may need is checked as early as the first."""
+    from vitconvert import _models
+
+    monkeypatch.setattr(_models, "find_spec", lambda _name: "there")
+    (tmp_path / "x.unverified").mkdir()
+
+    with pytest.raises(CheckpointError, match=r"x\.unverified: is a folder"):
+        convert(plain("shunted_t"), tmp_path / "x", "shunted")
+    assert names(tmp_path) == ["x.unverified"]
+
+
 def test_source_is_never_its_own_target(plain: Make, tmp_path: Path) -> None:
     """Not even with force, nor through a link."""
     source = tmp_path / "x.safetensors"

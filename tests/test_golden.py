@@ -1,5 +1,6 @@
 """Both implementations reproduce what the official models compute, in float64."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,19 @@ def as_map(tokens: np.ndarray, shape: list[int]) -> np.ndarray:
     return tokens.transpose(0, 2, 1).reshape(shape)
 
 
+def observed(
+    name: str, layers: dict[str, Any], hook: str, run: Callable[[], dict[str, Any]]
+) -> dict[str, np.ndarray]:
+    """Run a model; give logits, features and, from hooks on its layers, every tap as a map."""
+    found: dict[str, Any] = {}
+    for tap, layer in taps(name).items():
+        getattr(layers[layer], hook)(lambda _l, _i, out, tap=tap: found.update({tap: out}))
+    found |= run()
+    values = {key: value.numpy() for key, value in found.items()}
+    stages = golden_facts(name)["stages"]
+    return values | {tap: as_map(values[tap], stages[tap]["shape"]) for tap in stages}
+
+
 @pytest.mark.torch
 @pytest.mark.parametrize("name", golden_variants())
 def test_torch_equals_the_official_numbers(name: str, source: Make) -> None:
@@ -80,18 +94,13 @@ def test_torch_equals_the_official_numbers(name: str, source: Make) -> None:
     import torch
 
     model = _models.create_model(model_name(name), "torch", checkpoint=source(name)).double()
-    found: dict[str, Any] = {}
-    layers = dict(model.named_modules())
-    for tap, layer in taps(name).items():
-        layers[layer].register_forward_hook(lambda _l, _i, out, tap=tap: found.update({tap: out}))
-    with torch.no_grad():
-        images = torch.from_numpy(batch(name))
-        found["logits"] = model(images)
-        found["features"] = model.forward_features(images)
+    images = torch.from_numpy(batch(name))
 
-    stages = golden_facts(name)["stages"]
-    values = {k: v.numpy() for k, v in found.items()}
-    check(name, values | {t: as_map(values[t], stages[t]["shape"]) for t in stages})
+    def run() -> dict[str, Any]:
+        with torch.no_grad():
+            return {"logits": model(images), "features": model.forward_features(images)}
+
+    check(name, observed(name, dict(model.named_modules()), "register_forward_hook", run))
 
 
 @pytest.mark.paddle
@@ -109,20 +118,13 @@ def test_converted_paddle_equals_the_official_numbers(
         model = _models.create_model(model_name(name), checkpoint=done.path)
     finally:
         paddle.set_default_dtype("float32")
-    found: dict[str, Any] = {}
-    layers = dict(model.named_sublayers())
-    for tap, layer in taps(name).items():
-        layers[layer].register_forward_post_hook(
-            lambda _l, _i, out, tap=tap: found.update({tap: out})
-        )
-    with paddle.no_grad():
-        images = paddle.to_tensor(batch(name))
-        found["logits"] = model(images)
-        found["features"] = model.forward_features(images)
+    images = paddle.to_tensor(batch(name))
 
-    stages = golden_facts(name)["stages"]
-    values = {k: v.numpy() for k, v in found.items()}
-    check(name, values | {t: as_map(values[t], stages[t]["shape"]) for t in stages})
+    def run() -> dict[str, Any]:
+        with paddle.no_grad():
+            return {"logits": model(images), "features": model.forward_features(images)}
+
+    check(name, observed(name, dict(model.named_sublayers()), "register_forward_post_hook", run))
 
 
 @pytest.mark.parametrize("name", golden_variants())

@@ -81,7 +81,7 @@ def test_kinds_are_the_exact_paddle_classes(name: str) -> None:
 
 def check_kinds(framework: _table.Side, layers: dict, module: object, name: str) -> None:
     table, _variant = _table.find_variant(name)
-    paired = table.layers(framework, iter(layers))
+    paired = table.layers(framework, layers)
     for own, layer in layers.items():
         has_tensors = bool(layer._parameters or layer._buffers)
         rows = [row for row in table.rows if row.pair(framework, own)]

@@ -129,7 +129,7 @@ def test_paddle_is_initialised_as_the_source() -> None:
 
 def check_initialisation(state: dict[str, Any], framework: _table.Side) -> None:
     table = _table.load_table("shunted")
-    layers = table.layers(framework, iter({key.rpartition(".")[0] for key in state}))
+    layers = table.layers(framework, {key.rpartition(".")[0] for key in state})
     seen = 0
     for key, value in state.items():
         layer, _, leaf = key.rpartition(".")

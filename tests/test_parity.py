@@ -119,7 +119,7 @@ def test_official_checkpoint_converts_and_is_proved(
     layers = {row.layer for row in report.layers}
     expected = {name for name, layer in create_model(name, "torch").named_modules()}
     table = _table.load_table(family)
-    assert layers == set(table.layers("torch", iter(expected))) | {"logits"}
+    assert layers == set(table.layers("torch", expected)) | {"logits"}
 
 
 @pytest.fixture

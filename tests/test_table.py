@@ -86,8 +86,8 @@ def test_pairs_of_layers_go_both_ways() -> None:
     """The same row finds a layer by its name in either model."""
     table = parse('rows = [["b.{i}.fc", "blocks.{i}.fc", "linear"]]')
 
-    assert table.layers("torch", iter(["b.3.fc", "b.3"])).keys() == {"b.3.fc"}
-    assert table.layers("paddle", iter(["blocks.3.fc"]))["blocks.3.fc"][:2] == (
+    assert table.layers("torch", ["b.3.fc", "b.3"]).keys() == {"b.3.fc"}
+    assert table.layers("paddle", ["blocks.3.fc"])["blocks.3.fc"][:2] == (
         "b.3.fc",
         "blocks.3.fc",
     )

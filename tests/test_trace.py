@@ -7,13 +7,26 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from conftest import Make, golden_facts
+from conftest import Make, arrays, golden_facts, write_paddle
 from golden import rule
-from vitconvert import _table
+from vitconvert import CheckpointError, _table, create_model
 from vitconvert.parity import _trace
 from vitconvert.parity._compare import Trace
 
 GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.mark.paddle
+def test_paddle_file_that_is_no_model_is_refused(converted: Make, tmp_path: Path) -> None:
+    """create_model holds a file to what parity holds it to: names, shapes, floating types."""
+    state = arrays(converted("shunted_t"))
+    state["norm1.weight"] = state["norm1.weight"].astype(np.int8)
+    del state["norm2.bias"]
+
+    with pytest.raises(CheckpointError) as caught:
+        create_model("shunted_t", checkpoint=write_paddle(tmp_path / "x", state))
+    assert "norm1.weight: int8; expected one of float64" in str(caught.value)
+    assert "norm2.bias: missing; expected [128]" in str(caught.value)
 
 
 @pytest.mark.paddle
@@ -47,6 +60,4 @@ def test_paddle_trace_ends_in_the_official_logits(converted: Make, tmp_path: Pat
     assert found.environment["paddle"] == paddle.__version__
     count = 2 * (len(found.layers) + 1)
     assert progress.getvalue().splitlines()[-1] == f"[{count}, {count}]"
-    assert set(found.layers) <= set(
-        _table.load_table("shunted").layers("paddle", iter(found.layers))
-    )
+    assert set(found.layers) <= set(_table.load_table("shunted").layers("paddle", found.layers))

@@ -3,7 +3,7 @@
 Python's own unpickler looks up and calls whatever a file names. This one knows the instructions
 of protocols 0 to 5 (Lib/pickletools.py of CPython describes them) and builds dicts, lists, tuples,
 strings and numbers. A call becomes the result of one of the caller's own `builders`, or, for every
-other name, an inert `Opaque` that remembers what was named. Nothing is imported or executed.
+other name, an inert `Opaque` that keeps the name and nothing else. Nothing is imported or executed.
 
 Bytes come out as memoryviews of the buffer: tensors stored inside a pickle are not copied.
 """
@@ -38,14 +38,11 @@ class Global:
 class Opaque:
     """Stands for an object that is not a tensor and was not built."""
 
-    def __init__(self, name: str, args: object = None) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.args = args
-        self.state: object = None
 
-    def set_state(self, state: object) -> None:
-        """Keep what the pickle would have restored the object from."""
-        self.state = state
+    def set_state(self, _: object) -> None:
+        """Leave alone what the pickle would have restored the object from."""
 
 
 Builder = Callable[..., Any]
@@ -148,7 +145,7 @@ class _Machine:
     def call(self, function: Any, args: Any) -> None:
         name = function.name if isinstance(function, Global) else "(not a name)"
         builder = self.builders.get(name) if isinstance(args, tuple) else None
-        self.push(builder(*args) if builder else Opaque(name, args))
+        self.push(builder(*args) if builder else Opaque(name))
 
     def add_pairs(self, pairs: list[Any]) -> None:
         target = self.stack[-1]
@@ -199,9 +196,9 @@ class _Machine:
         self.call(items[0], tuple(items[1:]))
 
     def new_with_keywords(self) -> None:
-        keywords, args, cls = self.stack.pop(), self.stack.pop(), self.stack.pop()
-        name = cls.name if isinstance(cls, Global) else "(not a name)"
-        self.push(Opaque(name, (args, keywords)))
+        cls = self.stack[-3]  # below its arguments and keywords, which no builder takes
+        del self.stack[-3:]
+        self.push(Opaque(cls.name if isinstance(cls, Global) else "(not a name)"))
 
     def dictionary(self) -> None:
         pairs = self.items()
@@ -230,7 +227,7 @@ def ordered_dict(pairs: Any = ()) -> dict[Any, Any]:
 
 def _key(key: Any) -> Any:
     """Give a key that is safe to hash: a deeply nested one would overflow the stack."""
-    return key if isinstance(key, (str, int, float, type(None))) else Opaque("(key)", key)
+    return key if isinstance(key, (str, int, float, type(None))) else Opaque("(key)")
 
 
 def _float(data: memoryview) -> float:

@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ._trace import Record
+from ._trace import DTYPES, Record
 
 Verdict = Literal["same", "differs", "imprecise", "not finite", "shape", "missing", "weights"]
 
 # Two float64 runs of one function differ by rounding alone, and by Paddle's float32 epsilons:
-# together about 1e-13 of the largest value. A real difference of function or weights is larger.
+# together about 1e-12 of the largest value. A real difference of function or weights is larger.
 FLOAT64_LIMIT = 1e-10
 
 # In float32 each side has its own error against float64. Paddle's may be this many times torch's.
@@ -72,7 +72,7 @@ class Trace:
         self.layers: dict[str, str] = facts["layers"]  # PyTorch name -> own name
         self.records: dict[str, dict[str, Record]] = {
             dtype: {r["layer"]: Record(**r | {"shape": tuple(r["shape"])}) for r in facts[dtype]}
-            for dtype in ("float64", "float32")
+            for dtype in DTYPES
         }
 
     def shape_of(self, dtype: str, layer: str) -> tuple[int, ...] | None:
@@ -115,7 +115,7 @@ def compare(
             result = replace(result, verdict=verdict, note=note)
         yield result
         progress(done, len(names))
-    for name in differing.keys() - set(names):
+    for name in sorted(differing.keys() - set(names)):
         yield LayerResult(name, name, "", (), "weights", note=differing[name])
 
 
@@ -129,14 +129,11 @@ def _judge(name: str, torch: Trace, paddle: Trace) -> LayerResult:
         kind, shape = (one.kind, one.shape) if one else ("", ())
         note = f"the {sides} model did not run this layer"
         return LayerResult(name, own, kind, shape, "missing", note=note)
-    shapes = [side.shape_of(dtype, name) for dtype in _RUNS for side in (torch, paddle)]
+    shapes = [side.shape_of(dtype, name) for dtype in DTYPES for side in (torch, paddle)]
     if shapes != [ours.shape] * len(shapes):
         note = "torch and Paddle give " + " and ".join(str(list(s)) for s in shapes[:2] if s)
         return LayerResult(name, theirs.own_name, ours.kind, ours.shape, "shape", note=note)
-    return _judge_values(ours, theirs, *(t.array(d, name) for d in _RUNS for t in (torch, paddle)))
-
-
-_RUNS = ("float64", "float32")
+    return _judge_values(ours, theirs, *(t.array(d, name) for d in DTYPES for t in (torch, paddle)))
 
 
 def _judge_values(

@@ -65,15 +65,12 @@ class Report:
 
     def write(self, path: Path) -> None:
         """Write the report as JSON."""
-        from .._files import written_beside
+        from .._files import publish, written_beside
 
         with written_beside(path) as (file, part):
             file.write(json.dumps(self.to_dict(), indent=1).encode() + b"\n")
             file.flush()
-            part.replace(path)
-
-
-_STYLES = {"same": "green"}
+            publish(part, path, force=True)
 
 
 def show(report: Report, console: Console) -> None:
@@ -88,7 +85,7 @@ def show(report: Report, console: Console) -> None:
     table.add_column("verdict", no_wrap=True)
     for layer in report.layers:
         figures = (layer.float64, layer.float32_torch, layer.float32_paddle)
-        style = _STYLES.get(layer.verdict, "bold red")
+        style = "green" if layer.verdict == "same" else "bold red"
         verdict = f"[{style}]{layer.verdict}[/]"
         table.add_row(layer.layer, layer.kind, *map(_figure, figures), verdict)
     console.print(table)
@@ -101,7 +98,7 @@ def summary(report: Report) -> list[str]:
     """Say in a few lines what was compared and what came out."""
     images = "x".join(map(str, report.inputs["shape"]))
     sides = [
-        f"{name} {facts[name.lower() if name == 'Paddle' else 'torch']} on {facts['device']}"
+        f"{name} {facts[name.lower()]} on {facts['device']}"
         for name, facts in (("torch", report.torch), ("Paddle", report.paddle))
     ]
     lines = [

@@ -282,7 +282,7 @@ def _paired(
     """
     layers = dict(side.layers(model))
     paired, problems = [], []
-    for own, (torch_name, _paddle_name, kind) in table.layers(framework, iter(layers)).items():
+    for own, (torch_name, _paddle_name, kind) in table.layers(framework, layers).items():
         if kind.torch and not _is_class(layers[own], kind, framework):
             found = f"{type(layers[own]).__module__}.{type(layers[own]).__qualname__}"
             problems.append(
