@@ -6,12 +6,13 @@ Source: https://github.com/OliverRensu/Shunted-Transformer, SSA.py, commit 68611
 Where paper and source differ the source is followed, since the released weights do.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from ._layers import DropPath, DWConv, drop_path_rates, he_std, normal_, zeros_
 
 
 @dataclass(frozen=True)
@@ -31,35 +32,7 @@ class Config:
     attn_drop_rate: float = 0.0
     drop_path_rate: float = 0.0  # of the last block; rises linearly from 0 at the first
     in_chans: int = 3
-    num_classes: int = 1000
-
-
-class DropPath(nn.Module):
-    """Drop a residual branch for whole samples in training: [B, N, C] -> [B, N, C]."""
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.rate == 0.0:
-            return x
-        keep = 1.0 - self.rate
-        kept = (torch.rand([x.shape[0], 1, 1], device=x.device) < keep).to(x.dtype)
-        return x * (kept / keep)
-
-
-class DWConv(nn.Module):
-    """Depthwise 3x3 convolution over the token grid: [B, N, C] -> [B, N, C]."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.dwconv = nn.Conv2d(dim, dim, 3, 1, 1, groups=dim)
-
-    def forward(self, x: Tensor, h: int, w: int) -> Tensor:
-        b, _, c = x.shape
-        x = x.permute([0, 2, 1]).reshape([b, c, h, w])
-        return self.dwconv(x).flatten(2).permute([0, 2, 1])
+    num_classes: int = 1000  # 0: no head, the model gives features
 
 
 class Mlp(nn.Module):
@@ -214,15 +187,15 @@ class ShuntedTransformer(nn.Module):
     def __init__(self, cfg: Config) -> None:
         super().__init__()
         self.num_stages = len(cfg.depths)
-        last = max(sum(cfg.depths) - 1, 1)
-        rates = [cfg.drop_path_rate * i / last for i in range(sum(cfg.depths))]
-        for i, depth in enumerate(cfg.depths):
+        self.num_classes = cfg.num_classes
+        for i, rates in enumerate(drop_path_rates(cfg.drop_path_rate, cfg.depths)):
             stem = Stem(cfg) if i == 0 else PatchEmbed(cfg.embed_dims[i - 1], cfg.embed_dims[i])
-            blocks = [Block(cfg, i, rates.pop(0)) for _ in range(depth)]
+            blocks = [Block(cfg, i, rate) for rate in rates]
             setattr(self, f"patch_embed{i + 1}", stem)
             setattr(self, f"block{i + 1}", nn.ModuleList(blocks))
             setattr(self, f"norm{i + 1}", nn.LayerNorm(cfg.embed_dims[i], 1e-6))
-        self.head = nn.Linear(cfg.embed_dims[-1], cfg.num_classes)
+        if cfg.num_classes > 0:
+            self.head = nn.Linear(cfg.embed_dims[-1], cfg.num_classes)
         self.apply(init_weights)
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -237,23 +210,20 @@ class ShuntedTransformer(nn.Module):
         return x.mean(1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.forward_features(x))
+        x = self.forward_features(x)
+        return self.head(x) if self.num_classes > 0 else x
 
 
 def init_weights(layer: nn.Module) -> None:
-    """Initialise one layer as the source does; norms keep their ones and zeros.
-
-    The source cuts its normal distribution of std 0.02 at +-2, which never happens.
-    """
+    """Initialise one layer as the source does; norms keep their ones and zeros."""
     if isinstance(layer, nn.Linear):
-        nn.init.normal_(layer.weight, 0.0, 0.02)
+        normal_(layer.weight, 0.02)
     elif isinstance(layer, nn.Conv2d):
-        fan_out = math.prod(layer.kernel_size) * layer.out_channels // layer.groups
-        nn.init.normal_(layer.weight, 0.0, math.sqrt(2.0 / fan_out))
+        normal_(layer.weight, he_std(layer))
     else:
         return
     if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
+        zeros_(layer.bias)
 
 
 def build(cfg: Config) -> ShuntedTransformer:

@@ -61,17 +61,26 @@ def check(name: str, found: dict[str, np.ndarray]) -> None:
 
 
 def taps(name: str) -> dict[str, str]:
-    """Name the layer behind each tap: embed2 -> patch_embed2.norm, stage2 -> norm2."""
-    stages = golden_facts(name)["stages"]
-    return {
-        tap: tap.replace("stage", "norm") if "stage" in tap else f"patch_{tap}.norm"
-        for tap in stages
-    }
+    """Name the layer behind each tap: the end of an embedding, and of the blocks of a stage."""
+    facts = golden_facts(name)
+    found = {}
+    for tap in facts["stages"]:
+        number = int(tap[-1]) if tap != "norm" else 0
+        if facts["family"] == "shunted":
+            found[tap] = f"norm{number}" if tap.startswith("stage") else f"patch_{tap}.norm"
+        elif tap.startswith("stage"):
+            last = facts["constructor"]["arguments"]["depths"][number - 1] - 1
+            found[tap] = f"layers.{number - 1}.blocks.{last}"
+        elif tap.startswith("embed"):
+            found[tap] = f"layers.{number - 2}.downsample" if number > 1 else "patch_embed.norm"
+        else:
+            found[tap] = "norm"
+    return found
 
 
-def as_map(tokens: np.ndarray, shape: list[int]) -> np.ndarray:
-    """Lay tokens [B, N, C] out as the golden data does: [B, C, H, W]."""
-    return tokens.transpose(0, 2, 1).reshape(shape)
+def as_map(values: np.ndarray, shape: list[int]) -> np.ndarray:
+    """Lay tokens [B, N, C] out as the golden data does: [B, C, H, W]; leave a map alone."""
+    return values.transpose(0, 2, 1).reshape(shape) if values.ndim == 3 else values
 
 
 def observed(

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+import torch
+
 from vitconvert import _table
 from vitconvert._models import build
 
@@ -16,7 +18,8 @@ Pattern = tuple[int | str, ...]
 
 def shape_patterns(variant: _table.Variant) -> dict[str, Pattern]:
     """Build a variant with two numbers of classes; where a size follows, that axis is named."""
-    one, two = (build("torch", variant, n).state_dict() for n in (1000, 7))
+    with torch.device("meta"):  # no memory, no initialisation
+        one, two = (build("torch", variant, n).state_dict() for n in (1000, 7))
     return {
         key: tuple(
             n if n == m else "num_classes" for n, m in zip(value.shape, two[key].shape, strict=True)

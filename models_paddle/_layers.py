@@ -1,0 +1,71 @@
+"""What several families hold letter for letter: layers, parameters, initialisation."""
+
+import math
+
+import paddle
+from paddle import Tensor, nn
+
+
+class DropPath(nn.Layer):
+    """Drop a residual branch for whole samples in training: [B, ...] -> [B, ...]."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0.0:
+            return x
+        keep = 1.0 - self.rate
+        shape = [x.shape[0]] + [1] * (x.ndim - 1)
+        kept = (paddle.rand(shape) < keep).astype(x.dtype)
+        return x * (kept / keep)
+
+
+class DWConv(nn.Layer):
+    """Depthwise 3x3 convolution over the token grid: [B, N, C] -> [B, N, C]."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv2D(dim, dim, 3, 1, 1, groups=dim)
+
+    def forward(self, x: Tensor, h: int, w: int) -> Tensor:
+        b, _, c = x.shape
+        x = x.transpose([0, 2, 1]).reshape([b, c, h, w])
+        return self.dwconv(x).flatten(2).transpose([0, 2, 1])
+
+
+def drop_path_rates(rate: float, depths: tuple[int, ...]) -> list[list[float]]:
+    """Give the rate of every block of every stage, rising linearly from 0 to that of the last."""
+    last = max(sum(depths) - 1, 1)
+    rates = [rate * i / last for i in range(sum(depths))]
+    return [[rates.pop(0) for _ in range(depth)] for depth in depths]
+
+
+def parameter(layer: nn.Layer, shape: list[int]) -> Tensor:
+    """Make a parameter of a layer, to be initialised."""
+    return layer.create_parameter(shape)
+
+
+def normal_(tensor: Tensor, std: float) -> None:
+    """Fill a tensor from a normal distribution of mean 0.
+
+    The sources cut theirs, of std 0.02, at +-2, which never happens.
+    """
+    nn.initializer.Normal(0.0, std)(tensor)
+
+
+def fan_in_uniform_(tensor: Tensor, weight: Tensor) -> None:
+    """Fill a weight or its bias as torch does by default: uniform in +-1/sqrt(fan-in of weight)."""
+    bound = 1.0 / math.sqrt(math.prod(weight.shape[1:]))
+    nn.initializer.Uniform(-bound, bound)(tensor)
+
+
+def zeros_(tensor: Tensor) -> None:
+    """Fill a tensor with zeros."""
+    nn.initializer.Constant(0.0)(tensor)
+
+
+def he_std(conv: nn.Conv2D) -> float:
+    """Give the std of He's initialisation by fan-out, with groups counted apart."""
+    return math.sqrt(2.0 * conv._groups / (math.prod(conv._kernel_size) * conv._out_channels))
