@@ -1,0 +1,268 @@
+"""LITv2: convolutional MLPs, then blocks whose heads split into high and low frequencies (HiLo).
+
+Paper: Pan et al., "Fast Vision Transformers with HiLo Attention", NeurIPS 2022.
+Source: https://github.com/ziplab/LITv2, classification/models, commit 7501c86.
+"""
+
+from dataclasses import dataclass
+
+import paddle
+import paddle.nn.functional as F
+from paddle import Tensor, nn
+from paddle.vision.ops import deform_conv2d
+
+from ._layers import (
+    DropPath,
+    DWConv,
+    drop_path_rates,
+    fan_in_uniform_,
+    he_std,
+    normal_,
+    parameter,
+    zeros_,
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sizes of one variant; the published ones stand in mappings/litv2.toml.
+
+    Every tuple has one entry per stage. Height and width of the input must be multiples of 32
+    pixels (of 8 * patch_size); the weights suit any such size, square or not.
+    """
+
+    depths: tuple[int, ...]  # blocks
+    num_heads: tuple[int, ...]  # where there is attention
+    embed_dim: int = 96  # channels of the first stage; every further one has twice as many
+    alpha: float = 0.9  # share of the heads that attend to low frequencies, rounded down
+    local_ws: tuple[int, ...] = (0, 0, 2, 1)  # window of HiLo; 1: plain attention, 0: none
+    mlp_ratio: float = 4.0  # hidden channels of an MLP, in those of its stage
+    patch_size: int = 4  # pixels, height = width
+    drop_rate: float = 0.0
+    drop_path_rate: float = 0.0  # of the last block; rises linearly from 0 at the first
+    in_chans: int = 3
+    num_classes: int = 1000  # 0: no head, the model gives features
+
+
+class DWMlp(nn.Layer):
+    """Two linear layers with a depthwise convolution in between: [B, N, C] -> [B, N, C]."""
+
+    def __init__(self, cfg: Config, dim: int) -> None:
+        super().__init__()
+        hidden_dim = int(dim * cfg.mlp_ratio)
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.dwconv = DWConv(hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, dim)
+        self.drop = nn.Dropout(cfg.drop_rate)
+
+    def forward(self, x: Tensor, h: int, w: int) -> Tensor:
+        x = self.drop(F.gelu(self.dwconv(self.fc1(x), h, w)))
+        return self.drop(self.fc2(x))
+
+
+class HiLo(nn.Layer):
+    """Heads that attend within windows, and heads that attend to means: [B, N, C] -> [B, N, C]."""
+
+    def __init__(self, cfg: Config, stage: int) -> None:
+        super().__init__()
+        dim, heads = cfg.embed_dim * 2**stage, cfg.num_heads[stage]
+        self.window = cfg.local_ws[stage]
+        self.head_dim = dim // heads
+        # A window of one token is its own mean: all heads see everything, whatever alpha.
+        self.l_heads = heads if self.window == 1 else int(heads * cfg.alpha)
+        self.h_heads = heads - self.l_heads
+        l_dim, h_dim = self.l_heads * self.head_dim, self.h_heads * self.head_dim
+        if self.l_heads > 0:
+            self.l_q = nn.Linear(dim, l_dim)
+            self.l_kv = nn.Linear(dim, 2 * l_dim)
+            self.l_proj = nn.Linear(l_dim, l_dim)
+        if self.h_heads > 0:
+            self.h_qkv = nn.Linear(dim, 3 * h_dim)
+            self.h_proj = nn.Linear(h_dim, h_dim)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Queries [..., N, d], keys and values [..., M, d] -> [..., N, d]."""
+        axes = [*range(k.ndim - 2), k.ndim - 1, k.ndim - 2]
+        return F.softmax(q @ k.transpose(axes) * self.head_dim**-0.5, -1) @ v
+
+    def hifi(self, x: Tensor) -> Tensor:
+        """High frequencies, within each window: [B, H, W, C] -> [B, H, W, h_dim]."""
+        b, h, w, c = x.shape
+        s = self.window
+        x = x.reshape([b, h // s, s, w // s, s, c]).transpose([0, 1, 3, 2, 4, 5])
+        qkv = self.h_qkv(x).reshape([b, h * w // s**2, s**2, 3, self.h_heads, self.head_dim])
+        q, k, v = qkv.transpose([3, 0, 1, 4, 2, 5]).unbind(0)  # each [B, windows, heads, s*s, d]
+        x = self.attend(q, k, v).transpose([0, 1, 3, 2, 4])
+        x = x.reshape([b, h // s, w // s, s, s, self.h_heads * self.head_dim])
+        x = x.transpose([0, 1, 3, 2, 4, 5]).reshape([b, h, w, self.h_heads * self.head_dim])
+        return self.h_proj(x)
+
+    def lofi(self, x: Tensor) -> Tensor:
+        """Low frequencies, the mean of each window: [B, H, W, C] -> [B, H, W, l_dim]."""
+        b, h, w, c = x.shape
+        s = self.window
+        q = self.l_q(x).reshape([b, h * w, self.l_heads, self.head_dim]).transpose([0, 2, 1, 3])
+        means = x.reshape([b, h // s, s, w // s, s, c]).mean([2, 4])
+        kv = self.l_kv(means).reshape([b, h * w // s**2, 2, self.l_heads, self.head_dim])
+        k, v = kv.transpose([2, 0, 3, 1, 4]).unbind(0)  # each [B, heads, windows, d]
+        x = self.attend(q, k, v).transpose([0, 2, 1, 3])
+        return self.l_proj(x.reshape([b, h, w, self.l_heads * self.head_dim]))
+
+    def forward(self, x: Tensor, h: int, w: int) -> Tensor:
+        b, n, c = x.shape
+        x = x.reshape([b, h, w, c])
+        parts = [self.hifi(x)] if self.h_heads > 0 else []
+        parts += [self.lofi(x)] if self.l_heads > 0 else []
+        return paddle.concat(parts, -1).reshape([b, n, c])
+
+
+class ConvFFNBlock(nn.Layer):
+    """MLP with norm and shortcut, for the early stages: [B, N, C] -> [B, N, C]."""
+
+    def __init__(self, cfg: Config, stage: int, drop_path_rate: float) -> None:
+        super().__init__()
+        dim = cfg.embed_dim * 2**stage
+        self.drop_path = DropPath(drop_path_rate)
+        self.norm2 = nn.LayerNorm(dim, 1e-5)
+        self.mlp = DWMlp(cfg, dim)
+
+    def forward(self, x: Tensor, h: int, w: int) -> Tensor:
+        return x + self.drop_path(self.mlp(self.norm2(x), h, w))
+
+
+class Block(nn.Layer):
+    """Attention and MLP, each with norm and shortcut: [B, N, C] -> [B, N, C]."""
+
+    def __init__(self, cfg: Config, stage: int, drop_path_rate: float) -> None:
+        super().__init__()
+        dim = cfg.embed_dim * 2**stage
+        self.norm1 = nn.LayerNorm(dim, 1e-5)
+        self.attn = HiLo(cfg, stage)
+        self.drop_path = DropPath(drop_path_rate)
+        self.norm2 = nn.LayerNorm(dim, 1e-5)
+        self.mlp = DWMlp(cfg, dim)
+
+    def forward(self, x: Tensor, h: int, w: int) -> Tensor:
+        x = x + self.drop_path(self.attn(self.norm1(x), h, w))
+        return x + self.drop_path(self.mlp(self.norm2(x), h, w))
+
+
+class DeformConv2d(nn.Layer):
+    """2x2 convolution that says itself where to look: [B, C, H, W] -> [B, 2C, H/2, W/2]."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight = parameter(self, [2 * dim, dim, 2, 2])
+        self.bias = parameter(self, [2 * dim])
+        self.conv_offset = nn.Conv2D(dim, 8, 2, 2)  # two for each of the four points
+
+    def forward(self, x: Tensor) -> Tensor:
+        return deform_conv2d(x, self.conv_offset(x), self.weight, self.bias, 2)
+
+
+class DTM(nn.Layer):
+    """Deformable token merging, halves the grid: [B, N, C] -> [B, N/4, 2C]."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dconv = DeformConv2d(dim)
+        self.norm_layer = nn.BatchNorm2D(2 * dim)
+
+    def forward(self, x: Tensor, h: int, w: int) -> Tensor:
+        b, _, c = x.shape
+        x = self.dconv(x.transpose([0, 2, 1]).reshape([b, c, h, w]))
+        return F.gelu(self.norm_layer(x)).flatten(2).transpose([0, 2, 1])
+
+
+class Stage(nn.Layer):
+    """Blocks of one width, then the merge: [B, N, C] -> [B, N/4, 2C], the last [B, N, C]."""
+
+    def __init__(self, cfg: Config, stage: int, drop_path_rates: list[float]) -> None:
+        super().__init__()
+        block = Block if cfg.local_ws[stage] > 0 else ConvFFNBlock
+        self.blocks = nn.LayerList([block(cfg, stage, rate) for rate in drop_path_rates])
+        self.merges = stage < len(cfg.depths) - 1
+        if self.merges:
+            self.downsample = DTM(cfg.embed_dim * 2**stage)
+
+    def forward(self, x: Tensor, h: int, w: int) -> tuple[Tensor, int, int]:
+        for block in self.blocks:
+            x = block(x, h, w)
+        return (self.downsample(x, h, w), h // 2, w // 2) if self.merges else (x, h, w)
+
+
+class PatchEmbed(nn.Layer):
+    """Image to tokens: [B, in_chans, H, W] -> [B, N, embed_dim], H/patch_size, W/patch_size."""
+
+    def __init__(self, cfg: Config) -> None:
+        super().__init__()
+        self.proj = nn.Conv2D(cfg.in_chans, cfg.embed_dim, cfg.patch_size, cfg.patch_size)
+        self.norm = nn.LayerNorm(cfg.embed_dim, 1e-5)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, int, int]:
+        x = self.proj(x)
+        h, w = x.shape[2], x.shape[3]
+        return self.norm(x.flatten(2).transpose([0, 2, 1])), h, w
+
+
+class LITv2(nn.Layer):
+    """The whole model: images [B, in_chans, H, W] -> logits [B, num_classes]."""
+
+    def __init__(self, cfg: Config) -> None:
+        super().__init__()
+        self.multiple = cfg.patch_size * 2 ** (len(cfg.depths) - 1)
+        self.num_classes = cfg.num_classes
+        self.patch_embed = PatchEmbed(cfg)
+        rates = drop_path_rates(cfg.drop_path_rate, cfg.depths)
+        self.layers = nn.LayerList([Stage(cfg, i, rates[i]) for i in range(len(rates))])
+        num_features = cfg.embed_dim * 2 ** (len(cfg.depths) - 1)
+        self.norm = nn.LayerNorm(num_features, 1e-5)
+        if cfg.num_classes > 0:
+            self.head = nn.Linear(num_features, cfg.num_classes)
+        self.apply(init_weights)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Images [B, in_chans, H, W] -> mean of the normalised last tokens [B, C].
+
+        Raises:
+            ValueError: The size of the images is no multiple of 32 (of 8 * patch_size).
+        """
+        height, width = x.shape[2], x.shape[3]
+        if height % self.multiple or width % self.multiple:
+            raise ValueError(
+                f"images of {height}x{width} pixels; LITv2 needs multiples of {self.multiple}."
+            )
+        x, h, w = self.patch_embed(x)
+        for stage in self.layers:
+            x, h, w = stage(x, h, w)
+        return self.norm(x).mean(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.forward_features(x)
+        return self.head(x) if self.num_classes > 0 else x
+
+
+def init_weights(layer: nn.Layer) -> None:
+    """Initialise one layer as the source does; norms keep their ones and zeros.
+
+    Convolutions outside the MLPs have torch's own initialisation, offsets begin as zero.
+    """
+    if isinstance(layer, nn.Linear):
+        normal_(layer.weight, 0.02)
+        zeros_(layer.bias)
+    elif isinstance(layer, DWConv):
+        normal_(layer.dwconv.weight, he_std(layer.dwconv))
+        zeros_(layer.dwconv.bias)
+    elif isinstance(layer, DeformConv2d):
+        fan_in_uniform_(layer.bias, layer.weight)
+        fan_in_uniform_(layer.weight, layer.weight)
+        zeros_(layer.conv_offset.weight)
+        zeros_(layer.conv_offset.bias)
+    elif isinstance(layer, PatchEmbed):
+        fan_in_uniform_(layer.proj.bias, layer.proj.weight)
+        fan_in_uniform_(layer.proj.weight, layer.proj.weight)
+
+
+def build(cfg: Config) -> LITv2:
+    """Build the model of one configuration, freshly initialised."""
+    return LITv2(cfg)
