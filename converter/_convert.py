@@ -19,7 +19,7 @@ from ._files import (
     written_beside,
 )
 from ._models import require
-from ._plan import Plan, Step, apply_step, make_plan
+from ._plan import Plan, Step, apply_step, make_plan, twins
 from ._table import families, load_table
 from .checkpoints import PADDLE, Checkpoint, Tensor, open_checkpoint, pdparams
 from .parity import Device, Progress, Report, check_parity
@@ -59,9 +59,17 @@ def plan(
     made = make_plan(checkpoint, load_table(family), variant)
     for note in checkpoint.notes():
         log.info("%s: %s", src, note)
-    found = "as asked" if variant else "found from names and shapes"
-    log.info("variant: %s, %d classes (%s)", made.variant.name, made.num_classes, found)
+    log.info("variant: %s", _describe(made, variant is not None))
     return checkpoint, made
+
+
+def _describe(made: Plan, asked: bool) -> str:
+    """Say which variant and which head was found, and what else it could have been."""
+    how = "as asked" if asked else "found from names and shapes"
+    if not asked and (others := twins(made.variant, made.table)):
+        how += f", which are also those of {', '.join(others)}: --variant decides"
+    head = f"{made.num_classes} classes" if made.num_classes else "no head"
+    return f"{made.variant.name}, {head} ({how})"
 
 
 def convert(

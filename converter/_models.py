@@ -41,7 +41,7 @@ def build(framework: Side, variant: Variant, num_classes: int) -> Any:
 def create_model(
     variant: str,
     framework: Side = "paddle",
-    num_classes: int = 1000,
+    num_classes: int | None = None,
     checkpoint: str | Path | None = None,
 ) -> Any:
     """Build a model in evaluation mode and load a checkpoint into it.
@@ -49,13 +49,14 @@ def create_model(
     Args:
         variant: A name of `list_models`, such as "shunted_s".
         framework: "paddle" or "torch".
-        num_classes: Size of the classification head.
+        num_classes: Size of the classification head; 0 for none, the model then gives features.
+            As published, mostly 1000, if None.
         checkpoint: A .pdparams for Paddle; a .pth or .safetensors for PyTorch. Freshly
             initialised if None.
 
     Returns:
         A paddle.nn.Layer or torch.nn.Module: images [B, 3, H, W], float32, normalised
-        -> logits [B, num_classes].
+        -> logits [B, num_classes], or features [B, C] without a head.
 
     Raises:
         ModelError: The variant is unknown or the framework not installed.
@@ -64,9 +65,12 @@ def create_model(
     """
     if framework not in ("torch", "paddle"):
         raise ModelError(f"framework is {framework!r}; expected 'torch' or 'paddle'.")
-    if type(num_classes) is not int or num_classes < 1:
-        raise ModelError(f"num_classes is {num_classes!r}; expected a positive number.")
     _table, found = find_variant(variant)
+    num_classes = found.num_classes if num_classes is None else num_classes
+    if type(num_classes) is not int or num_classes < 0:
+        raise ModelError(f"num_classes is {num_classes!r}; expected a number, 0 for no head.")
+    if num_classes and not found.num_classes:
+        raise ModelError(f"{variant} is the backbone of a detector and has no head: num_classes=0.")
     model = build(framework, found, num_classes)
     if checkpoint is not None:
         load(framework, model, variant, open_checkpoint(checkpoint), num_classes)
@@ -106,10 +110,11 @@ def check_side(framework: Side, checkpoint: Checkpoint) -> None:
 
 
 def _check_classes(checkpoint: Checkpoint, found: int, asked: int) -> None:
-    if found and found != asked:
+    if found != asked:
+        heads = [f"a head for {n} classes" if n else "no head" for n in (found, asked)]
         raise ModelError(
-            f"{checkpoint.path} has a head for {found} classes, the model was asked for with "
-            f"{asked}. Pass num_classes={found}."
+            f"{checkpoint.path} has {heads[0]}, the model was asked for with {heads[1]}. "
+            f"Pass num_classes={found}."
         )
 
 

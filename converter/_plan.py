@@ -58,16 +58,15 @@ class Fit:
 
     Attributes:
         variant: What it was compared with.
-        num_classes: The number of classes that the shapes imply.
-        missing: Keys of the variant that were not found, with their shapes; an axis that
-            nothing found tells the size of is "num_classes".
+        num_classes: The number of classes that the shapes imply; 0 if there is no head.
+        missing: Keys of the variant that were not found, with their shapes.
         extra: Keys found that the variant does not have.
         misshapen: Key -> (found, expected).
     """
 
     variant: Variant
     num_classes: int
-    missing: dict[str, ShapePattern]
+    missing: dict[str, Shape]
     extra: list[str]
     misshapen: dict[str, tuple[Shape, Shape]]
 
@@ -78,16 +77,24 @@ class Fit:
 
 
 def fit(shapes: Mapping[str, Shape], variant: Variant, table: Table, side: Side = "torch") -> Fit:
-    """Compare names and shapes with those of a variant, as PyTorch or as Paddle spells them."""
+    """Compare names and shapes with those of a variant, as PyTorch or as Paddle spells them.
+
+    A model without any tensor of the head fits as well: it gives features.
+    """
     patterns = variant.shapes if side == "torch" else _paddle_patterns(variant, table)
+    head = [key for key, pattern in patterns.items() if "num_classes" in pattern]
     num_classes = _num_classes(shapes, patterns)
-    expected = {key: variant.resolve(pattern, num_classes) for key, pattern in patterns.items()}
+    expected = {
+        key: variant.resolve(pattern, num_classes)
+        for key, pattern in patterns.items()
+        if key not in head or any(name in shapes for name in head)
+    }
     return Fit(
         variant,
         num_classes,
         {
-            key: expected[key] if num_classes else pattern
-            for key, pattern in patterns.items()
+            key: shape
+            for key, shape in expected.items()
             if key not in shapes and not droppable(key, table, side)
         },
         [key for key in shapes if key not in expected and table.ignored(key) is None],
@@ -118,9 +125,21 @@ def droppable(key: str, table: Table, side: Side) -> bool:
 
 
 def closest(shapes: Mapping[str, Shape], table: Table) -> Fit:
-    """Find the variant of a family that a set of PyTorch names and shapes comes closest to."""
+    """Find the variant of a family that a set of PyTorch names and shapes comes closest to.
+
+    Of several that are equally close the first in the table is taken.
+    """
     fits = [fit(shapes, variant, table) for variant in table.variants.values()]
     return min(fits, key=lambda found: found.distance)
+
+
+def twins(variant: Variant, table: Table) -> list[str]:
+    """Name the other variants of a family that have the same names and shapes."""
+    return [
+        name
+        for name, other in table.variants.items()
+        if name != variant.name and other.shapes == variant.shapes
+    ]
 
 
 def identify(shapes: Mapping[str, Shape]) -> list[tuple[Fit, Side]]:
@@ -157,14 +176,13 @@ def make_plan(checkpoint: Checkpoint, table: Table, variant: str | None = None) 
         raise ConversionError(
             f"{table.file} has no variant {variant!r}; it has {', '.join(table.variants)}."
         )
-    _check_family(checkpoint, table)
-    problems = _problems(checkpoint, table, match)
-    if problems and variant is not None and (better := closest(shapes, table)).distance == 0:
-        raise ConversionError(
-            f"{checkpoint.path} is a {better.variant.name}, not a {variant}: {len(problems)} "
-            f"tensors do not fit. Leave the variant out, or take the other file."
-        )
-    if problems:
+    if problems := _problems(checkpoint, table, match):
+        _check_family(checkpoint, table)
+        if variant is not None and (better := closest(shapes, table)).distance == 0:
+            raise ConversionError(
+                f"{checkpoint.path} is a {better.variant.name}, not a {variant}: {len(problems)} "
+                f"tensors do not fit. Leave the variant out, or take the other file."
+            )
         name = match.variant.name
         chosen = f"{name} was asked for" if variant else f"{name} comes closest"
         raise ConversionError(
@@ -186,7 +204,7 @@ def check_paddle(checkpoint: Checkpoint, table: Table, variant: Variant) -> int:
     """
     match = fit(checkpoint.shapes, variant, table, "paddle")
     problems = [
-        f"{key}: missing; expected {show_shape(shape)}." for key, shape in match.missing.items()
+        f"{key}: missing; expected {list(shape)}." for key, shape in match.missing.items()
     ]
     problems += [
         f"{key}: {tensor.dtype}; expected one of {', '.join(FLOATING)}."
@@ -206,13 +224,17 @@ def check_paddle(checkpoint: Checkpoint, table: Table, variant: Variant) -> int:
 
 
 def _check_family(checkpoint: Checkpoint, table: Table) -> None:
+    """Refuse what is another model, by its shapes or because most of its names are unknown."""
     names = checkpoint.tensors
     claimed = sum(1 for key in names if table.claims(key) or table.ignored(key))
-    if 2 * claimed >= len(names):
-        return
     advice = "See what it holds: vitconvert inspect FILE."
-    for match, side in identify(checkpoint.shapes):
-        advice = f"It is a {match.variant.name}, with {side} names."
+    others = [(m.variant, side) for m, side in identify(checkpoint.shapes)]
+    others = [(v, side) for v, side in others if (v.family, side) != (table.family, "torch")]
+    if others:
+        found, side = others[0]
+        advice = f"It is a {found.name} (family {found.family}), with {side} names."
+    elif 2 * claimed >= len(names):
+        return
     raise ConversionError(
         f"{checkpoint.path} is not a {table.title} checkpoint: {table.file} knows {claimed} of its "
         f"{len(names)} tensors, which begin with {some(list(names), 3)}. {advice}"
@@ -252,7 +274,7 @@ def _problems(checkpoint: Checkpoint, table: Table, match: Fit) -> list[str]:
     for key, shape in match.missing.items():
         where = f"row {table.claims(key)[0].row.number} of {table.file}"
         problems.append(
-            f"{key}: missing; {match.variant.name} has it as {show_shape(shape)} ({where}). Take a "
+            f"{key}: missing; {match.variant.name} has it as {list(shape)} ({where}). Take a "
             f"complete checkpoint, or the variant without it."
         )
     targets = Counter(c.target for key in checkpoint.tensors for c in table.claims(key) if c.target)
@@ -263,11 +285,6 @@ def _problems(checkpoint: Checkpoint, table: Table, match: Fit) -> list[str]:
         if count > 1
     ]
     return problems
-
-
-def show_shape(shape: ShapePattern) -> str:
-    """Spell a shape, [num_classes, 512] where a size is not known."""
-    return f"[{', '.join(map(str, shape))}]"
 
 
 def _misshapen(key: str, match: Fit, claim: Claim, table: Table) -> str:

@@ -3,6 +3,7 @@
 A table pairs the layers of two implementations. It is data: reading one imports no framework.
 """
 
+import math
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +21,8 @@ ShapePattern = tuple[int | str, ...]  # the string is "num_classes"
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+
+_RULE_WORDS = {"paddle", "transpose", "drop", "buffer"}
 
 # What a table must have.
 _FIELDS = {
@@ -41,12 +44,14 @@ class TensorRule:
         paddle: Name in the Paddle layer; None when the tensor is dropped.
         transpose: Whether the two axes are exchanged.
         drop: Why the tensor is dropped; empty when it is kept.
+        buffer: Whether the tensor is kept without being trained.
     """
 
     leaf: str
     paddle: str | None
     transpose: bool
     drop: str
+    buffer: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,11 @@ class Variant:
     published: Mapping[str, Any]
     shapes: Mapping[str, ShapePattern]
 
+    @property
+    def num_classes(self) -> int:
+        """Classes that the variant was published with; 0 for the backbone of a detector."""
+        return int(self.config.get("num_classes", 1000))
+
     def resolve(self, pattern: ShapePattern, num_classes: int) -> Shape:
         """Put the number of classes into a shape."""
         return tuple(num_classes if isinstance(n, str) else n for n in pattern)
@@ -153,6 +163,15 @@ class Table:
         """Give the reason why a key is left out, or None if it is not."""
         reasons = (why for pattern, why in self.ignore.items() if _compile(pattern).fullmatch(key))
         return next(reasons, None)
+
+    def parameters(self, variant: Variant) -> int:
+        """Count the trained numbers of a variant with its published number of classes."""
+        return sum(
+            math.prod(variant.resolve(shape, variant.num_classes))
+            for key, shape in variant.shapes.items()
+            for claim in self.claims(key)
+            if claim.target is not None and not claim.rule.buffer
+        )
 
     def layers(self, side: Side, names: Iterable[str]) -> dict[str, tuple[str, str, Kind]]:
         """Pair the layers of one live model: own name -> (torch name, paddle name, kind)."""
@@ -276,13 +295,19 @@ def _parse_kind(name: str, entry: Mapping[str, Any], problems: list[str]) -> Kin
     """Read one kind; what it must not hold is added to the problems."""
     unknown = entry.keys() - {"torch", "paddle", "layout", "tensors"}
     for leaf, rule in entry.get("tensors", {}).items():
-        unknown |= {f"{leaf}.{word}" for word in rule.keys() - {"paddle", "transpose", "drop"}}
+        unknown |= {f"{leaf}.{word}" for word in rule.keys() - _RULE_WORDS}
         if ("paddle" in rule) == ("drop" in rule):
             problems.append(f"kind {name}, {leaf!r}: expected either paddle or drop.")
     if unknown:
         problems.append(f"kind {name}: unknown words {', '.join(sorted(unknown))}.")
     rules = tuple(
-        TensorRule(leaf, rule.get("paddle"), rule.get("transpose", False), rule.get("drop", ""))
+        TensorRule(
+            leaf,
+            rule.get("paddle"),
+            rule.get("transpose", False),
+            rule.get("drop", ""),
+            rule.get("buffer", False),
+        )
         for leaf, rule in entry.get("tensors", {}).items()
     )
     layer_class = (entry.get("torch", ""), entry.get("paddle", ""))

@@ -20,7 +20,7 @@ from ._table import families, find_variant, load_table, variants
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ._plan import Plan
+    from ._plan import Fit, Plan
     from .checkpoints import Checkpoint
     from .parity import Progress, Report
 
@@ -101,8 +101,8 @@ def _family_command(family: str) -> click.Command:
     @click.command(
         name=family,
         short_help=f"Convert a {title} checkpoint and prove it.",
-        help=f"""Convert a PyTorch checkpoint of the {title} for Paddle and prove that both
-        compute the same.
+        help=f"""Convert a {title} checkpoint from PyTorch to Paddle and prove that both compute
+        the same.
 
         The Paddle file gets its name only when parity holds; otherwise it stays as
         DST.unverified and the exit status is 1.
@@ -123,7 +123,8 @@ def _family_command(family: str) -> click.Command:
     @click.option(
         "--variant",
         type=click.Choice(names),
-        help="Size of the model.  [default: found from names and shapes]",
+        metavar="VARIANT",
+        help="Size of the model, see `vitconvert models`.  [default: found from names and shapes]",
     )
     @click.option(
         "--weights",
@@ -254,19 +255,19 @@ def models() -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("variant", "family", "input"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("parameters", "published top-1"):
+    for heading in ("parameters", "top-1"):
         table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("evaluated with", no_wrap=True)
     for name, variant in variants().items():
         height, width = variant.input_size
-        published = variant.published
-        millions, top1 = published.get("params_millions"), published.get("top1")
-        table.add_row(
-            name,
-            variant.family,
-            f"{height}x{width}",
-            f"{millions} M" if millions else "-",
-            f"{top1:.1f} %" if top1 else "-",
-        )
+        millions = load_table(variant.family).parameters(variant) / 1e6
+        figures = ["-", "-"]
+        if published := variant.published:
+            crop = "{interpolation}, {crop_mode} crop of {crop_pct}"
+            if published["crop_mode"] == "squash":
+                crop = "{interpolation}, whole image"
+            figures = [f"{published['top1']} %", crop.format(**published)]
+        table.add_row(name, variant.family, f"{height}x{width}", f"{millions:.1f} M", *figures)
     _console().print(table)
 
 
@@ -324,11 +325,14 @@ def _show_checkpoint(checkpoint: Checkpoint) -> None:
     click.echo(f"{len(checkpoint.tensors)} tensors, {size:,} bytes")
     names = {"torch": "PyTorch", "paddle": "Paddle"}
     found = [
-        f"{match.variant.name} (family {match.variant.family}, {match.num_classes} classes, "
-        f"{names[side]} names)"
+        f"{match.variant.name} (family {match.variant.family}, {_head(match)}, {names[side]} names)"
         for match, side in identify(checkpoint.shapes)
     ]
     click.echo(f"looks like: {' or '.join(found) or 'no variant known here'}")
+
+
+def _head(match: Fit) -> str:
+    return f"{match.num_classes} classes" if match.num_classes else "no head"
 
 
 @contextmanager

@@ -27,8 +27,8 @@ from ._layers import (
 class Config:
     """Sizes of one variant; the published ones stand in mappings/litv2.toml.
 
-    Every tuple has one entry per stage. Height and width of the input must be multiples of 32
-    pixels (of 8 * patch_size); the weights suit any such size, square or not.
+    Every tuple but out_norms has one entry per stage. The input may be any image whose height and
+    width are multiples of `multiple`: 32 pixels, or 64 with windows of 4.
     """
 
     depths: tuple[int, ...]  # blocks
@@ -42,6 +42,17 @@ class Config:
     drop_path_rate: float = 0.0  # of the last block; rises linearly from 0 at the first
     in_chans: int = 3
     num_classes: int = 1000  # 0: no head, the model gives features
+    out_norms: tuple[int, ...] = ()  # backbone of a detector: stages that have an output norm
+
+    def __post_init__(self) -> None:
+        if self.out_norms and self.num_classes > 0:
+            raise ValueError("the backbone of a detector (out_norms) has no head: num_classes is 0.")
+
+    @property
+    def multiple(self) -> int:
+        """Pixels that every merge and every window divides: the height and width of an input."""
+        steps = [2**i * ws for i, ws in enumerate(self.local_ws)]
+        return self.patch_size * max(2 ** (len(self.depths) - 1), *steps)
 
 
 class DWMlp(nn.Layer):
@@ -175,20 +186,19 @@ class DTM(nn.Layer):
 
 
 class Stage(nn.Layer):
-    """Blocks of one width, then the merge: [B, N, C] -> [B, N/4, 2C], the last [B, N, C]."""
+    """Blocks of one width: [B, N, C] -> [B, N, C]. The merge after them is the model's to call."""
 
     def __init__(self, cfg: Config, stage: int, drop_path_rates: list[float]) -> None:
         super().__init__()
         block = Block if cfg.local_ws[stage] > 0 else ConvFFNBlock
         self.blocks = nn.LayerList([block(cfg, stage, rate) for rate in drop_path_rates])
-        self.merges = stage < len(cfg.depths) - 1
-        if self.merges:
+        if stage < len(cfg.depths) - 1:
             self.downsample = DTM(cfg.embed_dim * 2**stage)
 
-    def forward(self, x: Tensor, h: int, w: int) -> tuple[Tensor, int, int]:
+    def forward(self, x: Tensor, h: int, w: int) -> Tensor:
         for block in self.blocks:
             x = block(x, h, w)
-        return (self.downsample(x, h, w), h // 2, w // 2) if self.merges else (x, h, w)
+        return x
 
 
 class PatchEmbed(nn.Layer):
@@ -206,40 +216,63 @@ class PatchEmbed(nn.Layer):
 
 
 class LITv2(nn.Layer):
-    """The whole model: images [B, in_chans, H, W] -> logits [B, num_classes]."""
+    """The whole model: images [B, in_chans, H, W] -> logits [B, num_classes].
+
+    The backbone of a detector gives one map [B, C, H/stride, W/stride] per stage instead.
+    """
 
     def __init__(self, cfg: Config) -> None:
         super().__init__()
-        self.multiple = cfg.patch_size * 2 ** (len(cfg.depths) - 1)
-        self.num_classes = cfg.num_classes
+        self.cfg = cfg
         self.patch_embed = PatchEmbed(cfg)
         rates = drop_path_rates(cfg.drop_path_rate, cfg.depths)
         self.layers = nn.LayerList([Stage(cfg, i, rates[i]) for i in range(len(rates))])
+        for i in cfg.out_norms:
+            setattr(self, f"norm{i}", nn.LayerNorm(cfg.embed_dim * 2**i, 1e-5))
         num_features = cfg.embed_dim * 2 ** (len(cfg.depths) - 1)
-        self.norm = nn.LayerNorm(num_features, 1e-5)
+        if not cfg.out_norms:
+            self.norm = nn.LayerNorm(num_features, 1e-5)
         if cfg.num_classes > 0:
             self.head = nn.Linear(num_features, cfg.num_classes)
         self.apply(init_weights)
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Images [B, in_chans, H, W] -> mean of the normalised last tokens [B, C].
+    def forward_stages(self, x: Tensor) -> list[tuple[Tensor, int, int]]:
+        """Images [B, in_chans, H, W] -> of every stage its tokens [B, N, C], and their grid.
 
         Raises:
-            ValueError: The size of the images is no multiple of 32 (of 8 * patch_size).
+            ValueError: Height or width of the images is no multiple of what the model needs.
         """
-        height, width = x.shape[2], x.shape[3]
-        if height % self.multiple or width % self.multiple:
-            raise ValueError(
-                f"images of {height}x{width} pixels; LITv2 needs multiples of {self.multiple}."
-            )
+        height, width, multiple = x.shape[2], x.shape[3], self.cfg.multiple
+        if height % multiple or width % multiple:
+            raise ValueError(f"images of {height}x{width}; LITv2 needs multiples of {multiple}.")
         x, h, w = self.patch_embed(x)
-        for stage in self.layers:
-            x, h, w = stage(x, h, w)
+        outputs = []
+        for i, stage in enumerate(self.layers):
+            if i > 0:
+                x, h, w = self.layers[i - 1].downsample(x, h, w), h // 2, w // 2
+            x = stage(x, h, w)
+            outputs.append((x, h, w))
+        return outputs
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Images [B, in_chans, H, W] -> mean of the normalised last tokens [B, C]."""
+        x, _, _ = self.forward_stages(x)[-1]
         return self.norm(x).mean(1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward_maps(self, x: Tensor) -> list[Tensor]:
+        """Images [B, in_chans, H, W] -> what a detector reads, one [B, C, H, W] per stage."""
+        maps = []
+        for i, (tokens, h, w) in enumerate(self.forward_stages(x)):
+            tokens = getattr(self, f"norm{i}")(tokens) if i in self.cfg.out_norms else tokens
+            b, _, c = tokens.shape
+            maps.append(tokens.transpose([0, 2, 1]).reshape([b, c, h, w]))
+        return maps
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        if self.cfg.out_norms:
+            return self.forward_maps(x)
         x = self.forward_features(x)
-        return self.head(x) if self.num_classes > 0 else x
+        return self.head(x) if self.cfg.num_classes > 0 else x
 
 
 def init_weights(layer: nn.Layer) -> None:

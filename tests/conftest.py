@@ -25,9 +25,36 @@ def golden_variants() -> list[str]:
     return sorted(f.stem for f in GOLDEN.glob("*.json") if "entries" in json.loads(f.read_text()))
 
 
+def every_golden() -> list:
+    """Give every golden file as a parameter; those of large variants are slow tests."""
+    slow = pytest.mark.slow
+    return [pytest.param(n, marks=[slow] * is_large(model_name(n))) for n in golden_variants()]
+
+
 def golden_facts(name: str) -> dict:
     """Read what the golden data says of a variant."""
     return json.loads((GOLDEN / f"{name}.json").read_text())
+
+
+def every_variant() -> list:
+    """Give every variant as a parameter; to keep the default run short many are slow tests.
+
+    Those are the large ones, and those that use the same rows of their table as a smaller one.
+    """
+    params, seen = [], set()
+    found = [(_table.load_table(v.family), v) for v in _table.variants().values()]
+    for table, variant in sorted(found, key=lambda pair: pair[0].parameters(pair[1])):
+        rows = frozenset(c.row for key in variant.shapes for c in table.claims(key))
+        is_slow = rows in seen or is_large(variant.name)
+        seen.add(rows)
+        params.append(pytest.param(variant.name, marks=[pytest.mark.slow] * is_slow))
+    return params
+
+
+def is_large(variant: str) -> bool:
+    """Tell whether a variant is too large for the default run."""
+    table, found = _table.find_variant(variant)
+    return table.parameters(found) > 30e6
 
 
 def model_name(golden_name: str) -> str:
@@ -44,7 +71,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Make:
         if variant not in made:
             found = _table.variants()[variant]
             state = {
-                key: rule.weight(key, found.resolve(shape, 1000), _dtype(key))
+                key: rule.weight(key, found.resolve(shape, found.num_classes), _dtype(key))
                 for key, shape in found.shapes.items()
             }
             made[variant] = folder / f"{variant}.safetensors"

@@ -1,6 +1,7 @@
 """Files are read as their own frameworks read them, and written so that Paddle reads them."""
 
 import argparse
+import importlib.util
 import json
 import pickle
 import zipfile
@@ -12,6 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from conftest import Make, write_paddle
+from golden import rule
 from vitconvert import CheckpointError, open_checkpoint
 from vitconvert.checkpoints import floats, pdparams
 
@@ -73,13 +75,71 @@ def test_every_dtype_and_layout_equals_torch_load(tmp_path: Path) -> None:
 def test_official_wrapper_is_peeled_and_announced(official: Make) -> None:
     """The training checkpoint gives the model's weights; what lies beside is named."""
     found = open_checkpoint(official("shunted_t"))
-    (note,) = found.notes()
+    notes = list(found.notes())
 
     assert found.wrapper == ("model",)
     assert found.format == "PyTorch zip"
     assert len(found.tensors) == 260
-    for word in ("'model'", "optimizer", "epoch: 299", "args: argparse.Namespace"):
-        assert word in note
+    assert notes[0] == "weights found under 'model'"
+    for word in ("optimizer", "epoch: 299", "args: argparse.Namespace"):
+        assert word in notes[1]
+
+
+@pytest.mark.torch
+def test_averaged_weights_are_named_and_taken_when_asked(official: Make) -> None:
+    """SPACH saves `model` and `model_ema`, of the same names and other values."""
+    path, key = official("shiftvit_cifar"), "layers.0.blocks.0.mlp.fc1.weight"
+    plain, averaged = open_checkpoint(path), open_checkpoint(path, "model_ema")
+
+    assert any("'model_ema': choose them with --weights model_ema" in n for n in plain.notes())
+    shape = plain.tensors[key].shape
+    np.testing.assert_array_equal(plain.tensors[key].read(), rule.weight(key, shape))
+    np.testing.assert_array_equal(averaged.tensors[key].read(), rule.weight(f"ema.{key}", shape))
+
+
+@pytest.mark.torch
+def test_config_of_a_class_that_is_not_installed_is_left_alone(official: Make) -> None:
+    """LITv2 saves its yacs configuration beside the weights."""
+    assert importlib.util.find_spec("yacs") is None
+    found = open_checkpoint(official("litv2_cifar"))
+
+    assert found.wrapper == ("model",)
+    assert found.beside["config"] == "yacs.config.CfgNode"
+    assert "head.weight" in found.tensors
+
+
+@pytest.mark.torch
+def test_backbone_is_taken_out_of_a_detector(official: Make) -> None:
+    """Names under `backbone.` are the model's; the other parts are named and left alone."""
+    found = open_checkpoint(official("litv2_small_det"))
+
+    assert (found.wrapper, found.prefix) == (("state_dict",), "backbone.")
+    assert "patch_embed.proj.weight" in found.tensors
+    assert not [name for name in found.tensors if "neck" in name or "bbox" in name]
+    assert "left alone: meta: dict of 2; neck: 1 tensor; bbox_head: 1 tensor" in found.notes()
+
+
+@pytest.mark.parametrize(
+    ("names", "prefix", "kept", "beside"),
+    [
+        (["backbone.w", "backbone.b"], "backbone.", ["w", "b"], {}),
+        (["module.backbone.w", "module.head.w"], "module.backbone.", ["w"], {"head": "1 tensor"}),
+        (["backbone.module.w"], "backbone.module.", ["w"], {}),
+        (["module.w", "b"], "", ["module.w", "b"], {}),
+        (["w", "ema_backbone_w"], "", ["w", "ema_backbone_w"], {}),
+        (["backbone.w", "neck.a", "neck.b"], "backbone.", ["w"], {"neck": "2 tensors"}),
+    ],
+)
+def test_prefixes_are_peeled_to_the_end(
+    names: list[str], prefix: str, kept: list[str], beside: dict, tmp_path: Path
+) -> None:
+    """`module.` when every name has it, `backbone.` when any has."""
+    save_file({name: np.ones(2, "f4") for name in names}, tmp_path / "x.safetensors")
+
+    found = open_checkpoint(tmp_path / "x.safetensors")
+
+    assert (found.prefix, sorted(found.tensors)) == (prefix, sorted(kept))
+    assert found.beside == beside
 
 
 @pytest.mark.torch

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from conftest import GOLDEN, Make, golden_facts, golden_variants, model_name
+from conftest import GOLDEN, Make, every_golden, golden_facts, model_name
 from golden import rule
 from vitconvert import _models, convert
+from vitconvert._plan import identify, twins
 from vitconvert._table import find_variant
 from vitconvert.checkpoints import open_checkpoint
 
@@ -97,7 +98,7 @@ def observed(
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("name", golden_variants())
+@pytest.mark.parametrize("name", every_golden())
 def test_torch_equals_the_official_numbers(name: str, source: Make) -> None:
     """The reference implementation is the official model."""
     import torch
@@ -113,7 +114,7 @@ def test_torch_equals_the_official_numbers(name: str, source: Make) -> None:
 
 
 @pytest.mark.paddle
-@pytest.mark.parametrize("name", golden_variants())
+@pytest.mark.parametrize("name", every_golden())
 def test_converted_paddle_equals_the_official_numbers(
     name: str, source: Make, tmp_path: Path
 ) -> None:
@@ -121,10 +122,11 @@ def test_converted_paddle_equals_the_official_numbers(
     import paddle
 
     family = find_variant(model_name(name))[1].family
-    done = convert(source(name), tmp_path / "x.pdparams", family, parity=False)
+    variant = model_name(name)
+    done = convert(source(name), tmp_path / "x.pdparams", family, variant=variant, parity=False)
     paddle.set_default_dtype("float64")
     try:
-        model = _models.create_model(model_name(name), checkpoint=done.path)
+        model = _models.create_model(variant, checkpoint=done.path)
     finally:
         paddle.set_default_dtype("float32")
     images = paddle.to_tensor(batch(name))
@@ -136,18 +138,19 @@ def test_converted_paddle_equals_the_official_numbers(
     check(name, observed(name, dict(model.named_sublayers()), "register_forward_post_hook", run))
 
 
-@pytest.mark.parametrize("name", golden_variants())
+@pytest.mark.parametrize("name", every_golden())
 def test_official_names_and_shapes_are_recognised(name: str, source: Make) -> None:
-    """The variant is found from the official names and shapes, and only that one."""
-    from vitconvert._plan import identify
+    """The variant is found from the official names and shapes, and only those that share them."""
+    table, variant = find_variant(model_name(name))
 
     found = identify(open_checkpoint(source(name)).shapes)
 
-    assert [(match.variant.name, side) for match, side in found] == [(model_name(name), "torch")]
+    names = {variant.name, *twins(variant, table)}
+    assert {(match.variant.name, side) for match, side in found} == {(n, "torch") for n in names}
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("name", golden_variants())
+@pytest.mark.parametrize("name", every_golden())
 def test_torch_model_lists_the_official_entries(name: str) -> None:
     """Names, order, shapes and parameter count are those of the official model."""
     facts = golden_facts(name)
@@ -156,3 +159,5 @@ def test_torch_model_lists_the_official_entries(name: str) -> None:
     state = model.state_dict()
     assert [[k, list(v.shape)] for k, v in state.items()] == [e[:2] for e in facts["entries"]]
     assert sum(p.numel() for p in model.parameters()) == facts["parameter_count"]
+    table, variant = find_variant(model_name(name))
+    assert table.parameters(variant) == facts["parameter_count"]

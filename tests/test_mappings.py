@@ -1,19 +1,21 @@
 """Properties of every table, checked against the live models of every variant."""
 
+from importlib import import_module
+
 import pytest
 
-from conftest import Make, arrays
+from conftest import Make, arrays, every_variant
 from tools import make_shapes
 from vitconvert import _models, _table
-from vitconvert._plan import identify, make_plan
+from vitconvert._plan import identify, make_plan, twins
 from vitconvert.checkpoints import open_checkpoint
 
-VARIANTS = sorted(_table.variants())
 FAMILIES = _table.families()
 
 
 def build(framework: _table.Side, name: str) -> object:
-    return _models.build(framework, _table.variants()[name], 1000)
+    variant = _table.variants()[name]
+    return _models.build(framework, variant, variant.num_classes)
 
 
 @pytest.mark.torch
@@ -27,7 +29,7 @@ def test_kept_shapes_are_those_of_the_live_models(family: str) -> None:
     assert kept.read_text() == make_shapes.render(_table.load_table(family))
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", sorted(_table.variants()))
 def test_every_key_is_claimed_once(name: str) -> None:
     """Each key of the torch model matches exactly one row or one ignore, not both."""
     variant = _table.variants()[name]
@@ -49,7 +51,7 @@ def test_every_row_claims_something(family: str) -> None:
 
 
 @pytest.mark.paddle
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", every_variant())
 def test_every_paddle_tensor_is_filled_once(name: str, plain: Make) -> None:
     """The targets of a plan are the live Paddle model's state dict, names and shapes."""
     table, _variant = _table.find_variant(name)
@@ -62,24 +64,20 @@ def test_every_paddle_tensor_is_filled_once(name: str, plain: Make) -> None:
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", every_variant())
 def test_kinds_are_the_exact_torch_classes(name: str) -> None:
     """Every layer with tensors has one row, whose kind names its very class."""
-    import torch
-
-    check_kinds("torch", dict(build("torch", name).named_modules()), torch, name)
+    check_kinds("torch", dict(build("torch", name).named_modules()), name)
 
 
 @pytest.mark.paddle
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", every_variant())
 def test_kinds_are_the_exact_paddle_classes(name: str) -> None:
     """Every layer with tensors has one row, whose kind names its very class."""
-    import paddle
-
-    check_kinds("paddle", dict(build("paddle", name).named_sublayers()), paddle, name)
+    check_kinds("paddle", dict(build("paddle", name).named_sublayers()), name)
 
 
-def check_kinds(framework: _table.Side, layers: dict, module: object, name: str) -> None:
+def check_kinds(framework: _table.Side, layers: dict, name: str) -> None:
     table, _variant = _table.find_variant(name)
     paired = table.layers(framework, layers)
     for own, layer in layers.items():
@@ -91,14 +89,11 @@ def check_kinds(framework: _table.Side, layers: dict, module: object, name: str)
             assert paired[own][2].tensors, own
     for own, (_torch_name, _paddle_name, kind) in paired.items():
         if kind.torch:
-            path = kind.torch if framework == "torch" else kind.paddle
-            expected = module
-            for part in path.split(".")[1:]:
-                expected = getattr(expected, part)
-            assert type(layers[own]) is expected, own
+            module, _, expected = getattr(kind, framework).rpartition(".")
+            assert type(layers[own]) is getattr(import_module(module), expected), own
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", every_variant())
 def test_conversion_reverses_bit_for_bit(name: str, plain: Make, converted: Make) -> None:
     """Undoing every step of the plan on the Paddle file gives the PyTorch file back."""
     table, _variant = _table.find_variant(name)
@@ -111,12 +106,15 @@ def test_conversion_reverses_bit_for_bit(name: str, plain: Make, converted: Make
         assert back.tobytes() == before[step.source].tobytes(), target
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", every_variant())
 def test_converted_file_is_recognised(name: str, converted: Make) -> None:
-    """A converted file is known as the Paddle side of its variant alone."""
+    """A converted file is known as the Paddle side of its variant and of those of its shapes."""
+    table, variant = _table.find_variant(name)
+
     found = identify(open_checkpoint(converted(name)).shapes)
 
-    assert [(match.variant.name, side) for match, side in found] == [(name, "paddle")]
+    names = {name, *twins(variant, table)}
+    assert {(match.variant.name, side) for match, side in found} == {(n, "paddle") for n in names}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from conftest import Make, arrays, write_paddle
+from conftest import Make, arrays, every_variant, write_paddle
 from vitconvert import (
     CheckpointError,
     ParityError,
@@ -95,31 +95,23 @@ def parity(variant: str, torch: Path, paddle: Path) -> Report:
     )
 
 
-LARGEST = ["shunted_b"]
-
-
-def variants_slow_last() -> list:
-    """Give every variant; the largest are slow tests."""
-    slow = pytest.mark.slow
-    return [pytest.param(v, marks=[slow] * (v in LARGEST)) for v in sorted(_table.variants())]
-
-
-@pytest.mark.parametrize("name", variants_slow_last())
+@pytest.mark.parametrize("name", every_variant())
 def test_official_checkpoint_converts_and_is_proved(
     name: str, official: Make, tmp_path: Path
 ) -> None:
     """Every variant, from the wrapped training checkpoint, read by torch itself."""
     family = _table.variants()[name].family
-    done = convert(official(name), tmp_path / "x.pdparams", family, parity=False)
+    done = convert(official(name), tmp_path / "x.pdparams", family, variant=name, parity=False)
 
     report = parity(name, official(name), done.path)
 
     assert report.proved
     assert report.torch["read_by"] == "torch"
-    layers = {row.layer for row in report.layers}
+    layers = {row.layer.partition("#")[0] for row in report.layers}
     expected = {name for name, layer in create_model(name, "torch").named_modules()}
-    table = _table.load_table(family)
-    assert layers == set(table.layers("torch", expected)) | {"logits"}
+    table, variant = _table.find_variant(name)
+    output = "logits" if variant.num_classes else "features"
+    assert layers == set(table.layers("torch", expected)) | {output}
 
 
 @pytest.fixture

@@ -7,10 +7,14 @@ import pytest
 from safetensors.numpy import save_file
 
 from conftest import Make, arrays
-from vitconvert import ConversionError, _table, open_checkpoint
-from vitconvert._plan import closest, make_plan
+from vitconvert import Checkpoint, ConversionError, Tensor, _table, open_checkpoint
+from vitconvert._plan import closest, make_plan, twins
 
 SHUNTED = _table.load_table("shunted")
+
+
+def table_of(variant: str) -> _table.Table:
+    return _table.find_variant(variant)[0]
 
 
 def refused(state: dict[str, np.ndarray], tmp_path: Path, variant: str | None = None) -> str:
@@ -62,13 +66,49 @@ def test_wrong_variant_is_told_the_right_one(plain: Make, tmp_path: Path) -> Non
     assert "\n" not in message
 
 
-def test_missing_head_has_no_invented_size(plain: Make, tmp_path: Path) -> None:
-    """What nothing in the file tells is called by its name."""
-    state = arrays(plain("shunted_t"))
-    del state["head.weight"], state["head.bias"]
+@pytest.mark.parametrize("variant", ["shunted_t", "shiftvit_cifar", "litv2_cifar"])
+def test_model_without_a_head_is_whole(variant: str, plain: Make, tmp_path: Path) -> None:
+    """A backbone, under its prefix or not: nothing is missing, no number of classes is invented."""
+    state = {k: v for k, v in arrays(plain(variant)).items() if not k.startswith("head.")}
+    save_file({f"backbone.{key}": v for key, v in state.items()}, tmp_path / "x.safetensors")
 
-    message = refused(state, tmp_path)
-    assert "head.weight: missing; shunted_t has it as [num_classes, 512]" in message
+    plan = make_plan(open_checkpoint(tmp_path / "x.safetensors"), table_of(variant))
+
+    assert (plan.variant.name, plan.num_classes) == (variant, 0)
+    assert {step.source for step in plan.steps} == set(state)
+
+
+def test_half_a_head_is_refused(plain: Make, tmp_path: Path) -> None:
+    """A bias without its weight: the other half is missing, of the size that the bias tells."""
+    state = arrays(plain("shunted_t"))
+    del state["head.weight"]
+
+    assert "head.weight: missing; shunted_t has it as [1000, 512]" in refused(state, tmp_path)
+
+
+def test_first_of_two_variants_of_the_same_shapes_is_taken() -> None:
+    """And the other when it is asked for."""
+    table = table_of("litv2_base")
+    tensors = {
+        key: Tensor(table.variants["litv2_base_384"].resolve(shape, 1000), "float32", lambda: None)
+        for key, shape in table.variants["litv2_base_384"].shapes.items()
+    }
+    checkpoint = Checkpoint(Path("x.pth"), "PyTorch zip", tensors)
+
+    assert make_plan(checkpoint, table).variant.name == "litv2_base"
+    assert make_plan(checkpoint, table, "litv2_base_384").variant.name == "litv2_base_384"
+    assert twins(table.variants["litv2_base"], table) == ["litv2_base_384"]
+    assert twins(table.variants["litv2_small"], table) == []
+
+
+@pytest.mark.parametrize("wrong", ["shunted_t", "litv2_cifar"])
+def test_file_of_another_family_with_like_names_is_known(wrong: str, plain: Make) -> None:
+    """ShiftViT and LITv2 share most of their names; the shapes tell which it is."""
+    with pytest.raises(ConversionError) as caught:
+        make_plan(open_checkpoint(plain("shiftvit_cifar")), table_of(wrong))
+
+    assert "It is a shiftvit_cifar (family shiftvit), with torch names." in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_weights_that_are_no_floating_numbers_are_refused(plain: Make, tmp_path: Path) -> None:
@@ -98,20 +138,23 @@ def test_unknown_variant_is_refused(plain: Make, tmp_path: Path) -> None:
     assert "no variant 'shunted_x'; it has shunted_t, shunted_s, shunted_b" in message
 
 
-@pytest.mark.parametrize("name", sorted(SHUNTED.variants))
-@pytest.mark.parametrize("num_classes", [1000, 10, 1])
+@pytest.mark.parametrize("name", sorted(_table.variants()))
+@pytest.mark.parametrize("num_classes", [1000, 10, 1, 0])
 def test_variant_and_classes_are_found_from_shapes(name: str, num_classes: int) -> None:
-    """With any head, and without the step counters that old files lack."""
-    variant = SHUNTED.variants[name]
+    """With any head or none, and without the step counters that old files lack."""
+    table, variant = _table.find_variant(name)
+    num_classes = num_classes if variant.num_classes else 0
     shapes = {
         key: variant.resolve(shape, num_classes)
         for key, shape in variant.shapes.items()
         if not key.endswith("num_batches_tracked")
+        and (num_classes or "num_classes" not in shape)
     }
 
-    found = closest(shapes, SHUNTED)
+    found = closest(shapes, table)
 
-    assert (found.variant.name, found.num_classes, found.distance) == (name, num_classes, 0)
+    first = next(v for v in table.variants if v in [name, *twins(variant, table)])
+    assert (found.variant.name, found.num_classes, found.distance) == (first, num_classes, 0)
 
 
 def test_head_that_contradicts_itself_is_refused(plain: Make, tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ choose. No pickle is ever executed: see `_pickle`.
 """
 
 import mmap
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,11 @@ SAFETENSORS = "safetensors"
 
 _DEEPEST = 4  # wrappers around the weights
 
+# What every name may begin with, and what those begin with that are the model's among others: a
+# detector's checkpoint holds neck and heads beside its backbone.
+_WHOLE_PREFIX = "module."
+_PART_PREFIX = "backbone."
+
 _LEGACY_TORCH = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 
 
@@ -34,8 +40,9 @@ class Checkpoint:
         format: "PyTorch zip", "safetensors" or "Paddle .pdparams".
         tensors: Name -> tensor, in file order, without wrapper and prefix.
         wrapper: Keys that lead to the weights, ("model",) in a typical training checkpoint.
-        prefix: What every name began with, "module." or nothing.
-        beside: Other entries of the wrapper -> what they are.
+        prefix: What every name began with, "module.", "backbone.", both or nothing.
+        beside: What lies beside the weights, entries of the wrapper or other parts of a detector
+            -> what they are.
         options: Other keys under which the file holds weights, such as "model_ema".
         skipped: Names among the weights that are no tensor that can be read -> what they are.
     """
@@ -57,10 +64,7 @@ class Checkpoint:
     def notes(self) -> Iterator[str]:
         """Say what was peeled off the weights, a sentence each."""
         if self.wrapper:
-            beside = "; ".join(f"{key}: {what}" for key, what in self.beside.items())
-            yield f"weights found under {'.'.join(map(repr, self.wrapper))}" + (
-                f", left alone: {beside}" if beside else ""
-            )
+            yield f"weights found under {'.'.join(map(repr, self.wrapper))}"
         if self.options:
             yield (
                 f"the file also holds other weights under {', '.join(map(repr, self.options))}: "
@@ -70,6 +74,9 @@ class Checkpoint:
             yield f"{name} among the weights is no tensor that can be read: {what}"
         if self.prefix:
             yield f"prefix {self.prefix!r} taken off every name"
+        if self.beside:
+            beside = "; ".join(f"{key}: {what}" for key, what in self.beside.items())
+            yield f"left alone: {beside}"
 
 
 def open_checkpoint(path: str | Path, weights: str | None = None) -> Checkpoint:
@@ -152,9 +159,32 @@ def _peel(path: Path, format_name: str, tree: Any, weights: str | None) -> Check
         )
     tensors = {name: value for name, value in tree.items() if isinstance(value, Tensor)}
     skipped = {str(k): _describe(v) for k, v in tree.items() if k not in tensors}
-    prefix = "module." if all(name.startswith("module.") for name in tensors) else ""
-    tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    prefix = _prefix(tensors)
+    beside |= _parts(name for name in tensors if not name.startswith(prefix))
+    tensors = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    skipped = {k.removeprefix(prefix): v for k, v in skipped.items() if k.startswith(prefix)}
     return Checkpoint(path, format_name, tensors, tuple(wrapper), prefix, beside, options, skipped)
+
+
+def _prefix(names: Iterable[str]) -> str:
+    """Find what the names of the model begin with."""
+    names, prefix = list(names), ""
+    while names:
+        if all(name.startswith(_WHOLE_PREFIX) for name in names):
+            found = _WHOLE_PREFIX
+        elif any(name.startswith(_PART_PREFIX) for name in names):
+            found = _PART_PREFIX
+        else:
+            break
+        names = [name.removeprefix(found) for name in names if name.startswith(found)]
+        prefix += found
+    return prefix
+
+
+def _parts(names: Iterable[str]) -> dict[str, str]:
+    """Count names by the part of the model they belong to, the word before the first dot."""
+    counts = Counter(name.removeprefix(_WHOLE_PREFIX).partition(".")[0] for name in names)
+    return {part: f"{count} tensor{'s' if count > 1 else ''}" for part, count in counts.items()}
 
 
 def _choose(path: Path, holders: dict[str, Any]) -> str:

@@ -102,7 +102,7 @@ def summary(report: Report) -> list[str]:
         for name, facts in (("torch", report.torch), ("Paddle", report.paddle))
     ]
     lines = [
-        f"{report.variant}: {len(report.layers) - 1} layers and the logits compared, input "
+        f"{report.variant}: {len(report.layers) - 1} layers and the output compared, input "
         f"{images}, {sides[0]}, {sides[1]}, {report.seconds:.1f} s",
     ]
     if report.torch.get("read_by") != "torch":
@@ -110,10 +110,10 @@ def summary(report: Report) -> list[str]:
     first = report.first_diverging
     if first is None:
         worst = max(layer.float64 or 0.0 for layer in report.layers)
-        logits = report.layers[-1].float64
+        output = report.layers[-1]
         lines += [
             f"float64: largest difference {worst:.1e} of a layer's largest value, limit "
-            f"{FLOAT64_LIMIT:.0e}; logits {logits:.1e}",
+            f"{FLOAT64_LIMIT:.0e}; {output.layer} {output.float64:.1e}",
             f"float32: Paddle's error is at most {_factor(report):.1f} times torch's own, limit "
             f"{FLOAT32_FACTOR:.0f}",
             "weights: the two files hold exactly the same",

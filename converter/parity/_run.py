@@ -131,9 +131,8 @@ def _check_fit(
     check_side("paddle", target)
     num_classes = check_paddle(target, table, variant)
     if num_classes != plan.num_classes:
-        raise CheckpointError(
-            f"{target.path} has {num_classes} classes, {source.path} has {plan.num_classes}."
-        )
+        heads = [f"{n} classes" if n else "no head" for n in (num_classes, plan.num_classes)]
+        raise CheckpointError(f"{target.path} has {heads[0]}, {source.path} has {heads[1]}.")
     return plan, source, target
 
 

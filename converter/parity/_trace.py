@@ -12,6 +12,7 @@ import os
 import pickle
 import sys
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,6 @@ from .._table import Kind, Side, Table, find_variant
 from ..checkpoints import SAFETENSORS, Checkpoint, floats, open_checkpoint
 
 DTYPES = ("float64", "float32")
-LOGITS = "logits"
 FAILURE = 3  # exit status: the last line on stdout is the reason
 ROOM = "A trace takes up to 2 GB for a model of 40 M parameters; TMPDIR names another folder."
 
@@ -127,7 +127,7 @@ class TorchSide:
         return remove
 
     def forward(self, model: Any, images: np.ndarray) -> Any:
-        """Images -> logits, without gradients."""
+        """Images -> logits or features, without gradients."""
         with self.torch.no_grad():
             return model(self.torch.from_numpy(images).to(self.device))
 
@@ -185,7 +185,7 @@ class PaddleSide:
         return remove
 
     def forward(self, model: Any, images: np.ndarray) -> Any:
-        """Images -> logits, without gradients."""
+        """Images -> logits or features, without gradients."""
         with self.paddle.no_grad():
             return model(self.paddle.to_tensor(images))
 
@@ -201,28 +201,42 @@ def read_with_torch(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
     torch.load(weights_only=True) runs nothing, but refuses classes it does not know, such as the
     argparse.Namespace of a training checkpoint. Empty classes stand in for those.
     """
-    import torch
-
     path = str(checkpoint.path)
-    tree: Any
     if checkpoint.format == SAFETENSORS:
         from safetensors.torch import load_file
 
-        tree = load_file(path)
+        tree: Any = load_file(path)
     else:
-        unknown = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-        stand_ins: list[Any] = [(type("StandIn", (StandIn,), {}), name) for name in unknown]
-        try:
-            with torch.serialization.safe_globals(stand_ins):
-                tree = torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, TypeError, AttributeError):
-            # Torch refuses some names whatever is said. Our own reader steps in, and is named.
-            state = {n: floats(t, "float64") for n, t in checkpoint.tensors.items()}
-            return state, "vitconvert"
+        tree = _load_with_stand_ins(path, StandIn) or _load_with_stand_ins(path, DictStandIn)
+    if tree is None:
+        # Torch refuses some names whatever is said. Our own reader steps in, and is named.
+        state = {n: floats(t, "float64") for n, t in checkpoint.tensors.items()}
+        return state, "vitconvert"
     for key in checkpoint.wrapper:
         tree = tree[key]
     names = {checkpoint.prefix + name: name for name in checkpoint.tensors}
     return {names[key]: value for key, value in tree.items() if key in names}, "torch"
+
+
+def _load_with_stand_ins(path: str, stand_in: type) -> Any:
+    """Load a file with one class in place of all that torch does not know; None if it refuses."""
+    import torch
+
+    unknown = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    stand_ins: list[Any] = [(type("StandIn", (stand_in,), {}), name) for name in unknown]
+    try:
+        with torch.serialization.safe_globals(stand_ins):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, TypeError, ValueError, AttributeError):
+        return None
+
+
+class DictStandIn:
+    """Takes the place of a class with entries, such as a configuration: torch fills no other."""
+
+    def __new__(cls, *_: Any, **__: Any) -> Any:
+        """Take any arguments; give a dict of the one class with attributes that torch fills."""
+        return OrderedDict()
 
 
 class StandIn:
@@ -265,8 +279,10 @@ def trace(job: Job, say: TextIO) -> None:
         with (out / f"{dtype}.bin").open("wb") as file:
             recorder = Recorder(file, dtype, tick)
             with _hooked(side, recorder, paired):
-                logits = side.forward(model, images.astype(dtype))
-            recorder.add(LOGITS, LOGITS, "output", side.array(logits))
+                output = side.forward(model, images.astype(dtype))
+            name = "logits" if job.num_classes else "features"
+            for value in output if isinstance(output, list) else [output]:
+                recorder.add(name, name, "output", side.array(value))
         facts[dtype] = [dataclasses.asdict(record) for record in recorder.records]
         facts["layers"] = {name: own for _layer, name, own, _kind in paired}
     (out / "trace.json").write_text(json.dumps(facts))

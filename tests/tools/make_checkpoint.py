@@ -1,13 +1,15 @@
-"""Write a training checkpoint as the official Shunted Transformer script saves it.
+"""Write a training checkpoint as the official script of a variant saves it.
 
     python tests/tools/make_checkpoint.py shunted_t shunt_t.pth
 
-The weights are the deterministic noise of tests/golden/rule.py. Wrapper, optimizer and Namespace
-are those of main.py in https://github.com/OliverRensu/Shunted-Transformer.
+The weights are the deterministic noise of tests/golden/rule.py. What lies around them follows the
+official repositories: main.py of Shunted-Transformer and of SPACH, classification/utils.py of LITv2,
+and for a detector's backbone the files of MMDetection.
 """
 
 import argparse
 import sys
+import types
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -22,40 +24,90 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from golden import rule
 
+State = OrderedDict[str, torch.Tensor]
+
 OPTIMIZER = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.05, "amsgrad": False}
 
 
-def make_state(variant: str, num_classes: int = 1000) -> "OrderedDict[str, torch.Tensor]":
-    """Make a state dict with the names, order, shapes and metadata of the official model."""
-    state = build("torch", find_variant(variant)[1], num_classes).state_dict()
+def make_state(variant: str, num_classes: int | None = None, seed: str = "") -> State:
+    """Make a state dict with the names, order, shapes and metadata of the official model.
+
+    Args:
+        variant: For example "shunted_t".
+        num_classes: Size of the head; as published if None.
+        seed: What stands before a name in the seed of its noise, "ema." for averaged weights.
+    """
+    found = find_variant(variant)[1]
+    with torch.device("meta"):  # no memory, no initialisation
+        classes = found.num_classes if num_classes is None else num_classes
+        state = build("torch", found, classes).state_dict()
     for name, value in state.items():
         kind = "int64" if value.dtype == torch.int64 else "float32"
-        state[name] = torch.from_numpy(rule.weight(name, value.shape, kind))
+        state[name] = torch.from_numpy(rule.weight(seed + name, value.shape, kind))
     return state
 
 
-def make_checkpoint(variant: str, num_classes: int = 1000) -> dict[str, Any]:
+def make_checkpoint(variant: str, num_classes: int | None = None) -> dict[str, Any]:
     """Make the dict that the official script saves after an epoch, keys in its order."""
+    found = find_variant(variant)[1]
     state = make_state(variant, num_classes)
+    if found.num_classes == 0:
+        return detector(state)
+    saved = {
+        "model": state,
+        "optimizer": optimizer(state),
+        "lr_scheduler": {"base_values": [1e-3], "t_initial": 300, "lr_min": 1e-5},
+    }
+    if found.family == "litv2":
+        saved["max_accuracy"] = 81.9
+    saved["epoch"] = 299
+    if found.family == "litv2":
+        saved["config"] = cfg_node({"MODEL": {"NAME": variant, "LIT": dict(found.config)}})
+        saved["amp"] = OrderedDict(loss_scaler0={"loss_scale": 65536.0, "unskipped": 7})
+        return saved
+    if found.family == "shiftvit":
+        saved["model_ema"] = make_state(variant, num_classes, "ema.")
+    saved["scaler"] = {"scale": 65536.0, "growth_factor": 2.0, "_growth_tracker": 7}
+    saved["args"] = argparse.Namespace(
+        model=variant, batch_size=128, epochs=300, input_size=224, opt="adamw", sched="cosine",
+        lr=1e-3, warmup_epochs=5, mixup=0.8, cutmix=1.0, data_path="/imagenet", device="cuda",
+    )  # fmt: skip
+    return saved
+
+
+def optimizer(state: State) -> dict[str, Any]:
+    """Make AdamW's state with moments of the first parameter, so that files stay small."""
     parameters = [k for k in state if "running" not in k and "num_batches" not in k]
     moment = torch.from_numpy(np.full(state[parameters[0]].shape, 1e-3, np.float32))
     moments = {"step": 1000, "exp_avg": moment, "exp_avg_sq": moment**2}
     indices = list(range(len(parameters)))
-    args = argparse.Namespace(
-        model=variant, batch_size=128, epochs=300, input_size=224, opt="adamw", sched="cosine",
-        lr=1e-3, warmup_epochs=5, mixup=0.8, cutmix=1.0, data_path="/imagenet", device="cuda",
-    )  # fmt: skip
-    return {
-        "model": state,
-        "optimizer": {
-            "state": {0: moments},
-            "param_groups": [{**OPTIMIZER, "params": indices}],
-        },
-        "lr_scheduler": {"base_values": [1e-3], "t_initial": 300, "lr_min": 1e-5},
-        "epoch": 299,
-        "scaler": {"scale": 65536.0, "growth_factor": 2.0, "_growth_tracker": 7},
-        "args": args,
-    }
+    return {"state": {0: moments}, "param_groups": [{**OPTIMIZER, "params": indices}]}
+
+
+def cfg_node(content: dict[str, Any]) -> dict[str, Any]:
+    """Make a tree of yacs.config.CfgNode; a class of that name stands in, yacs is not needed."""
+    if "yacs" not in sys.modules:
+
+        class CfgNode(dict):
+            pass
+
+        CfgNode.__module__, CfgNode.__qualname__ = "yacs.config", "CfgNode"
+        sys.modules["yacs"], config = types.ModuleType("yacs"), types.ModuleType("yacs.config")
+        config.CfgNode = CfgNode
+        sys.modules["yacs.config"] = config
+    node = sys.modules["yacs.config"].CfgNode(
+        {k: cfg_node(v) if isinstance(v, dict) else v for k, v in content.items()}
+    )
+    node.__dict__.update(__immutable__=True, __deprecated_keys__=set(), __new_allowed__=False)
+    return node
+
+
+def detector(state: State) -> dict[str, Any]:
+    """Put a backbone among the other parts of a detector, as MMDetection saves it."""
+    others = ["neck.lateral_convs.0.conv.weight", "bbox_head.retina_cls.weight"]
+    whole = OrderedDict((f"backbone.{name}", value) for name, value in state.items())
+    whole |= {name: torch.from_numpy(rule.weight(name, (8, 8, 1, 1))) for name in others}
+    return {"meta": {"epoch": 12, "mmdet_version": "2.20.0"}, "state_dict": whole}
 
 
 if __name__ == "__main__":

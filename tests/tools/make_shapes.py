@@ -19,7 +19,8 @@ Pattern = tuple[int | str, ...]
 def shape_patterns(variant: _table.Variant) -> dict[str, Pattern]:
     """Build a variant with two numbers of classes; where a size follows, that axis is named."""
     with torch.device("meta"):  # no memory, no initialisation
-        one, two = (build("torch", variant, n).state_dict() for n in (1000, 7))
+        sizes = (1000, 7) if variant.num_classes else (0, 0)
+        one, two = (build("torch", variant, n).state_dict() for n in sizes)
     return {
         key: tuple(
             n if n == m else "num_classes" for n, m in zip(value.shape, two[key].shape, strict=True)
