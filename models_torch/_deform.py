@@ -54,6 +54,10 @@ def plain_deform_conv2d(
 
     A sample between pixels is interpolated bilinearly. Pixels outside the image are 0, and so is
     a sample a whole pixel or more outside.
+
+    Beside torchvision's compiled operator (torch 2.13, torchvision 0.28, float32, one and two CPU
+    threads; the three merges of LITv2-S, 2 and 16 images) it took 0.4 to 1.0 times as long, and
+    0.2 to 0.5 times with gradients. On a GPU the two have not been compared.
     """
     b, c, h, w = x.shape
     out, _, kh, kw = weight.shape

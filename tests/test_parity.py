@@ -1,9 +1,5 @@
 """The checker proves what is right and catches, by name, what is wrong."""
 
-import io
-import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -12,11 +8,11 @@ import pytest
 from safetensors.numpy import save_file
 
 from conftest import Make, arrays, every_variant, write_paddle
+from tracing import SMALL, parity
 from vitconvert import (
     CheckpointError,
     ParityError,
     Report,
-    _models,
     _table,
     check_parity,
     convert,
@@ -25,74 +21,6 @@ from vitconvert import (
 from vitconvert.parity import _compare, _trace
 
 pytestmark = [pytest.mark.torch, pytest.mark.paddle]
-
-SMALL = (64, 64)  # pixels; every layer runs, in a twelfth of the time
-State = dict[str, np.ndarray]
-
-
-@pytest.fixture(scope="module")
-def torch_trace(official: Make, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the trace of Shunted-T in PyTorch, run once; models are built once, too."""
-    with traced_once("shunted_t", official, tmp_path_factory.mktemp("trace")) as folder:
-        yield folder
-
-
-@contextmanager
-def traced_once(variant: str, official: Make, folder: Path) -> Iterator[Path]:
-    """Trace PyTorch once, and let Paddle models be built once for all that follow."""
-    images = np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype("f4")
-    np.save(folder / "in.npy", images)
-    built: dict[str, object] = {}
-
-    def build_once(side: _table.Side, found: _table.Variant, num_classes: int) -> object:
-        import paddle
-
-        key = f"{side} {paddle.get_default_dtype()}"
-        if side == "torch" or key not in built:
-            built[key] = _models.build(side, found, num_classes)
-        return built[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_trace, "build", build_once)
-        trace(folder, "torch", official(variant), variant)
-        yield folder
-
-
-def trace(folder: Path, side: _table.Side, checkpoint: Path, variant: str = "shunted_t") -> None:
-    """Run one side in this process, as a worker would in its own."""
-    import paddle
-    import torch
-
-    (folder / side).mkdir(exist_ok=True)
-    job = _trace.Job(
-        framework=side,
-        variant=variant,
-        checkpoint=str(checkpoint),
-        weights=None,
-        num_classes=1000,
-        device="cpu",
-        inputs=str(folder / "in.npy"),
-        out=str(folder / side),
-    )
-    try:
-        _trace.trace(job, io.StringIO())
-    finally:
-        torch.set_default_dtype(torch.float32)
-        paddle.set_default_dtype("float32")
-
-
-def first_diverging(folder: Path, paddle: Path, variant: str = "shunted_t") -> str | None:
-    """Run Paddle on a checkpoint and name the first layer that is not the same."""
-    trace(folder, "paddle", paddle, variant)
-    sides = (_compare.Trace(folder / side) for side in ("torch", "paddle"))
-    results = _compare.compare(*sides, {}, lambda *_: None)
-    return next((result.layer for result in results if result.verdict != "same"), None)
-
-
-def parity(variant: str, torch: Path, paddle: Path) -> Report:
-    return check_parity(
-        variant, torch_checkpoint=torch, paddle_checkpoint=paddle, input_size=SMALL, device="cpu"
-    )
 
 
 @pytest.mark.parametrize("name", every_variant())
@@ -159,156 +87,6 @@ def test_unproved_conversion_stays_unverified(
     assert (tmp_path / "x.pdparams").read_text() == "precious"
 
 
-# -- planted faults: what was changed in the Paddle file, and the layer that must be named
-
-
-def turn(key: str) -> Callable[[State], None]:
-    def plant(state: State) -> None:
-        state[key] = np.ascontiguousarray(state[key].T)
-
-    return plant
-
-
-def exchange(one: str, other: str) -> Callable[[State], None]:
-    def plant(state: State) -> None:
-        state[one], state[other] = state[other], state[one]
-
-    return plant
-
-
-def exchange_q_and_k(state: State) -> None:
-    q, kv = state["block4.0.attn.q.weight"], state["block4.0.attn.kv.weight"]  # [in, out]
-    state["block4.0.attn.q.weight"] = kv[:, :512].copy()
-    state["block4.0.attn.kv.weight"] = np.concatenate([q, kv[:, 512:]], 1)
-
-
-def exchange_k_and_v(state: State) -> None:
-    kv = state["block2.0.attn.kv1.weight"]
-    state["block2.0.attn.kv1.weight"] = np.roll(kv, 64, 1)
-
-
-def no_bias(key: str) -> Callable[[State], None]:
-    def plant(state: State) -> None:
-        state[key] = np.zeros_like(state[key])
-
-    return plant
-
-
-def fresh_statistics(state: State) -> None:
-    state["patch_embed1.conv.1._mean"] = np.zeros(64, "f4")
-    state["patch_embed1.conv.1._variance"] = np.ones(64, "f4")
-
-
-def one_nan(state: State) -> None:
-    state["block3.1.mlp.fc2.bias"][7] = np.nan
-
-
-def one_element(state: State) -> None:
-    state["head.weight"][3, 5] += 1e-3
-
-
-FAULTS = {
-    "q exchanged with k": (exchange_q_and_k, "block4.0.attn.q"),
-    "k exchanged with v": (exchange_k_and_v, "block2.0.attn.kv1"),
-    "q exchanged with proj": (
-        exchange("block3.0.attn.q.weight", "block3.0.attn.proj.weight"),
-        "block3.0.attn.q",
-    ),
-    "two norms exchanged": (
-        exchange("block2.1.norm1.weight", "block2.1.norm2.weight"),
-        "block2.1.norm1",
-    ),
-    "bias of a linear layer zero": (no_bias("block1.0.mlp.fc1.bias"), "block1.0.mlp.fc1"),
-    "bias of a norm zero": (no_bias("norm3.bias"), "norm3"),
-    "bias of a convolution zero": (no_bias("patch_embed3.proj.bias"), "patch_embed3.proj"),
-    "statistics as before training": (fresh_statistics, "patch_embed1.conv.1"),
-    "one NaN": (one_nan, "block3.1.mlp.fc2"),
-    "one element off by 1e-3": (one_element, "head"),
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_planted_fault_is_caught_and_named(
-    fault: str, torch_trace: Path, converted: Make, tmp_path: Path
-) -> None:
-    """Not the same, and the first diverging layer is the one with the fault."""
-    plant, layer = FAULTS[fault]
-    state = arrays(converted("shunted_t"))
-    plant(state)
-
-    assert first_diverging(torch_trace, write_paddle(tmp_path / "x", state)) == layer
-
-
-@pytest.mark.parametrize(
-    "key", ["patch_embed1.conv.1._mean", "patch_embed1.conv.1._variance", "block1.0.attn.q.bias"]
-)
-def test_missing_tensor_is_refused_by_name(
-    key: str, official: Make, converted: Make, tmp_path: Path
-) -> None:
-    """BatchNorm statistics or a bias that is not in the file at all."""
-    state = arrays(converted("shunted_t"))
-    shape = list(state.pop(key).shape)
-
-    with pytest.raises(CheckpointError) as caught:
-        parity("shunted_t", official("shunted_t"), write_paddle(tmp_path / "x", state))
-    assert f"{key}: missing; expected {shape}" in str(caught.value)
-
-
-def square_linear_layers(variant: str) -> list[str]:
-    """Name the square linear weights: a wrong transpose of these passes every shape check."""
-    table, found = _table.find_variant(variant)
-    return [
-        claim.target
-        for key, shape in found.shapes.items()
-        for claim in table.claims(key)
-        if claim.rule.transpose and claim.target and shape[0] == shape[1]
-    ]
-
-
-@pytest.mark.parametrize(
-    ("variant", "count"),
-    [("shunted_t", 30), pytest.param("shunted_b", 128, marks=pytest.mark.slow)],
-)
-def test_every_square_linear_left_untransposed_is_named(
-    variant: str, count: int, official: Make, converted: Make, tmp_path: Path
-) -> None:
-    """Each square layer in turn, by its outputs alone."""
-    keys = square_linear_layers(variant)
-    clean = arrays(converted(variant))
-    assert len(keys) == count
-
-    with traced_once(variant, official, tmp_path) as folder:
-        for key in keys:
-            state = dict(clean)
-            turn(key)(state)
-            paddle = write_paddle(tmp_path / "x.pdparams", state)
-            assert first_diverging(folder, paddle, variant) == key.removesuffix(".weight")
-
-
-def test_nothing_is_found_where_nothing_is_wrong(torch_trace: Path, converted: Make) -> None:
-    """The way the planted faults are tested raises no false alarm."""
-    assert first_diverging(torch_trace, converted("shunted_t")) is None
-
-
-def test_layer_of_another_class_is_refused(
-    torch_trace: Path, converted: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A look-alike of paddle.nn.Linear is not what the kind says."""
-    import paddle
-
-    class Lookalike(paddle.nn.Linear):
-        pass
-
-    linear = paddle.nn.Linear
-    model = _models.build("paddle", _table.variants()["shunted_t"], 1000)
-    model.block1[0].attn.q.__class__ = Lookalike
-    monkeypatch.setattr(_trace, "build", lambda *_: model)
-
-    with pytest.raises(ParityError, match=r"block1\.0\.attn\.q: is a .*Lookalike, kind 'linear'"):
-        trace(torch_trace, "paddle", converted("shunted_t"))
-    assert paddle.nn.Linear is linear
-
-
 # -- the judge
 
 
@@ -365,27 +143,6 @@ def test_float32_is_measured_against_torchs_own_error() -> None:
             judged(values, values, torch32=torch32, paddle32=values + 20 * off).verdict
             == "imprecise"
         )
-
-
-def test_layers_that_did_not_run_on_both_sides_fail(torch_trace: Path, converted: Make) -> None:
-    """A layer never called, called once too often, or of another shape."""
-    trace(torch_trace, "paddle", converted("shunted_t"))
-    file = torch_trace / "paddle" / "trace.json"
-    facts = json.loads(file.read_text())
-
-    def verdicts(change: Callable[[list[dict]], list[dict]], **layers: str) -> dict[str, str]:
-        changed = {dtype: change(facts[dtype]) for dtype in _trace.DTYPES}
-        file.write_text(json.dumps(facts | changed | {"layers": facts["layers"] | layers}))
-        sides = (_compare.Trace(torch_trace / side) for side in ("torch", "paddle"))
-        return {r.layer: r.verdict for r in _compare.compare(*sides, {}, lambda *_: None)}
-
-    first = facts["float64"][0]["layer"]
-    assert verdicts(lambda records: records[1:])[first] == "missing"
-    assert verdicts(lambda r: [*r, {**r[0], "layer": "again#2"}])["again#2"] == "missing"
-    reshaped = verdicts(lambda r: [{**r[0], "shape": [*r[0]["shape"], 1]}, *r[1:]])
-    assert reshaped[first] == "shape"
-    assert verdicts(lambda records: records, block9="block9")["block9"] == "missing"
-    assert set(verdicts(lambda records: records).values()) == {"same"}
 
 
 def test_a_report_without_layers_proves_nothing() -> None:

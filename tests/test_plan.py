@@ -147,8 +147,7 @@ def test_variant_and_classes_are_found_from_shapes(name: str, num_classes: int) 
     shapes = {
         key: variant.resolve(shape, num_classes)
         for key, shape in variant.shapes.items()
-        if not key.endswith("num_batches_tracked")
-        and (num_classes or "num_classes" not in shape)
+        if not key.endswith("num_batches_tracked") and (num_classes or "num_classes" not in shape)
     }
 
     found = closest(shapes, table)

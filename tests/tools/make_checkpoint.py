@@ -3,8 +3,8 @@
     python tests/tools/make_checkpoint.py shunted_t shunt_t.pth
 
 The weights are the deterministic noise of tests/golden/rule.py. What lies around them follows the
-official repositories: main.py of Shunted-Transformer and of SPACH, classification/utils.py of LITv2,
-and for a detector's backbone the files of MMDetection.
+official repositories: main.py of Shunted-Transformer and of SPACH, classification/utils.py of
+LITv2, and for a detector's backbone the files of MMDetection.
 """
 
 import argparse

@@ -1,0 +1,169 @@
+"""The deformable convolution of both frameworks is the official one."""
+
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from conftest import GOLDEN
+from golden import rule
+
+LIMIT = 1e-13  # absolute, float64
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, np.ndarray]:
+    """Inputs and output of the official CUDA source, among them samples on row or column -1."""
+    return {
+        k: v.astype("f8") for k, v in load_file(GOLDEN / "op_deform_conv2d.safetensors").items()
+    }
+
+
+INPUTS = ("image", "offset", "weight", "bias")
+
+
+@pytest.mark.torch
+def test_plain_torch_equals_the_official_operator(golden: dict[str, np.ndarray]) -> None:
+    """In float64, and in float32 as far as that goes."""
+    import torch
+
+    from vitconvert.models_torch._deform import plain_deform_conv2d
+
+    inputs = [torch.from_numpy(golden[name]) for name in INPUTS]
+    single = plain_deform_conv2d(*(x.float() for x in inputs), 2)
+
+    np.testing.assert_allclose(plain_deform_conv2d(*inputs, 2), golden["output"], 0, LIMIT)
+    np.testing.assert_allclose(single, golden["output"], 0, 2e-5)
+
+
+@pytest.mark.paddle
+def test_paddle_equals_the_official_operator(golden: dict[str, np.ndarray]) -> None:
+    """As litv2 calls it: without a mask."""
+    import paddle
+    from paddle.vision.ops import deform_conv2d
+
+    inputs = [paddle.to_tensor(golden[name]) for name in INPUTS]
+
+    np.testing.assert_allclose(deform_conv2d(*inputs, 2).numpy(), golden["output"], 0, LIMIT)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("batch", [1, 3, 5])
+def test_batch_of_any_size_gives_what_each_image_gives(batch: int) -> None:
+    """The official operator refuses odd batches above 3."""
+    import torch
+
+    from vitconvert.models_torch._deform import plain_deform_conv2d
+
+    x, offset, weight, bias = noise(batch)
+    whole = plain_deform_conv2d(x, offset, weight, bias, 2)
+    one = [
+        plain_deform_conv2d(x[i : i + 1], offset[i : i + 1], weight, bias, 2) for i in range(batch)
+    ]
+
+    torch.testing.assert_close(whole, torch.cat(one), rtol=0, atol=LIMIT)
+
+
+def noise(batch: int, spread: float = 2.0) -> list:
+    import torch
+
+    shapes = {
+        "x": (batch, 3, 6, 10),
+        "offset": (batch, 8, 3, 5),
+        "weight": (4, 3, 2, 2),
+        "bias": (4,),
+    }
+    scale = {"offset": spread}
+    return [torch.from_numpy(rule.noise(n, s) * scale.get(n, 1.0)) for n, s in shapes.items()]
+
+
+@pytest.mark.torch
+def test_without_offsets_it_is_a_convolution() -> None:
+    """The positions are those of the kernel."""
+    import torch
+
+    from vitconvert.models_torch._deform import plain_deform_conv2d
+
+    x, offset, weight, bias = noise(2, 0.0)
+
+    expected = torch.conv2d(x, weight, bias, 2)
+    torch.testing.assert_close(plain_deform_conv2d(x, offset, weight, bias, 2), expected)
+
+
+@pytest.mark.torch
+def test_offsets_are_down_then_right_for_each_point() -> None:
+    """Channel 2k moves point k down, channel 2k + 1 moves it right; points row by row."""
+    import torch
+
+    from vitconvert.models_torch._deform import plain_deform_conv2d
+
+    x = torch.arange(60.0).reshape(1, 1, 6, 10)
+    for k in range(4):
+        weight = torch.zeros(1, 1, 4)
+        weight[0, 0, k] = 1
+        offset = torch.zeros(1, 8, 3, 5)
+        offset[0, 2 * k], offset[0, 2 * k + 1] = 1, 0.25
+        out = plain_deform_conv2d(x, offset, weight.reshape(1, 1, 2, 2), torch.zeros(1), 2)
+
+        i, j = divmod(k, 2)
+        assert out[0, 0, 1, 2] == x[0, 0, 2 + i + 1, 4 + j] + 0.25
+
+
+@pytest.mark.torch
+def test_samples_outside_are_zero_and_not_a_number_is_outside() -> None:
+    """A whole pixel or more outside; half a pixel outside half of the border's value counts."""
+    import torch
+
+    from vitconvert.models_torch._deform import plain_deform_conv2d
+
+    x, weight = torch.ones(1, 1, 4, 4), torch.tensor([1.0, 0, 0, 0]).reshape(1, 1, 2, 2)
+    for down, expected in [(-1.0, 0), (-0.5, 0.5), (3.5, 0.5), (4.0, 0), (1e30, 0), (torch.nan, 0)]:
+        offset = torch.zeros(1, 8, 2, 2)
+        offset[0, 0, 0, 0] = down
+        out = plain_deform_conv2d(x, offset, weight, torch.zeros(1), 2)
+        assert out[0, 0, 0, 0] == expected, down
+
+
+@pytest.mark.torch
+def test_gradients_are_those_of_the_function() -> None:
+    """Of image, offset, weight and bias, against differences, in float64."""
+    import torch
+
+    from vitconvert.models_torch._deform import plain_deform_conv2d
+
+    inputs = [tensor.requires_grad_() for tensor in noise(2)]
+
+    assert torch.autograd.gradcheck(lambda *args: plain_deform_conv2d(*args, 2), inputs)
+
+
+@pytest.mark.torch
+@pytest.mark.paddle
+def test_paddle_has_the_same_gradients() -> None:
+    """So that both train alike."""
+    import paddle
+    from paddle.vision.ops import deform_conv2d
+
+    from vitconvert.models_torch._deform import plain_deform_conv2d
+
+    ours = [tensor.requires_grad_() for tensor in noise(3)]
+    theirs = [paddle.to_tensor(t.detach().numpy(), stop_gradient=False) for t in ours]
+    plain_deform_conv2d(*ours, 2).square().sum().backward()
+    deform_conv2d(*theirs, 2).square().sum().backward()
+
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(other.grad.numpy(), one.grad.numpy(), 1e-12, 1e-12)
+
+
+@pytest.mark.torch
+def test_compiled_operator_is_used_only_where_it_loads(golden: dict[str, np.ndarray]) -> None:
+    """Without torchvision, or beside a torch it was not built for, the plain form does the work."""
+    import torch
+
+    from vitconvert.models_torch._deform import compiled_deform_conv2d, deform_conv2d
+
+    inputs = [torch.from_numpy(golden[name]) for name in INPUTS]
+    if find_spec("torchvision") is None:
+        assert compiled_deform_conv2d() is None
+
+    np.testing.assert_allclose(deform_conv2d(*inputs, 2), golden["output"], 0, LIMIT)
