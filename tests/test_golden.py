@@ -1,5 +1,6 @@
 """Both implementations reproduce what the official models compute, in float64."""
 
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -161,3 +162,48 @@ def test_torch_model_lists_the_official_entries(name: str) -> None:
     assert sum(p.numel() for p in model.parameters()) == facts["parameter_count"]
     table, variant = find_variant(model_name(name))
     assert table.parameters(variant) == facts["parameter_count"]
+
+
+FIGURES = tomllib.loads((GOLDEN / "figures.toml").read_text())
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_entries_and_parameters_are_those_of_the_official_model(name: str) -> None:
+    """Of every official variant, also where there is no other data."""
+    table, variant = find_variant(model_name(name))
+
+    assert len(variant.shapes) == FIGURES[name]["entries"]
+    assert table.parameters(variant) == FIGURES[name]["parameters"]
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+@pytest.mark.paddle
+@pytest.mark.parametrize("name", FIGURES)
+def test_logits_of_every_official_variant(name: str, plain: Make, tmp_path: Path) -> None:
+    """The spread that the official logits have, and in Paddle every one of them, to 1e-10."""
+    import paddle
+    import torch
+
+    variant = model_name(name)
+    done = convert(
+        plain(variant),
+        tmp_path / "x.pdparams",
+        find_variant(variant)[1].family,
+        variant=variant,
+        parity=False,
+    )
+    images = rule.images(name, FIGURES[name]["input"]).astype(np.float64)
+    model = _models.create_model(variant, "torch", checkpoint=plain(variant)).double()
+    with torch.no_grad():
+        logits = model(torch.from_numpy(images)).numpy()
+    paddle.set_default_dtype("float64")
+    try:
+        twin = _models.create_model(variant, checkpoint=done.path)
+    finally:
+        paddle.set_default_dtype("float32")
+    with paddle.no_grad():
+        found = twin(paddle.to_tensor(images)).numpy()
+
+    assert round(float(logits.std()), 3) == FIGURES[name]["logits_std"]
+    np.testing.assert_allclose(found, logits, rtol=0, atol=LIMIT)
