@@ -8,8 +8,6 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-import torch
-
 from vitconvert import _table
 from vitconvert._models import build
 
@@ -18,6 +16,8 @@ Pattern = tuple[int | str, ...]
 
 def shape_patterns(variant: _table.Variant) -> dict[str, Pattern]:
     """Build a variant with two numbers of classes; where a size follows, that axis is named."""
+    import torch
+
     with torch.device("meta"):  # no memory, no initialisation
         sizes = (1000, 7) if variant.num_classes else (0, 0)
         one, two = (build("torch", variant, n).state_dict() for n in sizes)
