@@ -70,7 +70,7 @@ wheel: .venv/ready
 	$(BIN)/python -m build --wheel --outdir dist
 	$(PYTHON) -m venv build/wheel
 	$(WHEEL)/$(PIP_INSTALL) -c constraints.txt dist/*.whl pytest
-	$(WHEEL)/pytest -q -m "not torch and not paddle"
+	$(WHEEL)/pytest -q -m "not torch and not paddle and not slow"
 	$(WHEEL)/$(PIP_INSTALL) -c constraints.txt "$$(ls dist/*.whl)[torch,cpu]"
 	$(WHEEL)/pytest -q
 

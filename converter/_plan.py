@@ -203,9 +203,7 @@ def check_paddle(checkpoint: Checkpoint, table: Table, variant: Variant) -> int:
         CheckpointError: Every key that is missing, too many, ill-shaped or of no floating type.
     """
     match = fit(checkpoint.shapes, variant, table, "paddle")
-    problems = [
-        f"{key}: missing; expected {list(shape)}." for key, shape in match.missing.items()
-    ]
+    problems = [f"{key}: missing; expected {list(shape)}." for key, shape in match.missing.items()]
     problems += [
         f"{key}: {tensor.dtype}; expected one of {', '.join(FLOATING)}."
         for key, tensor in checkpoint.tensors.items()

@@ -55,15 +55,18 @@ def normal_(tensor: Tensor, std: float) -> None:
     nn.initializer.Normal(0.0, std)(tensor)
 
 
-def fan_in_uniform_(tensor: Tensor, weight: Tensor) -> None:
-    """Fill a weight or its bias as torch does by default: uniform in +-1/sqrt(fan-in of weight)."""
+def fan_in_uniform_(weight: Tensor, bias: Tensor | None) -> None:
+    """Fill weight and bias as torch does by default: uniform in +-1/sqrt(fan-in)."""
     bound = 1.0 / math.sqrt(math.prod(weight.shape[1:]))
-    nn.initializer.Uniform(-bound, bound)(tensor)
+    for tensor in (weight, bias):
+        if tensor is not None:
+            nn.initializer.Uniform(-bound, bound)(tensor)
 
 
-def zeros_(tensor: Tensor) -> None:
-    """Fill a tensor with zeros."""
-    nn.initializer.Constant(0.0)(tensor)
+def zeros_(tensor: Tensor | None) -> None:
+    """Fill a bias with zeros, if there is one."""
+    if tensor is not None:
+        nn.initializer.Constant(0.0)(tensor)
 
 
 def he_std(conv: nn.Conv2D) -> float:

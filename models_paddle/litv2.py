@@ -46,7 +46,9 @@ class Config:
 
     def __post_init__(self) -> None:
         if self.out_norms and self.num_classes > 0:
-            raise ValueError("the backbone of a detector (out_norms) has no head: num_classes is 0.")
+            raise ValueError(
+                "the backbone of a detector (out_norms) has no head: num_classes is 0."
+            )
 
     @property
     def multiple(self) -> int:
@@ -186,19 +188,20 @@ class DTM(nn.Layer):
 
 
 class Stage(nn.Layer):
-    """Blocks of one width: [B, N, C] -> [B, N, C]. The merge after them is the model's to call."""
+    """Blocks of one width: [B, N, C] -> [B, N, C], and merged for the next stage [B, N/4, 2C]."""
 
     def __init__(self, cfg: Config, stage: int, drop_path_rates: list[float]) -> None:
         super().__init__()
         block = Block if cfg.local_ws[stage] > 0 else ConvFFNBlock
         self.blocks = nn.LayerList([block(cfg, stage, rate) for rate in drop_path_rates])
-        if stage < len(cfg.depths) - 1:
+        self.merges = stage < len(cfg.depths) - 1
+        if self.merges:
             self.downsample = DTM(cfg.embed_dim * 2**stage)
 
-    def forward(self, x: Tensor, h: int, w: int) -> Tensor:
+    def forward(self, x: Tensor, h: int, w: int) -> tuple[Tensor, Tensor]:
         for block in self.blocks:
             x = block(x, h, w)
-        return x
+        return x, self.downsample(x, h, w) if self.merges else x
 
 
 class PatchEmbed(nn.Layer):
@@ -247,11 +250,10 @@ class LITv2(nn.Layer):
             raise ValueError(f"images of {height}x{width}; LITv2 needs multiples of {multiple}.")
         x, h, w = self.patch_embed(x)
         outputs = []
-        for i, stage in enumerate(self.layers):
-            if i > 0:
-                x, h, w = self.layers[i - 1].downsample(x, h, w), h // 2, w // 2
-            x = stage(x, h, w)
-            outputs.append((x, h, w))
+        for stage in self.layers:
+            tokens, x = stage(x, h, w)
+            outputs.append((tokens, h, w))
+            h, w = h // 2, w // 2
         return outputs
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -287,13 +289,11 @@ def init_weights(layer: nn.Layer) -> None:
         normal_(layer.dwconv.weight, he_std(layer.dwconv))
         zeros_(layer.dwconv.bias)
     elif isinstance(layer, DeformConv2d):
-        fan_in_uniform_(layer.bias, layer.weight)
-        fan_in_uniform_(layer.weight, layer.weight)
+        fan_in_uniform_(layer.weight, layer.bias)
         zeros_(layer.conv_offset.weight)
         zeros_(layer.conv_offset.bias)
     elif isinstance(layer, PatchEmbed):
-        fan_in_uniform_(layer.proj.bias, layer.proj.weight)
-        fan_in_uniform_(layer.proj.weight, layer.proj.weight)
+        fan_in_uniform_(layer.proj.weight, layer.proj.bias)
 
 
 def build(cfg: Config) -> LITv2:

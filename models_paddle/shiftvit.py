@@ -63,14 +63,12 @@ class Shift(nn.Layer):
         self.n_div = n_div
 
     def forward(self, x: Tensor) -> Tensor:
-        c = x.shape[1]
-        g = c // self.n_div
-        left, right, up, down, still = x.split([g, g, g, g, c - 4 * g], 1)
-        left = F.pad(left, [-1, 1, 0, 0])
-        right = F.pad(right, [1, -1, 0, 0])
-        up = F.pad(up, [0, 0, -1, 1])
-        down = F.pad(down, [0, 0, 1, -1])
-        return paddle.concat([left, right, up, down, still], 1)
+        g = x.shape[1] // self.n_div
+        left = F.pad(x[:, :g], [-1, 1, 0, 0])
+        right = F.pad(x[:, g : 2 * g], [1, -1, 0, 0])
+        up = F.pad(x[:, 2 * g : 3 * g], [0, 0, -1, 1])
+        down = F.pad(x[:, 3 * g : 4 * g], [0, 0, 1, -1])
+        return paddle.concat([left, right, up, down, x[:, 4 * g :]], 1)
 
 
 class Mlp(nn.Layer):
@@ -176,8 +174,7 @@ def init_weights(layer: nn.Layer) -> None:
     """Initialise one layer as the source does; norms keep their ones and zeros."""
     if isinstance(layer, nn.Linear | nn.Conv2D):
         normal_(layer.weight, 0.02)
-        if layer.bias is not None:
-            zeros_(layer.bias)
+        zeros_(layer.bias)
 
 
 def build(cfg: Config) -> ShiftViT:

@@ -55,15 +55,18 @@ def normal_(tensor: Tensor, std: float) -> None:
     nn.init.normal_(tensor, 0.0, std)
 
 
-def fan_in_uniform_(tensor: Tensor, weight: Tensor) -> None:
-    """Fill a weight or its bias as torch does by default: uniform in +-1/sqrt(fan-in of weight)."""
+def fan_in_uniform_(weight: Tensor, bias: Tensor | None) -> None:
+    """Fill weight and bias as torch does by default: uniform in +-1/sqrt(fan-in)."""
     bound = 1.0 / math.sqrt(math.prod(weight.shape[1:]))
-    nn.init.uniform_(tensor, -bound, bound)
+    for tensor in (weight, bias):
+        if tensor is not None:
+            nn.init.uniform_(tensor, -bound, bound)
 
 
-def zeros_(tensor: Tensor) -> None:
-    """Fill a tensor with zeros."""
-    nn.init.zeros_(tensor)
+def zeros_(tensor: Tensor | None) -> None:
+    """Fill a bias with zeros, if there is one."""
+    if tensor is not None:
+        nn.init.zeros_(tensor)
 
 
 def he_std(conv: nn.Conv2d) -> float:

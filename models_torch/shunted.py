@@ -222,8 +222,7 @@ def init_weights(layer: nn.Module) -> None:
         normal_(layer.weight, he_std(layer))
     else:
         return
-    if layer.bias is not None:
-        zeros_(layer.bias)
+    zeros_(layer.bias)
 
 
 def build(cfg: Config) -> ShuntedTransformer:

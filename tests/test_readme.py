@@ -24,7 +24,8 @@ def test_the_python_example_runs(
 
     exec(code, names)
 
-    assert names["vitconvert"].list_models() == ["shunted_t", "shunted_s", "shunted_b"]
+    names_in_comment = ["litv2_small", "litv2_medium", "litv2_base"]
+    assert names["vitconvert"].list_models()[:3] == names_in_comment
     assert str(names["done"].path) == "shunt_t.pdparams"
     assert names["done"].plan.variant.name == "shunted_t"
     assert names["report"].proved
