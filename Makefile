@@ -16,7 +16,7 @@ PIP_INSTALL := pip install --quiet --disable-pip-version-check
 help:
 	@echo "make demo         convert a Shunted-T training checkpoint and prove it, layer by layer"
 	@echo "make test         run the tests"
-	@echo "make test-slow    run the slow tests: the largest variant, the README's Python"
+	@echo "make test-slow    run the slow tests: every variant in full, the README's Python"
 	@echo "make test-compat  run the Paddle tests on Paddle 2.6.2 with NumPy 1"
 	@echo "make lint types   check style and types        make format  put style right"
 	@echo "make wheel        build the wheel and run the tests on it, installed"

@@ -56,13 +56,23 @@ class TensorRule:
 
 @dataclass(frozen=True)
 class Kind:
-    """What a layer is in both frameworks; a block has no class and no tensors."""
+    """What a layer is in both frameworks; a block has no class and no tensors.
+
+    Attributes:
+        name: For example "linear".
+        torch: Exact class in PyTorch.
+        paddle: Exact class in Paddle.
+        layout: What a transposition does, for people.
+        tensors: What becomes of each tensor.
+        float32: Attributes of the PyTorch class that Paddle keeps as float32.
+    """
 
     name: str
     torch: str
     paddle: str
     layout: str
     tensors: tuple[TensorRule, ...]
+    float32: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -293,7 +303,7 @@ def parse_table(
 
 def _parse_kind(name: str, entry: Mapping[str, Any], problems: list[str]) -> Kind:
     """Read one kind; what it must not hold is added to the problems."""
-    unknown = entry.keys() - {"torch", "paddle", "layout", "tensors"}
+    unknown = entry.keys() - {"torch", "paddle", "layout", "tensors", "float32"}
     for leaf, rule in entry.get("tensors", {}).items():
         unknown |= {f"{leaf}.{word}" for word in rule.keys() - _RULE_WORDS}
         if ("paddle" in rule) == ("drop" in rule):
@@ -311,7 +321,8 @@ def _parse_kind(name: str, entry: Mapping[str, Any], problems: list[str]) -> Kin
         for leaf, rule in entry.get("tensors", {}).items()
     )
     layer_class = (entry.get("torch", ""), entry.get("paddle", ""))
-    return Kind(name, *layer_class, entry.get("layout", ""), rules)
+    settings = tuple(entry.get("float32", ()))
+    return Kind(name, *layer_class, entry.get("layout", ""), rules, settings)
 
 
 def _parse_variant(

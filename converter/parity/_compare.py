@@ -12,8 +12,8 @@ from ._trace import DTYPES, Record
 
 Verdict = Literal["same", "differs", "imprecise", "not finite", "shape", "missing", "weights"]
 
-# Two float64 runs of one function differ by rounding alone, and by Paddle's float32 epsilons:
-# together about 1e-12 of the largest value. A real difference of function or weights is larger.
+# Two float64 runs of one function differ by rounding alone, about 1e-14 of the largest value, once
+# PyTorch has Paddle's float32 epsilons. A real difference of function or weights is larger.
 FLOAT64_LIMIT = 1e-10
 
 # In float32 each side has its own error against float64. Paddle's may be this many times torch's.

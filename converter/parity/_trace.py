@@ -114,6 +114,11 @@ class TorchSide:
         self.torch.set_default_dtype(getattr(self.torch, dtype))
         model = build("torch", find_variant(self.job.variant)[1], self.job.num_classes)
         load_torch(model, self.state, self.table)
+        layers = dict(model.named_modules())
+        for name, (_torch, _paddle, kind) in self.table.layers("torch", layers).items():
+            for setting in kind.float32:  # the difference is no fault of the conversion
+                rounded = np.float32(getattr(layers[name], setting))
+                setattr(layers[name], setting, float(rounded))
         return model.to(self.device).eval()
 
     def layers(self, model: Any) -> Iterator[tuple[str, Any]]:
