@@ -47,6 +47,7 @@ def test_pair_differs_in_words_only(family: str) -> None:
         "BatchNorm2d": "BatchNorm2D",
         "bias=False": "bias_attr=False",
         "torch.cat(": "paddle.concat(",
+        "torch.split(": "paddle.split(",
         "import torch": "import paddle",
         "from torch": "from paddle",
     }
