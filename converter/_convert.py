@@ -19,7 +19,7 @@ from ._files import (
     written_beside,
 )
 from ._models import require
-from ._plan import Plan, Step, apply_step, make_plan, twins
+from ._plan import Plan, Step, apply_step, make_plan, show_head, twins
 from ._table import families, load_table
 from .checkpoints import PADDLE, Checkpoint, Tensor, open_checkpoint, pdparams
 from .parity import Device, Progress, Report, check_parity
@@ -68,8 +68,7 @@ def _describe(made: Plan, asked: bool) -> str:
     how = "as asked" if asked else "found from names and shapes"
     if not asked and (others := twins(made.variant, made.table)):
         how += f", which are also those of {', '.join(others)}: --variant decides"
-    head = f"{made.num_classes} classes" if made.num_classes else "no head"
-    return f"{made.variant.name}, {head} ({how})"
+    return f"{made.variant.name}, {show_head(made.num_classes)} ({how})"
 
 
 def convert(

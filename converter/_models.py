@@ -56,10 +56,12 @@ def create_model(
 
     Returns:
         A paddle.nn.Layer or torch.nn.Module: images [B, 3, H, W], float32, normalised
-        -> logits [B, num_classes], or features [B, C] without a head.
+        -> logits [B, num_classes], or features [B, C] without a head. The backbone of a detector
+        gives a list of maps [B, C, H', W'], one per stage.
 
     Raises:
-        ModelError: The variant is unknown or the framework not installed.
+        ModelError: The variant is unknown, the framework not installed, or the file has another
+            head.
         CheckpointError: The file cannot be read, or is of the other framework.
         ConversionError: Names or shapes in the file do not fit the model.
     """
@@ -70,7 +72,7 @@ def create_model(
     if type(num_classes) is not int or num_classes < 0:
         raise ModelError(f"num_classes is {num_classes!r}; expected a number, 0 for no head.")
     if num_classes and not found.num_classes:
-        raise ModelError(f"{variant} is the backbone of a detector and has no head: num_classes=0.")
+        raise ModelError(f"{variant} is a backbone without a head: num_classes is 0.")
     model = build(framework, found, num_classes)
     if checkpoint is not None:
         load(framework, model, variant, open_checkpoint(checkpoint), num_classes)

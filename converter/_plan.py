@@ -14,6 +14,8 @@ from .checkpoints import FLOATING, Checkpoint, Tensor
 AnyShape = TypeVar("AnyShape", Shape, ShapePattern)
 Operation = Literal["copy", "transpose", "drop"]
 
+_SIDES: tuple[Side, Side] = ("torch", "paddle")
+
 
 @dataclass(frozen=True)
 class Step:
@@ -82,12 +84,11 @@ def fit(shapes: Mapping[str, Shape], variant: Variant, table: Table, side: Side 
     A model without any tensor of the head fits as well: it gives features.
     """
     patterns = variant.shapes if side == "torch" else _paddle_patterns(variant, table)
-    head = [key for key, pattern in patterns.items() if "num_classes" in pattern]
     num_classes = _num_classes(shapes, patterns)
     expected = {
         key: variant.resolve(pattern, num_classes)
         for key, pattern in patterns.items()
-        if key not in head or any(name in shapes for name in head)
+        if num_classes or "num_classes" not in pattern
     }
     return Fit(
         variant,
@@ -133,6 +134,13 @@ def closest(shapes: Mapping[str, Shape], table: Table) -> Fit:
     return min(fits, key=lambda found: found.distance)
 
 
+def show_head(num_classes: int) -> str:
+    """Say how large a head is."""
+    if num_classes == 0:
+        return "no head"
+    return "1 class" if num_classes == 1 else f"{num_classes} classes"
+
+
 def twins(variant: Variant, table: Table) -> list[str]:
     """Name the other variants of a family that have the same names and shapes."""
     return [
@@ -145,12 +153,11 @@ def twins(variant: Variant, table: Table) -> list[str]:
 def identify(shapes: Mapping[str, Shape]) -> list[tuple[Fit, Side]]:
     """Find every variant that fits names and shapes exactly, as PyTorch or Paddle spells them."""
     tables = [load_table(family) for family in families()]
-    sides: tuple[Side, Side] = ("torch", "paddle")
     return [
         (found, side)
         for table in tables
         for variant in table.variants.values()
-        for side in sides
+        for side in _SIDES
         if (found := fit(shapes, variant, table, side)).distance == 0
     ]
 
@@ -178,7 +185,8 @@ def make_plan(checkpoint: Checkpoint, table: Table, variant: str | None = None) 
         )
     if problems := _problems(checkpoint, table, match):
         _check_family(checkpoint, table)
-        if variant is not None and (better := closest(shapes, table)).distance == 0:
+        better = closest(shapes, table)
+        if match.distance > 0 and better.distance == 0:
             raise ConversionError(
                 f"{checkpoint.path} is a {better.variant.name}, not a {variant}: {len(problems)} "
                 f"tensors do not fit. Leave the variant out, or take the other file."
@@ -203,6 +211,10 @@ def check_paddle(checkpoint: Checkpoint, table: Table, variant: Variant) -> int:
         CheckpointError: Every key that is missing, too many, ill-shaped or of no floating type.
     """
     match = fit(checkpoint.shapes, variant, table, "paddle")
+    fits = [fit(checkpoint.shapes, other, table, "paddle") for other in table.variants.values()]
+    others = [found.variant.name for found in fits if found.distance == 0]
+    if match.distance > 0 and others:
+        raise CheckpointError(f"{checkpoint.path} is a {others[0]}, not a {variant.name}.")
     problems = [f"{key}: missing; expected {list(shape)}." for key, shape in match.missing.items()]
     problems += [
         f"{key}: {tensor.dtype}; expected one of {', '.join(FLOATING)}."
@@ -222,21 +234,33 @@ def check_paddle(checkpoint: Checkpoint, table: Table, variant: Variant) -> int:
 
 
 def _check_family(checkpoint: Checkpoint, table: Table) -> None:
-    """Refuse what is another model, by its shapes or because most of its names are unknown."""
+    """Refuse what is, or is nearly, another model, or of which most names are unknown."""
     names = checkpoint.tensors
     claimed = sum(1 for key in names if table.claims(key) or table.ignored(key))
-    advice = "See what it holds: vitconvert inspect FILE."
-    others = [(m.variant, side) for m, side in identify(checkpoint.shapes)]
-    others = [(v, side) for v, side in others if (v.family, side) != (table.family, "torch")]
-    if others:
-        found, side = others[0]
-        advice = f"It is a {found.name} (family {found.family}), with {side} names."
-    elif 2 * claimed >= len(names):
-        return
-    raise ConversionError(
-        f"{checkpoint.path} is not a {table.title} checkpoint: {table.file} knows {claimed} of its "
-        f"{len(names)} tensors, which begin with {some(list(names), 3)}. {advice}"
-    )
+    fits = [
+        (fit(checkpoint.shapes, variant, other, side), side)
+        for other in map(load_table, families())
+        for variant in other.variants.values()
+        for side in _SIDES
+    ]
+    nearest, side = min(fits, key=lambda found: found[0].distance)
+    own = min(f.distance for f, s in fits if (f.variant.family, s) == (table.family, "torch"))
+    if 4 * nearest.distance < own:
+        word = "comes closest to" if nearest.distance else "is"
+        found, spelled = nearest.variant, {"torch": "PyTorch", "paddle": "Paddle"}[side]
+        advice = "Take the PyTorch checkpoint."
+        if side == "torch":
+            advice = f"Convert it with: vitconvert {found.family}"
+        raise ConversionError(
+            f"{checkpoint.path} {word} a {found.name} as {spelled} has it (family {found.family}), "
+            f"not a PyTorch checkpoint of the {table.title}. {advice}"
+        )
+    if 2 * claimed < len(names):
+        raise ConversionError(
+            f"{checkpoint.path} is not a {table.title} checkpoint: {table.file} knows {claimed} of "
+            f"its {len(names)} tensors, which begin with {some(list(names), 3)}. See what it "
+            f"holds: vitconvert inspect FILE."
+        )
 
 
 def _problems(checkpoint: Checkpoint, table: Table, match: Fit) -> list[str]:
@@ -273,7 +297,7 @@ def _problems(checkpoint: Checkpoint, table: Table, match: Fit) -> list[str]:
         where = f"row {table.claims(key)[0].row.number} of {table.file}"
         problems.append(
             f"{key}: missing; {match.variant.name} has it as {list(shape)} ({where}). Take a "
-            f"complete checkpoint, or the variant without it."
+            f"complete checkpoint."
         )
     targets = Counter(c.target for key in checkpoint.tensors for c in table.claims(key) if c.target)
     problems += [

@@ -7,7 +7,7 @@ import math
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -64,7 +64,7 @@ class Kind:
         paddle: Exact class in Paddle.
         layout: What a transposition does, for people.
         tensors: What becomes of each tensor.
-        float32: Attributes of the PyTorch class that Paddle keeps as float32.
+        float32: Side -> attribute that parity rounds to float32, as Paddle computes with it.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Kind:
     paddle: str
     layout: str
     tensors: tuple[TensorRule, ...]
-    float32: tuple[str, ...] = ()
+    float32: Mapping[Side, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Variant:
         family: The table it belongs to.
         config: Arguments of `Config` in both model files.
         input_size: Height and width in pixels.
-        published: Figures of the released checkpoint, with their source.
+        published: Of each released checkpoint its figures, with their source.
         shapes: PyTorch key -> shape; an axis may be "num_classes".
     """
 
@@ -123,7 +123,7 @@ class Variant:
     family: str
     config: Mapping[str, Any]
     input_size: tuple[int, int]
-    published: Mapping[str, Any]
+    published: tuple[Mapping[str, Any], ...]
     shapes: Mapping[str, ShapePattern]
 
     @property
@@ -321,8 +321,7 @@ def _parse_kind(name: str, entry: Mapping[str, Any], problems: list[str]) -> Kin
         for leaf, rule in entry.get("tensors", {}).items()
     )
     layer_class = (entry.get("torch", ""), entry.get("paddle", ""))
-    settings = tuple(entry.get("float32", ()))
-    return Kind(name, *layer_class, entry.get("layout", ""), rules, settings)
+    return Kind(name, *layer_class, entry.get("layout", ""), rules, entry.get("float32", {}))
 
 
 def _parse_variant(
@@ -331,7 +330,7 @@ def _parse_variant(
     height, width = entry["input_size"]
     expanded = {key: tuple(shape) for p, shape in shapes.items() for key in _expand(p)}
     return Variant(
-        name, family, entry["config"], (height, width), entry.get("published", {}), expanded
+        name, family, entry["config"], (height, width), tuple(entry.get("published", ())), expanded
     )
 
 

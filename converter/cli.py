@@ -109,9 +109,9 @@ def _family_command(family: str) -> click.Command:
 
         \b
         Examples:
-          vitconvert {family} --src {names[0]}.pth --dst {names[0]}.pdparams
-          vitconvert {family} --src {names[0]}.pth --dst {names[0]}.pdparams --dry-run
-          vitconvert {family} --src {names[0]}.pth --dst {names[0]}.pdparams --report proof.json
+          vitconvert {family} --src model.pth --dst model.pdparams
+          vitconvert {family} --src model.pth --dst model.pdparams --dry-run
+          vitconvert {family} --src model.pth --dst model.pdparams --report proof.json
         """,
     )
     @click.option(
@@ -128,8 +128,8 @@ def _family_command(family: str) -> click.Command:
     )
     @click.option(
         "--weights",
-        metavar="model|model_ema",
-        help="Which weights to take where the file holds several.  [default: model]",
+        metavar="KEY",
+        help="Which weights to take where a file has several: model_ema …  [default: model]",
     )
     @click.option("--no-parity", is_flag=True, help="Convert only; prove nothing.")
     @click.option(
@@ -184,7 +184,7 @@ def _family_command(family: str) -> click.Command:
 @click.argument("variant", metavar="VARIANT")
 @click.option("--torch", "torch_file", required=True, type=FILE, help="PyTorch checkpoint.")
 @click.option("--paddle", "paddle_file", required=True, type=FILE, help="Paddle checkpoint.")
-@click.option("--weights", metavar="model|model_ema", help="Which of several weights to take.")
+@click.option("--weights", metavar="KEY", help="Which of several weights to take.")
 @click.option("--device", type=DEVICE, default="auto", show_default=True, help="Where to run.")
 @click.option("--report", type=OUTPUT, help="Write the report as JSON.")
 def parity(
@@ -205,6 +205,7 @@ def parity(
       vitconvert parity shunted_s --torch shunt_s.pth --paddle shunt_s.pdparams
     """
     from ._files import check_distinct, check_report
+    from .checkpoints import open_checkpoint
     from .parity import check_parity
 
     try:
@@ -214,6 +215,8 @@ def parity(
     if report is not None:
         check_distinct(torch=torch_file, paddle=paddle_file, report=report)
         check_report(report)
+    for note in open_checkpoint(torch_file, weights).notes():
+        click.echo(printable(f"{torch_file}: {note}"))
     with _progress() as progress:
         found = check_parity(
             variant,
@@ -228,7 +231,7 @@ def parity(
 
 @cli.command()
 @click.argument("file", type=FILE)
-@click.option("--weights", metavar="model|model_ema", help="Which of several weights to show.")
+@click.option("--weights", metavar="KEY", help="Which of several weights to show.")
 def inspect(file: Path, weights: str | None) -> None:
     """Show what a checkpoint holds, and which variant it looks like.
 
@@ -246,6 +249,10 @@ def inspect(file: Path, weights: str | None) -> None:
 def models() -> None:
     """List the models that can be converted.
 
+    With the top-1 of each released checkpoint, in percent on ImageNet, and how pictures were
+    brought to the input size: by that filter, a crop from the center with this share of the
+    shorter side, or the whole picture squashed.
+
     \b
     Example:
       vitconvert models
@@ -253,7 +260,7 @@ def models() -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("variant", "family", "input"):
+    for heading in ("variant", "input"):
         table.add_column(heading, no_wrap=True)
     for heading in ("parameters", "top-1"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -261,13 +268,11 @@ def models() -> None:
     for name, variant in variants().items():
         height, width = variant.input_size
         millions = load_table(variant.family).parameters(variant) / 1e6
-        figures = ["-", "-"]
-        if published := variant.published:
-            crop = "{interpolation}, {crop_mode} crop of {crop_pct}"
-            if published["crop_mode"] == "squash":
-                crop = "{interpolation}, whole image"
-            figures = [f"{published['top1']} %", crop.format(**published)]
-        table.add_row(name, variant.family, f"{height}x{width}", f"{millions:.1f} M", *figures)
+        top1 = ", ".join(str(figures["top1"]) for figures in variant.published)
+        crops = {"{interpolation}, {crop_mode} {crop_pct}".format(**f) for f in variant.published}
+        table.add_row(
+            name, f"{height}x{width}", f"{millions:.1f} M", top1 or "-", ", ".join(crops) or "-"
+        )
     _console().print(table)
 
 
@@ -310,6 +315,7 @@ def _show_checkpoint(checkpoint: Checkpoint) -> None:
     from rich.text import Text
 
     from ._plan import identify
+    from .checkpoints import PADDLE
 
     click.echo(f"{checkpoint.path}: {checkpoint.format}, {checkpoint.path.stat().st_size:,} bytes")
     for note in checkpoint.notes():
@@ -324,15 +330,22 @@ def _show_checkpoint(checkpoint: Checkpoint) -> None:
     size = sum(tensor.nbytes for tensor in checkpoint.tensors.values())
     click.echo(f"{len(checkpoint.tensors)} tensors, {size:,} bytes")
     names = {"torch": "PyTorch", "paddle": "Paddle"}
-    found = [
+    # Without linear layers both frameworks' tensors look alike; then the kind of file tells.
+    own = "paddle" if checkpoint.format == PADDLE else "torch"
+    found = identify(checkpoint.shapes)
+    sure = {match.variant.name for match, side in found if side == own}
+    found = [(m, side) for m, side in found if side == own or m.variant.name not in sure]
+    looks = [
         f"{match.variant.name} (family {match.variant.family}, {_head(match)}, {names[side]} names)"
-        for match, side in identify(checkpoint.shapes)
+        for match, side in found
     ]
-    click.echo(f"looks like: {' or '.join(found) or 'no variant known here'}")
+    click.echo(f"looks like: {' or '.join(looks) or 'no variant known here'}")
 
 
 def _head(match: Fit) -> str:
-    return f"{match.num_classes} classes" if match.num_classes else "no head"
+    from ._plan import show_head
+
+    return show_head(match.num_classes)
 
 
 @contextmanager

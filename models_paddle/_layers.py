@@ -18,7 +18,7 @@ class DropPath(nn.Layer):
             return x
         keep = 1.0 - self.rate
         shape = [x.shape[0]] + [1] * (x.ndim - 1)
-        kept = (paddle.rand(shape) < keep).astype(x.dtype)
+        kept = (paddle.rand(shape) < keep).astype(x.dtype)  # differs
         return x * (kept / keep)
 
 
@@ -35,6 +35,17 @@ class DWConv(nn.Layer):
         return self.dwconv(x).flatten(2).transpose([0, 2, 1])
 
 
+def check_size(x: Tensor, least: int) -> None:
+    """Refuse images that the last stage would have nothing left of.
+
+    Raises:
+        ValueError: Height or width is smaller. Paddle itself would compute something all the same.
+    """
+    height, width = x.shape[2], x.shape[3]
+    if min(height, width) < least:
+        raise ValueError(f"images of {height}x{width} pixels, expected at least {least}x{least}.")
+
+
 def drop_path_rates(rate: float, depths: tuple[int, ...]) -> list[list[float]]:
     """Give the rate of every block of every stage, rising linearly from 0 to that of the last."""
     last = max(sum(depths) - 1, 1)
@@ -42,9 +53,9 @@ def drop_path_rates(rate: float, depths: tuple[int, ...]) -> list[list[float]]:
     return [[rates.pop(0) for _ in range(depth)] for depth in depths]
 
 
-def parameter(layer: nn.Layer, shape: list[int]) -> Tensor:
+def parameter(layer: nn.Layer, shape: list[int]) -> Tensor:  # differs
     """Make a parameter of a layer, to be initialised."""
-    return layer.create_parameter(shape)
+    return layer.create_parameter(shape)  # differs
 
 
 def normal_(tensor: Tensor, std: float) -> None:
@@ -52,7 +63,7 @@ def normal_(tensor: Tensor, std: float) -> None:
 
     The sources cut theirs, of std 0.02, at +-2, which never happens.
     """
-    nn.initializer.Normal(0.0, std)(tensor)
+    nn.initializer.Normal(0.0, std)(tensor)  # differs
 
 
 def fan_in_uniform_(weight: Tensor, bias: Tensor | None) -> None:
@@ -60,15 +71,16 @@ def fan_in_uniform_(weight: Tensor, bias: Tensor | None) -> None:
     bound = 1.0 / math.sqrt(math.prod(weight.shape[1:]))
     for tensor in (weight, bias):
         if tensor is not None:
-            nn.initializer.Uniform(-bound, bound)(tensor)
+            nn.initializer.Uniform(-bound, bound)(tensor)  # differs
 
 
 def zeros_(tensor: Tensor | None) -> None:
     """Fill a bias with zeros, if there is one."""
     if tensor is not None:
-        nn.initializer.Constant(0.0)(tensor)
+        nn.initializer.Constant(0.0)(tensor)  # differs
 
 
 def he_std(conv: nn.Conv2D) -> float:
     """Give the std of He's initialisation by fan-out, with groups counted apart."""
-    return math.sqrt(2.0 * conv._groups / (math.prod(conv._kernel_size) * conv._out_channels))
+    points, channels = math.prod(conv._kernel_size), conv._out_channels // conv._groups  # differs
+    return math.sqrt(2.0 / (points * channels))

@@ -13,7 +13,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from ._layers import DropPath, drop_path_rates, normal_, zeros_
+from ._layers import DropPath, check_size, drop_path_rates, normal_, zeros_
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,10 @@ class Shift(nn.Layer):
     """Move four groups of channels by one pixel, each to its side: [B, C, H, W] -> [B, C, H, W].
 
     A negative padding cuts off what leaves the image, a positive one brings zeros in at the other
-    side: nothing is computed, every channel is written once and the shifted third twice. Of the
-    exact forms measured on the CPU none is cheaper forward and backward in both frameworks. To
-    assign slices to zeros, as the source does, took 2 to 10 times as long in Paddle; in torch it
-    took as long, and 3 to 6 times as long backward. A depthwise convolution took up to 6 times.
+    side: nothing is computed, every channel is written once and the shifted ones twice. Of the
+    exact forms measured on the CPU none was cheaper forward and backward in both frameworks. To
+    assign slices to zeros, as the source does, took 2 to 10 times as long in Paddle; in torch 0.7
+    to 1.0 times, but 3 to 6 times with gradients. A depthwise convolution took up to 6 times.
     """
 
     def __init__(self, n_div: int) -> None:
@@ -149,7 +149,7 @@ class ShiftViT(nn.Layer):
 
     def __init__(self, cfg: Config) -> None:
         super().__init__()
-        self.num_classes = cfg.num_classes
+        self.cfg = cfg
         self.patch_embed = PatchEmbed(cfg)
         self.pos_drop = nn.Dropout(cfg.drop_rate)
         rates = drop_path_rates(cfg.drop_path_rate, cfg.depths)
@@ -162,6 +162,7 @@ class ShiftViT(nn.Layer):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Images [B, in_chans, H, W] -> mean of the normalised last map [B, C]."""
+        check_size(x, self.cfg.patch_size * 2 ** (len(self.cfg.depths) - 1))
         x = self.pos_drop(self.patch_embed(x))
         for stage in self.layers:
             x = stage(x)
@@ -169,7 +170,7 @@ class ShiftViT(nn.Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.forward_features(x)
-        return self.head(x) if self.num_classes > 0 else x
+        return self.head(x) if self.cfg.num_classes > 0 else x
 
 
 def init_weights(layer: nn.Layer) -> None:

@@ -12,7 +12,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from ._layers import DropPath, DWConv, drop_path_rates, he_std, normal_, zeros_
+from ._layers import DropPath, DWConv, check_size, drop_path_rates, he_std, normal_, zeros_
 
 
 @dataclass(frozen=True)
@@ -200,6 +200,7 @@ class ShuntedTransformer(nn.Layer):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Images [B, in_chans, H, W] -> mean of the normalised last tokens [B, C]."""
+        check_size(x, 32)
         for i in range(1, self.num_stages + 1):
             x, h, w = getattr(self, f"patch_embed{i}")(x)
             for block in getattr(self, f"block{i}"):

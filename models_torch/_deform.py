@@ -25,9 +25,10 @@ def deform_conv2d(x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor, strid
         bias: [out].
         stride: Pixels between neighbouring outputs, in both directions.
     """
-    if (compiled := compiled_deform_conv2d()) is not None:
-        return compiled(x, offset, weight, bias, stride)
-    return plain_deform_conv2d(x, offset, weight, bias, stride)
+    compiled = compiled_deform_conv2d()
+    if compiled is None or x.dtype == torch.bfloat16:  # which torchvision has not built
+        return plain_deform_conv2d(x, offset, weight, bias, stride)
+    return compiled(x, offset, weight, bias, stride)
 
 
 @cache
@@ -62,7 +63,9 @@ def plain_deform_conv2d(
     b, c, h, w = x.shape
     out, _, kh, kw = weight.shape
     ho, wo = offset.shape[2:]
-    # Where the points of the kernel sample, down and right: each [B, H', W', kh * kw].
+    # Where the points of the kernel sample, down and right: each [B, H', W', kh * kw]. Half
+    # precision has no fractions left at the far side of a map.
+    offset = offset.to(torch.promote_types(offset.dtype, torch.float32))
     down, right = offset.permute([0, 2, 3, 1]).reshape([b, ho, wo, kh * kw, 2]).unbind(-1)
     rows, columns, points = (torch.arange(n, device=x.device) for n in (ho, wo, kh * kw))
     y, below = _split(down + (rows[:, None, None] * stride + points // kw), h)
@@ -75,7 +78,7 @@ def plain_deform_conv2d(
     for step_y, share_y in ((0, 1 - below), (1, below)):
         for step_x, share_x in ((0, 1 - beside), (1, beside)):
             pixels = table.index_select(0, first + (step_y * (w + 2) + step_x))
-            samples = samples + pixels * (share_y * share_x).reshape([-1, 1])
+            samples = samples + pixels * (share_y * share_x).to(x.dtype).reshape([-1, 1])
     samples = samples.reshape([b, ho, wo, kh * kw * c])
     kernel = weight.permute([0, 2, 3, 1]).reshape([out, kh * kw * c])
     return F.linear(samples, kernel, bias).permute([0, 3, 1, 2])

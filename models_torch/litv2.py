@@ -1,7 +1,8 @@
 """LITv2: convolutional MLPs, then blocks whose heads split into high and low frequencies (HiLo).
 
 Paper: Pan et al., "Fast Vision Transformers with HiLo Attention", NeurIPS 2022.
-Source: https://github.com/ziplab/LITv2, classification/models, commit 7501c86.
+Source: https://github.com/ziplab/LITv2, commit 7501c86: classification/models, and for images of
+any size and the backbones of detectors detection/mmdet/models/backbones/litv2.py.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from ._deform import deform_conv2d
 from ._layers import (
     DropPath,
     DWConv,
+    check_size,
     drop_path_rates,
     fan_in_uniform_,
     he_std,
@@ -27,8 +29,8 @@ from ._layers import (
 class Config:
     """Sizes of one variant; the published ones stand in mappings/litv2.toml.
 
-    Every tuple but out_norms has one entry per stage. The input may be any image whose height and
-    width are multiples of `multiple`: 32 pixels, or 64 with windows of 4.
+    Every tuple but out_norms has one entry per stage. The input may be any image of at least
+    32 x 32 pixels; what patches and windows do not divide is filled up with zeros.
     """
 
     depths: tuple[int, ...]  # blocks
@@ -50,11 +52,11 @@ class Config:
                 "the backbone of a detector (out_norms) has no head: num_classes is 0."
             )
 
-    @property
-    def multiple(self) -> int:
-        """Pixels that every merge and every window divides: the height and width of an input."""
-        steps = [2**i * ws for i, ws in enumerate(self.local_ws)]
-        return self.patch_size * max(2 ** (len(self.depths) - 1), *steps)
+
+def fill_up(x: Tensor, size: int) -> Tensor:
+    """Add zeros on the right and below until `size` divides both sides: [B, C, H, W]."""
+    below, right = -x.shape[2] % size, -x.shape[3] % size
+    return F.pad(x, [0, right, 0, below]) if below or right else x
 
 
 class DWMlp(nn.Module):
@@ -124,8 +126,13 @@ class HiLo(nn.Module):
     def forward(self, x: Tensor, h: int, w: int) -> Tensor:
         b, n, c = x.shape
         x = x.reshape([b, h, w, c])
+        fits = h % self.window == 0 and w % self.window == 0
+        if not fits:
+            x = fill_up(x.permute([0, 3, 1, 2]), self.window).permute([0, 2, 3, 1])
         parts = [self.hifi(x)] if self.h_heads > 0 else []
         parts += [self.lofi(x)] if self.l_heads > 0 else []
+        if not fits:
+            parts = [part[:, :h, :w] for part in parts]
         return torch.cat(parts, -1).reshape([b, n, c])
 
 
@@ -209,11 +216,12 @@ class PatchEmbed(nn.Module):
 
     def __init__(self, cfg: Config) -> None:
         super().__init__()
+        self.patch_size = cfg.patch_size
         self.proj = nn.Conv2d(cfg.in_chans, cfg.embed_dim, cfg.patch_size, cfg.patch_size)
         self.norm = nn.LayerNorm(cfg.embed_dim, 1e-5)
 
     def forward(self, x: Tensor) -> tuple[Tensor, int, int]:
-        x = self.proj(x)
+        x = self.proj(fill_up(x, self.patch_size))
         h, w = x.shape[2], x.shape[3]
         return self.norm(x.flatten(2).permute([0, 2, 1])), h, w
 
@@ -240,14 +248,8 @@ class LITv2(nn.Module):
         self.apply(init_weights)
 
     def forward_stages(self, x: Tensor) -> list[tuple[Tensor, int, int]]:
-        """Images [B, in_chans, H, W] -> of every stage its tokens [B, N, C], and their grid.
-
-        Raises:
-            ValueError: Height or width of the images is no multiple of what the model needs.
-        """
-        height, width, multiple = x.shape[2], x.shape[3], self.cfg.multiple
-        if height % multiple or width % multiple:
-            raise ValueError(f"images of {height}x{width}; LITv2 needs multiples of {multiple}.")
+        """Images [B, in_chans, H, W] -> of every stage its tokens [B, N, C], and their grid."""
+        check_size(x, self.cfg.patch_size * 2 ** (len(self.cfg.depths) - 1))
         x, h, w = self.patch_embed(x)
         outputs = []
         for stage in self.layers:
@@ -258,7 +260,7 @@ class LITv2(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Images [B, in_chans, H, W] -> mean of the normalised last tokens [B, C]."""
-        x, _, _ = self.forward_stages(x)[-1]
+        x = self.forward_stages(x)[-1][0]
         return self.norm(x).mean(1)
 
     def forward_maps(self, x: Tensor) -> list[Tensor]:

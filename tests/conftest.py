@@ -28,7 +28,9 @@ def golden_variants() -> list[str]:
 def every_golden() -> list:
     """Give every golden file as a parameter; those of large variants are slow tests."""
     slow = pytest.mark.slow
-    return [pytest.param(n, marks=[slow] * is_large(model_name(n))) for n in golden_variants()]
+    return [
+        pytest.param(n, marks=[slow] * is_large(model_name(n), 30e6)) for n in golden_variants()
+    ]
 
 
 def golden_facts(name: str) -> dict:
@@ -44,17 +46,17 @@ def every_variant() -> list:
     params, seen = [], set()
     found = [(_table.load_table(v.family), v) for v in _table.variants().values()]
     for table, variant in sorted(found, key=lambda pair: pair[0].parameters(pair[1])):
-        rows = frozenset(c.row for key in variant.shapes for c in table.claims(key))
-        is_slow = rows in seen or is_large(variant.name)
+        rows = frozenset(c.row.torch for key in variant.shapes for c in table.claims(key))
+        is_slow = rows in seen or is_large(variant.name, 25e6)
         seen.add(rows)
         params.append(pytest.param(variant.name, marks=[pytest.mark.slow] * is_slow))
     return params
 
 
-def is_large(variant: str) -> bool:
-    """Tell whether a variant is too large for the default run."""
+def is_large(variant: str, parameters: float) -> bool:
+    """Tell whether a variant has more parameters than that."""
     table, found = _table.find_variant(variant)
-    return table.parameters(found) > 30e6
+    return table.parameters(found) > parameters
 
 
 def model_name(golden_name: str) -> str:

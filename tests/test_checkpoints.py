@@ -1,9 +1,9 @@
 """Files are read as their own frameworks read them, and written so that Paddle reads them."""
 
 import argparse
-import importlib.util
 import json
 import pickle
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -98,10 +98,13 @@ def test_averaged_weights_are_named_and_taken_when_asked(official: Make) -> None
 
 
 @pytest.mark.torch
-def test_config_of_a_class_that_is_not_installed_is_left_alone(official: Make) -> None:
+def test_config_of_a_class_that_is_not_installed_is_left_alone(
+    official: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """LITv2 saves its yacs configuration beside the weights."""
-    assert importlib.util.find_spec("yacs") is None
-    found = open_checkpoint(official("litv2_cifar"))
+    path = official("litv2_cifar")
+    monkeypatch.setitem(sys.modules, "yacs", None)
+    found = open_checkpoint(path)
 
     assert found.wrapper == ("model",)
     assert found.beside["config"] == "yacs.config.CfgNode"
@@ -116,18 +119,39 @@ def test_backbone_is_taken_out_of_a_detector(official: Make) -> None:
     assert (found.wrapper, found.prefix) == (("state_dict",), "backbone.")
     assert "patch_embed.proj.weight" in found.tensors
     assert not [name for name in found.tensors if "neck" in name or "bbox" in name]
-    assert "left alone: meta: dict of 2; neck: 1 tensor; bbox_head: 1 tensor" in found.notes()
+    assert "left alone: meta: dict of 2; neck: 1 entry; bbox_head: 1 entry" in found.notes()
+
+
+@pytest.mark.torch
+def test_entries_that_are_no_tensors_are_never_dropped_in_silence(tmp_path: Path) -> None:
+    """Nor those whose key is no text: they are named, among the weights or beside them."""
+    import torch
+
+    w = torch.zeros(2)
+    for name, tree in {
+        "module": {"module.w": w, "extra": 3},
+        "backbone": {"backbone.w": w, "neck.x": "text", "backbone.y": "text"},
+        "number": {"w": w, 0: w},
+    }.items():
+        torch.save(tree, tmp_path / name)
+
+    assert open_checkpoint(tmp_path / "module").skipped == {"extra": "3"}
+    backbone = open_checkpoint(tmp_path / "backbone")
+    assert (backbone.skipped, backbone.beside) == ({"y": "'text'"}, {"neck": "1 entry"})
+    assert open_checkpoint(tmp_path / "number").skipped == {"0": "tensor"}
 
 
 @pytest.mark.parametrize(
     ("names", "prefix", "kept", "beside"),
     [
         (["backbone.w", "backbone.b"], "backbone.", ["w", "b"], {}),
-        (["module.backbone.w", "module.head.w"], "module.backbone.", ["w"], {"head": "1 tensor"}),
+        (["module.backbone.w", "module.head.w"], "module.backbone.", ["w"], {"head": "1 entry"}),
         (["backbone.module.w"], "backbone.module.", ["w"], {}),
         (["module.w", "b"], "", ["module.w", "b"], {}),
         (["w", "ema_backbone_w"], "", ["w", "ema_backbone_w"], {}),
-        (["backbone.w", "neck.a", "neck.b"], "backbone.", ["w"], {"neck": "2 tensors"}),
+        ([*(f"w{i}" for i in range(20)), "backbone.x"], "", [], {}),
+        (["backbone.w", "ema_neck_a", "ema_neck_b"], "backbone.", ["w"], {"ema_*": "2 entries"}),
+        (["backbone.w", "neck.a", "neck.b"], "backbone.", ["w"], {"neck": "2 entries"}),
     ],
 )
 def test_prefixes_are_peeled_to_the_end(
@@ -138,7 +162,8 @@ def test_prefixes_are_peeled_to_the_end(
 
     found = open_checkpoint(tmp_path / "x.safetensors")
 
-    assert (found.prefix, sorted(found.tensors)) == (prefix, sorted(kept))
+    assert found.prefix == prefix
+    assert sorted(found.tensors) == sorted(kept or names)
     assert found.beside == beside
 
 

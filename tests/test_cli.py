@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from safetensors.numpy import save_file
 
 from conftest import Make, arrays, write_paddle
 from vitconvert import _table
@@ -127,6 +128,57 @@ def test_dry_run_prints_the_plan_and_writes_nothing(plain: Make, tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", [*COMMANDS, "models"])
+def test_screens_fit_eighty_columns(command: str) -> None:
+    """Help with its examples, and the list of models."""
+    shown = run(command, *(["--help"] if command != "models" else []))
+
+    assert [line for line in shown.output.splitlines() if len(line.rstrip()) > 80] == []
+
+
+def test_head_that_is_missing_is_said_and_the_file_tells_the_framework(
+    plain: Make, tmp_path: Path
+) -> None:
+    """ShiftViT without its only linear layer looks alike in both."""
+    state = {k: v for k, v in arrays(plain("shiftvit_cifar")).items() if "head" not in k}
+    source = tmp_path / "x.safetensors"
+    save_file(state, source)
+    target = tmp_path / "x.pdparams"
+    done = run("shiftvit", "--src", source, "--dst", target, "--no-parity")
+
+    assert "variant: shiftvit_cifar, no head (found from names and shapes)" in done.output
+    for file, names in ((source, "PyTorch"), (target, "Paddle")):
+        line = run("inspect", file).output.splitlines()[-1]
+        assert line == f"looks like: shiftvit_cifar (family shiftvit, no head, {names} names)"
+
+
+def test_head_for_no_classes_is_refused(plain: Make, tmp_path: Path) -> None:
+    """Of shape [0, 768]: neither a head nor none."""
+    state = arrays(plain("shiftvit_cifar"))
+    state["head.weight"], state["head.bias"] = state["head.weight"][:0], state["head.bias"][:0]
+    source = tmp_path / "x.safetensors"
+    save_file(state, source)
+    result = run("shiftvit", "--src", source, "--dst", tmp_path / "y", "--no-parity")
+
+    assert result.exit_code == 1
+    assert "head.weight" in result.stderr
+
+
+@pytest.mark.torch
+@pytest.mark.paddle
+def test_parity_says_which_weights_it_took(official: Make, tmp_path: Path) -> None:
+    """Averaged weights against plain ones fail for a reason that stands on the screen."""
+    source, target = official("shiftvit_cifar"), tmp_path / "x.pdparams"
+    arguments = ("--src", source, "--dst", target, "--no-parity", "--weights", "model_ema")
+    run("shiftvit", *arguments)
+    pair = ("shiftvit_cifar", "--torch", source, "--paddle", target)
+    wrong, right = run("parity", *pair), run("parity", *pair, "--weights", "model_ema")
+
+    assert (wrong.exit_code, right.exit_code) == (1, 0)
+    assert "choose them with --weights model_ema" in wrong.output
+    assert "weights found under 'model_ema'" in right.output
+
+
 def test_inspect_tells_both_sides_apart(plain: Make, converted: Make) -> None:
     """Tensors with shapes and dtypes, and the variant it looks like."""
     torch, paddle = run("inspect", plain("shunted_s")), run("inspect", converted("shunted_s"))
@@ -149,11 +201,13 @@ def test_inspect_shows_the_wrapper(official: Make) -> None:
 
 
 def test_models_lists_every_variant() -> None:
-    """With the published figure."""
+    """With size, published figure, and how pictures were brought to that size."""
     shown = run("models")
 
     assert all(name in shown.output for name in _table.variants())
-    assert "82.9 %" in shown.output
+    rows = [re.split("  +", line.strip()) for line in shown.output.splitlines()]
+    assert ["litv2_base_384", "384x384", "86.5 M", "84.7", "bicubic, squash 1.0"] in rows
+    assert ["shiftvit_base_r2", "224x224", "89.0 M", "-", "-"] in rows
 
 
 @pytest.mark.torch

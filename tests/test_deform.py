@@ -1,6 +1,8 @@
 """The deformable convolution of both frameworks is the official one."""
 
-from importlib.util import find_spec
+import sys
+import types
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -156,14 +158,78 @@ def test_paddle_has_the_same_gradients() -> None:
 
 
 @pytest.mark.torch
-def test_compiled_operator_is_used_only_where_it_loads(golden: dict[str, np.ndarray]) -> None:
-    """Without torchvision, or beside a torch it was not built for, the plain form does the work."""
+@pytest.mark.parametrize("half", ["float16", "bfloat16"])
+def test_positions_keep_their_fractions_in_half_precision(half: str) -> None:
+    """257.3 is a position at the far side of a map, though no bfloat16 number."""
+    import torch
+
+    from vitconvert.models_torch._deform import plain_deform_conv2d
+
+    shapes = {"x": (1, 4, 6, 400), "offset": (1, 8, 3, 200), "weight": (4, 4, 2, 2), "bias": (4,)}
+    inputs = [
+        torch.from_numpy(rule.noise(n, s)).to(getattr(torch, half)) for n, s in shapes.items()
+    ]
+    found = plain_deform_conv2d(*inputs, 2).double()
+    expected = plain_deform_conv2d(*(x.double() for x in inputs), 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = plain_deform_conv2d(*(x.float() for x in inputs), 2).double()
+
+    step = torch.finfo(getattr(torch, half)).eps
+    assert (found - expected).abs().max() < 4 * step * expected.abs().max()
+    assert (mixed - expected).abs().max() < 4 * torch.finfo(
+        torch.bfloat16
+    ).eps * expected.abs().max()
+
+
+@pytest.fixture
+def torchvision(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
+    """Put a module of ours in the place of torchvision.ops, and forget what was found before."""
+    from vitconvert.models_torch import _deform
+
+    ops = types.ModuleType("torchvision.ops")
+    monkeypatch.setattr(_deform, "find_spec", lambda _name: True)
+    monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
+    monkeypatch.setitem(sys.modules, "torchvision.ops", ops)
+    _deform.compiled_deform_conv2d.cache_clear()
+    yield ops
+    _deform.compiled_deform_conv2d.cache_clear()
+
+
+@pytest.mark.torch
+def test_compiled_operator_is_used_where_it_loads(
+    torchvision: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the same arguments; bfloat16, which it does not have, goes to the plain form."""
+    import torch
+
+    from vitconvert.models_torch import _deform
+
+    calls: list = []
+    torchvision.deform_conv2d = lambda *arguments: calls.append(arguments)
+    built = types.SimpleNamespace(deform_conv2d=None)
+    monkeypatch.setattr(torch.ops, "torchvision", built, raising=False)
+    x, offset, weight, bias = noise(1)
+    _deform.deform_conv2d(x, offset, weight, bias, 2)
+    _deform.deform_conv2d(*(t.bfloat16() for t in (x, offset, weight, bias)), 2)
+
+    assert [[id(a) for a in call[:4]] + [call[4]] for call in calls] == [
+        [id(x), id(offset), id(weight), id(bias), 2]
+    ]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("broken", ["absent", "not built"])
+def test_plain_form_does_the_work_where_torchvision_does_not_load(
+    broken: str, torchvision: types.ModuleType, golden: dict[str, np.ndarray]
+) -> None:
+    """Its wheel for CUDA beside a torch for the CPU: no import, or none of its operators."""
     import torch
 
     from vitconvert.models_torch._deform import compiled_deform_conv2d, deform_conv2d
 
+    if broken == "not built":
+        torchvision.deform_conv2d = pytest.fail
     inputs = [torch.from_numpy(golden[name]) for name in INPUTS]
-    if find_spec("torchvision") is None:
-        assert compiled_deform_conv2d() is None
 
     np.testing.assert_allclose(deform_conv2d(*inputs, 2), golden["output"], 0, LIMIT)
+    assert compiled_deform_conv2d() is None

@@ -216,6 +216,24 @@ def test_senseless_arguments_are_refused(
         )
 
 
+def test_images_that_are_too_small_are_one_line(official: Make, converted: Make) -> None:
+    """Said by the model, not shown as a traceback of a process."""
+    with pytest.raises(ParityError, match="does not take these images: images of 20x40") as caught:
+        check_parity(
+            "shiftvit_cifar",
+            torch_checkpoint=official("shiftvit_cifar"),
+            paddle_checkpoint=converted("shiftvit_cifar"),
+            input_size=(20, 40),
+        )
+    assert "\n" not in str(caught.value)
+
+
+def test_paddle_file_of_another_variant_is_told(official: Make, converted: Make) -> None:
+    """In one line, not as every tensor that does not fit."""
+    with pytest.raises(CheckpointError, match=r"is a litv2_small_alpha_1, not a litv2_cifar\.$"):
+        parity("litv2_cifar", official("litv2_cifar"), converted("litv2_small_alpha_1"))
+
+
 def test_file_of_the_wrong_framework_is_refused(official: Make, converted: Make) -> None:
     """Exchanged files are told apart before anything runs."""
     with pytest.raises(CheckpointError, match=r"needs a \.pdparams"):

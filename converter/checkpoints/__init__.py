@@ -157,22 +157,28 @@ def _peel(path: Path, format_name: str, tree: Any, weights: str | None) -> Check
             f"{path}: holds no named tensors. Expected a state dict, or a dict with one under a "
             f"key such as 'model'; found {_describe(tree)}."
         )
-    tensors = {name: value for name, value in tree.items() if isinstance(value, Tensor)}
-    skipped = {str(k): _describe(v) for k, v in tree.items() if k not in tensors}
-    prefix = _prefix(tensors)
-    beside |= _parts(name for name in tensors if not name.startswith(prefix))
-    tensors = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    skipped = {k.removeprefix(prefix): v for k, v in skipped.items() if k.startswith(prefix)}
+    named = {k: v for k, v in tree.items() if isinstance(k, str) and isinstance(v, Tensor)}
+    skipped = {str(k): _describe(v) for k, v in tree.items() if k not in named}
+    prefix = _prefix(named)
+    if _PART_PREFIX in prefix:
+        beside |= _parts(name for name in [*named, *skipped] if not name.startswith(prefix))
+        skipped = {k: v for k, v in skipped.items() if k.startswith(prefix)}
+    tensors = {k.removeprefix(prefix): v for k, v in named.items() if k.startswith(prefix)}
+    skipped = {k.removeprefix(prefix): v for k, v in skipped.items()}
     return Checkpoint(path, format_name, tensors, tuple(wrapper), prefix, beside, options, skipped)
 
 
 def _prefix(names: Iterable[str]) -> str:
-    """Find what the names of the model begin with."""
+    """Find what the names of the model begin with.
+
+    One in ten is enough for a backbone, whose detector may be larger than itself; a stray name in
+    another model is not.
+    """
     names, prefix = list(names), ""
     while names:
         if all(name.startswith(_WHOLE_PREFIX) for name in names):
             found = _WHOLE_PREFIX
-        elif any(name.startswith(_PART_PREFIX) for name in names):
+        elif 10 * sum(name.startswith(_PART_PREFIX) for name in names) >= len(names):
             found = _PART_PREFIX
         else:
             break
@@ -182,9 +188,13 @@ def _prefix(names: Iterable[str]) -> str:
 
 
 def _parts(names: Iterable[str]) -> dict[str, str]:
-    """Count names by the part of the model they belong to, the word before the first dot."""
-    counts = Counter(name.removeprefix(_WHOLE_PREFIX).partition(".")[0] for name in names)
-    return {part: f"{count} tensor{'s' if count > 1 else ''}" for part, count in counts.items()}
+    """Count names by the part of the model they belong to, the word before the first dot.
+
+    Averages of MMDetection have no dots: ema_backbone_layers_0_...
+    """
+    bare = (name.removeprefix(_WHOLE_PREFIX) for name in names)
+    parts = Counter("ema_*" if n.startswith("ema_") else n.partition(".")[0] for n in bare)
+    return {part: f"{n} {'entries' if n > 1 else 'entry'}" for part, n in parts.items()}
 
 
 def _choose(path: Path, holders: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 
 from .._errors import CheckpointError, ParityError, listing
 from .._models import check_side, require
-from .._plan import Plan, apply_step, check_paddle, make_plan
+from .._plan import Plan, apply_step, check_paddle, make_plan, show_head
 from .._table import Side, Table, Variant, find_variant
 from ..checkpoints import Checkpoint, floats, open_checkpoint
 from ._compare import Trace, compare
@@ -131,7 +131,7 @@ def _check_fit(
     check_side("paddle", target)
     num_classes = check_paddle(target, table, variant)
     if num_classes != plan.num_classes:
-        heads = [f"{n} classes" if n else "no head" for n in (num_classes, plan.num_classes)]
+        heads = [show_head(n) for n in (num_classes, plan.num_classes)]
         raise CheckpointError(f"{target.path} has {heads[0]}, {source.path} has {heads[1]}.")
     return plan, source, target
 

@@ -114,11 +114,6 @@ class TorchSide:
         self.torch.set_default_dtype(getattr(self.torch, dtype))
         model = build("torch", find_variant(self.job.variant)[1], self.job.num_classes)
         load_torch(model, self.state, self.table)
-        layers = dict(model.named_modules())
-        for name, (_torch, _paddle, kind) in self.table.layers("torch", layers).items():
-            for setting in kind.float32:  # the difference is no fault of the conversion
-                rounded = np.float32(getattr(layers[name], setting))
-                setattr(layers[name], setting, float(rounded))
         return model.to(self.device).eval()
 
     def layers(self, model: Any) -> Iterator[tuple[str, Any]]:
@@ -212,7 +207,7 @@ def read_with_torch(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
 
         tree: Any = load_file(path)
     else:
-        tree = _load_with_stand_ins(path, StandIn) or _load_with_stand_ins(path, DictStandIn)
+        tree = _load_with_stand_ins(path, filled=False) or _load_with_stand_ins(path, filled=True)
     if tree is None:
         # Torch refuses some names whatever is said. Our own reader steps in, and is named.
         state = {n: floats(t, "float64") for n, t in checkpoint.tensors.items()}
@@ -223,12 +218,22 @@ def read_with_torch(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
     return {names[key]: value for key, value in tree.items() if key in names}, "torch"
 
 
-def _load_with_stand_ins(path: str, stand_in: type) -> Any:
-    """Load a file with one class in place of all that torch does not know; None if it refuses."""
+def _load_with_stand_ins(path: str, filled: bool) -> Any:
+    """Load a file with empty classes in place of those that torch does not know.
+
+    Args:
+        path: The file.
+        filled: Whether those that are not NumPy's are filled with entries.
+
+    Returns:
+        What the file holds; None if torch refuses it.
+    """
     import torch
 
-    unknown = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    stand_ins: list[Any] = [(type("StandIn", (stand_in,), {}), name) for name in unknown]
+    stand_ins: list[Any] = []
+    for name in torch.serialization.get_unsafe_globals_in_checkpoint(path):
+        base = DictStandIn if filled and not name.startswith("numpy.") else StandIn
+        stand_ins.append((type("StandIn", (base,), {}), name))
     try:
         with torch.serialization.safe_globals(stand_ins):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -260,6 +265,8 @@ class StandIn:
 
 # -- one trace
 
+Paired = tuple[Any, str, str, Kind]  # layer, its PyTorch name, its own name, its kind
+
 
 def trace(job: Job, say: TextIO) -> None:
     """Carry out a job: run the model in every precision, write the trace."""
@@ -276,6 +283,7 @@ def trace(job: Job, say: TextIO) -> None:
     for dtype in DTYPES:
         model = side.model(dtype)
         paired = _paired(side, model, table, job.framework)
+        _round_settings(paired, job.framework)
         total = len(DTYPES) * (len(paired) + 1)
 
         def tick(total: int = total) -> None:
@@ -284,7 +292,7 @@ def trace(job: Job, say: TextIO) -> None:
         with (out / f"{dtype}.bin").open("wb") as file:
             recorder = Recorder(file, dtype, tick)
             with _hooked(side, recorder, paired):
-                output = side.forward(model, images.astype(dtype))
+                output = _forward(side, model, images.astype(dtype), job.framework)
             name = "logits" if job.num_classes else "features"
             for value in output if isinstance(output, list) else [output]:
                 recorder.add(name, name, "output", side.array(value))
@@ -293,10 +301,17 @@ def trace(job: Job, say: TextIO) -> None:
     (out / "trace.json").write_text(json.dumps(facts))
 
 
+def _forward(side: TorchSide | PaddleSide, model: Any, images: np.ndarray, framework: Side) -> Any:
+    try:
+        return side.forward(model, images)
+    except ValueError as error:
+        raise ParityError(f"the {framework} model does not take these images: {error}") from error
+
+
 def _paired(
     side: TorchSide | PaddleSide, model: Any, table: Table, framework: Side
-) -> list[tuple[Any, str, str, str]]:
-    """Give (layer, PyTorch name, own name, kind) of every layer the table pairs.
+) -> list[Paired]:
+    """Give every layer the table pairs.
 
     Raises:
         ParityError: A layer is of another class than its kind says.
@@ -309,10 +324,21 @@ def _paired(
             problems.append(
                 f"{own}: is a {found}, kind '{kind.name}' expects {_class(kind, framework)}."
             )
-        paired.append((layers[own], torch_name, own, kind.name))
+        paired.append((layers[own], torch_name, own, kind))
     if problems:
         raise ParityError(listing(f"the {framework} model does not fit {table.file}:", problems))
     return paired
+
+
+def _round_settings(paired: list[Paired], framework: Side) -> None:
+    """Give both sides the epsilons that Paddle computes with: their rounding is no fault.
+
+    It shows where a norm sees values that hardly vary, as far as 2e-11 of the largest value.
+    """
+    for layer, _torch_name, _own, kind in paired:
+        if kind.float32:
+            attribute = kind.float32[framework]
+            setattr(layer, attribute, float(np.float32(getattr(layer, attribute))))
 
 
 def _class(kind: Kind, framework: Side) -> str:
@@ -327,10 +353,10 @@ def _is_class(layer: Any, kind: Kind, framework: Side) -> bool:
 
 @contextmanager
 def _hooked(
-    side: TorchSide | PaddleSide, recorder: Recorder, paired: list[tuple[Any, str, str, str]]
+    side: TorchSide | PaddleSide, recorder: Recorder, paired: list[Paired]
 ) -> Iterator[None]:
-    def hook(layer: Any, name: str, own: str, kind: str) -> Callable[[], None]:
-        return side.hook(layer, lambda out: recorder.add(name, own, kind, side.array(out)))
+    def hook(layer: Any, name: str, own: str, kind: Kind) -> Callable[[], None]:
+        return side.hook(layer, lambda out: recorder.add(name, own, kind.name, side.array(out)))
 
     removers = [hook(*entry) for entry in paired]
     try:
