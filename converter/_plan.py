@@ -237,15 +237,15 @@ def _check_family(checkpoint: Checkpoint, table: Table) -> None:
     """Refuse what is, or is nearly, another model, or of which most names are unknown."""
     names = checkpoint.tensors
     claimed = sum(1 for key in names if table.claims(key) or table.ignored(key))
-    fits = [
+    others = [
         (fit(checkpoint.shapes, variant, other, side), side)
         for other in map(load_table, families())
         for variant in other.variants.values()
         for side in _SIDES
+        if (other.family, side) != (table.family, "torch")
     ]
-    nearest, side = min(fits, key=lambda found: found[0].distance)
-    own = min(f.distance for f, s in fits if (f.variant.family, s) == (table.family, "torch"))
-    if 4 * nearest.distance < own:
+    nearest, side = min(others, key=lambda found: found[0].distance)
+    if 4 * nearest.distance < closest(checkpoint.shapes, table).distance:
         word = "comes closest to" if nearest.distance else "is"
         found, spelled = nearest.variant, {"torch": "PyTorch", "paddle": "Paddle"}[side]
         advice = "Take the PyTorch checkpoint."

@@ -73,7 +73,7 @@ class Checkpoint:
         for name, what in self.skipped.items():
             yield f"{name} among the weights is no tensor that can be read: {what}"
         if self.prefix:
-            yield f"prefix {self.prefix!r} taken off every name"
+            yield f"prefix {self.prefix!r} taken off the names"
         if self.beside:
             beside = "; ".join(f"{key}: {what}" for key, what in self.beside.items())
             yield f"left alone: {beside}"
