@@ -12,7 +12,7 @@ from ._trace import DTYPES, Record
 
 Verdict = Literal["same", "differs", "imprecise", "not finite", "shape", "missing", "weights"]
 
-# Two float64 runs of one function differ by rounding alone, about 1e-14 of the largest value, once
+# Two float64 runs of one function differ by rounding alone, about 1e-13 of the largest value, once
 # PyTorch has Paddle's float32 epsilons. A real difference of function or weights is larger.
 FLOAT64_LIMIT = 1e-10
 

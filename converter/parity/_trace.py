@@ -29,7 +29,7 @@ from ..checkpoints import SAFETENSORS, Checkpoint, floats, open_checkpoint
 
 DTYPES = ("float64", "float32")
 FAILURE = 3  # exit status: the last line on stdout is the reason
-ROOM = "A trace takes up to 2 GB for a model of 40 M parameters; TMPDIR names another folder."
+ROOM = "The traces of a large model take up to 7 GB; TMPDIR names another folder."
 
 
 @dataclass(frozen=True)
