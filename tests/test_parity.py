@@ -171,13 +171,16 @@ def test_weight_that_does_not_matter_for_the_images_is_caught(
     assert "weight by up to 1.0e+00" in report.first_diverging.note
 
 
+@pytest.mark.parametrize("config", [{}, {"MODEL": {"DEPTHS": [2, 2, 6, 2]}}])
 def test_classes_in_the_checkpoint_do_not_stop_torch_from_reading(
-    official: Make, converted: Make, tmp_path: Path
+    config: dict, official: Make, converted: Make, tmp_path: Path
 ) -> None:
-    """NumPy scalars, paths, dates: torch reads the file all the same, running none of them."""
+    """NumPy scalars, paths, dates, yacs: torch reads the file all the same, running none of it."""
     import datetime
 
     import torch
+
+    from tools.make_checkpoint import cfg_node
 
     saved = torch.load(official("shunted_t"), weights_only=False)
     saved |= {
@@ -186,6 +189,8 @@ def test_classes_in_the_checkpoint_do_not_stop_torch_from_reading(
         "where": Path("x"),
         "curve": np.ones(3),
     }
+    if config:
+        saved["config"] = cfg_node(config)
     torch.save(saved, tmp_path / "x.pth")
 
     report = parity("shunted_t", tmp_path / "x.pth", converted("shunted_t"))

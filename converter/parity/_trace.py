@@ -9,10 +9,8 @@ worst one with the reason why there is no trace, a text: unlike a file, it needs
 import dataclasses
 import json
 import os
-import pickle
 import sys
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +23,8 @@ import numpy as np
 from .._errors import ParityError, VitconvertError, listing
 from .._models import build, load_paddle, load_torch
 from .._table import Kind, Side, Table, find_variant
-from ..checkpoints import SAFETENSORS, Checkpoint, floats, open_checkpoint
+from ..checkpoints import Checkpoint, open_checkpoint
+from ._witness import read_with_torch
 
 DTYPES = ("float64", "float32")
 FAILURE = 3  # exit status: the last line on stdout is the reason
@@ -193,74 +192,6 @@ class PaddleSide:
         """Bring an output to NumPy."""
         array: np.ndarray = value.numpy()
         return array
-
-
-def read_with_torch(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
-    """Read PyTorch weights with PyTorch's own reader, so that ours does not vouch for itself.
-
-    torch.load(weights_only=True) runs nothing, but refuses classes it does not know, such as the
-    argparse.Namespace of a training checkpoint. Empty classes stand in for those.
-    """
-    path = str(checkpoint.path)
-    if checkpoint.format == SAFETENSORS:
-        from safetensors.torch import load_file
-
-        tree: Any = load_file(path)
-    else:
-        tree = _load_with_stand_ins(path, filled=False) or _load_with_stand_ins(path, filled=True)
-    if tree is None:
-        # Torch refuses some names whatever is said. Our own reader steps in, and is named.
-        state = {n: floats(t, "float64") for n, t in checkpoint.tensors.items()}
-        return state, "vitconvert"
-    for key in checkpoint.wrapper:
-        tree = tree[key]
-    names = {checkpoint.prefix + name: name for name in checkpoint.tensors}
-    return {names[key]: value for key, value in tree.items() if key in names}, "torch"
-
-
-def _load_with_stand_ins(path: str, filled: bool) -> Any:
-    """Load a file with empty classes in place of those that torch does not know.
-
-    Args:
-        path: The file.
-        filled: Whether those that are not NumPy's are filled with entries.
-
-    Returns:
-        What the file holds; None if torch refuses it.
-    """
-    import torch
-
-    stand_ins: list[Any] = []
-    for name in torch.serialization.get_unsafe_globals_in_checkpoint(path):
-        base = DictStandIn if filled and not name.startswith("numpy.") else StandIn
-        stand_ins.append((type("StandIn", (base,), {}), name))
-    try:
-        with torch.serialization.safe_globals(stand_ins):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, TypeError, ValueError, AttributeError):
-        return None
-
-
-class DictStandIn:
-    """Takes the place of a class with entries, such as a configuration: torch fills no other."""
-
-    def __new__(cls, *_: Any, **__: Any) -> Any:
-        """Take any arguments; give a dict of the one class with attributes that torch fills."""
-        return OrderedDict()
-
-
-class StandIn:
-    """Takes the place of any class or function in a checkpoint, and does nothing."""
-
-    def __new__(cls, *_: Any, **__: Any) -> "StandIn":
-        """Take any arguments."""
-        return super().__new__(cls)
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        """Take any arguments."""
-
-    def __setstate__(self, _: Any) -> None:
-        """Take any state."""
 
 
 # -- one trace
