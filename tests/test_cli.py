@@ -152,6 +152,19 @@ def test_head_that_is_missing_is_said_and_the_file_tells_the_framework(
         assert line == f"looks like: shiftvit_cifar (family shiftvit, no head, {names} names)"
 
 
+def test_other_variant_of_the_same_shapes_is_named(plain: Make, tmp_path: Path) -> None:
+    """The first in the table is taken; --variant takes the other, and then nothing is said."""
+    arguments = ("--src", plain("litv2_small_det"), "--dst", tmp_path / "x", "--dry-run")
+    found = run("litv2", *arguments)
+    asked = run("litv2", *arguments, "--variant", "litv2_small_det_ws4")
+
+    assert (
+        "variant: litv2_small_det, no head (found from names and shapes, which are also those of "
+        "litv2_small_det_ws4: --variant decides)" in found.output
+    )
+    assert "variant: litv2_small_det_ws4, no head (as asked)" in asked.output
+
+
 def test_head_for_no_classes_is_refused(plain: Make, tmp_path: Path) -> None:
     """Of shape [0, 768]: neither a head nor none."""
     state = arrays(plain("shiftvit_cifar"))
