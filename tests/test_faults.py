@@ -182,6 +182,20 @@ def no_bias_in_merge(self: Any, x: Any) -> Any:
     return deform_conv2d(x, self.conv_offset(x), self.weight, None, 2)
 
 
+def border_value_outside(self: Any, x: Any) -> Any:
+    import paddle
+    from paddle.vision.ops import deform_conv2d
+
+    pad = paddle.nn.functional.pad
+    offset = pad(self.conv_offset(x), [4, 4, 4, 4])  # at stride 2 as wide as the border of x
+    x = pad(x, [8, 8, 8, 8], "replicate")
+    return deform_conv2d(x, offset, self.weight, self.bias, 2)[:, :, 4:-4, 4:-4]
+
+
+def pool_before_norm_in_litv2(self: Any, x: Any) -> Any:
+    return self.norm(self.forward_stages(x)[-1][0].mean(1))
+
+
 def no_gelu_after_merge(self: Any, x: Any, h: int, w: int) -> Any:
     b, _, c = x.shape
     x = self.dconv(x.transpose([0, 2, 1]).reshape([b, c, h, w]))
@@ -273,6 +287,14 @@ MODEL_FAULTS = {
         "no bias in the merge": (
             replaced("litv2.DeformConv2d.forward", no_bias_in_merge),
             MERGE + ".dconv",
+        ),
+        "border value outside": (
+            replaced("litv2.DeformConv2d.forward", border_value_outside),
+            MERGE + ".dconv",
+        ),
+        "pool before norm": (
+            replaced("litv2.LITv2.forward_features", pool_before_norm_in_litv2),
+            "norm",
         ),
         "no GELU after the merge": (replaced("litv2.DTM.forward", no_gelu_after_merge), MERGE),
         "eps of LayerNorm": (eps_of("LayerNorm", 1e-6), "patch_embed.norm"),
