@@ -125,12 +125,12 @@ def droppable(key: str, table: Table, side: Side) -> bool:
     return side == "torch" and all(claim.target is None for claim in table.claims(key))
 
 
-def closest(shapes: Mapping[str, Shape], table: Table) -> Fit:
-    """Find the variant of a family that a set of PyTorch names and shapes comes closest to.
+def closest(shapes: Mapping[str, Shape], table: Table, side: Side = "torch") -> Fit:
+    """Find the variant of a family that a set of names and shapes comes closest to.
 
     Of several that are equally close the first in the table is taken.
     """
-    fits = [fit(shapes, variant, table) for variant in table.variants.values()]
+    fits = [fit(shapes, variant, table, side) for variant in table.variants.values()]
     return min(fits, key=lambda found: found.distance)
 
 
@@ -184,8 +184,8 @@ def make_plan(checkpoint: Checkpoint, table: Table, variant: str | None = None) 
             f"{table.file} has no variant {variant!r}; it has {', '.join(table.variants)}."
         )
     if problems := _problems(checkpoint, table, match):
-        _check_family(checkpoint, table)
-        better = closest(shapes, table)
+        better = match if variant is None else closest(shapes, table)
+        _check_family(checkpoint, table, better)
         if match.distance > 0 and better.distance == 0:
             raise ConversionError(
                 f"{checkpoint.path} is a {better.variant.name}, not a {variant}: {len(problems)} "
@@ -211,10 +211,12 @@ def check_paddle(checkpoint: Checkpoint, table: Table, variant: Variant) -> int:
         CheckpointError: Every key that is missing, too many, ill-shaped or of no floating type.
     """
     match = fit(checkpoint.shapes, variant, table, "paddle")
-    fits = [fit(checkpoint.shapes, other, table, "paddle") for other in table.variants.values()]
-    others = [found.variant.name for found in fits if found.distance == 0]
-    if match.distance > 0 and others:
-        raise CheckpointError(f"{checkpoint.path} is a {others[0]}, not a {variant.name}.")
+    if match.distance > 0:
+        better = closest(checkpoint.shapes, table, "paddle")
+        if better.distance == 0:
+            raise CheckpointError(
+                f"{checkpoint.path} is a {better.variant.name}, not a {variant.name}."
+            )
     problems = [f"{key}: missing; expected {list(shape)}." for key, shape in match.missing.items()]
     problems += [
         f"{key}: {tensor.dtype}; expected one of {', '.join(FLOATING)}."
@@ -233,19 +235,24 @@ def check_paddle(checkpoint: Checkpoint, table: Table, variant: Variant) -> int:
     return match.num_classes
 
 
-def _check_family(checkpoint: Checkpoint, table: Table) -> None:
-    """Refuse what is, or is nearly, another model, or of which most names are unknown."""
+def _check_family(checkpoint: Checkpoint, table: Table, own: Fit) -> None:
+    """Refuse what is, or is nearly, another model, or of which most names are unknown.
+
+    Args:
+        checkpoint: The file.
+        table: The family it should be of.
+        own: The closest of that family.
+    """
     names = checkpoint.tensors
     claimed = sum(1 for key in names if table.claims(key) or table.ignored(key))
     others = [
-        (fit(checkpoint.shapes, variant, other, side), side)
+        (closest(checkpoint.shapes, other, side), side)
         for other in map(load_table, families())
-        for variant in other.variants.values()
         for side in _SIDES
         if (other.family, side) != (table.family, "torch")
     ]
     nearest, side = min(others, key=lambda found: found[0].distance)
-    if 4 * nearest.distance < closest(checkpoint.shapes, table).distance:
+    if 4 * nearest.distance < own.distance:
         word = "comes closest to" if nearest.distance else "is"
         found, spelled = nearest.variant, {"torch": "PyTorch", "paddle": "Paddle"}[side]
         advice = "Take the PyTorch checkpoint."

@@ -20,7 +20,7 @@ from ._table import families, find_variant, load_table, variants
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ._plan import Fit, Plan
+    from ._plan import Plan
     from .checkpoints import Checkpoint
     from .parity import Progress, Report
 
@@ -314,7 +314,7 @@ def _show_checkpoint(checkpoint: Checkpoint) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from ._plan import identify
+    from ._plan import identify, show_head
     from .checkpoints import PADDLE
 
     click.echo(f"{checkpoint.path}: {checkpoint.format}, {checkpoint.path.stat().st_size:,} bytes")
@@ -336,16 +336,11 @@ def _show_checkpoint(checkpoint: Checkpoint) -> None:
     sure = {match.variant.name for match, side in found if side == own}
     found = [(m, side) for m, side in found if side == own or m.variant.name not in sure]
     looks = [
-        f"{match.variant.name} (family {match.variant.family}, {_head(match)}, {names[side]} names)"
+        f"{match.variant.name} (family {match.variant.family}, {show_head(match.num_classes)}, "
+        f"{names[side]} names)"
         for match, side in found
     ]
     click.echo(f"looks like: {' or '.join(looks) or 'no variant known here'}")
-
-
-def _head(match: Fit) -> str:
-    from ._plan import show_head
-
-    return show_head(match.num_classes)
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,18 @@ def converted(plain: Make, tmp_path_factory: pytest.TempPathFactory) -> Make:
         return path
 
     return make
+
+
+@contextmanager
+def paddle_in_float64() -> Iterator[None]:
+    """Let Paddle models that are built meanwhile be in float64."""
+    import paddle
+
+    paddle.set_default_dtype("float64")
+    try:
+        yield
+    finally:
+        paddle.set_default_dtype("float32")
 
 
 def arrays(path: Path) -> dict[str, np.ndarray]:

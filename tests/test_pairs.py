@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import Make
+from conftest import Make, paddle_in_float64
 from golden import rule
 from vitconvert import _models, _table
 
@@ -191,11 +191,8 @@ def test_shiftvit_has_the_norms_and_activations_of_the_source(
     names = {"running_mean": "_mean", "running_var": "_variance"}
     images = rule.noise("x", (3, 3, 45, 70))
     ours = small("torch", "shiftvit", **config).double()
-    paddle.set_default_dtype("float64")
-    try:
+    with paddle_in_float64():
         theirs = small("paddle", "shiftvit", **config)
-    finally:
-        paddle.set_default_dtype("float32")
     for key, value in ours.state_dict().items():
         noise = rule.weight(key, value.shape, str(value.dtype)[6:])
         value.copy_(torch.from_numpy(noise))
@@ -244,11 +241,8 @@ def test_both_frameworks_agree_at_any_size(
 
     images = rule.noise("x", (1, 3, *size))
     ours = _models.create_model(variant, "torch", checkpoint=plain(variant)).double()
-    paddle.set_default_dtype("float64")
-    try:
+    with paddle_in_float64():
         theirs = _models.create_model(variant, checkpoint=converted(variant))
-    finally:
-        paddle.set_default_dtype("float32")
     one, other = ours(torch.from_numpy(images)), theirs(paddle.to_tensor(images))
     if variant != "litv2_small_det_ws4":
         one, other = [one], [other]
