@@ -260,7 +260,7 @@ def _check_family(checkpoint: Checkpoint, table: Table, own: Fit) -> None:
             advice = f"Convert it with: vitconvert {found.family}"
         raise ConversionError(
             f"{checkpoint.path} {word} a {found.name} as {spelled} has it (family {found.family}), "
-            f"not a PyTorch checkpoint of the {table.title}. {advice}"
+            f"not a PyTorch checkpoint of {table.title}. {advice}"
         )
     if 2 * claimed < len(names):
         raise ConversionError(
