@@ -1,27 +1,18 @@
 """Convert a checkpoint: read, plan, write, read back, prove, and only then give it its name."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
-import numpy as np
-
-from ._errors import CheckpointError, ConversionError
-from ._files import (
-    check_distinct,
-    check_target,
-    flush_to_disk,
-    publish,
-    unverified,
-    written_beside,
-)
+from . import __version__
+from ._errors import ConversionError
+from ._files import check_distinct, check_target, publish, unverified
 from ._models import require
-from ._plan import Plan, Step, apply_step, make_plan, show_head, twins
-from ._table import families, load_table
-from .checkpoints import PADDLE, Checkpoint, Tensor, open_checkpoint, pdparams
+from ._output import MAX_SHARD_SIZE, Output, check_side, format_of, written
+from ._plan import Plan, make_plan, make_plan_back, show_head, source_side, twins
+from ._table import CASTS, families, load_table
+from .checkpoints import Checkpoint, Tensor, open_checkpoint
 from .parity import Device, Progress, Report, check_parity
 
 log = logging.getLogger("vitconvert")
@@ -33,7 +24,7 @@ class Conversion:
 
     Attributes:
         plan: What became of every tensor.
-        path: Where the Paddle checkpoint is: `dst`, or `dst`.unverified if parity does not hold.
+        path: Where the converted checkpoint is: `dst`, or `dst`.unverified if parity does not hold.
         report: The parity report; None if parity was not asked for.
     """
 
@@ -45,21 +36,22 @@ class Conversion:
 def plan(
     src: str | Path, family: str, variant: str | None = None, weights: str | None = None
 ) -> tuple[Checkpoint, Plan]:
-    """Open a PyTorch checkpoint and decide what becomes of every tensor; nothing is written.
+    """Open a checkpoint and decide what becomes of every tensor; nothing is written.
 
     Raises:
-        CheckpointError: The file cannot be read, or is a Paddle checkpoint already.
+        CheckpointError: The file cannot be read, or is a Paddle checkpoint that is not whole.
         ConversionError: It does not fit the family or the variant.
     """
     if family not in families():
         raise ConversionError(f"no family {family!r}. There are: {', '.join(families())}.")
-    checkpoint = open_checkpoint(src, weights)
-    if checkpoint.format == PADDLE:
-        raise CheckpointError(f"{src}: is a Paddle checkpoint already; expected PyTorch weights.")
-    made = make_plan(checkpoint, load_table(family), variant)
+    checkpoint, table = open_checkpoint(src, weights), load_table(family)
+    make = {"torch": make_plan, "paddle": make_plan_back}[source_side(checkpoint, table)]
+    made = make(checkpoint, table, variant)
     for note in checkpoint.notes():
         log.info("%s: %s", src, note)
     log.info("variant: %s", _describe(made, variant is not None))
+    if restored := [step.target for step in made.steps if step.operation == "restore"]:
+        log.info("%d step counters, which Paddle does not have, start at 0", len(restored))
     return checkpoint, made
 
 
@@ -78,20 +70,27 @@ def convert(
     *,
     variant: str | None = None,
     weights: str | None = None,
+    dtype: str | None = None,
+    max_shard_size: int = MAX_SHARD_SIZE,
     parity: bool = True,
+    verify: bool = True,
     device: Device = "auto",
     force: bool = False,
     progress: Progress | None = None,
 ) -> Conversion:
-    """Convert a PyTorch checkpoint for Paddle and prove that both compute the same.
+    """Convert a checkpoint to the other framework and prove that both compute the same.
 
     Args:
-        src: A .pth or .safetensors with PyTorch weights.
-        dst: The .pdparams to write.
+        src: A checkpoint with PyTorch weights, or with Paddle's for the way back.
+        dst: The file to write; its name says what: .pdparams, .safetensors, the
+            .safetensors.index.json of a sharded one, or .pth.
         family: The table to use, such as "shunted".
         variant: For example "shunted_s"; found from names and shapes if None.
         weights: Key of the weights where the file holds several: "model" or "model_ema".
+        dtype: "float32", "float16" or "bfloat16" to cast floating tensors to; as they are if None.
+        max_shard_size: Bytes of tensors in one file of a sharded checkpoint.
         parity: Whether to run both models and compare them layer by layer.
+        verify: Whether to read the file back, and to check what checksums the source has.
         device: Where to run them: "auto", "cpu" or "gpu".
         force: Whether an existing `dst` may be replaced.
         progress: Called with a text, the amount done and the total.
@@ -101,12 +100,15 @@ def convert(
         stays as `dst`.unverified.
 
     Raises:
-        CheckpointError: A file cannot be read or written.
+        CheckpointError: A file cannot be read or written, or a value does not fit `dtype`.
         ConversionError: The checkpoint does not fit the family or variant; nothing is written.
         ModelError: A framework that parity needs is not installed; nothing is written.
         ParityError: Parity could not be checked; the file stays as `dst`.unverified.
     """
     src, dst = Path(src), Path(dst)
+    if dtype not in (None, *CASTS):
+        raise ConversionError(f"dtype is {dtype!r}; expected one of {', '.join(CASTS)}.")
+    format_of(dst)
     check_target(dst, force)
     check_distinct(source=src, target=dst, unverified=unverified(dst))
     if parity:
@@ -114,17 +116,23 @@ def convert(
         require("torch")
         require("paddle")
     checkpoint, made = plan(src, family, variant, weights)
-    with written_beside(dst) as (file, part):
-        _write(file, part, checkpoint, made, progress)
+    check_side(dst, src, made.source)
+    tensors = made.apply(checkpoint.tensors, dtype)
+    output = Output(dst, tensors, _provenance(checkpoint, made), max_shard_size)
+    with written(output, force, verify, _Meter(tensors, verify, progress).advance) as part:
+        how = "written, read back and equal" if verify else "written, not read back (--no-verify)"
+        log.info("converted %d tensors%s, %s", len(tensors), f" to {dtype}" * bool(dtype), how)
         if not parity:
             publish(part, dst, force)
             return Conversion(made, dst, None)
+        torch, paddle = (src, part) if made.source == "torch" else (part, src)
         try:
             report = check_parity(
                 made.variant.name,
-                torch_checkpoint=src,
-                paddle_checkpoint=part,
-                weights=weights,
+                torch_checkpoint=torch,
+                paddle_checkpoint=paddle,
+                weights=weights if torch == src else None,
+                paddle_weights=weights if paddle == src else None,
                 device=device,
                 progress=progress,
             )
@@ -133,62 +141,39 @@ def convert(
             log.info("the converted weights stay in %s", unverified(dst))
             raise
         path = dst if report.proved else unverified(dst)
-        report.paddle["file"] = str(path)
+        written_side = report.paddle if made.source == "torch" else report.torch
+        written_side["file"] = str(path)
         publish(part, path, force or not report.proved)
         return Conversion(made, path, report)
 
 
-def _write(
-    file: BinaryIO,
-    part: Path,
-    checkpoint: Checkpoint,
-    made: Plan,
-    progress: Progress | None,
-) -> None:
-    """Write the planned tensors, make them durable, read them back."""
-    total = 2 * sum(checkpoint.tensors[step.source].nbytes for step, _ in made.kept())
-    done = 0
+def _provenance(checkpoint: Checkpoint, made: Plan) -> dict[str, str]:
+    """Say in the header of a .safetensors where it comes from; "format" is for other readers."""
+    return {
+        "format": {"torch": "pd", "paddle": "pt"}[made.source],
+        "converted_by": f"vitconvert {__version__}",
+        "variant": made.variant.name,
+        "num_classes": str(made.num_classes),
+        "source": checkpoint.path.name,
+        "source_format": checkpoint.format,
+        "source_weights": ".".join(checkpoint.wrapper),
+        "implementation": made.table.source,
+    }
 
-    def advance(text: str, amounts: Iterator[int]) -> None:
-        nonlocal done
+
+class _Meter:
+    """Adds up what is written and read back for one display."""
+
+    def __init__(
+        self, tensors: Mapping[str, Tensor], verify: bool, progress: Progress | None
+    ) -> None:
+        self.total = (1 + verify) * sum(tensor.nbytes for tensor in tensors.values())
+        self.done = 0
+        self.progress = progress
+
+    def advance(self, text: str, amounts: Iterator[int]) -> None:
+        """Let work go on, and show it."""
         for amount in amounts:
-            done += amount
-            if progress is not None:
-                progress(text, done, total)
-
-    advance("writing", pdparams.write(file, _sources(checkpoint, made)))
-    flush_to_disk(file)
-    advance("reading back", _verify(open_checkpoint(part), _sources(checkpoint, made)))
-    count = sum(1 for _ in made.kept())
-    log.info("converted %d tensors, written, read back and equal", count)
-
-
-def _sources(checkpoint: Checkpoint, made: Plan) -> Iterator[pdparams.Source]:
-    """Give each Paddle tensor as the writer takes it, in the order of the source."""
-    for step, target in made.kept():
-        tensor = checkpoint.tensors[step.source]
-        yield target, step.target_shape, tensor.dtype, partial(_turned, step, tensor)
-
-
-def _turned(step: Step, tensor: Tensor) -> np.ndarray:
-    return apply_step(step, tensor.read())
-
-
-def _verify(written: Checkpoint, sources: Iterator[pdparams.Source]) -> Iterator[int]:
-    """Compare a written file with what it was made of, bit for bit.
-
-    Yields:
-        The bytes compared since the last.
-
-    Raises:
-        CheckpointError: The file does not hold what was written: disk or memory is faulty.
-    """
-    for name, shape, dtype, values in sources:
-        tensor = written.tensors.get(name)
-        if tensor is None or (tensor.shape, tensor.dtype) != (shape, dtype):
-            raise CheckpointError(f"{written.path}: {name} did not come back as it was written.")
-        pairs = zip(pdparams.blocks(values()), pdparams.blocks(tensor.read()), strict=True)
-        for wrote, read in pairs:
-            if wrote.tobytes() != read.tobytes():
-                raise CheckpointError(f"{written.path}: {name} did not come back as written.")
-            yield read.nbytes
+            self.done += amount
+            if self.progress is not None:
+                self.progress(text, self.done, self.total)

@@ -1,14 +1,21 @@
 """Files that appear whole or not at all."""
 
+import fcntl
+import glob
 import json
 import os
 import secrets
+import shutil
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from ._errors import CheckpointError
+
+_NEW = 60.0  # seconds; a temporary file is locked a moment after it was made
 
 
 def check_target(target: Path, force: bool) -> None:
@@ -68,18 +75,36 @@ def check_report(path: Path) -> None:
             raise CheckpointError(f"{path}: exists and is no parity report. Choose another name.")
 
 
+def check_room(folder: Path, size: int) -> None:
+    """Refuse to begin what the disk has no room for.
+
+    Raises:
+        CheckpointError: There is less room than that many bytes.
+    """
+    if (free := shutil.disk_usage(folder).free) < size:
+        raise CheckpointError(
+            f"{folder}: the disk has room for {free:,} bytes, {size:,} are needed. Nothing was "
+            f"written."
+        )
+
+
 @contextmanager
 def written_beside(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
     """Open a temporary file beside a target; it is removed unless the caller renames it.
 
+    What a process that was killed left behind for the same target is removed as well.
+
     Raises:
         CheckpointError: Writing failed (disk full, no permission); nothing is left behind.
     """
+    _remove_abandoned(target)
     part = target.with_name(f".{target.name[:180]}.{secrets.token_hex(4)}.part")
     try:
         # As the usual open does it, but for a name that must be new.
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with os.fdopen(handle, "wb") as file:
+            with suppress(OSError):  # some file systems know no locks
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
             yield file, part
     except OSError as error:
         raise CheckpointError(
@@ -89,10 +114,39 @@ def written_beside(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
         part.unlink(missing_ok=True)
 
 
-def flush_to_disk(file: BinaryIO) -> None:
-    """Make what was written survive a power cut."""
-    file.flush()
-    os.fsync(file.fileno())
+def _remove_abandoned(target: Path) -> None:
+    """Remove temporary files of a target that no process holds, but for quite new ones."""
+    for part in target.parent.glob(f".{glob.escape(target.name[:180])}.????????.part"):
+        with suppress(OSError):
+            with part.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - part.stat().st_mtime > _NEW:
+                part.unlink()
+
+
+@contextmanager
+def synced(file: BinaryIO) -> Iterator[None]:
+    """Make what was written survive a power cut, while the caller does something else.
+
+    Raises:
+        OSError: The disk refused, perhaps because it is full.
+    """
+    errors: list[OSError] = []
+
+    def sync() -> None:
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=sync)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+    for error in errors:
+        raise error
 
 
 def publish(source: Path, target: Path, force: bool) -> None:

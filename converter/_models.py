@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ._errors import CheckpointError, ModelError, listing, some
-from ._plan import check_paddle, droppable, make_plan
+from ._plan import NAMES, check_paddle, droppable, make_plan
 from ._table import Side, Table, Variant, find_variant, variants
-from .checkpoints import PADDLE, Checkpoint, floats, open_checkpoint
+from .checkpoints import Checkpoint, floats, open_checkpoint
 
 _INSTALL = {
     "torch": "PyTorch is not installed here. Install it: pip install 'vitconvert[torch]'",
@@ -97,17 +97,12 @@ def load(
 
 
 def check_side(framework: Side, checkpoint: Checkpoint) -> None:
-    """Refuse a checkpoint of the other framework."""
-    is_paddle = checkpoint.format == PADDLE
-    if framework == "paddle" and not is_paddle:
+    """Refuse a checkpoint of the other framework; some formats do not say of which they are."""
+    if checkpoint.side not in (framework, None):
         raise CheckpointError(
-            f"{checkpoint.path} is a {checkpoint.format} file with PyTorch weights; a Paddle model "
-            f"needs a .pdparams. Convert it first: vitconvert FAMILY --src S --dst D."
-        )
-    if framework == "torch" and is_paddle:
-        raise CheckpointError(
-            f"{checkpoint.path} is a Paddle checkpoint; a PyTorch model needs the .pth or "
-            f".safetensors that it was converted from."
+            f"{checkpoint.path} is a {checkpoint.format} file with {NAMES[checkpoint.side]} "
+            f"weights; a {NAMES[framework]} model needs others. Convert it first: vitconvert "
+            f"FAMILY --src {checkpoint.path} --dst D."
         )
 
 

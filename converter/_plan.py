@@ -1,4 +1,4 @@
-"""Names and shapes of a checkpoint, and a table, -> plan. Sees no framework and reads no tensor."""
+"""Names and shapes of a checkpoint, and a table, -> plan, forth or back. Reads no tensor."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -9,12 +9,13 @@ import numpy as np
 
 from ._errors import CheckpointError, ConversionError, listing, some
 from ._table import Claim, Shape, ShapePattern, Side, Table, Variant, families, load_table
-from .checkpoints import FLOATING, Checkpoint, Tensor
+from .checkpoints import FLOATING, Checkpoint, Tensor, held
 
 AnyShape = TypeVar("AnyShape", Shape, ShapePattern)
-Operation = Literal["copy", "transpose", "drop"]
+Operation = Literal["copy", "transpose", "drop", "restore"]
 
 _SIDES: tuple[Side, Side] = ("torch", "paddle")
+NAMES: dict[Side, str] = {"torch": "PyTorch", "paddle": "Paddle"}
 
 
 @dataclass(frozen=True)
@@ -22,36 +23,67 @@ class Step:
     """What becomes of one tensor.
 
     Attributes:
-        source: PyTorch key.
-        operation: "copy", "transpose" or "drop".
-        target: Paddle key; None when dropped.
+        source: Its key; None when there is none and the target is restored.
+        operation: "copy", "transpose", "drop" or "restore".
+        target: The key it gets; None when dropped.
         reason: The row's kind and what it does, or why the tensor is dropped.
-        shape: Shape in the PyTorch checkpoint.
-        target_shape: Shape in the Paddle checkpoint.
+        shape: Shape in the source.
+        target_shape: Shape in the target.
+        value: Of a restored int64 tensor.
     """
 
-    source: str
+    source: str | None
     operation: Operation
     target: str | None
     reason: str
     shape: Shape
     target_shape: Shape
+    value: int = 0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Every step of one conversion, in the order of the source."""
+    """Every step of one conversion, in the order of the PyTorch checkpoint.
+
+    Attributes:
+        table: The rows of the family.
+        variant: Which of its variants the checkpoint is.
+        num_classes: Size of the head; 0 for none.
+        source: The framework that the checkpoint is of; it becomes one of the other.
+        steps: What becomes of every tensor.
+    """
 
     table: Table
     variant: Variant
     num_classes: int
+    source: Side
     steps: tuple[Step, ...]
 
-    def kept(self) -> Iterator[tuple[Step, str]]:
-        """Give the steps that fill a Paddle tensor, with its key."""
+    def kept(self) -> Iterator[tuple[str, str, Step]]:
+        """Give source key, target key and step of what is in both checkpoints."""
         for step in self.steps:
-            if step.target is not None:
-                yield step, step.target
+            if step.source is not None and step.target is not None:
+                yield step.source, step.target, step
+
+    def apply(self, tensors: Mapping[str, Tensor], dtype: str | None = None) -> dict[str, Tensor]:
+        """Give the tensors of the target, as views of those of the source.
+
+        Args:
+            tensors: Of the source.
+            dtype: What floating tensors are cast to; as they are if None.
+        """
+        made: dict[str, Tensor] = {}
+        for step in self.steps:
+            if step.target is None:
+                continue
+            if step.source is None:
+                made[step.target] = held(np.full(step.target_shape, step.value, np.int64))
+                continue
+            tensor = turn(step, tensors[step.source])
+            made[step.target] = tensor
+            if dtype is not None and tensor.dtype in FLOATING:
+                made[step.target] = tensor.cast(dtype)
+        return made
 
 
 @dataclass(frozen=True)
@@ -162,8 +194,16 @@ def identify(shapes: Mapping[str, Shape]) -> list[tuple[Fit, Side]]:
     ]
 
 
+def source_side(checkpoint: Checkpoint, table: Table) -> Side:
+    """Tell which framework a checkpoint is of: by its format, or else by names and shapes."""
+    if checkpoint.side is not None:
+        return checkpoint.side
+    distances = {side: closest(checkpoint.shapes, table, side).distance for side in _SIDES}
+    return "paddle" if distances["paddle"] < distances["torch"] else "torch"
+
+
 def make_plan(checkpoint: Checkpoint, table: Table, variant: str | None = None) -> Plan:
-    """Decide what becomes of every tensor of a PyTorch checkpoint.
+    """Decide what becomes of every tensor of a PyTorch checkpoint on its way to Paddle.
 
     Args:
         checkpoint: The opened source.
@@ -175,14 +215,7 @@ def make_plan(checkpoint: Checkpoint, table: Table, variant: str | None = None) 
             claimed twice, missing, not expected or of the wrong shape. All are listed at once.
     """
     shapes = checkpoint.shapes
-    if variant is None:
-        match = closest(shapes, table)
-    elif variant in table.variants:
-        match = fit(shapes, table.variants[variant], table)
-    else:
-        raise ConversionError(
-            f"{table.file} has no variant {variant!r}; it has {', '.join(table.variants)}."
-        )
+    match = _match(shapes, table, variant, "torch")
     if problems := _problems(checkpoint, table, match):
         better = match if variant is None else closest(shapes, table)
         _check_family(checkpoint, table, better)
@@ -201,7 +234,38 @@ def make_plan(checkpoint: Checkpoint, table: Table, variant: str | None = None) 
             )
         )
     steps = tuple(_step(key, tensor, table) for key, tensor in checkpoint.tensors.items())
-    return Plan(table, match.variant, match.num_classes, steps)
+    return Plan(table, match.variant, match.num_classes, "torch", steps)
+
+
+def make_plan_back(checkpoint: Checkpoint, table: Table, variant: str | None = None) -> Plan:
+    """Decide what becomes of every tensor of a Paddle checkpoint on its way to PyTorch.
+
+    Raises:
+        CheckpointError: It is no whole model of the variant; everything that is wrong is listed.
+        ConversionError: There is no such variant, or it is a checkpoint of another family.
+    """
+    match = _match(checkpoint.shapes, table, variant, "paddle")
+    if match.distance > 0:
+        _check_family(checkpoint, table, closest(checkpoint.shapes, table, "paddle"), "paddle")
+    num_classes = check_paddle(checkpoint, table, match.variant)
+    steps = (
+        step
+        for key, pattern in match.variant.shapes.items()
+        if num_classes or "num_classes" not in pattern
+        for step in _steps_back(key, match.variant.resolve(pattern, num_classes), table)
+    )
+    return Plan(table, match.variant, num_classes, "paddle", tuple(steps))
+
+
+def _match(shapes: Mapping[str, Shape], table: Table, variant: str | None, side: Side) -> Fit:
+    """Compare with a variant, or with the closest one."""
+    if variant is None:
+        return closest(shapes, table, side)
+    if variant not in table.variants:
+        raise ConversionError(
+            f"{table.file} has no variant {variant!r}; it has {', '.join(table.variants)}."
+        )
+    return fit(shapes, table.variants[variant], table, side)
 
 
 def check_paddle(checkpoint: Checkpoint, table: Table, variant: Variant) -> int:
@@ -235,32 +299,35 @@ def check_paddle(checkpoint: Checkpoint, table: Table, variant: Variant) -> int:
     return match.num_classes
 
 
-def _check_family(checkpoint: Checkpoint, table: Table, own: Fit) -> None:
+def _check_family(checkpoint: Checkpoint, table: Table, own: Fit, expected: Side = "torch") -> None:
     """Refuse what is, or is nearly, another model, or of which most names are unknown.
 
     Args:
         checkpoint: The file.
         table: The family it should be of.
         own: The closest of that family.
+        expected: The framework it should be of.
     """
     names = checkpoint.tensors
     claimed = sum(1 for key in names if table.claims(key) or table.ignored(key))
+    if expected == "paddle":
+        claimed = len(names) - len(own.extra)
     others = [
         (closest(checkpoint.shapes, other, side), side)
         for other in map(load_table, families())
         for side in _SIDES
-        if (other.family, side) != (table.family, "torch")
+        if (other.family, side) != (table.family, expected)
     ]
     nearest, side = min(others, key=lambda found: found[0].distance)
     if 4 * nearest.distance < own.distance:
         word = "comes closest to" if nearest.distance else "is"
-        found, spelled = nearest.variant, {"torch": "PyTorch", "paddle": "Paddle"}[side]
-        advice = "Take the PyTorch checkpoint."
-        if side == "torch":
-            advice = f"Convert it with: vitconvert {found.family}"
+        found = nearest.variant
+        advice = f"Convert it with: vitconvert {found.family}"
+        if found.family == table.family:
+            advice = f"Take the {NAMES[expected]} checkpoint."
         raise ConversionError(
-            f"{checkpoint.path} {word} a {found.name} as {spelled} has it (family {found.family}), "
-            f"not a PyTorch checkpoint of {table.title}. {advice}"
+            f"{checkpoint.path} {word} a {found.name} as {NAMES[side]} has it (family "
+            f"{found.family}), not a {NAMES[expected]} checkpoint of {table.title}. {advice}"
         )
     if 2 * claimed < len(names):
         raise ConversionError(
@@ -343,18 +410,32 @@ def _step(key: str, tensor: Tensor, table: Table) -> Step:
     return Step(key, "copy", claim.target, kind, tensor.shape, target_shape)
 
 
+def _steps_back(key: str, shape: Shape, table: Table) -> Iterator[Step]:
+    """Say what becomes a PyTorch tensor, if anything does."""
+    (claim,) = table.claims(key)
+    kind = f"row {claim.row.number}, kind {claim.row.kind.name}"
+    if claim.target is None:
+        if claim.rule.restore is not None:
+            value = claim.rule.restore
+            yield Step(None, "restore", key, f"{kind}: {claim.rule.drop}", (), shape, value)
+        return
+    reason = f"{kind}: {claim.row.kind.layout}, the other way" if claim.rule.transpose else kind
+    operation: Operation = "transpose" if claim.rule.transpose else "copy"
+    yield Step(claim.target, operation, key, reason, _turn(shape, claim), shape)
+
+
 def _turn(shape: AnyShape, claim: Claim) -> AnyShape:
     return shape[::-1] if claim.rule.transpose else shape
 
 
-def apply_step(step: Step, array: np.ndarray) -> np.ndarray:
-    """Change one array's layout for Paddle, as a view.
+def turn(step: Step, tensor: Tensor) -> Tensor:
+    """Change one tensor's layout for the other framework, as a view.
 
     Args:
         step: The step, of operation "copy" or "transpose".
-        array: The PyTorch tensor, for a linear weight [out, in].
+        tensor: For a linear weight [out, in] in PyTorch, [in, out] in Paddle.
 
     Returns:
-        The Paddle tensor, for a linear weight [in, out].
+        For a linear weight [in, out] in Paddle, [out, in] in PyTorch.
     """
-    return array.T if step.operation == "transpose" else array
+    return tensor.transposed() if step.operation == "transpose" else tensor

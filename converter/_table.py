@@ -16,13 +16,15 @@ from typing import Any, Literal
 from ._errors import ModelError, TableError, listing
 
 Side = Literal["torch", "paddle"]
+
+CASTS = ("float32", "float16", "bfloat16")  # what weights can be cast to
 Shape = tuple[int, ...]
 ShapePattern = tuple[int | str, ...]  # the string is "num_classes"
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
-_RULE_WORDS = {"paddle", "transpose", "drop", "buffer"}
+_RULE_WORDS = {"paddle", "transpose", "drop", "restore", "buffer"}
 
 # What a table must have.
 _FIELDS = {
@@ -45,6 +47,7 @@ class TensorRule:
         transpose: Whether the two axes are exchanged.
         drop: Why the tensor is dropped; empty when it is kept.
         buffer: Whether the tensor is kept without being trained.
+        restore: What a dropped int64 tensor becomes on the way back; None if it stays away.
     """
 
     leaf: str
@@ -52,6 +55,7 @@ class TensorRule:
     transpose: bool
     drop: str
     buffer: bool = False
+    restore: int | None = None
 
 
 @dataclass(frozen=True)
@@ -317,6 +321,7 @@ def _parse_kind(name: str, entry: Mapping[str, Any], problems: list[str]) -> Kin
             rule.get("transpose", False),
             rule.get("drop", ""),
             rule.get("buffer", False),
+            rule.get("restore"),
         )
         for leaf, rule in entry.get("tensors", {}).items()
     )

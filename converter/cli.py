@@ -15,7 +15,7 @@ import click
 
 from . import __version__
 from ._errors import ModelError, VitconvertError
-from ._table import families, find_variant, load_table, variants
+from ._table import CASTS, families, find_variant, load_table, variants
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +27,21 @@ if TYPE_CHECKING:
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 OUTPUT = click.Path(path_type=Path)
 DEVICE = click.Choice(["auto", "cpu", "gpu"])
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes, such as 2GB or 500MiB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it."""
+        from ._output import parse_size
+
+        try:
+            return parse_size(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Commands(click.Group):
@@ -101,24 +116,32 @@ def _family_command(family: str) -> click.Command:
     @click.command(
         name=family,
         short_help=f"Convert a {title} checkpoint and prove it.",
-        help=f"""Convert a {title} checkpoint from PyTorch to Paddle and prove that both compute
-        the same.
+        help=f"""Convert a {title} checkpoint from PyTorch to Paddle, or back, and prove that both
+        compute the same.
 
-        The Paddle file gets its name only when parity holds; otherwise it stays as
-        DST.unverified and the exit status is 1.
+        The new file gets its name only when parity holds; otherwise it stays as DST.unverified and
+        the exit status is 1.
 
         \b
         Examples:
           vitconvert {family} --src model.pth --dst model.pdparams
           vitconvert {family} --src model.pth --dst model.pdparams --dry-run
           vitconvert {family} --src model.pth --dst model.pdparams --report proof.json
+          vitconvert {family} --src model.pth --dst half.safetensors --dtype float16
+          vitconvert {family} --src model.pdparams --dst model.pth
         """,
     )
     @click.option(
-        "--src", required=True, type=FILE, help="PyTorch checkpoint: .pth (zip) or .safetensors."
+        "--src",
+        required=True,
+        type=FILE,
+        help="Checkpoint: .pth, .pt, .bin, .safetensors, *.index.json, .npz; or a .pdparams.",
     )
     @click.option(
-        "--dst", required=True, type=OUTPUT, help="Paddle checkpoint to write: .pdparams."
+        "--dst",
+        required=True,
+        type=OUTPUT,
+        help="What to write: .pdparams, .safetensors, .safetensors.index.json; or a .pth.",
     )
     @click.option(
         "--variant",
@@ -131,7 +154,17 @@ def _family_command(family: str) -> click.Command:
         metavar="KEY",
         help="Which weights to take where a file has several: model_ema …  [default: model]",
     )
+    @click.option(
+        "--dtype", type=click.Choice(CASTS), help="Cast floating tensors.  [default: as they are]"
+    )
+    @click.option(
+        "--max-shard-size",
+        type=Size(),
+        metavar="SIZE",
+        help="Of each file, where DST is a .safetensors.index.json.  [default: 5GB]",
+    )
     @click.option("--no-parity", is_flag=True, help="Convert only; prove nothing.")
+    @click.option("--no-verify", is_flag=True, help="Do not read back what was written.")
     @click.option(
         "--device", type=DEVICE, default="auto", show_default=True, help="Where to check parity."
     )
@@ -143,7 +176,10 @@ def _family_command(family: str) -> click.Command:
         dst: Path,
         variant: str | None,
         weights: str | None,
+        dtype: str | None,
+        max_shard_size: int | None,
         no_parity: bool,
+        no_verify: bool,
         device: Any,
         dry_run: bool,
         force: bool,
@@ -151,9 +187,15 @@ def _family_command(family: str) -> click.Command:
     ) -> None:
         from ._convert import convert, plan
         from ._files import check_distinct, check_report, unverified
+        from ._output import MAX_SHARD_SIZE, format_of
 
         if report is not None and (no_parity or dry_run):
             raise click.UsageError("--report is of parity: not with --no-parity or --dry-run.")
+        if max_shard_size is not None and format_of(dst) != "sharded":
+            raise click.UsageError(
+                f"--max-shard-size is of a sharded checkpoint: DST is the name of its index, such "
+                f"as {dst.name.partition('.')[0]}.safetensors.index.json."
+            )
         if dry_run:
             _show_plan(plan(src, family, variant, weights)[1])
             return
@@ -167,7 +209,10 @@ def _family_command(family: str) -> click.Command:
                 family,
                 variant=variant,
                 weights=weights,
+                dtype=dtype,
+                max_shard_size=max_shard_size or MAX_SHARD_SIZE,
                 parity=not no_parity,
+                verify=not no_verify,
                 device=device,
                 force=force,
                 progress=progress,
@@ -298,16 +343,15 @@ def _show_plan(plan: Plan) -> None:
     for heading in ("source", "operation", "target", "reason"):
         table.add_column(heading, no_wrap=True)
     for step in plan.steps:
-        cells = (step.source, step.operation, step.target or "-", step.reason)
+        cells = (step.source or "-", step.operation, step.target or "-", step.reason)
         table.add_row(*(Text(printable(cell)) for cell in cells))
     _console().print(table)
     counts = {
-        op: sum(1 for s in plan.steps if s.operation == op) for op in ("transpose", "copy", "drop")
+        op: sum(1 for s in plan.steps if s.operation == op)
+        for op in ("transpose", "copy", "drop", "restore")
     }
-    click.echo(
-        f"{len(plan.steps)} tensors: {counts['transpose']} to transpose, {counts['copy']} to copy, "
-        f"{counts['drop']} to drop. Nothing was written (--dry-run)."
-    )
+    listed = ", ".join(f"{n} to {op}" for op, n in counts.items() if n)
+    click.echo(f"{len(plan.steps)} tensors: {listed}. Nothing was written (--dry-run).")
 
 
 def _show_checkpoint(checkpoint: Checkpoint) -> None:
@@ -315,9 +359,10 @@ def _show_checkpoint(checkpoint: Checkpoint) -> None:
     from rich.text import Text
 
     from ._plan import identify, show_head
-    from .checkpoints import PADDLE
 
-    click.echo(f"{checkpoint.path}: {checkpoint.format}, {checkpoint.path.stat().st_size:,} bytes")
+    size = sum(path.stat().st_size for path in checkpoint.files)
+    files = f" in {len(checkpoint.files)} files" if len(checkpoint.files) > 1 else ""
+    click.echo(f"{checkpoint.path}: {checkpoint.format}, {size:,} bytes{files}")
     for note in checkpoint.notes():
         click.echo(printable(f"  {note}"))
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -327,11 +372,10 @@ def _show_checkpoint(checkpoint: Checkpoint) -> None:
     for name, tensor in checkpoint.tensors.items():
         table.add_row(Text(printable(name)), Text(str(list(tensor.shape))), tensor.dtype)
     _console().print(table)
-    size = sum(tensor.nbytes for tensor in checkpoint.tensors.values())
-    click.echo(f"{len(checkpoint.tensors)} tensors, {size:,} bytes")
+    click.echo(f"{len(checkpoint.tensors)} tensors, {checkpoint.nbytes:,} bytes")
     names = {"torch": "PyTorch", "paddle": "Paddle"}
     # Without linear layers both frameworks' tensors look alike; then the kind of file tells.
-    own = "paddle" if checkpoint.format == PADDLE else "torch"
+    own = checkpoint.side or "torch"
     found = identify(checkpoint.shapes)
     sure = {match.variant.name for match, side in found if side == own}
     found = [(m, side) for m, side in found if side == own or m.variant.name not in sure]

@@ -13,7 +13,8 @@ from safetensors.numpy import save_file
 
 from golden import rule
 from vitconvert import _table, convert
-from vitconvert.checkpoints import open_checkpoint, pdparams
+from vitconvert.checkpoints import held, open_checkpoint, pdparams
+from vitconvert.checkpoints.writing import Layout, write
 
 GOLDEN = Path(__file__).parent / "golden"
 TOOLS = Path(__file__).parent / "tools"
@@ -136,9 +137,12 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def write_paddle(path: Path, state: Mapping[str, np.ndarray]) -> Path:
-    """Write float32 arrays as a .pdparams."""
+    """Write arrays as a .pdparams."""
+    return write_tensors(path, pdparams.layout({name: held(v) for name, v in state.items()}))
+
+
+def write_tensors(path: Path, layout: Layout) -> Path:
+    """Write what is laid out."""
     with path.open("wb") as file:
-        sources = ((k, v.shape, str(v.dtype), lambda v=v: v) for k, v in state.items())
-        for _ in pdparams.write(file, sources):
-            pass
+        sum(write(file.fileno(), layout))
     return path

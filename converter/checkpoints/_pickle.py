@@ -5,7 +5,8 @@ of protocols 0 to 5 (Lib/pickletools.py of CPython describes them) and builds di
 strings and numbers. A call becomes the result of one of the caller's own `builders`, or, for every
 other name, an inert `Opaque` that keeps the name and nothing else. Nothing is imported or executed.
 
-Bytes come out as memoryviews of the buffer: tensors stored inside a pickle are not copied.
+Bytes and long texts come out as parts of the file, not read: a tensor inside a pickle costs nothing
+until it is asked for.
 """
 
 import struct
@@ -14,8 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._errors import CheckpointError
+from ._storage import Part, Storage
 
 _MARK = object()
+
+_WINDOW = 16 << 10  # bytes of the pickle read at a time
+_LONGEST_TEXT = 4096  # bytes; a longer one is no name
+_MOST_INSTRUCTIONS = 20_000_000  # some 20 seconds; an optimizer of a large model has 100,000
 
 _MALFORMED = (
     ArithmeticError,
@@ -45,34 +51,44 @@ class Opaque:
         """Leave alone what the pickle would have restored the object from."""
 
 
+class Text:
+    """A long text, UTF-8, not read."""
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+
+
 Builder = Callable[..., Any]
 
 
 def load(
-    buffer: memoryview,
+    source: Storage,
     builders: Mapping[str, Builder],
     persistent_load: Callable[[Any], Any] | None = None,
-) -> Any:
+    start: int = 0,
+) -> tuple[Any, int]:
     """Interpret a pickle.
 
     Args:
-        buffer: The pickle; may continue behind its end.
+        source: Holds the pickle; may continue behind its end.
         builders: Full name -> function that stands for it. It gets the pickled arguments. If what
             it returns has a method `set_state`, that gets the pickled state.
         persistent_load: Gives the object for a persistent id, for files that have them.
+        start: Where it begins.
 
     Returns:
-        The pickled object, made of plain data, the builders' results and `Opaque`.
+        The pickled object, made of plain data, the builders' results, `Part`, `Text` and `Opaque`;
+        and where the pickle ends.
 
     Raises:
         CheckpointError: The pickle is malformed or cut short.
     """
-    machine = _Machine(buffer, builders, persistent_load)
+    machine = _Machine(source, builders, persistent_load, start)
     try:
-        return machine.run()
+        return machine.run(), machine.at
     except _MALFORMED as error:
         raise CheckpointError(
-            f"malformed or cut-off pickle: instruction at byte {machine.start} of {len(buffer)}"
+            f"malformed or cut-off pickle: instruction at byte {machine.start} of {source.size}"
         ) from error
 
 
@@ -81,52 +97,73 @@ class _Machine:
 
     def __init__(
         self,
-        buffer: memoryview,
+        source: Storage,
         builders: Mapping[str, Builder],
         persistent_load: Callable[[Any], Any] | None,
+        start: int,
     ) -> None:
-        self.buffer = buffer
+        self.source = source
+        self.window = b""  # the bytes of the source from `begin` on
+        self.begin = start
         self.builders = builders
         self.persistent_load = persistent_load
-        self.at = 0
-        self.start = 0
+        self.at = self.start = start
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
     def run(self) -> Any:
-        buffer = self.buffer
-        while True:
+        for _ in range(_MOST_INSTRUCTIONS):
             self.start = self.at
-            code = buffer[self.at]
-            self.at += 1
+            code = self.take(1)[0]
             if code == 0x2E:  # STOP
                 return self.stack.pop()
             _OPS[code](self)
+        raise ValueError("too many instructions")
 
     # -- reading arguments
 
-    def take(self, size: int) -> memoryview:
-        chunk = self.buffer[self.at : self.at + size]
-        if size < 0 or len(chunk) < size:
+    def take(self, size: int) -> bytes:
+        if not 0 <= size <= _LONGEST_TEXT:
+            raise ValueError("longer than any number or name")
+        chunk = self.peek(size)
+        if len(chunk) < size:
             raise ValueError("cut off")
         self.at += size
         return chunk
+
+    def peek(self, size: int) -> bytes:
+        """Give the next bytes, or what there is of them."""
+        offset = self.at - self.begin
+        if not 0 <= offset <= offset + size <= len(self.window):
+            size = max(0, min(size, self.source.size - self.at))
+            window = max(0, min(max(size, _WINDOW), self.source.size - self.at))
+            self.window, self.begin, offset = self.source.read(self.at, window), self.at, 0
+        return self.window[offset : offset + size]
+
+    def part(self, size: int) -> Part:
+        if self.at + size > self.source.size:
+            raise ValueError("cut off")
+        self.at += size
+        return Part(self.source, self.at - size, size)
 
     def number(self, size: int, signed: bool = False) -> int:
         return int.from_bytes(self.take(size), "little", signed=signed)
 
     def line(self) -> bytes:
         # A line in a pickle is a short number or a name, rarely a text; longer ones are refused.
-        for most in (256, 65536):
-            head = bytes(self.buffer[self.at : self.at + most])
-            if b"\n" in head:
-                break
+        head = self.peek(_LONGEST_TEXT)
         end = head.index(b"\n")
         self.at += end + 1
         return head[:end]
 
-    def text(self, size: int) -> str:
+    def text(self, size: int) -> str | Text:
+        if size > _LONGEST_TEXT:
+            return Text(self.part(size))
         return str(self.take(size), "utf-8", "surrogatepass")
+
+    def old_string(self, size: int) -> str | Part:
+        """Give a string of Python 2, which may be text or bytes: by length."""
+        return self.part(size) if size > _LONGEST_TEXT else _latin(self.take(size))
 
     def items(self) -> list[Any]:
         """Pop everything down to the last mark."""
@@ -230,12 +267,12 @@ def _key(key: Any) -> Any:
     return key if isinstance(key, (str, int, float, type(None))) else Opaque("(key)")
 
 
-def _float(data: memoryview) -> float:
+def _float(data: bytes) -> float:
     value: float = struct.unpack(">d", data)[0]
     return value
 
 
-def _latin(data: bytes | memoryview) -> str:
+def _latin(data: bytes) -> str:
     return str(data, "latin-1")
 
 
@@ -268,16 +305,16 @@ _OPS: dict[int, Callable[[_Machine], Any]] = {
     0x8B: lambda m: m.push(m.number(m.number(4, signed=True), signed=True)),
     # text and bytes
     ord("S"): lambda m: m.push(_latin(m.line()).strip("'\"")),
-    ord("T"): lambda m: m.push(_latin(m.take(m.number(4, signed=True)))),
+    ord("T"): lambda m: m.push(m.old_string(m.number(4, signed=True))),
     ord("U"): lambda m: m.push(_latin(m.take(m.number(1)))),
     ord("V"): lambda m: m.push(m.line().decode("raw-unicode-escape")),
     ord("X"): lambda m: m.push(m.text(m.number(4))),
     0x8C: lambda m: m.push(m.text(m.number(1))),
     0x8D: lambda m: m.push(m.text(m.number(8))),
-    ord("B"): lambda m: m.push(m.take(m.number(4))),
-    ord("C"): lambda m: m.push(m.take(m.number(1))),
-    0x8E: lambda m: m.push(m.take(m.number(8))),
-    0x96: lambda m: m.push(m.take(m.number(8))),
+    ord("B"): lambda m: m.push(m.part(m.number(4))),
+    ord("C"): lambda m: m.push(m.part(m.number(1))),
+    0x8E: lambda m: m.push(m.part(m.number(8))),
+    0x96: lambda m: m.push(m.part(m.number(8))),
     # containers; a set is kept as a list, since nothing here needs one
     ord("}"): lambda m: m.push({}),
     ord("d"): lambda m: m.dictionary(),
@@ -313,3 +350,19 @@ _OPS: dict[int, Callable[[_Machine], Any]] = {
     0x80: lambda m: m.take(1),
     0x95: lambda m: m.take(8),
 }
+
+
+# -- writing
+
+
+def text(value: str) -> bytes:
+    """Spell a text."""
+    data = value.encode()
+    return b"X" + len(data).to_bytes(4, "little") + data
+
+
+def integer(number: int) -> bytes:
+    """Spell an integer of at most 64 bits."""
+    if -(2**31) <= number < 2**31:
+        return b"J" + number.to_bytes(4, "little", signed=True)
+    return b"\x8a\x08" + number.to_bytes(8, "little", signed=True)

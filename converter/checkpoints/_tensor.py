@@ -1,13 +1,19 @@
-"""One tensor of a checkpoint file, read when asked for, and the names of data types."""
+"""One tensor of a checkpoint file: a strided view of bytes, read when asked for.
+
+A transposed tensor is the same bytes with its axes exchanged, a piece of one a smaller view: one
+routine reads them all, `_gather`.
+"""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from .._errors import CheckpointError
+from ._storage import CHUNK, Held, Storage
 
 # Name used throughout -> how NumPy holds it. bfloat16 and float8 are kept as their bit patterns.
 DTYPES: dict[str, np.dtype] = {
@@ -17,6 +23,9 @@ DTYPES: dict[str, np.dtype] = {
     "bfloat16": np.dtype("<u2"),
     "float8_e4m3fn": np.dtype("u1"),
     "float8_e5m2": np.dtype("u1"),
+    "float8_e4m3fnuz": np.dtype("u1"),
+    "float8_e5m2fnuz": np.dtype("u1"),
+    "float8_e8m0fnu": np.dtype("u1"),
     "int64": np.dtype("<i8"),
     "int32": np.dtype("<i4"),
     "int16": np.dtype("<i2"),
@@ -32,6 +41,15 @@ DTYPES: dict[str, np.dtype] = {
 
 FLOATING = ("float64", "float32", "float16", "bfloat16")
 
+BLOCK = 16 << 20  # bytes of a tensor handled at a time
+_GAP = 16 << 10  # bytes between two runs from which on they are read one by one
+_LINE = 64  # bytes of a cache line
+
+# A tensor that repeats its storage (torch's expand) may have up to this many bytes.
+_MOST_EXPANDED = 1 << 28
+
+_scratch = threading.local()
+
 
 @dataclass(frozen=True)
 class Tensor:
@@ -39,22 +57,124 @@ class Tensor:
 
     Attributes:
         shape: Its axes; () for a scalar.
-        dtype: A name of `DTYPES`.
-        read: Gives the values as a read-only array, without a copy where the file allows it;
-            bfloat16 and float8 as unsigned integers holding the bits.
+        dtype: A name of `DTYPES`: what `read` gives.
+        storage: The bytes it views.
+        offset: Where in them its first element is, in bytes.
+        strides: From one index to the next, by axis, in bytes.
+        stored: The dtype of the bytes; another than `dtype` if they are to be cast.
+        big_endian: Whether the bytes of an element come in the other order.
     """
 
     shape: tuple[int, ...]
     dtype: str
-    read: Callable[[], np.ndarray]
+    storage: Storage
+    offset: int
+    strides: tuple[int, ...]
+    stored: str
+    big_endian: bool = False
 
     @property
     def nbytes(self) -> int:
         """Bytes of the values."""
         return math.prod(self.shape) * DTYPES[self.dtype].itemsize
 
+    def read(self) -> np.ndarray:
+        """Give the values; bfloat16 and float8 as unsigned integers holding the bits.
 
-def check_shape(*numbers: Any) -> None:
+        Raises:
+            CheckpointError: The file cannot be read, or a value does not fit the dtype.
+        """
+        out = np.empty(self.shape, DTYPES[self.dtype])
+        self.read_into(out)
+        return out
+
+    def read_into(self, out: np.ndarray) -> None:
+        """Read into an array of the shape and dtype, in C order."""
+        raw = out if self.dtype == self.stored else np.empty(self.shape, DTYPES[self.stored])
+        if raw.size:
+            _gather(self.storage, raw, self.offset, self.strides)
+        if self.big_endian:
+            raw.byteswap(inplace=True)
+        if raw is not out:
+            out[...] = _narrowed(raw, self.stored, self.dtype)
+
+    def transposed(self) -> "Tensor":
+        """Give the view with its axes in reverse order."""
+        return replace(self, shape=self.shape[::-1], strides=self.strides[::-1])
+
+    def cast(self, dtype: str) -> "Tensor":
+        """Give the tensor as another floating dtype, rounded to nearest even."""
+        return replace(self, dtype=dtype)
+
+    def part(self, axis: int, start: int, stop: int) -> "Tensor":
+        """Give the view of a range of one axis."""
+        shape = (*self.shape[:axis], stop - start, *self.shape[axis + 1 :])
+        return replace(self, shape=shape, offset=self.offset + start * self.strides[axis])
+
+    def pieces(self) -> Iterator["Tensor"]:
+        """Cut into tensors of at most `BLOCK` bytes, in C order; none if there is no element."""
+        if self.nbytes <= BLOCK:
+            if self.nbytes:
+                yield self
+            return
+        axis = next(axis for axis, length in enumerate(self.shape) if length > 1)
+        step = max(1, BLOCK * self.shape[axis] // self.nbytes)
+        for start in range(0, self.shape[axis], step):
+            yield from self.part(axis, start, min(start + step, self.shape[axis])).pieces()
+
+
+def view(
+    storage: Storage,
+    dtype: str,
+    shape: Any,
+    offset: Any = 0,
+    strides: Any = None,
+    big_endian: bool = False,
+) -> Tensor:
+    """View bytes of a file as a tensor, believing nothing that the file says of it.
+
+    Args:
+        storage: The bytes.
+        dtype: A name of `DTYPES`.
+        shape: The axes.
+        offset: The first element, in elements.
+        strides: In elements; C order if None.
+        big_endian: The order of bytes.
+
+    Raises:
+        CheckpointError: The view reaches out of the storage, or repeats it beyond belief.
+        ValueError: A number is negative, or no integer.
+    """
+    shape, width = tuple(shape), DTYPES[dtype].itemsize
+    check_natural(*shape, offset)
+    size = math.prod(shape) * width
+    if strides is None:
+        strides = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+    strides = tuple(strides)
+    check_natural(*strides)
+    what = f"a tensor of {dtype} {list(shape)}"
+    if len(shape) != len(strides) or len(shape) > 32:
+        raise CheckpointError(f"{what} has strides {list(strides)}.")
+    if size > max(storage.size, _MOST_EXPANDED):
+        raise CheckpointError(
+            f"{what} needs {size} bytes, its storage has {storage.size}; that much is not believed."
+        )
+    last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
+    if size and (last + 1) * width > storage.size:
+        raise CheckpointError(
+            f"{what}, strides {list(strides)}, offset {offset}, needs {(last + 1) * width} bytes "
+            f"of a storage of {storage.size}."
+        )
+    in_bytes = tuple(step * width for step in strides)
+    return Tensor(shape, dtype, storage, offset * width, in_bytes, dtype, big_endian)
+
+
+def held(array: np.ndarray) -> Tensor:
+    """Make a tensor of values in memory."""
+    return view(Held(np.ascontiguousarray(array).tobytes()), str(array.dtype), array.shape)
+
+
+def check_natural(*numbers: Any) -> None:
     """Refuse what a file gives for axes, strides or offsets if it is not made of natural numbers.
 
     Raises:
@@ -65,15 +185,96 @@ def check_shape(*numbers: Any) -> None:
             raise ValueError(f"{number!r} among the axes, strides or offsets of a tensor")
 
 
+# -- reading
+
+
+def _gather(storage: Storage, out: np.ndarray, offset: int, strides: tuple[int, ...]) -> None:
+    """Copy a strided view of a storage into an array, reading at most `CHUNK` bytes at a time.
+
+    What does not fit is cut along the axis that lies widest in the file, so that the file is read
+    in its own order.
+    """
+    axes = [axis for axis, length in enumerate(out.shape) if length > 1]
+    if out.flags.c_contiguous and all(strides[axis] == out.strides[axis] for axis in axes):
+        storage.read_into(offset, out.reshape(-1).view(np.uint8).data)
+        return
+    extent = out.itemsize + sum((out.shape[axis] - 1) * strides[axis] for axis in axes)
+    if extent <= CHUNK:
+        buffer = _chunk()[:extent]
+        storage.read_into(offset, buffer)
+        _copy(out, np.ndarray(out.shape, out.dtype, buffer, 0, strides))
+        return
+    axis = max(axes, key=strides.__getitem__)
+    stride = strides[axis]
+    run = extent - (out.shape[axis] - 1) * stride  # bytes from the first to the last of one index
+    step = 1 if stride - run > _GAP else max(1, (CHUNK - run) // stride + 1)
+    before = (slice(None),) * axis
+    for start in range(0, out.shape[axis], step):
+        part = out[(*before, slice(start, start + step))]
+        _gather(storage, part, offset + start * stride, strides)
+
+
+def _chunk() -> memoryview:
+    """Give this thread's buffer."""
+    if not hasattr(_scratch, "buffer"):
+        _scratch.buffer = memoryview(bytearray(CHUNK))
+    buffer: memoryview = _scratch.buffer
+    return buffer
+
+
+def _copy(out: np.ndarray, values: np.ndarray) -> None:
+    """Copy an array; a transposed one by strips that fill whole cache lines, which is faster."""
+    if values.ndim < 2 or values.strides[-1] < max(values.strides):
+        out[...] = values
+        return
+    step = max(1, _LINE // out.itemsize)
+    for start in range(0, out.shape[-1], step):
+        out[..., start : start + step] = values[..., start : start + step]
+
+
+# -- floating types
+
+
 def floats(tensor: Tensor, dtype: str = "float32") -> np.ndarray:
     """Read a floating tensor as float32 or float64, bfloat16 included; integers as they are.
 
     Raises:
         CheckpointError: float8, which NumPy does not have.
     """
-    array = tensor.read()
-    if tensor.dtype == "bfloat16":
-        return (array.astype(np.uint32) << 16).view(np.float32).astype(dtype)
     if tensor.dtype.startswith("float8"):
         raise CheckpointError(f"{tensor.dtype} weights cannot be used; save them as float16.")
-    return array.astype(dtype) if array.dtype.kind == "f" else array
+    array = tensor.read()
+    if tensor.dtype not in FLOATING:
+        return array
+    return np.asarray(_widened(array, tensor.dtype), dtype)
+
+
+def _widened(array: np.ndarray, dtype: str) -> np.ndarray:
+    if dtype == "bfloat16":
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array
+
+
+def _narrowed(array: np.ndarray, stored: str, dtype: str) -> np.ndarray:
+    """Round floating values to a dtype as PyTorch does: by way of float32, to nearest even.
+
+    Raises:
+        CheckpointError: A finite value would become infinite.
+    """
+    wide = _widened(array.reshape(-1), stored)
+    with np.errstate(over="ignore", invalid="ignore"):
+        rounded: np.ndarray = wide.astype(np.float32)
+        if dtype == "float16":
+            rounded = rounded.astype(np.float16)
+        elif dtype == "bfloat16":
+            is_nan, bits = np.isnan(rounded), rounded.view(np.uint32)
+            rounded = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+            rounded[is_nan] = 0x7FC0
+        lost = np.isinf(_widened(rounded, dtype)) & np.isfinite(wide)
+    if lost.any():
+        largest = np.abs(wide[lost]).max()
+        raise CheckpointError(
+            f"{lost.sum()} values, up to {largest:.4g}, are too large for {dtype}. Take bfloat16, "
+            f"or leave the dtype as it is."
+        )
+    return rounded.reshape(array.shape)

@@ -1,20 +1,24 @@
-"""Read and write .pdparams: one pickled dict of name -> NumPy array.
+"""Read and lay out .pdparams: one pickled dict of name -> NumPy array.
 
 Source of the format: Paddle, python/paddle/framework/io.py, release 3.3.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from typing import Any, BinaryIO
-
-import numpy as np
+from collections.abc import Mapping
+from typing import Any
 
 from .._errors import CheckpointError
 from . import _pickle
-from ._tensor import DTYPES, Tensor, check_shape
+from ._pickle import integer, text
+from ._storage import File, Held, Joined, Latin
+from ._tensor import DTYPES, Tensor, check_natural, view
+from .writing import Layout
 
-NAME_TABLE = "StructuredToParameterName@@"  # Paddle's own entry beside the tensors
+# Paddle's own entries beside the tensors.
+NAME_TABLE = "StructuredToParameterName@@"
+_SPLIT = "UnpackBigParamInfor@@"
+
+_DEEPEST = 4  # wrappers around the weights
 
 # Paddle stores bfloat16 as uint16 and reads any uint16 as bfloat16; float8 it cannot tell apart.
 _WRITABLE = {
@@ -33,18 +37,21 @@ _WRITABLE = {
 }
 _READABLE = {code: name for name, code in _WRITABLE.items()}
 
-_BLOCK = 4 << 20  # bytes transposed and written at a time
-
-
 # -- reading
 
 
-def read_tree(path: Path, buffer: memoryview) -> Any:
+def read_tree(file: File) -> Any:
     """Give the pickled object, arrays as lazy `Tensor`, everything else inert.
 
     Raises:
         CheckpointError: The file is cut short or malformed.
     """
+    tree, _ = _pickle.load(file, _builders())
+    return _resolve(tree, {}, 0)
+
+
+def _builders() -> dict[str, _pickle.Builder]:
+    """Name what pickles of Paddle call, with what stands for it here."""
     builders: dict[str, _pickle.Builder] = {
         "collections.OrderedDict": _pickle.ordered_dict,
         "numpy.dtype": _Dtype,
@@ -52,19 +59,28 @@ def read_tree(path: Path, buffer: memoryview) -> Any:
     }
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
         builders[f"{module}._reconstruct"] = lambda *_: _Array()
-    try:
-        tree = _pickle.load(buffer, builders)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    _resolve(tree, set())
-    return tree
+    for module in ("builtins", "__builtin__"):  # the latter in protocol 2
+        builders[f"{module}.tuple"] = lambda items=(): tuple(items)
+        builders[f"{module}.eval"] = _data
+        builders[f"{module}.bytes"] = lambda: Held(b"")
+    return builders
 
 
-def _encode(text: str, encoding: str) -> memoryview:
+def _data(expression: str, names: Any) -> Any:
+    """Stand for eval('data', {'data': array}), with which paddle.save spells a DenseTensor.
+
+    Any other expression stays what it is: not evaluated.
+    """
+    if expression == "data" and isinstance(names, dict) and isinstance(names.get("data"), _Array):
+        return names["data"]
+    return _pickle.Opaque("builtins.eval")
+
+
+def _encode(text: str | _pickle.Text, encoding: str) -> Held | _pickle.Text:
     """Stand for the call with which protocol 2 spells bytes."""
     if encoding != "latin1":
         raise ValueError("not how bytes are spelled")
-    return memoryview(text.encode("latin1"))
+    return text if isinstance(text, _pickle.Text) else Held(text.encode("latin1"))
 
 
 class _Dtype:
@@ -88,99 +104,91 @@ class _Array:
 
     def set_state(self, state: Any) -> None:
         _version, shape, dtype, fortran, data = state
-        if dtype.code not in _READABLE:
-            raise CheckpointError(f"arrays of dtype {dtype.code!r} are not supported")
+        if not isinstance(dtype, _Dtype) or dtype.code not in _READABLE:
+            return  # an array of objects or texts: no tensor, and named as such
         name = _READABLE[dtype.code]
-        check_shape(*shape)
+        check_natural(*shape)
         size = math.prod(shape) * DTYPES[name].itemsize
-        if len(data) != size:
+        if isinstance(data, _pickle.Text):
+            data = Latin(data.part, size)
+        elif isinstance(data, str):  # bytes of Python 2
+            data = Held(data.encode("latin1"))
+        if data.size != size:
             raise CheckpointError(
-                f"an array of {name} {list(shape)} needs {size} bytes, found {len(data)}"
+                f"an array of {name} {list(shape)} needs {size} bytes, found {data.size}"
             )
-
-        def read() -> np.ndarray:
-            on_disk = DTYPES[name].newbyteorder(dtype.order)
-            array: np.ndarray = np.ndarray(shape, on_disk, data, order="F" if fortran else "C")
-            return array if dtype.order == "<" else array.astype(DTYPES[name])
-
-        self.tensor = Tensor(tuple(shape), name, read)
+        axes = shape[::-1] if fortran else shape
+        tensor = view(data, name, axes, big_endian=dtype.order == ">")
+        self.tensor = tensor.transposed() if fortran else tensor
 
 
-def _resolve(tree: Any, seen: set[int], depth: int = 0) -> None:
-    """Put tensors in the place of pickled arrays, as deep as wrappers go, each dict once."""
-    if not isinstance(tree, dict) or id(tree) in seen or depth > 4:
-        return
-    seen.add(id(tree))
+def _resolve(tree: Any, seen: dict[int, Any], depth: int) -> Any:
+    """Put tensors in the place of pickled arrays, as deep as wrappers go, each dict once.
+
+    In a dict that is not all tensors paddle.save spells one as (name, array).
+    """
+    if isinstance(tree, tuple) and len(tree) == 2 and isinstance(tree[0], str):
+        tree = tree[1] if isinstance(tree[1], _Array) else tree
+    if isinstance(tree, _Array):
+        return tree.tensor or _pickle.Opaque("numpy.ndarray of objects")
+    if not isinstance(tree, dict) or depth > _DEEPEST or id(tree) in seen:
+        return tree
+    seen[id(tree)] = tree
     tree.pop(NAME_TABLE, None)
     for key, value in tree.items():
-        if isinstance(value, _Array) and value.tensor is not None:
-            tree[key] = value.tensor
-        _resolve(value, seen, depth + 1)
+        tree[key] = _resolve(value, seen, depth + 1)
+    if (parts := tree.pop(_SPLIT, None)) is not None:
+        _join(tree, parts)
+    return tree
+
+
+def _join(tree: dict[Any, Any], parts: Any) -> None:
+    """Put tensors together that protocols 2 and 3 split, as they cannot hold 4 GiB in one piece."""
+    try:
+        for name, info in parts.items():
+            pieces = [tree.pop(piece) for piece in info["slices"]]
+            dtype, swapped = pieces[0].dtype, pieces[0].big_endian
+            if any((p.dtype, p.big_endian, len(p.shape)) != (dtype, swapped, 1) for p in pieces):
+                raise ValueError("pieces of other types")
+            whole = Joined([piece.storage for piece in pieces])
+            shape = tuple(int(n) for n in info["OriginShape"])
+            tree[name] = view(whole, dtype, shape, big_endian=swapped)
+            if tree[name].nbytes != whole.size:
+                raise ValueError(f"{whole.size} bytes for {dtype} {list(shape)}")
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"split tensors do not fit together: {error!r:.200}") from error
 
 
 # -- writing
 
-Source = tuple[str, tuple[int, ...], str, Callable[[], np.ndarray]]  # name, shape, dtype, values
 
-
-def write(file: BinaryIO, tensors: Iterable[Source]) -> Iterator[int]:
-    """Write a .pdparams that every Paddle reads, under NumPy 1 and 2 alike, in order.
-
-    The same tensors give the same bytes. Values are fetched tensor by tensor and copied in blocks,
-    so that a transposed view never exists as a whole. bfloat16 comes as its bits in uint16.
-
-    Args:
-        file: Open for writing in binary.
-        tensors: Name, shape, dtype and a function that gives the values.
-
-    Yields:
-        The bytes of values written since the last, for a progress display.
+def layout(tensors: Mapping[str, Tensor]) -> Layout:
+    """Say where the bytes of a .pdparams go that every Paddle reads, under NumPy 1 and 2 alike.
 
     Raises:
         CheckpointError: Paddle has no such dtype in its files.
     """
-    file.write(b"\x80\x04}(")  # protocol 4, empty dict, mark
-    for name, shape, dtype, values in tensors:
-        if dtype not in _WRITABLE:
-            raise CheckpointError(f"{name}: a .pdparams file cannot hold {dtype}.")
-        size = math.prod(shape) * DTYPES[dtype].itemsize
-        file.write(_text(name) + _array_head(shape, _WRITABLE[dtype]) + _bytes_head(size))
-        for block in blocks(values()):
-            file.write(np.ascontiguousarray(block).data)
-            yield block.nbytes
-        file.write(b"t" + b"b")  # close the state tuple, set it
-    file.write(b"u.")  # put all pairs into the dict, stop
-
-
-def blocks(array: np.ndarray) -> Iterator[np.ndarray]:
-    """Cut an array into pieces of about 4 MiB along its first axis, in C order."""
-    if array.nbytes <= _BLOCK or array.ndim == 0:
-        yield array
-        return
-    rows = max(1, _BLOCK * len(array) // array.nbytes)
-    for start in range(0, len(array), rows):
-        yield array[start : start + rows]
+    made = Layout()
+    made.add(b"\x80\x04}(")  # protocol 4, empty dict, mark
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _WRITABLE:
+            raise CheckpointError(f"{name}: a .pdparams file cannot hold {tensor.dtype}.")
+        head = _array_head(tensor.shape, _WRITABLE[tensor.dtype])
+        made.add(text(name) + head + _bytes_head(tensor.nbytes))
+        made.add_tensor(name, tensor)
+        made.add(b"tb")  # close the state tuple, set it
+    made.add(b"u.")  # put all pairs into the dict, stop
+    return made
 
 
 def _array_head(shape: tuple[int, ...], code: str) -> bytes:
     """Spell numpy.ndarray up to its bytes, by the module name that all NumPy releases know."""
     empty = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85C\x01btR"
     byte_order = "|" if code in ("i1", "u1", "b1") else "<"
-    dtype = b"cnumpy\ndtype\n" + _text(code) + b"\x89\x88\x87R"  # dtype(code, False, True)
-    order = b"(K\x03" + _text(byte_order) + b"NNN" + _int(-1) + _int(-1) + b"K\x00tb"
-    axes = b"(" + b"".join(_int(n) for n in shape) + b"t"
+    dtype = b"cnumpy\ndtype\n" + text(code) + b"\x89\x88\x87R"  # dtype(code, False, True)
+    order = b"(K\x03" + text(byte_order) + b"NNN" + integer(-1) + integer(-1) + b"K\x00tb"
+    axes = b"(" + b"".join(integer(n) for n in shape) + b"t"
     return empty + b"(K\x01" + axes + dtype + order + b"\x89"  # version 1, shape, dtype, C order
-
-
-def _text(text: str) -> bytes:
-    data = text.encode()
-    return b"X" + len(data).to_bytes(4, "little") + data
-
-
-def _int(number: int) -> bytes:
-    if -(2**31) <= number < 2**31:
-        return b"J" + number.to_bytes(4, "little", signed=True)
-    return b"\x8a\x08" + number.to_bytes(8, "little", signed=True)
 
 
 def _bytes_head(size: int) -> bytes:

@@ -1,17 +1,16 @@
-"""Read .safetensors: an eight-byte length, a JSON header, then the tensors.
+"""Read and lay out .safetensors: an eight-byte length, a JSON header, then the tensors.
 
 Source of the format: https://github.com/huggingface/safetensors, README, "Format".
 """
 
 import json
-import math
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from .._errors import CheckpointError
-from ._tensor import DTYPES, Tensor, check_shape
+from ._storage import File, Part
+from ._tensor import Tensor, view
+from .writing import Layout
 
 _DTYPES = {
     "F64": "float64",
@@ -20,6 +19,7 @@ _DTYPES = {
     "BF16": "bfloat16",
     "F8_E4M3": "float8_e4m3fn",
     "F8_E5M2": "float8_e5m2",
+    "F8_E8M0": "float8_e8m0fnu",
     "I64": "int64",
     "I32": "int32",
     "I16": "int16",
@@ -29,59 +29,126 @@ _DTYPES = {
     "U16": "uint16",
     "U8": "uint8",
     "BOOL": "bool",
+    "C64": "complex64",
 }
+_NAMES = {ours: theirs for theirs, ours in _DTYPES.items()}
 
-_MOST_HEADER = 100_000_000  # bytes; the limit of the reference implementation
+# The reference implementation reads headers of up to 100 MB. A hundred thousand tensors need 12.
+_MOST_HEADER = 25_000_000
+
+_ALIGNMENT = 8  # bytes
 
 
-def header_length(buffer: memoryview) -> int:
+# -- reading
+
+
+def header_length(head: bytes) -> int:
     """Give the length that the first eight bytes announce."""
-    return int.from_bytes(buffer[:8], "little")
+    return int.from_bytes(head[:8], "little")
 
 
-def looks_like(buffer: memoryview) -> bool:
+def looks_like(head: bytes) -> bool:
     """Tell whether a file begins as a .safetensors does."""
-    return (
-        len(buffer) >= 10 and bytes(buffer[8:9]) == b"{" and header_length(buffer) <= _MOST_HEADER
-    )
+    return len(head) >= 10 and head[8:9] == b"{" and header_length(head) < 1 << 32
 
 
-def read_tree(path: Path, buffer: memoryview) -> dict[str, Tensor]:
-    """Give the tensors by name, in file order, each read when asked for.
+def read_tree(file: File) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Give the tensors by name, in file order, each read when asked for, and the metadata.
 
     Raises:
-        CheckpointError: The header is malformed, or the file shorter than it says.
+        CheckpointError: The header is malformed, or the tensors do not fill the file.
     """
-    length = header_length(buffer)
-    data = buffer[8 + length :]
-    if len(buffer) < 8 + length:
+    length = header_length(file.read(0, 8))
+    if length > _MOST_HEADER:
         raise CheckpointError(
-            f"{path}: cut short: the header alone has {length} bytes, the file {len(buffer)}."
+            f"the header is said to have {length} bytes; more than {_MOST_HEADER} are not believed."
         )
+    if file.size < 8 + length:
+        raise CheckpointError(
+            f"cut short: the header alone has {length} bytes, the file {file.size}."
+        )
+    data = Part(file, 8 + length, file.size - 8 - length)
     try:
-        header = json.loads(bytes(buffer[8 : 8 + length]))
-        entries = [(name, e) for name, e in header.items() if name != "__metadata__"]
-        entries.sort(key=lambda entry: entry[1]["data_offsets"][0])
-        return {name: _tensor(path, name, entry, data) for name, entry in entries}
+        header = json.loads(file.read(8, length), object_pairs_hook=_no_duplicates)
+        metadata = header.pop("__metadata__", None) or {}
+        entries = sorted(header.items(), key=lambda entry: entry[1]["data_offsets"][0])
+        tensors = {name: _tensor(name, entry, data) for name, entry in entries}
+        _check_filled(entries, data.size)
+        return tensors, {k: v for k, v in metadata.items() if isinstance(v, str)}
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        raise CheckpointError(f"{path}: malformed safetensors header: {error}") from error
+        raise CheckpointError(f"malformed safetensors header: {error!r:.200}") from error
 
 
-def _tensor(path: Path, name: str, entry: dict[str, Any], data: memoryview) -> Tensor:
-    shape = tuple(entry["shape"])
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name occurs twice")
+    return found
+
+
+def _tensor(name: str, entry: dict[str, Any], data: Part) -> Tensor:
     begin, end = entry["data_offsets"]
-    check_shape(*shape, begin, end)
     if entry["dtype"] not in _DTYPES:
-        raise CheckpointError(f"{path}: {name}: dtype {entry['dtype']} is not supported.")
+        raise CheckpointError(f"{name}: dtype {entry['dtype']} is not supported.")
     dtype = _DTYPES[entry["dtype"]]
-    size = math.prod(shape) * DTYPES[dtype].itemsize
-    if end - begin != size or end > len(data):
+    if not (type(begin) is int and type(end) is int and 0 <= begin <= end <= data.size):
         raise CheckpointError(
-            f"{path}: {name}: {dtype} {list(shape)} at bytes {begin} to {end} of {len(data)} does "
-            f"not fit: it needs {size} bytes. The file is cut short or damaged."
+            f"{name}: said to lie at bytes {begin} to {end} of {data.size}. The file is cut short "
+            f"or damaged."
         )
+    tensor = view(Part(data, begin, end - begin), dtype, entry["shape"])
+    if tensor.nbytes != end - begin:
+        raise CheckpointError(
+            f"{name}: {dtype} {list(tensor.shape)} needs {tensor.nbytes} bytes, it has "
+            f"{end - begin}."
+        )
+    return tensor
 
-    def read() -> np.ndarray:
-        return np.ndarray(shape, DTYPES[dtype], data, begin)
 
-    return Tensor(shape, dtype, read)
+def _check_filled(entries: list[tuple[str, Any]], size: int) -> None:
+    """Check that the tensors follow one another without gaps or overlaps, to the end."""
+    at = 0
+    for name, entry in entries:
+        begin, end = entry["data_offsets"]
+        if begin != at:
+            kind = "overlaps the tensor before it" if begin < at else "leaves a gap before it"
+            raise CheckpointError(f"{name}: {kind}, at byte {begin}.")
+        at = end
+    if at != size:
+        raise CheckpointError(f"the tensors end at byte {at}, the file at {size}.")
+
+
+# -- writing
+
+
+def layout(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Layout:
+    """Say where the bytes of a .safetensors go.
+
+    Larger elements come first, as the reference implementation does, so that every tensor begins at
+    a multiple of its element size; among equals the order stays.
+
+    Raises:
+        CheckpointError: The format has no such dtype.
+    """
+    from ._tensor import DTYPES
+
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _NAMES:
+            raise CheckpointError(f"{name}: a .safetensors file cannot hold {tensor.dtype}.")
+    ordered = sorted(tensors.items(), key=lambda item: -DTYPES[item[1].dtype].itemsize)
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    at = 0
+    for name, tensor in ordered:
+        header[name] = {
+            "dtype": _NAMES[tensor.dtype],
+            "shape": tensor.shape,
+            "data_offsets": [at, at + tensor.nbytes],
+        }
+        at += tensor.nbytes
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    made = Layout()
+    made.add(len(text).to_bytes(8, "little") + text)
+    for name, tensor in ordered:
+        made.add_tensor(name, tensor)
+    return made

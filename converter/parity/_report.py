@@ -105,7 +105,7 @@ def summary(report: Report) -> list[str]:
         f"{report.variant}: {len(report.layers) - 1} layers and the output compared, input "
         f"{images}, {sides[0]}, {sides[1]}, {report.seconds:.1f} s",
     ]
-    if report.torch.get("read_by") != "torch":
+    if report.torch.get("read_by") == "vitconvert":
         lines.append("torch.load refuses this file: vitconvert's own reader read both sides.")
     first = report.first_diverging
     if first is None:
@@ -116,7 +116,7 @@ def summary(report: Report) -> list[str]:
             f"{FLOAT64_LIMIT:.0e}; {output.layer} {output.float64:.1e}",
             f"float32: Paddle's error is at most {_factor(report):.1f} times torch's own, limit "
             f"{FLOAT32_FACTOR:.0f}",
-            "weights: the two files hold exactly the same",
+            f"weights: the two files hold exactly the same{_roundings(report)}",
             "PROVED: both checkpoints compute the same function.",
         ]
         return lines
@@ -129,6 +129,16 @@ def summary(report: Report) -> list[str]:
     if first.paddle_layer != first.layer:
         lines.append(f"In Paddle it is called {first.paddle_layer}.")
     return lines
+
+
+def _roundings(report: Report) -> str:
+    """Say which side's weights were rounded to what the other file holds."""
+    found = [
+        f"those of {name} rounded to {facts['rounded_to']}"
+        for name, facts in (("PyTorch", report.torch), ("Paddle", report.paddle))
+        if "rounded_to" in facts
+    ]
+    return ", " + ", ".join(found) if found else ""
 
 
 def _factor(report: Report) -> float:

@@ -10,7 +10,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, get_args
@@ -19,9 +19,9 @@ import numpy as np
 
 from .._errors import CheckpointError, ParityError, listing
 from .._models import check_side, require
-from .._plan import Plan, apply_step, check_paddle, make_plan, show_head
+from .._plan import Plan, check_paddle, make_plan, show_head, turn
 from .._table import Side, Table, Variant, find_variant
-from ..checkpoints import Checkpoint, floats, open_checkpoint
+from ..checkpoints import DTYPES, Checkpoint, Tensor, floats, open_checkpoint
 from ._compare import Trace, compare
 from ._report import Report
 from ._trace import FAILURE, ROOM, Job
@@ -38,6 +38,7 @@ def check_parity(
     torch_checkpoint: str | Path,
     paddle_checkpoint: str | Path,
     weights: str | None = None,
+    paddle_weights: str | None = None,
     device: Device = "auto",
     batch_size: int = 2,
     input_size: tuple[int, int] | None = None,
@@ -51,8 +52,9 @@ def check_parity(
     Args:
         variant: For example "shunted_s".
         torch_checkpoint: The .pth or .safetensors.
-        paddle_checkpoint: The .pdparams.
+        paddle_checkpoint: The .pdparams or .safetensors.
         weights: Key of the weights in the PyTorch file where it holds several.
+        paddle_weights: The same for the Paddle file.
         device: "cpu"; "gpu" for both sides; or "auto": each side's GPU where it has one.
         batch_size: Images.
         input_size: Height and width in pixels; the variant's own if None.
@@ -77,8 +79,16 @@ def check_parity(
     for side in _SIDES:
         require(side)
     files: dict[Side, Path] = {"torch": Path(torch_checkpoint), "paddle": Path(paddle_checkpoint)}
-    plan, source, target = _check_fit(table, found, files, weights)
-    hashes = {side: _sha256(path) for side, path in files.items()}
+    keys: dict[Side, str | None] = {"torch": weights, "paddle": paddle_weights}
+    plan, source, target = _check_fit(table, found, files, keys)
+    facts: dict[Side, dict[str, object]] = {
+        "torch": {"file": str(files["torch"]), **_hashes(source)},
+        "paddle": {"file": str(files["paddle"]), **_hashes(target)},
+    }
+    rounding = _rounding(plan, source, target)
+    for side in _SIDES:
+        if dtypes := sorted(set(rounding[side].values())):
+            facts[side]["rounded_to"] = ", ".join(dtypes)
     differing = differing_weights(plan, source, target)
     shape = (sizes[0], 3, *sizes[1:])
     with _folder() as folder, ExitStack() as stack:
@@ -93,7 +103,8 @@ def check_parity(
                 framework=side,
                 variant=variant,
                 checkpoint=str(files[side].absolute()),
-                weights=weights if side == "torch" else None,
+                weights=keys[side],
+                rounded=rounding[side],
                 num_classes=plan.num_classes,
                 device=device,
                 inputs=str(folder / "input.npy"),
@@ -107,8 +118,8 @@ def check_parity(
     return Report(
         variant,
         layers,
-        torch=_side_facts(files["torch"], hashes["torch"], torch),
-        paddle=_side_facts(files["paddle"], hashes["paddle"], paddle),
+        torch={**facts["torch"], "read_by": torch.reader, **torch.environment},
+        paddle={**facts["paddle"], "read_by": paddle.reader, **paddle.environment},
         inputs=inputs,
         seconds=time.monotonic() - start,
     )
@@ -121,13 +132,12 @@ def _pair(input_size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _check_fit(
-    table: Table, variant: Variant, files: dict[Side, Path], weights: str | None
+    table: Table, variant: Variant, files: dict[Side, Path], weights: dict[Side, str | None]
 ) -> tuple[Plan, Checkpoint, Checkpoint]:
     """Check names and shapes of both files before any framework starts; give plan and both."""
-    source = open_checkpoint(files["torch"], weights)
+    source, target = (open_checkpoint(files[side], weights[side]) for side in _SIDES)
     check_side("torch", source)
     plan = make_plan(source, table, variant.name)
-    target = open_checkpoint(files["paddle"])
     check_side("paddle", target)
     num_classes = check_paddle(target, table, variant)
     if num_classes != plan.num_classes:
@@ -146,34 +156,65 @@ def _make_inputs(path: Path, variant: str, shape: tuple[int, ...]) -> dict[str, 
     return {"shape": list(shape), "seed": seed, "sha256": digest}
 
 
+def _rounding(plan: Plan, source: Checkpoint, target: Checkpoint) -> dict[Side, dict[str, str]]:
+    """Find what a file was cast to: the other's weights are rounded to it before they are used.
+
+    Returns:
+        Side -> key -> dtype that this side's tensor is rounded to.
+    """
+    found: dict[Side, dict[str, str]] = {"torch": {}, "paddle": {}}
+    for torch_key, paddle_key, _step in plan.kept():
+        torch, paddle = source.tensors[torch_key].dtype, target.tensors[paddle_key].dtype
+        if torch == paddle:
+            continue
+        if DTYPES[paddle].itemsize <= DTYPES[torch].itemsize:
+            found["torch"][torch_key] = paddle
+        else:
+            found["paddle"][paddle_key] = torch
+    return found
+
+
 def differing_weights(plan: Plan, source: Checkpoint, target: Checkpoint) -> dict[str, str]:
     """Compare the two files tensor by tensor, exactly, as wide as float64.
 
-    Two runs on some images cannot show a weight that happens not to matter for them.
+    Two runs on some images cannot show a weight that happens not to matter for them. Where one file
+    is of a narrower dtype, the other is rounded to it.
 
     Returns:
         PyTorch layer -> which of its tensors differ, and how far. Empty when the Paddle file
         holds exactly the weights of the PyTorch file.
     """
     differing: dict[str, list[str]] = {}
-    for step, key in plan.kept():
-        expected = apply_step(step, floats(source.tensors[step.source], "float64"))
-        found = floats(target.tensors[key], "float64")
+    rounding = _rounding(plan, source, target)
+    for source_key, key, step in plan.kept():
+        tensor = turn(step, source.tensors[source_key])
+        expected = _rounded(tensor, rounding["torch"].get(source_key))
+        found = _rounded(target.tensors[key], rounding["paddle"].get(key))
         if not np.array_equal(found, expected):
             with np.errstate(invalid="ignore"):  # infinities have no difference
                 apart = np.abs(found - expected).max()
-            layer, _, leaf = step.source.rpartition(".")
+            layer, _, leaf = source_key.rpartition(".")
             differing.setdefault(layer, []).append(f"{leaf} by up to {apart:.1e}")
     return {layer: ", ".join(tensors) for layer, tensors in differing.items()}
+
+
+def _rounded(tensor: Tensor, dtype: str | None) -> np.ndarray:
+    """Read a tensor as float64; rounded, unless it does not fit, which is a difference."""
+    if dtype is not None:
+        with suppress(CheckpointError):
+            return floats(tensor.cast(dtype), "float64")
+    return floats(tensor, "float64")
+
+
+def _hashes(checkpoint: Checkpoint) -> dict[str, object]:
+    """Hash the file; of a sharded checkpoint the index and each of its files."""
+    first, *shards = ((p.name, _sha256(p)) for p in checkpoint.files)
+    return {"sha256": first[1]} | ({"shards": dict(shards)} if shards else {})
 
 
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _side_facts(path: Path, digest: str, trace: Trace) -> dict[str, object]:
-    return {"file": str(path), "sha256": digest, "read_by": trace.reader, **trace.environment}
 
 
 @contextmanager

@@ -39,6 +39,7 @@ class Job:
     variant: str
     checkpoint: str
     weights: str | None
+    rounded: dict[str, str]  # key -> dtype that its tensor is rounded to first
     num_classes: int
     device: str  # auto, cpu or gpu
     inputs: str  # .npy, float32 [B, 3, H, W]
@@ -95,6 +96,8 @@ class TorchSide:
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.deterministic = True
         self.state, self.reader = read_with_torch(checkpoint)
+        for key, dtype in job.rounded.items():
+            self.state[key] = self.state[key].to(getattr(torch, dtype))
 
     def environment(self) -> dict[str, Any]:
         """Say what ran where, settings read back."""
@@ -143,7 +146,9 @@ class PaddleSide:
         import paddle
 
         self.paddle: Any = paddle
-        self.job, self.checkpoint, self.reader = job, checkpoint, "vitconvert"
+        self.job, self.reader = job, "vitconvert"
+        rounded = {key: checkpoint.tensors[key].cast(to) for key, to in job.rounded.items()}
+        self.checkpoint = dataclasses.replace(checkpoint, tensors={**checkpoint.tensors, **rounded})
         has_gpu = self.paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
         if job.device == "gpu" and not has_gpu:
             raise ParityError(

@@ -1,10 +1,17 @@
 """Read PyTorch weights with PyTorch itself, so that our reader does not vouch for itself."""
 
 import pickle
+import pickletools
+import zipfile
 from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 
-from ..checkpoints import SAFETENSORS, Checkpoint, floats
+import numpy as np
+
+from ..checkpoints import NPZ, SAFETENSORS, Checkpoint, floats
+
+_LEGACY_PICKLES = 5  # that torch.save wrote one after another before release 1.6
 
 
 def read_with_torch(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
@@ -12,25 +19,54 @@ def read_with_torch(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
 
     torch.load(weights_only=True) runs nothing, but refuses classes it does not know, such as the
     argparse.Namespace of a training checkpoint. Empty classes stand in for those.
-    """
-    path = str(checkpoint.path)
-    if checkpoint.format == SAFETENSORS:
-        from safetensors.torch import load_file
 
-        tree: Any = load_file(path)
-    else:
-        tree = _load_with_stand_ins(path, filled=False) or _load_with_stand_ins(path, filled=True)
-    if tree is None:
+    Returns:
+        The tensors by name, without wrapper and prefix, and who read them: "torch", "numpy" for an
+        .npz, or "vitconvert" where they refuse.
+    """
+    shards = checkpoint.files[1:] or checkpoint.files
+    trees = [_read(path, checkpoint.format) for path in shards]
+    if None in trees:
         # Torch refuses some names whatever is said. Our own reader steps in, and is named.
         state = {n: floats(t, "float64") for n, t in checkpoint.tensors.items()}
         return state, "vitconvert"
+    tree = trees[0]
+    if len(trees) > 1:
+        tree = {name: value for shard in trees for name, value in shard.items()}
     for key in checkpoint.wrapper:
         tree = tree[key]
     names = {checkpoint.prefix + name: name for name in checkpoint.tensors}
-    return {names[key]: value for key, value in tree.items() if key in names}, "torch"
+    reader = "numpy" if NPZ in checkpoint.format else "torch"
+    return {names[key]: value for key, value in tree.items() if key in names}, reader
 
 
-def _load_with_stand_ins(path: str, filled: bool) -> Any:
+def _read(path: Path, format_name: str) -> Any:
+    """Read one file; None if its own reader refuses it."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    if NPZ in format_name:
+        return _read_npz(path)
+    if SAFETENSORS in format_name and head[8:] == b"{":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    for filled in (False, True):
+        if (tree := _load_with_stand_ins(path, filled)) is not None:
+            return tree
+    return None
+
+
+def _read_npz(path: Path) -> Any:
+    import torch
+
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    except (TypeError, ValueError):  # bfloat16, which NumPy does not have
+        return None
+
+
+def _load_with_stand_ins(path: Path, filled: bool) -> Any:
     """Load a file with empty classes in place of those that torch does not know.
 
     Args:
@@ -43,7 +79,7 @@ def _load_with_stand_ins(path: str, filled: bool) -> Any:
     import torch
 
     stand_ins: list[Any] = []
-    for name in torch.serialization.get_unsafe_globals_in_checkpoint(path):
+    for name in _unknown_names(path):
         base = DictStandIn if filled and not name.startswith("numpy.") else StandIn
         stand_ins.append((type("StandIn", (base,), {}), name))
     try:
@@ -51,6 +87,22 @@ def _load_with_stand_ins(path: str, filled: bool) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, TypeError, ValueError, AttributeError):
         return None
+
+
+def _unknown_names(path: Path) -> list[str]:
+    """List the classes and functions in a file that torch does not know."""
+    import torch
+
+    if zipfile.is_zipfile(path):
+        names: list[str] = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        return names
+    found = set()
+    with path.open("rb") as file:
+        for _ in range(_LEGACY_PICKLES):
+            for operation, argument, _at in pickletools.genops(file):
+                if operation.name == "GLOBAL" and isinstance(argument, str):
+                    found.add(argument.replace(" ", "."))
+    return sorted(name for name in found if not name.startswith(("torch.", "collections.")))
 
 
 class DictStandIn:

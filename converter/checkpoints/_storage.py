@@ -1,0 +1,222 @@
+"""Runs of bytes in checkpoint files, read in pieces and never mapped.
+
+A mapped file that shrinks kills the process that reads it, and its pages count as memory used.
+These read with `pread`: any piece, from any thread, into a buffer of the caller.
+"""
+
+import os
+import stat
+import weakref
+import zlib
+from bisect import bisect
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+
+from .._errors import CheckpointError
+
+CHUNK = 1 << 20  # bytes handled at a time: what fits the cache of one core
+
+
+class Storage:
+    """Consecutive bytes.
+
+    Attributes:
+        size: How many.
+    """
+
+    size: int
+
+    def read_into(self, at: int, buffer: memoryview) -> None:
+        """Fill a buffer of bytes with what begins at a position.
+
+        Raises:
+            CheckpointError: The file cannot be read there, or has become shorter.
+        """
+        raise NotImplementedError
+
+    def read(self, at: int, size: int) -> bytes:
+        """Give some bytes."""
+        buffer = bytearray(size)
+        self.read_into(at, memoryview(buffer))
+        return bytes(buffer)
+
+    def crc32(self) -> int:
+        """Compute the checksum that zip files have."""
+        crc, buffer = 0, memoryview(bytearray(min(CHUNK, self.size)))
+        for at in range(0, self.size, CHUNK):
+            piece = buffer[: min(CHUNK, self.size - at)]
+            self.read_into(at, piece)
+            crc = zlib.crc32(piece, crc)
+        return crc
+
+    def checked(self) -> Iterator["Checked"]:
+        """Give the parts of the file behind these bytes that the file has checksums of."""
+        yield from ()
+
+
+class File(Storage):
+    """A whole file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            # Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
+            self.handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be read: {error.strerror}.") from error
+        self.close = weakref.finalize(self, os.close, self.handle)
+        status = os.fstat(self.handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise CheckpointError(f"{path}: not a file.")
+        self.size = status.st_size
+        if not self.size:
+            raise CheckpointError(f"{path}: the file is empty.")
+
+    def read_into(self, at: int, buffer: memoryview) -> None:
+        """Fill a buffer, in as many reads as the system needs."""
+        while len(buffer):
+            try:
+                count = os.preadv(self.handle, [buffer], at)
+            except OSError as error:
+                raise CheckpointError(
+                    f"{self.path}: cannot be read at byte {at}: {error.strerror}."
+                ) from error
+            if not count:
+                raise CheckpointError(f"{self.path}: ends at byte {at}, where more was expected.")
+            at, buffer = at + count, buffer[count:]
+
+
+class Part(Storage):
+    """A part of another storage.
+
+    `start` may be set later: the older form of torch.save says where a storage lies only behind
+    the pickle that refers to it.
+    """
+
+    def __init__(self, whole: Storage, start: int, size: int) -> None:
+        self.whole = whole
+        self.start = start
+        self.size = size
+
+    def read_into(self, at: int, buffer: memoryview) -> None:
+        """Fill a buffer."""
+        if self.start < 0 or not 0 <= at <= at + len(buffer) <= self.size:
+            raise IndexError(f"bytes {at} to {at + len(buffer)} of {self.size}")
+        self.whole.read_into(self.start + at, buffer)
+
+    def checked(self) -> Iterator["Checked"]:
+        """Give those of the whole."""
+        yield from self.whole.checked()
+
+
+class Checked(Part):
+    """A part whose checksum the file holds: an entry of a zip."""
+
+    def __init__(self, whole: Storage, start: int, size: int, crc: int, name: str) -> None:
+        super().__init__(whole, start, size)
+        self.expected = crc
+        self.name = name
+
+    def checked(self) -> Iterator["Checked"]:
+        """Give itself."""
+        yield self
+
+    def check(self) -> None:
+        """Compare the bytes with the checksum.
+
+        Raises:
+            CheckpointError: They differ.
+        """
+        if (found := self.crc32()) != self.expected:
+            raise CheckpointError(
+                f"{self.name}: damaged: the file says that its checksum is {self.expected:08x}, "
+                f"it is {found:08x}. Copy or download the file again."
+            )
+
+
+class Joined(Storage):
+    """Several storages, one behind the other."""
+
+    def __init__(self, parts: Sequence[Storage]) -> None:
+        self.parts = parts
+        self.ends = list(accumulate(part.size for part in parts))
+        self.size = self.ends[-1] if parts else 0
+
+    def read_into(self, at: int, buffer: memoryview) -> None:
+        """Fill a buffer from all parts that it touches."""
+        for part, end in zip(self.parts, self.ends, strict=True):
+            if len(buffer) and at < end:
+                piece = buffer[: end - at]
+                part.read_into(at - (end - part.size), piece)
+                at, buffer = at + len(piece), buffer[len(piece) :]
+
+    def checked(self) -> Iterator[Checked]:
+        """Give those of the parts."""
+        for part in self.parts:
+            yield from part.checked()
+
+
+class Held(Storage):
+    """Bytes in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = memoryview(data)
+        self.size = len(data)
+
+    def read_into(self, at: int, buffer: memoryview) -> None:
+        """Fill a buffer."""
+        buffer[:] = self.data[at : at + len(buffer)]
+
+
+class Latin(Storage):
+    """Bytes that pickle protocol 2 spells as text: the UTF-8 of their Latin-1 characters.
+
+    A byte below 128 is itself, any other is two. The text is decoded in chunks; where each begins
+    is found at the first reading.
+
+    Args:
+        text: The UTF-8.
+        size: How many bytes it stands for; checked at the first reading.
+    """
+
+    def __init__(self, text: Storage, size: int) -> None:
+        self.text = text
+        self.size = size
+        self.marks: list[tuple[int, int]] = []  # byte -> where its character begins in the text
+        self.latest: tuple[int, bytes] = (-1, b"")
+
+    def _find_marks(self) -> list[tuple[int, int]]:
+        marks, count = [], 0
+        for at in range(0, self.text.size, CHUNK):
+            piece = np.frombuffer(self.text.read(at, min(CHUNK, self.text.size - at)), np.uint8)
+            continued = piece & 0xC0 == 0x80
+            # A character that began in the piece before belongs to this one.
+            marks.append((count - int(continued[0]), at - int(continued[0])))
+            count += len(piece) - int(continued.sum())
+        if count != self.size:
+            raise CheckpointError(f"an array spelled as text has {count} bytes, not {self.size}.")
+        return [*marks, (count, self.text.size)]
+
+    def _chunk(self, index: int) -> bytes:
+        """Decode one chunk, or take it from the last time."""
+        latest = self.latest
+        if latest[0] != index:
+            begin, end = self.marks[index][1], self.marks[index + 1][1]
+            try:
+                data = self.text.read(begin, end - begin).decode().encode("latin-1")
+            except UnicodeError as error:
+                raise CheckpointError(f"an array spelled as text is no Latin-1: {error}") from error
+            self.latest = latest = (index, data)
+        return latest[1]
+
+    def read_into(self, at: int, buffer: memoryview) -> None:
+        """Fill a buffer, decoding what it needs."""
+        self.marks = self.marks or self._find_marks()
+        index = bisect(self.marks, at, key=lambda mark: mark[0]) - 1
+        while len(buffer):
+            data = self._chunk(index)[at - self.marks[index][0] :][: len(buffer)]
+            buffer[: len(data)] = data
+            at, buffer, index = at + len(data), buffer[len(data) :], index + 1

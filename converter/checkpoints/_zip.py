@@ -1,0 +1,258 @@
+"""The directory of a zip file, read so that no entry can lie about where it is.
+
+Source of the format: PKWARE, APPNOTE.TXT 6.3.10.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from .._errors import CheckpointError
+from ._storage import Checked, Held, Part, Storage
+
+MAGIC = b"PK\x03\x04"
+
+STORED, DEFLATED = 0, 8
+
+LOCAL = struct.Struct("<4s5H3I2H")  # in front of an entry
+CENTRAL = struct.Struct("<4s6H3I5H2I")  # its line in the directory
+END = struct.Struct("<4s4H2IH")
+END64 = struct.Struct("<4sQ2H2I4Q")
+LOCATOR64 = struct.Struct("<4sIQI")
+
+_ENCRYPTED = 1
+_ZIP64 = 1  # id of the extra field that holds numbers of 64 bits
+_FULL = 0xFFFFFFFF  # in the place of such a number
+_MOST_DIRECTORY = 64 << 20  # bytes: some 600,000 entries
+_MOST_INFLATED = 1 << 28  # bytes that one compressed entry may have
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the directory."""
+
+    name: str
+    method: int
+    crc: int
+    packed: int
+    size: int
+    header: int
+    limit: int = 0  # where the next entry begins
+
+
+def read_directory(file: Storage) -> dict[str, Entry]:
+    """List the entries of a zip file by name.
+
+    Raises:
+        CheckpointError: The directory is missing or damaged, or entries overlap, have the same
+            name, or one that leaves its folder.
+    """
+    start, size, count = _find_directory(file)
+    if size > _MOST_DIRECTORY or start + size > file.size:
+        raise CheckpointError(_NO_DIRECTORY)
+    data = file.read(start, size)
+    entries: dict[str, Entry] = {}
+    at = 0
+    for _ in range(count):
+        try:
+            entry, at = _parse(data, at)
+        except (struct.error, UnicodeDecodeError, ValueError) as error:
+            raise CheckpointError(f"the zip directory is damaged: {error}.") from error
+        if entry.name in entries:
+            raise CheckpointError(f"two entries of the zip are called {entry.name!r}.")
+        if _leaves_its_folder(entry.name):
+            raise CheckpointError(f"an entry of the zip is called {entry.name!r}.")
+        entries[entry.name] = entry
+    ordered = sorted(entries.values(), key=lambda entry: entry.header)
+    for entry, after in pairwise([*ordered, Entry("the directory", 0, 0, 0, 0, start)]):
+        if entry.header + LOCAL.size + len(entry.name) + entry.packed > after.header:
+            raise CheckpointError(
+                f"{entry.name!r} and {after.name!r} of the zip overlap, or lie past its end."
+            )
+        entries[entry.name] = replace(entry, limit=after.header)
+    return entries
+
+
+_NO_DIRECTORY = (
+    "the zip directory at the end of the file is missing: the file is cut short or damaged. Copy "
+    "or download it again."
+)
+
+
+def _find_directory(file: Storage) -> tuple[int, int, int]:
+    """Give where the directory begins, its size in bytes and the number of its entries."""
+    begin = max(0, file.size - END.size - 0xFFFF)
+    tail = file.read(begin, file.size - begin)
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0 or at + END.size > len(tail):
+        raise CheckpointError(_NO_DIRECTORY)
+    _, _, _, _, count, size, start, _ = END.unpack_from(tail, at)
+    if _FULL in (size, start) or count == 0xFFFF:
+        locator = begin + at - LOCATOR64.size
+        if locator < 0 or file.read(locator, 4) != b"PK\x06\x07":
+            raise CheckpointError(_NO_DIRECTORY)
+        end = LOCATOR64.unpack(file.read(locator, LOCATOR64.size))[2]
+        if end + END64.size > locator or file.read(end, 4) != b"PK\x06\x06":
+            raise CheckpointError(_NO_DIRECTORY)
+        count, size, start = END64.unpack(file.read(end, END64.size))[7:10]
+    return start, size, count
+
+
+def _parse(data: bytes, at: int) -> tuple[Entry, int]:
+    """Read one line of the directory."""
+    fields = CENTRAL.unpack_from(data, at)
+    magic, _, _, flags, method, _, _, crc, packed, size, name, extra, comment, *_, header = fields
+    if magic != b"PK\x01\x02":
+        raise ValueError("a line begins otherwise than it must")
+    if flags & _ENCRYPTED:
+        raise ValueError("an entry is encrypted")
+    at += CENTRAL.size
+    text = data[at : at + name]
+    sizes = _wide_numbers(data[at + name : at + name + extra], [size, packed, header])
+    at += name + extra + comment
+    if at > len(data):
+        raise ValueError("a line is cut short")
+    return Entry(text.decode(), method, crc, sizes[1], sizes[0], sizes[2]), at
+
+
+def _wide_numbers(extra: bytes, numbers: list[int]) -> list[int]:
+    """Replace numbers that did not fit 32 bits by those of the extra field."""
+    while len(extra) >= 4:
+        field, length = struct.unpack_from("<2H", extra)
+        if field == _ZIP64:
+            wide = iter(struct.unpack_from(f"<{length // 8}Q", extra, 4))
+            return [next(wide, n) if n == _FULL else n for n in numbers]
+        extra = extra[4 + length :]
+    return numbers
+
+
+def _leaves_its_folder(name: str) -> bool:
+    return (
+        not name
+        or name.startswith("/")
+        or not name.isprintable()
+        or any(c in name for c in "\\:")
+        or ".." in name.split("/")
+    )
+
+
+def open_entry(file: Storage, entry: Entry) -> Storage:
+    """Give the bytes of an entry: a part of the file if it is stored, unpacked if compressed.
+
+    Raises:
+        CheckpointError: It is not where the directory says, or would be too large unpacked.
+    """
+    header = file.read(entry.header, LOCAL.size)
+    magic, *_, name, extra = LOCAL.unpack(header)
+    start = entry.header + LOCAL.size + name + extra
+    if magic != MAGIC or start + entry.packed > entry.limit:
+        raise CheckpointError(f"entry {entry.name!r} of the zip is not where it should be.")
+    if file.read(entry.header + LOCAL.size, name) != entry.name.encode():
+        raise CheckpointError(f"entry {entry.name!r} of the zip has another name in its place.")
+    if entry.method == STORED and entry.packed == entry.size:
+        if entry.crc == 0:  # torch.serialization.set_crc32_options(False): it has none
+            return Part(file, start, entry.packed)
+        return Checked(file, start, entry.packed, entry.crc, entry.name)
+    if entry.method != DEFLATED:
+        raise CheckpointError(f"entry {entry.name!r} is packed in a way that is not read.")
+    if entry.size > _MOST_INFLATED:
+        raise CheckpointError(
+            f"entry {entry.name!r} would be {entry.size} bytes unpacked; more than "
+            f"{_MOST_INFLATED} are not believed. Save it uncompressed."
+        )
+    return _inflate(Part(file, start, entry.packed), entry)
+
+
+def _inflate(packed: Storage, entry: Entry) -> Held:
+    machine = zlib.decompressobj(-15)
+    try:
+        data = machine.decompress(packed.read(0, packed.size), entry.size + 1)
+    except zlib.error as error:
+        raise CheckpointError(f"entry {entry.name!r} is damaged: {error}.") from error
+    if len(data) != entry.size or zlib.crc32(data) != entry.crc:
+        raise CheckpointError(f"entry {entry.name!r} does not have the size or checksum it should.")
+    return Held(data)
+
+
+# -- writing
+
+CRC_AT = 14  # where in a local header the checksum is
+
+_VERSION, _VERSION64 = 20, 45  # of the format, needed to read an entry
+_DATE = 0x21  # the first of January 1980, the earliest there is: files are the same every time
+
+
+def local_header(name: str, size: int, crc: int, at: int, alignment: int) -> bytes:
+    """Spell what stands in front of an entry, filled up so that its data is aligned.
+
+    Args:
+        name: Of the entry.
+        size: Bytes of data, not compressed.
+        crc: Checksum.
+        at: Where the header begins.
+        alignment: The data begins at a multiple of this many bytes.
+    """
+    wide = struct.pack("<2H2Q", _ZIP64, 16, size, size) if size >= _FULL else b""
+    end = at + LOCAL.size + len(name.encode()) + len(wide) + 4
+    fill = -end % alignment
+    extra = wide + struct.pack("<2s H", b"FB", fill) + b"Z" * fill
+    version, shown = (_VERSION64, _FULL) if wide else (_VERSION, size)
+    return (
+        LOCAL.pack(
+            MAGIC, version, 0, STORED, 0, _DATE, crc, shown, shown, len(name.encode()), len(extra)
+        )
+        + name.encode()
+        + extra
+    )
+
+
+def directory(entries: Iterable[Entry], start: int) -> bytes:
+    """Spell the directory of a zip.
+
+    Args:
+        entries: In order.
+        start: Where the directory begins.
+    """
+    lines = [_line(entry) for entry in entries]
+    data, count = b"".join(lines), len(lines)
+    end64 = b""
+    if start + len(data) >= _FULL or count >= 0xFFFF:
+        size = END64.size - 12
+        end64 = END64.pack(
+            b"PK\x06\x06", size, _VERSION64, _VERSION64, 0, 0, count, count, len(data), start
+        ) + LOCATOR64.pack(b"PK\x06\x07", 0, start + len(data), 1)
+        count, start = min(count, 0xFFFF), min(start, _FULL)
+    return data + end64 + END.pack(b"PK\x05\x06", 0, 0, count, count, len(data), start, 0)
+
+
+def _line(entry: Entry) -> bytes:
+    numbers = (entry.size, entry.packed, entry.header)
+    wide = [n for n in numbers if n >= _FULL]
+    extra = struct.pack(f"<2H{len(wide)}Q", _ZIP64, 8 * len(wide), *wide) if wide else b""
+    size, packed, header = (min(n, _FULL) for n in numbers)
+    version, name = _VERSION64 if wide else _VERSION, entry.name.encode()
+    return (
+        CENTRAL.pack(
+            b"PK\x01\x02",
+            version,
+            version,
+            0,
+            entry.method,
+            0,
+            _DATE,
+            entry.crc,
+            packed,
+            size,
+            len(name),
+            len(extra),
+            0,
+            0,
+            0,
+            0,
+            header,
+        )
+        + name
+        + extra
+    )

@@ -1,0 +1,75 @@
+"""Read the *.index.json of a sharded checkpoint: which file holds which tensor.
+
+Source of the format: Hugging Face transformers, modeling_utils.py.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .._errors import CheckpointError, some
+from ._storage import File
+from ._tensor import Tensor
+
+_MOST = 64 << 20  # bytes
+
+
+def looks_like(head: bytes) -> bool:
+    """Tell whether a file begins as JSON does."""
+    return head.lstrip()[:1] == b"{"
+
+
+def read(file: File) -> dict[str, str]:
+    """Give the name of the file for every tensor.
+
+    Raises:
+        CheckpointError: It is no index, or a file it names is not in its own folder.
+    """
+    if file.size > _MOST:
+        raise CheckpointError(f"JSON of {file.size} bytes; more than {_MOST} are not believed.")
+    try:
+        named = json.loads(file.read(0, file.size))["weight_map"]
+        pairs = dict(named.items())
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(
+            "JSON, but not the index of a sharded checkpoint: expected a weight_map that names a "
+            "file for every tensor."
+        ) from error
+    for tensor, name in pairs.items():
+        if not isinstance(name, str) or name in ("", "..") or name != Path(name).name:
+            raise CheckpointError(
+                f"says that {tensor} is in {name!r}; expected the name of a file beside the index."
+            )
+        if "\0" in name:
+            raise CheckpointError(f"says that {tensor} is in {name!r}.")
+    return pairs
+
+
+def state_of(tree: Any) -> dict[str, Tensor]:
+    """Give the tensors of a shard.
+
+    Raises:
+        CheckpointError: It does not hold names and tensors alone.
+    """
+    if isinstance(tree, dict) and tree and all(isinstance(v, Tensor) for v in tree.values()):
+        return tree
+    raise CheckpointError("a shard that does not hold names and tensors alone.")
+
+
+def collect(named: Mapping[str, str], shards: Mapping[Path, dict[str, Tensor]]) -> Any:
+    """Put the tensors together in the order of the index.
+
+    Raises:
+        CheckpointError: A tensor is not where the index says, or is one it does not name.
+    """
+    states = {path.name: state for path, state in shards.items()}
+    lacking = [f"{name} in {file}" for name, file in named.items() if name not in states[file]]
+    unnamed = [
+        f"{name} of {file}" for file, state in states.items() for name in state if name not in named
+    ]
+    if lacking:
+        raise CheckpointError(f"names tensors that are not there: {some(lacking)}.")
+    if unnamed:
+        raise CheckpointError(f"does not name tensors that are there: {some(unnamed)}.")
+    return {name: states[file][name] for name, file in named.items()}

@@ -1,0 +1,61 @@
+"""Read .npz: a zip of .npy files.
+
+Source of the format: NumPy, numpy/lib/format.py.
+"""
+
+import ast
+
+from .._errors import CheckpointError
+from . import _zip
+from ._storage import File, Part, Storage
+from ._tensor import DTYPES, Tensor, view
+
+_MOST_HEADER = 10_000  # bytes; NumPy's own limit
+
+# Letters of a dtype, without byte order -> name. Void of two bytes is how bfloat16 comes out.
+_CODES = {dtype.str[1:]: name for name, dtype in reversed(DTYPES.items())}
+_CODES |= {"u2": "uint16", "u1": "uint8", "V2": "bfloat16"}
+
+
+def looks_like(file: File) -> bool:
+    """Tell whether a zip is one of .npy files, by its first entry."""
+    head = file.read(0, min(file.size, 512))
+    return b".npy" in head[_zip.LOCAL.size :][: int.from_bytes(head[26:28], "little")]
+
+
+def read_tree(file: File) -> dict[str, Tensor]:
+    """Give the arrays by name, in file order.
+
+    Raises:
+        CheckpointError: The file is damaged, or holds arrays of objects, which are pickles.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, entry in _zip.read_directory(file).items():
+        data = _zip.open_entry(file, entry)
+        try:
+            tensors[name.removesuffix(".npy")] = _array(data)
+        except (ValueError, TypeError, KeyError, IndexError, SyntaxError, RecursionError) as error:
+            raise CheckpointError(f"{name}: malformed .npy header: {error!r:.200}") from error
+    return tensors
+
+
+def _array(data: Storage) -> Tensor:
+    head = data.read(0, min(data.size, 12))
+    if head[:6] != b"\x93NUMPY":
+        raise ValueError("not an array of NumPy")
+    width = 2 if head[6] == 1 else 4
+    length = int.from_bytes(head[8 : 8 + width], "little")
+    if length > _MOST_HEADER:
+        raise ValueError(f"a header of {length} bytes")
+    begin = 8 + width + length
+    header = ast.literal_eval(data.read(8 + width, length).decode().strip())
+    code, shape, fortran = header["descr"], header["shape"], header["fortran_order"]
+    if not isinstance(code, str) or code[1:] not in _CODES:
+        raise CheckpointError(f"arrays of dtype {code!r} are not read.")
+    tensor = view(
+        Part(data, begin, data.size - begin),
+        _CODES[code[1:]],
+        shape[::-1] if fortran else shape,
+        big_endian=code[0] == ">",
+    )
+    return tensor.transposed() if fortran else tensor

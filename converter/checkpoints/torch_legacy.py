@@ -1,0 +1,51 @@
+"""Read what torch.save wrote before release 1.6: four pickles, a list of keys, the storages."""
+
+from typing import Any
+
+from .._errors import CheckpointError
+from . import _pickle
+from ._storage import File, Part, Storage
+from ._torch import Storages
+
+_MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
+MAGIC = b"\x80\x02\x8a\x0a" + _MAGIC_NUMBER.to_bytes(10, "little")
+_VERSION = 1001
+
+
+def read_tree(file: File) -> Any:
+    """Give the saved object, tensors as lazy `Tensor`, everything else inert.
+
+    Raises:
+        CheckpointError: The file is cut short or is not what torch.save wrote.
+    """
+    _, at = _pickle.load(file, {})
+    version, at = _pickle.load(file, {}, start=at)
+    if version != _VERSION:
+        raise CheckpointError(f"version {version!r} of torch.save; expected {_VERSION}.")
+    _system, at = _pickle.load(file, {}, start=at)
+    storages: dict[str, Part] = {}
+
+    def find(key: str, size: int) -> Storage:
+        found = storages.setdefault(key, Part(file, -1, size))
+        if found.size != size:
+            raise CheckpointError(f"storage {key} is said to have {found.size} and {size} bytes.")
+        if size > file.size:
+            raise CheckpointError(f"storage {key} is said to have {size} bytes; the file is cut.")
+        return found
+
+    reader = Storages(find)  # always little-endian: torch turns the bytes on other machines
+    tree, at = _pickle.load(file, reader.builders(), reader.persistent_load, start=at)
+    keys, at = _pickle.load(file, {}, start=at)
+    if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(storages):
+        raise CheckpointError("the list of storages does not name those that the tensors use.")
+    for key in keys:
+        storage = storages[key]
+        if at + 8 + storage.size > file.size:
+            raise CheckpointError(f"cut short: storage {key} reaches past the end of the file.")
+        numel = int.from_bytes(file.read(at, 8), "little")
+        # The pickle gives the size in elements of a type; here is the same number again.
+        if (not numel and storage.size) or (numel and storage.size % numel):
+            raise CheckpointError(f"storage {key} has {numel} elements, but {storage.size} bytes.")
+        storage.start = at + 8
+        at += 8 + storage.size
+    return tree
