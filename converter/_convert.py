@@ -108,8 +108,8 @@ def convert(
     src, dst = Path(src), Path(dst)
     if dtype not in (None, *CASTS):
         raise ConversionError(f"dtype is {dtype!r}; expected one of {', '.join(CASTS)}.")
-    format_of(dst)
     check_target(dst, force)
+    format_of(dst)
     check_distinct(source=src, target=dst, unverified=unverified(dst))
     if parity:
         check_target(unverified(dst), force=True)

@@ -81,10 +81,11 @@ def check_room(folder: Path, size: int) -> None:
     Raises:
         CheckpointError: There is less room than that many bytes.
     """
-    if (free := shutil.disk_usage(folder).free) < size:
+    room = shutil.disk_usage(folder)
+    if room.total and room.free < size:  # some file systems do not tell
         raise CheckpointError(
-            f"{folder}: the disk has room for {free:,} bytes, {size:,} are needed. Nothing was "
-            f"written."
+            f"{folder}: the disk has room for {room.free:,} bytes, {size:,} are needed. Nothing "
+            f"was written."
         )
 
 
@@ -101,7 +102,7 @@ def written_beside(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
     part = target.with_name(f".{target.name[:180]}.{secrets.token_hex(4)}.part")
     try:
         # As the usual open does it, but for a name that must be new.
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         with os.fdopen(handle, "wb") as file:
             with suppress(OSError):  # some file systems know no locks
                 fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)

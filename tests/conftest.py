@@ -143,6 +143,6 @@ def write_paddle(path: Path, state: Mapping[str, np.ndarray]) -> Path:
 
 def write_tensors(path: Path, layout: Layout) -> Path:
     """Write what is laid out."""
-    with path.open("wb") as file:
+    with path.open("w+b") as file:
         sum(write(file.fileno(), layout))
     return path

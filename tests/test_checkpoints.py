@@ -5,6 +5,7 @@ import json
 import pickle
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from conftest import Make, write_paddle
+from conftest import Make, write_paddle, write_tensors
 from golden import rule
 from vitconvert import CheckpointError, open_checkpoint
-from vitconvert.checkpoints import floats, pdparams
+from vitconvert.checkpoints import floats, held, pdparams
 
 # -- PyTorch
 
@@ -223,14 +224,13 @@ def test_hostile_training_checkpoint_runs_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.torch
 def test_torch_files_that_lie_are_refused(tmp_path: Path) -> None:
-    """Cut off, compressed, older form, a view outside its storage."""
+    """Cut off, compressed, a view outside its storage."""
     import torch
 
     path = tmp_path / "x.pth"
     torch.save({"w": torch.ones(100, 100)}, path)
     whole = path.read_bytes()
     (tmp_path / "cut.pth").write_bytes(whole[: len(whole) // 2])
-    torch.save({"w": torch.ones(3)}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     with zipfile.ZipFile(path) as archive:
         entries = {info.filename: archive.read(info) for info in archive.infolist()}
     with zipfile.ZipFile(tmp_path / "packed.pth", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -242,9 +242,8 @@ def test_torch_files_that_lie_are_refused(tmp_path: Path) -> None:
 
     for name, message in {
         "cut.pth": "cut short",
-        "old.pth": "before release 1.6",
         "packed.pth": "compressed",
-        "short.pth": "storage 0 holds 80 bytes, expected 10000 float32",
+        "short.pth": "storage 0 holds 80 bytes, expected 40000",
     }.items():
         with pytest.raises(CheckpointError, match=message):
             open_checkpoint(tmp_path / name)
@@ -351,12 +350,9 @@ def test_paddle_loads_what_we_write(tmp_path: Path) -> None:
 
     state = {k: v for k, v in some_state().items() if k != "empty"}
     state["bits"] = np.array([0x3F80, 0xC000, 0x7FC0], np.uint16)
-    with (tmp_path / "x.pdparams").open("wb") as file:
-        sources = [
-            (k, v.shape, "bfloat16" if k == "bits" else str(v.dtype), lambda v=v: v)
-            for k, v in state.items()
-        ]
-        list(pdparams.write(file, sources))
+    tensors = {name: held(value) for name, value in state.items()}
+    tensors["bits"] = replace(tensors["bits"], dtype="bfloat16", stored="bfloat16")
+    write_tensors(tmp_path / "x.pdparams", pdparams.layout(tensors))
 
     found = paddle.load(str(tmp_path / "x.pdparams"))
 
@@ -386,10 +382,10 @@ def test_what_paddle_saves_is_read(tmp_path: Path, protocol: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float8_e4m3fn"])
-def test_dtypes_that_paddle_would_misread_are_refused(dtype: str, tmp_path: Path) -> None:
+def test_dtypes_that_paddle_would_misread_are_refused(dtype: str) -> None:
     """Paddle would take uint16 for bfloat16; float8 loses its type."""
-    with (tmp_path / "x").open("wb") as file, pytest.raises(CheckpointError, match=dtype):
-        list(pdparams.write(file, [("w", (2,), dtype, lambda: np.zeros(2, "u2"))]))
+    with pytest.raises(CheckpointError, match=dtype):
+        pdparams.layout({"w": replace(held(np.zeros(2, "u2")), dtype=dtype)})
 
 
 def test_hostile_pdparams_runs_nothing(tmp_path: Path) -> None:
@@ -442,15 +438,6 @@ def test_missing_file_is_an_error_of_ours(tmp_path: Path) -> None:
     """A path that does not exist."""
     with pytest.raises(CheckpointError, match="No such file"):
         open_checkpoint(tmp_path / "none.pth")
-
-
-def test_opening_reads_no_tensor(plain: Make) -> None:
-    """Names and shapes come at once; tensors are views of the mapped file, not copies."""
-    tensor = next(iter(open_checkpoint(plain("shunted_t")).tensors.values()))
-    array = tensor.read()
-
-    assert not array.flags.owndata
-    assert not array.flags.writeable
 
 
 # -- hostile files found by reviewers: each an error or inert data, none a crash, hang or bomb

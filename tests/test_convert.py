@@ -1,16 +1,18 @@
 """Files appear whole or not at all, and under their name only when proved."""
 
+import os
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from conftest import Make, arrays
-from vitconvert import CheckpointError, ConversionError, convert, open_checkpoint
-from vitconvert.checkpoints import pdparams
+from vitconvert import CheckpointError, ConversionError, _output, convert, open_checkpoint
+from vitconvert.checkpoints.writing import Layout
 
 
 def names(folder: Path) -> list[str]:
@@ -36,10 +38,10 @@ def test_conversion_transposes_renames_and_drops(plain: Make, tmp_path: Path) ->
 
 def test_same_source_gives_the_same_file(plain: Make, tmp_path: Path) -> None:
     """Byte for byte."""
-    for name in ("a", "b"):
+    for name in ("a.pdparams", "b.pdparams"):
         convert(plain("shunted_t"), tmp_path / name, "shunted", parity=False)
 
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert (tmp_path / "a.pdparams").read_bytes() == (tmp_path / "b.pdparams").read_bytes()
 
 
 def test_existing_target_needs_force(plain: Make, tmp_path: Path) -> None:
@@ -74,7 +76,7 @@ def test_missing_framework_is_said_before_anything_is_written(
     monkeypatch.setattr(_models, "find_spec", lambda name: None if name == missing else "there")
 
     with pytest.raises(ModelError, match=r"is not installed here\. Install it: pip install"):
-        convert(plain("shunted_t"), tmp_path / "x", "shunted")
+        convert(plain("shunted_t"), tmp_path / "x.pdparams", "shunted")
     assert names(tmp_path) == []
 
 
@@ -85,32 +87,38 @@ def test_folder_under_the_unverified_name_is_refused_first(
     from vitconvert import _models
 
     monkeypatch.setattr(_models, "find_spec", lambda _name: "there")
-    (tmp_path / "x.unverified").mkdir()
+    (tmp_path / "x.pdparams.unverified").mkdir()
 
-    with pytest.raises(CheckpointError, match=r"x\.unverified: is a folder"):
-        convert(plain("shunted_t"), tmp_path / "x", "shunted")
-    assert names(tmp_path) == ["x.unverified"]
+    with pytest.raises(CheckpointError, match=r"x\.pdparams\.unverified: is a folder"):
+        convert(plain("shunted_t"), tmp_path / "x.pdparams", "shunted")
+    assert names(tmp_path) == ["x.pdparams.unverified"]
 
 
 def test_source_is_never_its_own_target(plain: Make, tmp_path: Path) -> None:
     """Not even with force, nor through a link."""
     source = tmp_path / "x.safetensors"
     source.write_bytes(plain("shunted_t").read_bytes())
-    (tmp_path / "link").symlink_to(source)
+    (tmp_path / "link.pdparams").symlink_to(source)
 
     with pytest.raises(CheckpointError, match="the same file"):
-        convert(source, tmp_path / "link", "shunted", parity=False, force=True)
+        convert(source, tmp_path / "link.pdparams", "shunted", parity=False, force=True)
     assert source.read_bytes() == plain("shunted_t").read_bytes()
 
 
 def test_refused_conversion_leaves_nothing(plain: Make, tmp_path: Path) -> None:
     """No file, no temporary file."""
     with pytest.raises(ConversionError):
-        convert(plain("shunted_t"), tmp_path / "x", "shunted", variant="shunted_b", parity=False)
-    done = convert(plain("shunted_t"), tmp_path / "y", "shunted", parity=False)
-    with pytest.raises(CheckpointError, match="is a Paddle checkpoint already"):
-        convert(done.path, tmp_path / "z", "shunted", parity=False)
-    assert names(tmp_path) == ["y"]
+        convert(
+            plain("shunted_t"), tmp_path / "x.bin", "shunted", variant="shunted_b", parity=False
+        )
+    done = convert(plain("shunted_t"), tmp_path / "y.pdparams", "shunted", parity=False)
+    for source, target, message in [
+        (done.path, "z.pdparams", "is a Paddle checkpoint already; on the way back expected"),
+        (plain("shunted_t"), "z.pdparam", "what should be written.*pdparams"),
+    ]:
+        with pytest.raises(CheckpointError, match=message):
+            convert(source, tmp_path / target, "shunted", parity=False)
+    assert names(tmp_path) == ["y.pdparams"]
 
 
 def run_cli(*arguments: object, limit: int | None = None) -> subprocess.CompletedProcess[str]:
@@ -159,14 +167,13 @@ def test_faulty_disk_is_noticed(
     plain: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What comes back is compared with what was meant, bit for bit."""
-    write = pdparams.write
+    write = _output.write
 
-    def faulty(file: object, tensors: object) -> object:
-        yield from write(file, tensors)
-        file.seek(5_000_000)
-        file.write(b"\xff" * 8)
+    def faulty(handle: int, layout: Layout) -> Iterator[int]:
+        yield from write(handle, layout)
+        os.pwrite(handle, b"\xff" * 8, 5_000_000)
 
-    monkeypatch.setattr(pdparams, "write", faulty)
+    monkeypatch.setattr(_output, "write", faulty)
 
     with pytest.raises(CheckpointError, match="did not come back as"):
         convert(plain("shunted_t"), tmp_path / "x.pdparams", "shunted", parity=False)
@@ -186,9 +193,10 @@ FRAMEWORKS = ("torch", "paddle", "paddle.base")
 
 def test_conversion_imports_no_framework(plain: Make, tmp_path: Path) -> None:
     """Neither torch nor Paddle is needed to read, map and write."""
+    source, target = str(plain("shunted_t")), str(tmp_path / "x.pdparams")
     code = f"""
 import sys, vitconvert
-vitconvert.convert({str(plain("shunted_t"))!r}, {str(tmp_path / "x")!r}, "shunted", parity=False)
+vitconvert.convert({source!r}, {target!r}, "shunted", parity=False)
 sys.exit(str([name for name in {FRAMEWORKS} if name in sys.modules]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

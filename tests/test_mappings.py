@@ -56,7 +56,7 @@ def test_every_paddle_tensor_is_filled_once(name: str, plain: Make) -> None:
     """The targets of a plan are the live Paddle model's state dict, names and shapes."""
     table, _variant = _table.find_variant(name)
     plan = make_plan(open_checkpoint(plain(name)), table)
-    targets = [(key, step.target_shape) for step, key in plan.kept()]
+    targets = [(key, step.target_shape) for _source, key, step in plan.kept()]
 
     own = {key: tuple(value.shape) for key, value in build("paddle", name).state_dict().items()}
     assert len(targets) == len(dict(targets))
@@ -101,9 +101,9 @@ def test_conversion_reverses_bit_for_bit(name: str, plain: Make, converted: Make
     before, after = arrays(plain(name)), arrays(converted(name))
 
     assert len(after) == sum(1 for _ in plan.kept())
-    for step, target in plan.kept():
+    for source, target, step in plan.kept():
         back = after[target].T if step.operation == "transpose" else after[target]
-        assert back.tobytes() == before[step.source].tobytes(), target
+        assert back.tobytes() == before[source].tobytes(), target
 
 
 @pytest.mark.parametrize("name", every_variant())

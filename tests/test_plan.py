@@ -9,12 +9,18 @@ from safetensors.numpy import save_file
 from conftest import Make, arrays
 from vitconvert import Checkpoint, ConversionError, Tensor, _table, open_checkpoint
 from vitconvert._plan import closest, make_plan, twins
+from vitconvert.checkpoints._storage import Storage
 
 SHUNTED = _table.load_table("shunted")
 
 
 def table_of(variant: str) -> _table.Table:
     return _table.find_variant(variant)[0]
+
+
+def of_shape(shape: tuple[int, ...], dtype: str = "float32") -> Tensor:
+    """Make a tensor that is never read."""
+    return Tensor(shape, dtype, Storage(), 0, (), dtype)
 
 
 def refused(state: dict[str, np.ndarray], tmp_path: Path, variant: str | None = None) -> str:
@@ -90,7 +96,7 @@ def test_first_of_two_variants_of_the_same_shapes_is_taken() -> None:
     """And the other when it is asked for."""
     table = table_of("litv2_base")
     tensors = {
-        key: Tensor(table.variants["litv2_base_384"].resolve(shape, 1000), "float32", lambda: None)
+        key: of_shape(table.variants["litv2_base_384"].resolve(shape, 1000))
         for key, shape in table.variants["litv2_base_384"].shapes.items()
     }
     checkpoint = Checkpoint(Path("x.pth"), "PyTorch zip", tensors)
@@ -106,11 +112,9 @@ def test_right_variant_is_never_called_the_wrong_one(variant: str | None) -> Non
     """One tensor of a type that cannot be: that is what is said, whatever variant was asked for."""
     table = table_of("litv2_base")
     shapes = table.variants["litv2_base"].shapes
-    tensors = {
-        k: Tensor(s, "int8" if k == "norm.bias" else "float32", None) for k, s in shapes.items()
-    }
-    tensors["head.weight"] = Tensor((7, 1024), "float32", None)
-    tensors["head.bias"] = Tensor((7,), "float32", None)
+    tensors = {k: of_shape(s, "int8" if k == "norm.bias" else "float32") for k, s in shapes.items()}
+    tensors["head.weight"] = of_shape((7, 1024))
+    tensors["head.bias"] = of_shape((7,))
     with pytest.raises(ConversionError) as caught:
         make_plan(Checkpoint(Path("x.pth"), "PyTorch zip", tensors), table, variant)
 

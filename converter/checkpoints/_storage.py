@@ -57,23 +57,12 @@ class Storage:
         yield from ()
 
 
-class File(Storage):
-    """A whole file."""
+class Opened(Storage):
+    """A file that somebody else has opened and will close."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            # Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
-            self.handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as error:
-            raise CheckpointError(f"{path}: cannot be read: {error.strerror}.") from error
-        self.close = weakref.finalize(self, os.close, self.handle)
-        status = os.fstat(self.handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise CheckpointError(f"{path}: not a file.")
-        self.size = status.st_size
-        if not self.size:
-            raise CheckpointError(f"{path}: the file is empty.")
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+        self.size = os.fstat(handle).st_size
 
     def read_into(self, at: int, buffer: memoryview) -> None:
         """Fill a buffer, in as many reads as the system needs."""
@@ -81,12 +70,35 @@ class File(Storage):
             try:
                 count = os.preadv(self.handle, [buffer], at)
             except OSError as error:
-                raise CheckpointError(
-                    f"{self.path}: cannot be read at byte {at}: {error.strerror}."
-                ) from error
+                raise CheckpointError(f"cannot be read at byte {at}: {error.strerror}.") from error
             if not count:
-                raise CheckpointError(f"{self.path}: ends at byte {at}, where more was expected.")
+                raise CheckpointError(f"ends at byte {at}, where more was expected.")
             at, buffer = at + count, buffer[count:]
+
+
+class File(Opened):
+    """A whole file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            # Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be read: {error.strerror}.") from error
+        super().__init__(handle)
+        self.close = weakref.finalize(self, os.close, handle)
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise CheckpointError(f"{path}: not a file.")
+        if not self.size:
+            raise CheckpointError(f"{path}: the file is empty.")
+
+    def read_into(self, at: int, buffer: memoryview) -> None:
+        """Fill a buffer; errors name the file."""
+        try:
+            super().read_into(at, buffer)
+        except CheckpointError as error:
+            raise CheckpointError(f"{self.path}: {error}") from error
 
 
 class Part(Storage):

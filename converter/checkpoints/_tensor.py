@@ -42,7 +42,7 @@ DTYPES: dict[str, np.dtype] = {
 FLOATING = ("float64", "float32", "float16", "bfloat16")
 
 BLOCK = 16 << 20  # bytes of a tensor handled at a time
-_GAP = 16 << 10  # bytes between two runs from which on they are read one by one
+_GAP = 8 << 10  # bytes between two runs from which on they are read one by one
 _LINE = 64  # bytes of a cache line
 
 # A tensor that repeats its storage (torch's expand) may have up to this many bytes.
@@ -106,21 +106,58 @@ class Tensor:
         """Give the tensor as another floating dtype, rounded to nearest even."""
         return replace(self, dtype=dtype)
 
-    def part(self, axis: int, start: int, stop: int) -> "Tensor":
-        """Give the view of a range of one axis."""
-        shape = (*self.shape[:axis], stop - start, *self.shape[axis + 1 :])
-        return replace(self, shape=shape, offset=self.offset + start * self.strides[axis])
+    def region(self, start: tuple[int, ...], shape: tuple[int, ...]) -> "Tensor":
+        """Give the view of a part: from an index on, of a shape."""
+        skip = sum(n * stride for n, stride in zip(start, self.strides, strict=True))
+        return replace(self, shape=shape, offset=self.offset + skip)
 
-    def pieces(self) -> Iterator["Tensor"]:
-        """Cut into tensors of at most `BLOCK` bytes, in C order; none if there is no element."""
-        if self.nbytes <= BLOCK:
-            if self.nbytes:
-                yield self
-            return
-        axis = next(axis for axis, length in enumerate(self.shape) if length > 1)
-        step = max(1, BLOCK * self.shape[axis] // self.nbytes)
-        for start in range(0, self.shape[axis], step):
-            yield from self.part(axis, start, min(start + step, self.shape[axis])).pieces()
+    def pieces(self) -> Iterator[tuple[tuple[int, ...], "Tensor"]]:
+        """Cut into parts of at most `BLOCK` bytes: where each starts, and the part.
+
+        A transposed tensor is cut into tiles: both in the file that it is read from and in one that
+        it is written to, the runs of bytes are then thousands long, however large it is.
+        """
+        yield from _cut(self, (0,) * len(self.shape))
+
+
+def _cut(part: Tensor, start: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], Tensor]]:
+    if part.nbytes <= BLOCK:
+        if part.nbytes:
+            yield start, part
+        return
+    axes = [axis for axis, length in enumerate(part.shape) if length > 1]
+    first, widest = axes[0], max(axes, key=part.strides.__getitem__)
+    steps = list(part.shape)
+    if part.strides[first] == part.strides[widest]:
+        steps[first] = max(1, BLOCK * part.shape[first] // part.nbytes)
+    else:
+        lengths = part.shape[first], part.shape[widest]
+        room = max(1, BLOCK * lengths[0] * lengths[1] // part.nbytes)  # pairs of indices
+        side = math.isqrt(room)
+        steps[widest] = min(lengths[1], max(side, room // lengths[0]))
+        steps[first] = max(1, min(lengths[0], room // steps[widest]))
+    for index in np.ndindex(*(-(-n // step) for n, step in zip(part.shape, steps, strict=True))):
+        at = tuple(i * step for i, step in zip(index, steps, strict=True))
+        shape = tuple(min(s, n - a) for s, n, a in zip(steps, part.shape, at, strict=True))
+        yield from _cut(part.region(at, shape), tuple(map(sum, zip(start, at, strict=True))))
+
+
+def runs(
+    whole: tuple[int, ...], start: tuple[int, ...], shape: tuple[int, ...]
+) -> Iterator[tuple[int, int]]:
+    """Find where the elements of a part lie in a whole in C order.
+
+    Yields:
+        First element and number of each run, in the order of the part.
+    """
+    split = len(shape)  # the axes from here on lie in one run
+    while split and (split == len(shape) or shape[split] == whole[split]):
+        split -= 1
+    length = math.prod(shape[split:])
+    strides = [math.prod(whole[axis + 1 :]) for axis in range(len(whole))]
+    begin = sum(n * stride for n, stride in zip(start, strides, strict=True))
+    for index in np.ndindex(*shape[:split]):
+        yield begin + sum(i * stride for i, stride in zip(index, strides, strict=False)), length
 
 
 def view(
@@ -199,19 +236,29 @@ def _gather(storage: Storage, out: np.ndarray, offset: int, strides: tuple[int, 
         storage.read_into(offset, out.reshape(-1).view(np.uint8).data)
         return
     extent = out.itemsize + sum((out.shape[axis] - 1) * strides[axis] for axis in axes)
+    buffer = _chunk()
     if extent <= CHUNK:
-        buffer = _chunk()[:extent]
-        storage.read_into(offset, buffer)
+        storage.read_into(offset, buffer[:extent])
         _copy(out, np.ndarray(out.shape, out.dtype, buffer, 0, strides))
         return
     axis = max(axes, key=strides.__getitem__)
     stride = strides[axis]
     run = extent - (out.shape[axis] - 1) * stride  # bytes from the first to the last of one index
-    step = 1 if stride - run > _GAP else max(1, (CHUNK - run) // stride + 1)
     before = (slice(None),) * axis
+    if stride - run <= _GAP or run > CHUNK:
+        step = max(1, (CHUNK - run) // stride + 1)
+        for start in range(0, out.shape[axis], step):
+            part = out[(*before, slice(start, start + step))]
+            _gather(storage, part, offset + start * stride, strides)
+        return
+    step = CHUNK // run
+    packed = (*strides[:axis], run, *strides[axis + 1 :])
     for start in range(0, out.shape[axis], step):
         part = out[(*before, slice(start, start + step))]
-        _gather(storage, part, offset + start * stride, strides)
+        for i in range(part.shape[axis]):
+            piece = buffer[i * run : (i + 1) * run]
+            storage.read_into(offset + (start + i) * stride, piece)
+        _copy(part, np.ndarray(part.shape, out.dtype, buffer, 0, packed))
 
 
 def _chunk() -> memoryview:

@@ -5,7 +5,6 @@ While one reads and turns a tensor the other writes one. Each has at most a bloc
 
 import os
 import threading
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -14,8 +13,8 @@ from queue import SimpleQueue
 import numpy as np
 
 from .._errors import CheckpointError
-from ._storage import CHUNK, Checked
-from ._tensor import BLOCK, DTYPES, Tensor
+from ._storage import CHUNK, Checked, Opened, Part
+from ._tensor import BLOCK, DTYPES, Tensor, runs
 
 _WORKERS = 2  # a third gains little on a disk and needs blocks of its own
 
@@ -58,7 +57,7 @@ def write(handle: int, layout: Layout) -> Iterator[int]:
     """Fill a file that is open for writing. The same tensors give the same bytes.
 
     Args:
-        handle: File descriptor.
+        handle: File descriptor, open for reading as well.
         layout: What goes where.
 
     Yields:
@@ -68,16 +67,19 @@ def write(handle: int, layout: Layout) -> Iterator[int]:
         CheckpointError: A tensor cannot be read, or does not fit the dtype it is cast to.
     """
     checksums = [0] * len(layout.tensors)
+    written = Opened(handle)
 
     def fill(index: int) -> Iterator[int]:
         offset, name, tensor = layout.tensors[index]
-        for piece in tensor.pieces():
-            data = _read(name, piece).data
-            if layout.closing is not None:
-                checksums[index] = zlib.crc32(data, checksums[index])
-            _put(handle, data, offset)
-            offset += len(data)
+        width = DTYPES[tensor.dtype].itemsize
+        for start, piece in tensor.pieces():
+            data, done = _read(name, piece).data, 0
+            for first, count in runs(tensor.shape, start, piece.shape):
+                _put(handle, data[done : done + count * width], offset + first * width)
+                done += count * width
             yield len(data)
+        if layout.closing is not None:
+            checksums[index] = Part(written, offset, tensor.nbytes).crc32()
 
     for offset, data in layout.fixed:
         _put(handle, memoryview(data), offset)
@@ -116,10 +118,12 @@ def _compare(name: str, found: Tensor, meant: Tensor) -> Iterator[int]:
     different = CheckpointError(f"{name} did not come back as it was written.")
     if (found.shape, found.dtype) != (meant.shape, meant.dtype):
         raise different
-    if meant.strides != tuple(sorted(meant.strides, reverse=True)):
-        found, meant = found.transposed(), meant.transposed()
-    for one, other in zip(found.pieces(), meant.pieces(), strict=True):
-        a, b = _read(name, one, "found"), _read(name, other)
+    is_turned = meant.strides != tuple(sorted(meant.strides, reverse=True))
+    for start, expected in meant.pieces():
+        piece = found.region(start, expected.shape)
+        if is_turned:
+            expected, piece = expected.transposed(), piece.transposed()
+        a, b = _read(name, piece, "found"), _read(name, expected)
         for at in range(0, len(a), CHUNK):
             if not np.array_equal(a[at : at + CHUNK], b[at : at + CHUNK]):
                 raise different

@@ -1,0 +1,41 @@
+"""Run the command line of vitconvert with one more family, that of vit_large.toml.
+
+    python benchmarks/convert.py vit_large --src S --dst D --no-parity
+
+The package has no table of a plain vision transformer. The two functions by which it finds tables
+are exchanged before anything imports them by name; start-up, planning, writing and reading back
+are those of the `vitconvert` command.
+"""
+
+import tomllib
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from shapes import ONE_LINEAR, VIT_LARGE
+
+from vitconvert import _table
+
+FAMILY = "vit_large"
+
+_families, _load_table = _table.families, _table.load_table
+
+
+@cache
+def load_table(family: str) -> _table.Table:
+    """Give the benchmark's table, or one of the package."""
+    if family != FAMILY:
+        return _load_table(family)
+    data = tomllib.loads(Path(__file__).with_name("vit_large.toml").read_text(encoding="utf-8"))
+    kinds = (files("vitconvert.mappings") / "_kinds.toml").read_text(encoding="utf-8")
+    shapes = {"vit_large_patch16_224": VIT_LARGE, "one_linear": ONE_LINEAR}
+    return _table.parse_table(f"{FAMILY}.toml", data, tomllib.loads(kinds) | data["kinds"], shapes)
+
+
+_table.families = lambda: sorted({*_families(), FAMILY})
+_table.load_table = load_table
+
+if __name__ == "__main__":
+    from vitconvert.cli import main
+
+    main()

@@ -1,0 +1,69 @@
+"""Make the files to measure with, and compare two that should hold the same.
+
+python benchmarks/files.py vit_large|one_linear FILE.pth
+python benchmarks/files.py sparse FILE.pth|FILE.safetensors|FILE.pdparams
+python benchmarks/files.py same ONE.pdparams OTHER.pdparams
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from shapes import ONE_LINEAR, TEN_GB, VIT_LARGE, Shapes
+
+from vitconvert.checkpoints import pdparams, safe, torch_zip
+from vitconvert.checkpoints._storage import Storage
+from vitconvert.checkpoints._tensor import view
+from vitconvert.checkpoints.writing import Layout
+
+LAYOUTS: dict[str, Callable[..., Layout]] = {
+    ".pth": torch_zip.layout,
+    ".pdparams": pdparams.layout,
+    ".safetensors": partial(safe.layout, metadata={"format": "pt"}),
+}
+
+
+def save_noise(shapes: Shapes, path: Path) -> None:
+    """Save seeded noise with torch.save."""
+    import torch
+
+    seed = torch.Generator().manual_seed(0)
+    torch.save({name: torch.randn(s, generator=seed) for name, s in shapes.items()}, path)
+
+
+def save_sparse(path: Path) -> None:
+    """Write a file of 10.9 GB in which every value is zero, and a hole that takes no room."""
+    storage = Storage()  # never read
+    storage.size = 1 << 40
+    layout = LAYOUTS[path.suffix]({n: view(storage, "float32", s) for n, s in TEN_GB.items()})
+    closing = layout.closing([0] * len(layout.tensors)) if layout.closing else []
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    for offset, data in [*layout.fixed, *closing]:
+        os.pwrite(handle, data, offset)
+    os.ftruncate(handle, layout.size)
+    os.close(handle)
+
+
+def check_same(one: Path, other: Path) -> None:
+    """Exit with an error unless Paddle finds the same arrays in both."""
+    import numpy as np
+    import paddle
+
+    states = [paddle.load(str(path), return_numpy=True) for path in (one, other)]
+    if states[0].keys() != states[1].keys():
+        sys.exit(f"{one} and {other} hold other names")
+    for name, array in states[0].items():
+        if array.dtype != states[1][name].dtype or not np.array_equal(array, states[1][name]):
+            sys.exit(f"{one} and {other} differ at {name}")
+
+
+if __name__ == "__main__":
+    what, *paths = sys.argv[1], *map(Path, sys.argv[2:])
+    if what == "same":
+        check_same(*paths)
+    elif what == "sparse":
+        save_sparse(*paths)
+    else:
+        save_noise({"vit_large": VIT_LARGE, "one_linear": ONE_LINEAR}[what], *paths)

@@ -1,0 +1,29 @@
+"""Names and shapes of the models that the benchmark makes files of."""
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def vit(embed_dim: int, depth: int) -> Shapes:
+    """Give those of timm's VisionTransformer for patches of 16 pixels, in its order."""
+    shapes: Shapes = {
+        "cls_token": (1, 1, embed_dim),
+        "pos_embed": (1, 197, embed_dim),
+        **_layer("patch_embed.proj", embed_dim, 3, 16, 16),
+    }
+    for i in range(depth):
+        shapes |= _layer(f"blocks.{i}.norm1", embed_dim)
+        shapes |= _layer(f"blocks.{i}.attn.qkv", 3 * embed_dim, embed_dim)
+        shapes |= _layer(f"blocks.{i}.attn.proj", embed_dim, embed_dim)
+        shapes |= _layer(f"blocks.{i}.norm2", embed_dim)
+        shapes |= _layer(f"blocks.{i}.mlp.fc1", 4 * embed_dim, embed_dim)
+        shapes |= _layer(f"blocks.{i}.mlp.fc2", embed_dim, 4 * embed_dim)
+    return shapes | _layer("norm", embed_dim) | _layer("head", 1000, embed_dim)
+
+
+def _layer(name: str, *weight: int) -> Shapes:
+    return {f"{name}.weight": weight, f"{name}.bias": weight[:1]}
+
+
+VIT_LARGE = vit(1024, 24)  # 304 million numbers, 1.2 GB
+ONE_LINEAR = {"head.weight": (24_576, 15_360), "head.bias": (24_576,)}  # 1.5 GB in one tensor
+TEN_GB = vit(3072, 24)  # 10.9 GB
