@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from shapes import ONE_LINEAR, VIT_LARGE
+from shapes import SHAPES
 
 from vitconvert import _table
 
@@ -28,8 +28,7 @@ def load_table(family: str) -> _table.Table:
         return _load_table(family)
     data = tomllib.loads(Path(__file__).with_name("vit_large.toml").read_text(encoding="utf-8"))
     kinds = (files("vitconvert.mappings") / "_kinds.toml").read_text(encoding="utf-8")
-    shapes = {"vit_large_patch16_224": VIT_LARGE, "one_linear": ONE_LINEAR}
-    return _table.parse_table(f"{FAMILY}.toml", data, tomllib.loads(kinds) | data["kinds"], shapes)
+    return _table.parse_table(f"{FAMILY}.toml", data, tomllib.loads(kinds) | data["kinds"], SHAPES)
 
 
 _table.families = lambda: sorted({*_families(), FAMILY})

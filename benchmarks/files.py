@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from shapes import ONE_LINEAR, TEN_GB, VIT_LARGE, Shapes
+from shapes import SHAPES, Shapes
 
 from vitconvert.checkpoints import pdparams, safe, torch_zip
 from vitconvert.checkpoints._storage import Storage
@@ -33,11 +33,11 @@ def save_noise(shapes: Shapes, path: Path) -> None:
     torch.save({name: torch.randn(s, generator=seed) for name, s in shapes.items()}, path)
 
 
-def save_sparse(path: Path) -> None:
-    """Write a file of 10.9 GB in which every value is zero, and a hole that takes no room."""
+def save_sparse(shapes: Shapes, path: Path) -> None:
+    """Write a file whose values are holes in it: zeros that take no room on the disk."""
     storage = Storage()  # never read
     storage.size = 1 << 40
-    layout = LAYOUTS[path.suffix]({n: view(storage, "float32", s) for n, s in TEN_GB.items()})
+    layout = LAYOUTS[path.suffix]({n: view(storage, "float32", s) for n, s in shapes.items()})
     closing = layout.closing([0] * len(layout.tensors)) if layout.closing else []
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     for offset, data in [*layout.fixed, *closing]:
@@ -60,10 +60,8 @@ def check_same(one: Path, other: Path) -> None:
 
 
 if __name__ == "__main__":
-    what, *paths = sys.argv[1], *map(Path, sys.argv[2:])
+    what, name, path = sys.argv[1:]
     if what == "same":
-        check_same(*paths)
-    elif what == "sparse":
-        save_sparse(*paths)
+        check_same(Path(name), Path(path))
     else:
-        save_noise({"vit_large": VIT_LARGE, "one_linear": ONE_LINEAR}[what], *paths)
+        {"noise": save_noise, "sparse": save_sparse}[what](SHAPES[name], Path(path))

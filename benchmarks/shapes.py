@@ -24,6 +24,9 @@ def _layer(name: str, *weight: int) -> Shapes:
     return {f"{name}.weight": weight, f"{name}.bias": weight[:1]}
 
 
-VIT_LARGE = vit(1024, 24)  # 304 million numbers, 1.2 GB
-ONE_LINEAR = {"head.weight": (24_576, 15_360), "head.bias": (24_576,)}  # 1.5 GB in one tensor
-TEN_GB = vit(3072, 24)  # 10.9 GB
+SHAPES: dict[str, Shapes] = {
+    "vit_large_patch16_224": vit(1024, 24),  # 304 million numbers, 1.2 GB
+    "vit_quick": vit(1024, 4),  # 0.2 GB, for trying the benchmark out
+    "one_linear": {"head.weight": (24_576, 15_360), "head.bias": (24_576,)},  # 1.5 GB
+    "ten_gb": vit(3072, 24),  # 10.9 GB
+}

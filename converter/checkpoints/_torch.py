@@ -49,9 +49,11 @@ class Storages:
         The older form has a sixth entry, for a storage that is a part of another: its key, the
         element where it begins, its size.
         """
+        if identity[0] == "module":
+            raise CheckpointError(f"a whole model was saved, not its weights: {WHOLE_MODEL}.")
         tag, storage_type, key, _location, numel, *part = identity
         if tag != "storage":
-            raise CheckpointError(f"the whole model was saved, not its weights: {WHOLE_MODEL}.")
+            raise ValueError("a persistent id that is no storage")
         if not isinstance(key, str):
             raise TypeError("a storage whose key is no text")
         dtype = STORAGES.get(storage_type.name.rpartition(".")[2])
