@@ -5,49 +5,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from subprocess import DEVNULL
 
-CHUNK = 1 << 24
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What a process held at most, in bytes; each is the peak of itself.
-
-    Attributes:
-        resident: All of it, as the system counts it (VmHWM).
-        own: Its own, anonymous and shared (RssAnon, RssShmem), sampled.
-        mapped: Pages of files that it maps, such as libraries (RssFile), sampled.
-    """
-
-    resident: int
-    own: int
-    mapped: int
+_STEP = 1 << 24
 
 
 def seconds(command: Sequence[str]) -> float:
-    """Give how long a command takes, from its start to its end.
-
-    Raises:
-        CalledProcessError: It failed.
-    """
+    """Give how long a command takes, from its start to its end."""
     start = time.perf_counter()
-    with _start(command) as process:
-        process.wait()
-        taken = time.perf_counter() - start
-    _check(process)
-    return taken
+    subprocess.run(command, check=True, stdout=DEVNULL, stderr=DEVNULL)
+    return time.perf_counter() - start
 
 
-def memory(command: Sequence[str]) -> Memory:
-    """Watch the memory of a command about every millisecond.
+def memory(command: Sequence[str]) -> dict[str, int]:
+    """Give the most that a command holds, in bytes; each is the peak of itself.
 
-    Raises:
-        CalledProcessError: It failed.
+    VmHWM is all of it, as the system counts it. RssAnon is its own and RssFile what it maps of
+    files, libraries for example; these two are looked at every millisecond.
     """
-    peaks = dict.fromkeys(("VmHWM", "RssAnon", "RssShmem", "RssFile"), 0)
-    with _start(command) as process:
+    peaks = {"VmHWM": 0, "RssAnon": 0, "RssFile": 0}
+    with subprocess.Popen(command, stdout=DEVNULL, stderr=DEVNULL) as process:
         status = Path(f"/proc/{process.pid}/status")
         while process.poll() is None:
             for line in status.read_text(encoding="utf-8").splitlines():
@@ -55,14 +33,15 @@ def memory(command: Sequence[str]) -> Memory:
                 if word in peaks:
                     peaks[word] = max(peaks[word], int(amount.split()[0]) << 10)
             time.sleep(0.001)
-    _check(process)
-    return Memory(peaks["VmHWM"], peaks["RssAnon"] + peaks["RssShmem"], peaks["RssFile"])
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, process.args)
+    return peaks
 
 
 def warm(path: Path) -> None:
     """Bring a file into the page cache."""
     with path.open("rb", buffering=0) as file:
-        buffer = bytearray(CHUNK)
+        buffer = bytearray(_STEP)
         while file.readinto(buffer):
             pass
 
@@ -72,18 +51,9 @@ def chill(path: Path) -> None:
     with path.open("rb", buffering=0) as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        for at in range(0, path.stat().st_size, CHUNK):
+        for at in range(0, path.stat().st_size, _STEP):
             try:
                 os.preadv(file.fileno(), [bytearray(1)], at, os.RWF_NOWAIT)
             except BlockingIOError:
                 continue
             sys.exit(f"{path}: byte {at} is still in the page cache")
-
-
-def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def _check(process: subprocess.Popen[bytes]) -> None:
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, process.args)

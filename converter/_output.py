@@ -143,6 +143,11 @@ def written(output: Output, force: bool, check: bool, advance: Advance) -> Itera
             _fill(file, part, layout, output.tensors, check, advance)
             yield part
         return
+    if output.path.exists():
+        raise CheckpointError(
+            f"{output.path}: exists already, and the files of a sharded checkpoint cannot be "
+            f"replaced in one step. Remove it and them first."
+        )
     shards = output.shards()
     stem = output.path.name.removesuffix(".safetensors.index.json")
     paths = [

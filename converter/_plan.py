@@ -248,13 +248,22 @@ def make_plan_back(checkpoint: Checkpoint, table: Table, variant: str | None = N
     if match.distance > 0:
         _check_family(checkpoint, table, closest(checkpoint.shapes, table, "paddle"), "paddle")
     num_classes = check_paddle(checkpoint, table, match.variant)
-    steps = (
-        step
-        for key, pattern in match.variant.shapes.items()
-        if num_classes or "num_classes" not in pattern
-        for step in _steps_back(key, match.variant.resolve(pattern, num_classes), table)
-    )
-    return Plan(table, match.variant, num_classes, "paddle", tuple(steps))
+    places = {key: place for place, key in enumerate(checkpoint.tensors)}
+    steps, restored = list[tuple[float, Step]](), list[tuple[str, Step]]()
+    ends: dict[str, int] = {}  # PyTorch layer -> where in the source its last tensor is
+    for key, pattern in match.variant.shapes.items():
+        if num_classes or "num_classes" not in pattern:
+            step = _step_back(key, match.variant.resolve(pattern, num_classes), table)
+            if step is not None and step.source is not None:
+                place, layer = places[step.source], key.rpartition(".")[0]
+                ends[layer] = max(place, ends.get(layer, 0))
+                steps.append((place, step))
+            elif step is not None:
+                restored.append((key.rpartition(".")[0], step))
+    # In the order of the source; what is restored comes last in its layer, as PyTorch has it.
+    steps += [(ends[layer] + 0.5, step) for layer, step in restored]
+    steps.sort(key=lambda pair: pair[0])
+    return Plan(table, match.variant, num_classes, "paddle", tuple(step for _, step in steps))
 
 
 def _match(shapes: Mapping[str, Shape], table: Table, variant: str | None, side: Side) -> Fit:
@@ -410,18 +419,19 @@ def _step(key: str, tensor: Tensor, table: Table) -> Step:
     return Step(key, "copy", claim.target, kind, tensor.shape, target_shape)
 
 
-def _steps_back(key: str, shape: Shape, table: Table) -> Iterator[Step]:
-    """Say what becomes a PyTorch tensor, if anything does."""
+def _step_back(key: str, shape: Shape, table: Table) -> Step | None:
+    """Say what becomes a PyTorch tensor; None if nothing does."""
     (claim,) = table.claims(key)
     kind = f"row {claim.row.number}, kind {claim.row.kind.name}"
     if claim.target is None:
-        if claim.rule.restore is not None:
-            value = claim.rule.restore
-            yield Step(None, "restore", key, f"{kind}: {claim.rule.drop}", (), shape, value)
-        return
-    reason = f"{kind}: {claim.row.kind.layout}, the other way" if claim.rule.transpose else kind
-    operation: Operation = "transpose" if claim.rule.transpose else "copy"
-    yield Step(claim.target, operation, key, reason, _turn(shape, claim), shape)
+        value = claim.rule.restore
+        if value is None:
+            return None
+        return Step(None, "restore", key, f"{kind}: {claim.rule.drop}", (), shape, value)
+    if claim.rule.transpose:
+        reason = f"{kind}: {claim.row.kind.layout}, the other way"
+        return Step(claim.target, "transpose", key, reason, _turn(shape, claim), shape)
+    return Step(claim.target, "copy", key, kind, shape, shape)
 
 
 def _turn(shape: AnyShape, claim: Claim) -> AnyShape:
