@@ -11,13 +11,15 @@ WHEEL := build/wheel/bin
 DEMO := build/demo
 PIP_INSTALL := pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-slow test-compat lint format types links shapes wheel check clean
+.PHONY: help demo test test-slow test-compat fuzz bench lint format types links shapes wheel check clean
 
 help:
 	@echo "make demo         convert a Shunted-T training checkpoint and prove it, layer by layer"
 	@echo "make test         run the tests"
 	@echo "make test-slow    run the slow tests: every variant in full, the README's Python"
 	@echo "make test-compat  run the Paddle tests on Paddle 2.6.2 with NumPy 1"
+	@echo "make fuzz         mutate checkpoint files for half an hour (make test: for seconds)"
+	@echo "make bench        measure speed and memory against cp and the usual script"
 	@echo "make lint types   check style and types        make format  put style right"
 	@echo "make wheel        build the wheel and run the tests on it, installed"
 	@echo "make check        all of these, as CI does     make shapes  renew mappings/shapes/"
@@ -42,6 +44,13 @@ test-slow: .venv/ready
 test-compat: .venv-compat/ready
 	@echo "==> Running the Paddle tests on Paddle 2.6.2"
 	@$(COMPAT)/pytest -q -m "not torch"
+
+fuzz: .venv/ready
+	@echo "==> Mutating checkpoint files; the first failure ends it"
+	@HYPOTHESIS_PROFILE=long $(BIN)/pytest -q tests/test_fuzz.py
+
+bench: .venv/ready
+	@$(BIN)/python benchmarks/run.py
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -69,7 +78,7 @@ wheel: .venv/ready
 	rm -rf dist build/wheel build/lib build/bdist.*
 	$(BIN)/python -m build --wheel --outdir dist
 	$(PYTHON) -m venv build/wheel
-	$(WHEEL)/$(PIP_INSTALL) -c constraints.txt dist/*.whl pytest
+	$(WHEEL)/$(PIP_INSTALL) -c constraints.txt dist/*.whl pytest hypothesis
 	$(WHEEL)/pytest -q -m "not torch and not paddle and not slow"
 	$(WHEEL)/$(PIP_INSTALL) -c constraints.txt "$$(ls dist/*.whl)[torch,cpu]"
 	$(WHEEL)/pytest -q
@@ -88,7 +97,7 @@ clean:
 .venv-compat/ready: pyproject.toml constraints-compat.txt
 	@$(call new_venv,.venv-compat)
 	@echo "==> Installing vitconvert with Paddle 2.6.2 into .venv-compat (once)"
-	@$(COMPAT)/$(PIP_INSTALL) -c constraints-compat.txt -e ".[cpu]" pytest setuptools
+	@$(COMPAT)/$(PIP_INSTALL) -c constraints-compat.txt -e ".[cpu]" pytest hypothesis setuptools
 	@touch $@
 
 define new_venv

@@ -8,9 +8,10 @@ from pathlib import Path
 from . import __version__
 from ._errors import ConversionError
 from ._files import check_distinct, check_target, publish, unverified
+from ._fit import show_head, twins
 from ._models import require
 from ._output import MAX_SHARD_SIZE, Output, check_side, format_of, written
-from ._plan import Plan, make_plan, make_plan_back, show_head, source_side, twins
+from ._plan import Plan, make_plan, make_plan_back, source_side
 from ._table import CASTS, families, load_table
 from .checkpoints import Checkpoint, Tensor, open_checkpoint
 from .parity import Device, Progress, Report, check_parity
@@ -51,7 +52,10 @@ def plan(
         log.info("%s: %s", src, note)
     log.info("variant: %s", _describe(made, variant is not None))
     if restored := [step.target for step in made.steps if step.operation == "restore"]:
-        log.info("%d step counters, which Paddle does not have, start at 0", len(restored))
+        counters = "counter, which Paddle does not have, starts"
+        if len(restored) > 1:
+            counters = "counters, which Paddle does not have, start"
+        log.info("%d step %s at 0", len(restored), counters)
     return checkpoint, made
 
 

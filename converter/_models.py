@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ._errors import CheckpointError, ModelError, listing, some
-from ._plan import NAMES, check_paddle, droppable, make_plan
+from ._fit import droppable
+from ._plan import NAMES, check_paddle, make_plan
 from ._table import Side, Table, Variant, find_variant, variants
 from .checkpoints import Checkpoint, floats, open_checkpoint
 

@@ -3,18 +3,17 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 
 from ._errors import CheckpointError, ConversionError, listing, some
-from ._table import Claim, Shape, ShapePattern, Side, Table, Variant, families, load_table
+from ._fit import SIDES, Fit, closest, fit, turned
+from ._table import Claim, Shape, Side, Table, Variant, families, load_table
 from .checkpoints import FLOATING, Checkpoint, Tensor, held
 
-AnyShape = TypeVar("AnyShape", Shape, ShapePattern)
 Operation = Literal["copy", "transpose", "drop", "restore"]
 
-_SIDES: tuple[Side, Side] = ("torch", "paddle")
 NAMES: dict[Side, str] = {"torch": "PyTorch", "paddle": "Paddle"}
 
 
@@ -86,119 +85,11 @@ class Plan:
         return made
 
 
-@dataclass(frozen=True)
-class Fit:
-    """How a set of names and shapes compares with a variant; nothing differs when it fits.
-
-    Attributes:
-        variant: What it was compared with.
-        num_classes: The number of classes that the shapes imply; 0 if there is no head.
-        missing: Keys of the variant that were not found, with their shapes.
-        extra: Keys found that the variant does not have.
-        misshapen: Key -> (found, expected).
-    """
-
-    variant: Variant
-    num_classes: int
-    missing: dict[str, Shape]
-    extra: list[str]
-    misshapen: dict[str, tuple[Shape, Shape]]
-
-    @property
-    def distance(self) -> int:
-        """How many keys differ."""
-        return len(self.missing) + len(self.extra) + len(self.misshapen)
-
-
-def fit(shapes: Mapping[str, Shape], variant: Variant, table: Table, side: Side = "torch") -> Fit:
-    """Compare names and shapes with those of a variant, as PyTorch or as Paddle spells them.
-
-    A model without any tensor of the head fits as well: it gives features.
-    """
-    patterns = variant.shapes if side == "torch" else _paddle_patterns(variant, table)
-    num_classes = _num_classes(shapes, patterns)
-    expected = {
-        key: variant.resolve(pattern, num_classes)
-        for key, pattern in patterns.items()
-        if num_classes or "num_classes" not in pattern
-    }
-    return Fit(
-        variant,
-        num_classes,
-        {
-            key: shape
-            for key, shape in expected.items()
-            if key not in shapes and not droppable(key, table, side)
-        },
-        [key for key in shapes if key not in expected and table.ignored(key) is None],
-        {k: (shapes[k], s) for k, s in expected.items() if k in shapes and shapes[k] != s},
-    )
-
-
-def _num_classes(shapes: Mapping[str, Shape], patterns: Mapping[str, ShapePattern]) -> int:
-    """Read the number of classes off the first tensor that has it; 0 if none is there."""
-    for key, pattern in patterns.items():
-        if "num_classes" in pattern and len(shapes.get(key, ())) == len(pattern):
-            return shapes[key][pattern.index("num_classes")]
-    return 0
-
-
-def _paddle_patterns(variant: Variant, table: Table) -> dict[str, ShapePattern]:
-    return {
-        claim.target: _turn(pattern, claim)
-        for key, pattern in variant.shapes.items()
-        for claim in table.claims(key)
-        if claim.target is not None
-    }
-
-
-def droppable(key: str, table: Table, side: Side) -> bool:
-    """Tell whether a tensor may be absent because it would be dropped anyway."""
-    return side == "torch" and all(claim.target is None for claim in table.claims(key))
-
-
-def closest(shapes: Mapping[str, Shape], table: Table, side: Side = "torch") -> Fit:
-    """Find the variant of a family that a set of names and shapes comes closest to.
-
-    Of several that are equally close the first in the table is taken.
-    """
-    fits = [fit(shapes, variant, table, side) for variant in table.variants.values()]
-    return min(fits, key=lambda found: found.distance)
-
-
-def show_head(num_classes: int) -> str:
-    """Say how large a head is."""
-    if num_classes == 0:
-        return "no head"
-    return "1 class" if num_classes == 1 else f"{num_classes} classes"
-
-
-def twins(variant: Variant, table: Table) -> list[str]:
-    """Name the other variants of a family that have the same names and shapes."""
-    return [
-        name
-        for name, other in table.variants.items()
-        if name != variant.name and other.shapes == variant.shapes
-    ]
-
-
-def identify(shapes: Mapping[str, Shape]) -> list[tuple[Fit, Side]]:
-    """Find every variant that fits names and shapes exactly, as PyTorch or Paddle spells them."""
-    tables = [load_table(family) for family in families()]
-    return [
-        (found, side)
-        for table in tables
-        for variant in table.variants.values()
-        for side in _SIDES
-        if (found := fit(shapes, variant, table, side)).distance == 0
-    ]
-
-
 def source_side(checkpoint: Checkpoint, table: Table) -> Side:
     """Tell which framework a checkpoint is of: by its format, or else by names and shapes."""
     if checkpoint.side is not None:
         return checkpoint.side
-    distances = {side: closest(checkpoint.shapes, table, side).distance for side in _SIDES}
+    distances = {side: closest(checkpoint.shapes, table, side).distance for side in SIDES}
     return "paddle" if distances["paddle"] < distances["torch"] else "torch"
 
 
@@ -324,7 +215,7 @@ def _check_family(checkpoint: Checkpoint, table: Table, own: Fit, expected: Side
     others = [
         (closest(checkpoint.shapes, other, side), side)
         for other in map(load_table, families())
-        for side in _SIDES
+        for side in SIDES
         if (other.family, side) != (table.family, expected)
     ]
     nearest, side = min(others, key=lambda found: found[0].distance)
@@ -396,7 +287,7 @@ def _misshapen(key: str, match: Fit, claim: Claim, table: Table) -> str:
     found, expected = match.misshapen[key]
     paddle = ""
     if len(found) == len(expected) and claim.rule.transpose:
-        paddle = f" (in Paddle {list(_turn(found, claim))} and {list(_turn(expected, claim))})"
+        paddle = f" (in Paddle {list(turned(found, claim))} and {list(turned(expected, claim))})"
     return (
         f"{key}: shape {list(found)}, {match.variant.name} has {list(expected)}{paddle}; row "
         f"{claim.row.number} of {table.file}, kind '{claim.row.kind.name}'. Is it another variant, "
@@ -412,7 +303,7 @@ def _step(key: str, tensor: Tensor, table: Table) -> Step:
     kind = f"row {claim.row.number}, kind {claim.row.kind.name}"
     if claim.target is None:
         return Step(key, "drop", None, f"{kind}: {claim.rule.drop}", tensor.shape, ())
-    target_shape = _turn(tensor.shape, claim)
+    target_shape = turned(tensor.shape, claim)
     if claim.rule.transpose:
         reason = f"{kind}: {claim.row.kind.layout}"
         return Step(key, "transpose", claim.target, reason, tensor.shape, target_shape)
@@ -430,12 +321,8 @@ def _step_back(key: str, shape: Shape, table: Table) -> Step | None:
         return Step(None, "restore", key, f"{kind}: {claim.rule.drop}", (), shape, value)
     if claim.rule.transpose:
         reason = f"{kind}: {claim.row.kind.layout}, the other way"
-        return Step(claim.target, "transpose", key, reason, _turn(shape, claim), shape)
+        return Step(claim.target, "transpose", key, reason, turned(shape, claim), shape)
     return Step(claim.target, "copy", key, kind, shape, shape)
-
-
-def _turn(shape: AnyShape, claim: Claim) -> AnyShape:
-    return shape[::-1] if claim.rule.transpose else shape
 
 
 def turn(step: Step, tensor: Tensor) -> Tensor:

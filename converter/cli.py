@@ -15,13 +15,10 @@ import click
 
 from . import __version__
 from ._errors import ModelError, VitconvertError
+from ._show import console, printable, show_checkpoint, show_plan
 from ._table import CASTS, families, find_variant, load_table, variants
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from ._plan import Plan
-    from .checkpoints import Checkpoint
     from .parity import Progress, Report
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -99,13 +96,6 @@ class _Echo(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print one message."""
         click.echo(printable(record.getMessage()))
-
-
-def printable(text: str) -> str:
-    """Spell out the control characters that a file may hold, so that none reaches a terminal."""
-    return "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
-    )
 
 
 def _family_command(family: str) -> click.Command:
@@ -187,7 +177,7 @@ def _family_command(family: str) -> click.Command:
     ) -> None:
         from ._convert import convert, plan
         from ._files import check_distinct, check_report, unverified
-        from ._output import MAX_SHARD_SIZE, format_of
+        from ._output import MAX_SHARD_SIZE, check_side, format_of
 
         if report is not None and (no_parity or dry_run):
             raise click.UsageError("--report is of parity: not with --no-parity or --dry-run.")
@@ -197,7 +187,9 @@ def _family_command(family: str) -> click.Command:
                 f"as {dst.name.partition('.')[0]}.safetensors.index.json."
             )
         if dry_run:
-            _show_plan(plan(src, family, variant, weights)[1])
+            made = plan(src, family, variant, weights)[1]
+            check_side(dst, src, made.source)
+            show_plan(made, dtype)
             return
         if report is not None:
             check_distinct(source=src, target=dst, unverified=unverified(dst), report=report)
@@ -287,7 +279,7 @@ def inspect(file: Path, weights: str | None) -> None:
     from .checkpoints import open_checkpoint
 
     checkpoint = open_checkpoint(file, weights)
-    _show_checkpoint(checkpoint)
+    show_checkpoint(checkpoint)
 
 
 @cli.command()
@@ -318,14 +310,14 @@ def models() -> None:
         table.add_row(
             name, f"{height}x{width}", f"{millions:.1f} M", top1 or "-", ", ".join(crops) or "-"
         )
-    _console().print(table)
+    console().print(table)
 
 
 def _finish(report: Report, file: Path | None, converted: Path | None = None) -> None:
     """Show a parity report, write it if asked for, and exit with its verdict."""
     from .parity import show
 
-    show(report, _console())
+    show(report, console())
     if converted is not None:
         click.echo(f"{converted} holds the converted weights.")
     if file is not None:
@@ -333,58 +325,6 @@ def _finish(report: Report, file: Path | None, converted: Path | None = None) ->
         click.echo(f"{file} holds the report.")
     if not report.proved:
         sys.exit(1)
-
-
-def _show_plan(plan: Plan) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("source", "operation", "target", "reason"):
-        table.add_column(heading, no_wrap=True)
-    for step in plan.steps:
-        cells = (step.source or "-", step.operation, step.target or "-", step.reason)
-        table.add_row(*(Text(printable(cell)) for cell in cells))
-    _console().print(table)
-    counts = {
-        op: sum(1 for s in plan.steps if s.operation == op)
-        for op in ("transpose", "copy", "drop", "restore")
-    }
-    listed = ", ".join(f"{n} to {op}" for op, n in counts.items() if n)
-    click.echo(f"{len(plan.steps)} tensors: {listed}. Nothing was written (--dry-run).")
-
-
-def _show_checkpoint(checkpoint: Checkpoint) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from ._plan import identify, show_head
-
-    size = sum(path.stat().st_size for path in checkpoint.files)
-    files = f" in {len(checkpoint.files)} files" if len(checkpoint.files) > 1 else ""
-    click.echo(f"{checkpoint.path}: {checkpoint.format}, {size:,} bytes{files}")
-    for note in checkpoint.notes():
-        click.echo(printable(f"  {note}"))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("tensor", no_wrap=True)
-    table.add_column("shape", no_wrap=True)
-    table.add_column("dtype", no_wrap=True)
-    for name, tensor in checkpoint.tensors.items():
-        table.add_row(Text(printable(name)), Text(str(list(tensor.shape))), tensor.dtype)
-    _console().print(table)
-    click.echo(f"{len(checkpoint.tensors)} tensors, {checkpoint.nbytes:,} bytes")
-    names = {"torch": "PyTorch", "paddle": "Paddle"}
-    # Without linear layers both frameworks' tensors look alike; then the kind of file tells.
-    own = checkpoint.side or "torch"
-    found = identify(checkpoint.shapes)
-    sure = {match.variant.name for match, side in found if side == own}
-    found = [(m, side) for m, side in found if side == own or m.variant.name not in sure]
-    looks = [
-        f"{match.variant.name} (family {match.variant.family}, {show_head(match.num_classes)}, "
-        f"{names[side]} names)"
-        for match, side in found
-    ]
-    click.echo(f"looks like: {' or '.join(looks) or 'no variant known here'}")
 
 
 @contextmanager
@@ -397,13 +337,6 @@ def _progress() -> Iterator[Progress | None]:
 
     with bar() as advance:
         yield advance
-
-
-def _console() -> Console:
-    """Make a console that cuts no table short; a narrow terminal folds the lines itself."""
-    from rich.console import Console
-
-    return Console(highlight=False, width=400)
 
 
 def main() -> None:

@@ -93,7 +93,7 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
 
 def test_not_a_checkpoint_is_status_1(tmp_path: Path) -> None:
     """One error on stderr; nothing is written."""
-    result = run("shunted", "--src", __file__, "--dst", tmp_path / "x", "--no-parity")
+    result = run("shunted", "--src", __file__, "--dst", tmp_path / "x.pdparams", "--no-parity")
 
     assert result.exit_code == 1
     assert f"Error: {__file__}: not a checkpoint" in result.stderr
@@ -102,7 +102,9 @@ def test_not_a_checkpoint_is_status_1(tmp_path: Path) -> None:
 
 def test_conversion_says_what_it_found(plain: Make, tmp_path: Path) -> None:
     """The variant, where it was found, what was written, that nothing was proved."""
-    result = run("shunted", "--src", plain("shunted_t"), "--dst", tmp_path / "x", "--no-parity")
+    result = run(
+        "shunted", "--src", plain("shunted_t"), "--dst", tmp_path / "x.pdparams", "--no-parity"
+    )
 
     assert result.exit_code == 0
     assert "variant: shunted_t, 1000 classes (found from names and shapes)" in result.output
@@ -112,7 +114,9 @@ def test_conversion_says_what_it_found(plain: Make, tmp_path: Path) -> None:
 
 def test_dry_run_prints_the_plan_and_writes_nothing(plain: Make, tmp_path: Path) -> None:
     """Every tensor with operation, target and reason."""
-    result = run("shunted", "--src", plain("shunted_t"), "--dst", tmp_path / "x", "--dry-run")
+    result = run(
+        "shunted", "--src", plain("shunted_t"), "--dst", tmp_path / "x.pdparams", "--dry-run"
+    )
 
     assert result.exit_code == 0
     line = next(x for x in result.output.splitlines() if x.startswith("block1.0.attn.q.weight"))
@@ -154,7 +158,7 @@ def test_head_that_is_missing_is_said_and_the_file_tells_the_framework(
 
 def test_other_variant_of_the_same_shapes_is_named(plain: Make, tmp_path: Path) -> None:
     """The first in the table is taken; --variant takes the other, and then nothing is said."""
-    arguments = ("--src", plain("litv2_small_det"), "--dst", tmp_path / "x", "--dry-run")
+    arguments = ("--src", plain("litv2_small_det"), "--dst", tmp_path / "x.pdparams", "--dry-run")
     found = run("litv2", *arguments)
     asked = run("litv2", *arguments, "--variant", "litv2_small_det_ws4")
 
@@ -171,7 +175,7 @@ def test_head_for_no_classes_is_refused(plain: Make, tmp_path: Path) -> None:
     state["head.weight"], state["head.bias"] = state["head.weight"][:0], state["head.bias"][:0]
     source = tmp_path / "x.safetensors"
     save_file(state, source)
-    result = run("shiftvit", "--src", source, "--dst", tmp_path / "y", "--no-parity")
+    result = run("shiftvit", "--src", source, "--dst", tmp_path / "y.pdparams", "--no-parity")
 
     assert result.exit_code == 1
     assert "head.weight" in result.stderr
@@ -420,7 +424,7 @@ def test_odd_names_do_not_reach_the_terminal(name: str, tmp_path: Path) -> None:
     path = write_paddle(tmp_path / "x.pdparams", {name: np.ones(2, "f4")})
 
     shown = run("inspect", path)
-    refused = run("shunted", "--src", path, "--dst", tmp_path / "y", "--no-parity")
+    refused = run("shunted", "--src", path, "--dst", tmp_path / "y.pdparams", "--no-parity")
 
     assert shown.exit_code == 0
     assert refused.exit_code == 1
@@ -442,3 +446,65 @@ def test_full_output_device_is_no_traceback(plain: Make) -> None:
     assert done.returncode != 0
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# -- what is written
+
+
+def test_dry_run_of_the_way_back(converted: Make, tmp_path: Path) -> None:
+    """It names what is restored, and what would be cast."""
+    target = tmp_path / "x.pth"
+    options = ("--src", converted("shunted_t"), "--dst", target, "--dtype", "float16")
+
+    result = run("shunted", *options, "--dry-run")
+
+    assert result.exit_code == 0
+    assert "260 tensors: 48 to transpose, 211 to copy, 1 to restore. " in result.output
+    assert "Floating tensors would be cast to float16." in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_way_back_says_that_counters_start_anew(converted: Make, tmp_path: Path) -> None:
+    """Paddle has none."""
+    result = run(
+        "shunted", "--src", converted("shunted_t"), "--dst", tmp_path / "x.pth", "--no-parity"
+    )
+
+    assert result.exit_code == 0
+    assert "1 step counter, which Paddle does not have, starts at 0" in result.output
+
+
+def test_source_of_a_converted_file_is_shown(plain: Make, tmp_path: Path) -> None:
+    """It stands in the header of a .safetensors."""
+    target = tmp_path / "x.safetensors"
+    run("shunted", "--src", plain("shunted_t"), "--dst", target, "--no-parity")
+
+    result = run("inspect", target)
+
+    assert "  source: shunted_t.safetensors\n" in result.output
+    assert "looks like: shunted_t (family shunted, 1000 classes, Paddle names)" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        (["--dst", "x.pth"], 1, "is a PyTorch checkpoint already"),
+        (["--dst", "x.pth", "--dry-run"], 1, "is a PyTorch checkpoint already"),
+        (["--dst", "x"], 1, "what should be written?"),
+        (["--dst", "missing/"], 1, "what should be written?"),
+        (["--dst", "x.pdparams", "--dtype", "int8"], 2, "'int8' is not one of 'float32'"),
+        (["--dst", "x.safetensors", "--max-shard-size", "1GB"], 2, "x.safetensors.index.json"),
+        (["--dst", "x.safetensors.index.json", "--max-shard-size", "big"], 2, "one such as 2GB"),
+    ],
+)
+def test_wrong_targets_are_told(
+    options: list[str], status: int, message: str, plain: Make, tmp_path: Path
+) -> None:
+    """With what was expected; nothing is written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        result = run("shunted", "--src", plain("shunted_t"), "--no-parity", *options)
+
+    assert result.exit_code == status
+    assert message in result.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from conftest import GOLDEN, Make, every_golden, golden_facts, model_name, paddle_in_float64
 from golden import rule
 from vitconvert import _models, convert
-from vitconvert._plan import identify, twins
+from vitconvert._fit import identify, twins
 from vitconvert._table import find_variant
 from vitconvert.checkpoints import open_checkpoint
 

@@ -7,7 +7,8 @@ import pytest
 from conftest import Make, arrays, every_variant
 from tools import make_shapes
 from vitconvert import _models, _table
-from vitconvert._plan import identify, make_plan, twins
+from vitconvert._fit import identify, twins
+from vitconvert._plan import make_plan
 from vitconvert.checkpoints import open_checkpoint
 
 FAMILIES = _table.families()

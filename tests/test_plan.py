@@ -8,7 +8,8 @@ from safetensors.numpy import save_file
 
 from conftest import Make, arrays
 from vitconvert import Checkpoint, ConversionError, Tensor, _table, open_checkpoint
-from vitconvert._plan import closest, make_plan, twins
+from vitconvert._fit import closest, twins
+from vitconvert._plan import make_plan
 from vitconvert.checkpoints._storage import Storage
 
 SHUNTED = _table.load_table("shunted")

@@ -18,8 +18,9 @@ from typing import Literal, get_args
 import numpy as np
 
 from .._errors import CheckpointError, ParityError, listing
+from .._fit import show_head
 from .._models import check_side, require
-from .._plan import Plan, check_paddle, make_plan, show_head, turn
+from .._plan import Plan, check_paddle, make_plan, turn
 from .._table import Side, Table, Variant, find_variant
 from ..checkpoints import DTYPES, Checkpoint, Tensor, floats, open_checkpoint
 from ._compare import Trace, compare
