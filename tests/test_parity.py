@@ -160,7 +160,7 @@ def test_weight_that_does_not_matter_for_the_images_is_caught(
     torch_state["norm4.bias"][0] = 0
     torch_state["norm4.weight"][0] = 0  # so that column 0 of the head is multiplied with zero
     save_file(torch_state, tmp_path / "x.safetensors")
-    done = convert(tmp_path / "x.safetensors", tmp_path / "x", "shunted", parity=False)
+    done = convert(tmp_path / "x.safetensors", tmp_path / "x.pdparams", "shunted", parity=False)
     state = arrays(done.path)
     state["head.weight"][0] += 1
 

@@ -39,11 +39,12 @@ class Job:
     variant: str
     checkpoint: str
     weights: str | None
-    rounded: dict[str, str]  # key -> dtype that its tensor is rounded to first
     num_classes: int
     device: str  # auto, cpu or gpu
     inputs: str  # .npy, float32 [B, 3, H, W]
     out: str  # folder for the trace
+    # Key -> dtype that its tensor is rounded to first.
+    rounded: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
