@@ -1,6 +1,7 @@
 """Run a command in a process of its own and measure its time or its memory."""
 
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -57,3 +58,12 @@ def chill(path: Path) -> None:
             except BlockingIOError:
                 continue
             sys.exit(f"{path}: byte {at} is still in the page cache")
+
+
+def others() -> float:
+    """Give the seconds of processor time that all but this process and its children have used."""
+    words = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:]
+    user, nice, system, _idle, _waiting, *more = (int(word) for word in words[:8])
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    own = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    return (user + nice + system + sum(more)) / os.sysconf("SC_CLK_TCK") - own

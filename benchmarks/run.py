@@ -2,10 +2,11 @@
 
     python benchmarks/run.py [--quick]
 
-Every command runs in a process of its own. All take turns, round by round, so that whatever else
-the machine does hits all alike. Before each its target is removed, the disk is synced, and its
-source is read into the page cache (warm) or taken out of it with posix_fadvise (cold). "Durable"
-is what has been fsynced when the command ends: ours always, the others where it says so.
+Every command runs in a process of its own. All take turns, in another order every round, so that
+whatever else the machine does hits all alike; how much that was is said. Before each its target is
+removed, the disk is synced, and its source is read into the page cache (warm) or taken out of it
+with posix_fadvise (cold). "Durable" is what has been fsynced when the command ends: ours always,
+the others where it says so.
 
 Exit status 1 if a full run misses a target. Times are judged by their medians.
 """
@@ -13,9 +14,11 @@ Exit status 1 if a full run misses a target. Times are judged by their medians.
 import json
 import os
 import platform
+import random
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -128,7 +131,8 @@ def make_files(folder: Path, quick: bool) -> None:
         (*USUAL, large, usual),
         (*MAKE, "same", back, usual),
     ):
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=quiet)
     Path(usual).unlink()
 
 
@@ -191,10 +195,15 @@ def main() -> None:
     memories: Memories = {}
     with tempfile.TemporaryDirectory(dir=RESULTS) as folder:
         make_files(Path(folder), quick)
-        for case in [*timed(Path(folder))] * rounds:
-            case.prepare()
-            runs = times.setdefault(case.group, {}).setdefault(case.name, [])
-            runs.append(measure.seconds(case.command))
+        cases, order = list(timed(Path(folder))), random.Random(0)
+        for case in cases:
+            times.setdefault(case.group, {})[case.name] = []
+        start, others = time.perf_counter(), measure.others()
+        for _ in range(rounds):
+            for case in order.sample(cases, len(cases)):
+                case.prepare()
+                times[case.group][case.name].append(measure.seconds(case.command))
+        busy = (measure.others() - others) / (time.perf_counter() - start)
         sizes = {c.name: c.source.stat().st_size for c in watched(Path(folder)) if c.source}
         for case in watched(Path(folder)):
             case.prepare()
@@ -205,8 +214,11 @@ def main() -> None:
         targets.add_row(what, limit, f"{a:.2f}", f"{b:.2f}", "met" if met else "MISSED")
     versions = [f"{name} {version(name)}" for name in ("numpy", "torch", "paddlepaddle")]
     console = Console(record=True, width=140, highlight=False)
-    console.print("a quick try, smaller, not judged" if quick else "", *platform.uname()[::2])
-    console.print(rounds, "rounds,", os.cpu_count(), "cores, Python", sys.version, *versions)
+    console.print("A quick try, smaller, not judged." if quick else "A full run.")
+    console.print(
+        rounds, "rounds. Of", os.cpu_count(), f"cores others used {busy:.2f} at the mean."
+    )
+    console.print(platform.platform(), "Python", platform.python_version(), *versions)
     for group, cases in times.items():
         console.print(time_table(group, cases))
     console.print(memory_table(memories, sizes), targets)

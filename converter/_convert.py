@@ -7,10 +7,10 @@ from pathlib import Path
 
 from . import __version__
 from ._errors import ConversionError
-from ._files import check_distinct, check_target, publish, unverified
+from ._files import check_distinct, check_sources_stay, check_target, unverified
 from ._fit import show_head, twins
 from ._models import require
-from ._output import MAX_SHARD_SIZE, Output, check_side, format_of, written
+from ._output import MAX_SHARD_SIZE, Output, check_output, check_side, written
 from ._plan import Plan, make_plan, make_plan_back, source_side
 from ._table import CASTS, families, load_table
 from .checkpoints import Checkpoint, Tensor, open_checkpoint
@@ -112,8 +112,7 @@ def convert(
     src, dst = Path(src), Path(dst)
     if dtype not in (None, *CASTS):
         raise ConversionError(f"dtype is {dtype!r}; expected one of {', '.join(CASTS)}.")
-    check_target(dst, force)
-    format_of(dst)
+    check_output(dst, force)
     check_distinct(source=src, target=dst, unverified=unverified(dst))
     if parity:
         check_target(unverified(dst), force=True)
@@ -123,13 +122,15 @@ def convert(
     check_side(dst, src, made.source)
     tensors = made.apply(checkpoint.tensors, dtype)
     output = Output(dst, tensors, _provenance(checkpoint, made), max_shard_size)
-    with written(output, force, verify, _Meter(tensors, verify, progress).advance) as part:
+    check_sources_stay(checkpoint.files, output.paths())
+    meter = _Meter(tensors, verify, progress)
+    with written(output, force, verify, meter.advance) as draft:
         how = "written, read back and equal" if verify else "written, not read back (--no-verify)"
         log.info("converted %d tensors%s, %s", len(tensors), f" to {dtype}" * bool(dtype), how)
         if not parity:
-            publish(part, dst, force)
+            draft.publish(dst, force)
             return Conversion(made, dst, None)
-        torch, paddle = (src, part) if made.source == "torch" else (part, src)
+        torch, paddle = (src, draft.part) if made.source == "torch" else (draft.part, src)
         try:
             report = check_parity(
                 made.variant.name,
@@ -137,17 +138,18 @@ def convert(
                 paddle_checkpoint=paddle,
                 weights=weights if torch == src else None,
                 paddle_weights=weights if paddle == src else None,
+                made_from=made.source,
                 device=device,
                 progress=progress,
             )
         except BaseException:  # Ctrl-C as well: the file is whole, only not proved
-            publish(part, unverified(dst), force=True)
+            draft.publish(unverified(dst), force=True)
             log.info("the converted weights stay in %s", unverified(dst))
             raise
         path = dst if report.proved else unverified(dst)
         written_side = report.paddle if made.source == "torch" else report.torch
         written_side["file"] = str(path)
-        publish(part, path, force or not report.proved)
+        draft.publish(path, force or not report.proved)
         return Conversion(made, path, report)
 
 
@@ -158,11 +160,16 @@ def _provenance(checkpoint: Checkpoint, made: Plan) -> dict[str, str]:
         "converted_by": f"vitconvert {__version__}",
         "variant": made.variant.name,
         "num_classes": str(made.num_classes),
-        "source": checkpoint.path.name,
+        "source": _spelled(checkpoint.path.name),
         "source_format": checkpoint.format,
-        "source_weights": ".".join(checkpoint.wrapper),
+        "source_weights": _spelled(".".join(checkpoint.wrapper)),
         "implementation": made.table.source,
     }
+
+
+def _spelled(text: str) -> str:
+    """Give a text that UTF-8 can spell; names of files may hold any bytes."""
+    return text.encode("utf-8", "replace").decode()
 
 
 class _Meter:

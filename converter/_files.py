@@ -2,20 +2,21 @@
 
 import fcntl
 import glob
+import hashlib
 import json
 import os
 import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from ._errors import CheckpointError
 
-_NEW = 60.0  # seconds; a temporary file is locked a moment after it was made
+_NEW = 60.0  # seconds since the last write, after which a temporary file may be abandoned
 
 
 def check_target(target: Path, force: bool) -> None:
@@ -59,6 +60,18 @@ def check_distinct(**files: Path | None) -> None:
             seen[real] = role
 
 
+def check_sources_stay(sources: Sequence[Path], targets: Sequence[Path]) -> None:
+    """Refuse to write over what is being read, through links as well.
+
+    Raises:
+        CheckpointError: A target is a source.
+    """
+    real = {path.resolve() for path in sources}
+    for target in targets:
+        if target.resolve() in real:
+            raise CheckpointError(f"{target}: would be written, and is a part of the source.")
+
+
 def check_report(path: Path) -> None:
     """Refuse a report where it cannot be written or would replace what is no report.
 
@@ -93,36 +106,81 @@ def check_room(folder: Path, size: int) -> None:
 def written_beside(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
     """Open a temporary file beside a target; it is removed unless the caller renames it.
 
-    What a process that was killed left behind for the same target is removed as well.
+    So is all that `companion` names. What a process that was killed left behind for the same
+    target is removed as well.
 
     Raises:
-        CheckpointError: Writing failed (disk full, no permission); nothing is left behind.
+        CheckpointError: The file cannot be made; nothing is left behind.
     """
     _remove_abandoned(target)
-    part = target.with_name(f".{target.name[:180]}.{secrets.token_hex(4)}.part")
+    part = target.with_name(f"{_hidden(target)}.{secrets.token_hex(4)}.part")
     try:
-        # As the usual open does it, but for a name that must be new.
-        handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        with cannot_be_written(target):
+            # As the usual open does it, but for a name that must be new.
+            handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         with os.fdopen(handle, "wb") as file:
             with suppress(OSError):  # some file systems know no locks
                 fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
             yield file, part
+    finally:
+        _remove_with_companions(part)
+
+
+@contextmanager
+def cannot_be_written(target: Path) -> Iterator[None]:
+    """Turn the system's word (disk full, no permission) into an error that names the target.
+
+    Raises:
+        CheckpointError: The body raised OSError.
+    """
+    try:
+        yield
     except OSError as error:
         raise CheckpointError(
             f"{target}: cannot be written: {error.strerror or error}. Nothing was left behind."
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
+
+
+def companion(part: Path, number: int) -> Path:
+    """Name a further temporary file that comes and goes with one of `written_beside`."""
+    return part.with_name(f"{part.name.removesuffix('.part')}.{number:05}.part")
+
+
+def _hidden(target: Path) -> str:
+    """Give the begin of the names of a target's temporary files, which must not be too long."""
+    name = os.fsencode(target.name)
+    return f".{target.name if len(name) <= 180 else hashlib.sha256(name).hexdigest()}"
+
+
+def _remove_with_companions(part: Path) -> None:
+    stem = glob.escape(part.name.removesuffix(".part"))
+    for other in [*part.parent.glob(f"{stem}.?????.part"), part]:
+        other.unlink(missing_ok=True)
 
 
 def _remove_abandoned(target: Path) -> None:
-    """Remove temporary files of a target that no process holds, but for quite new ones."""
-    for part in target.parent.glob(f".{glob.escape(target.name[:180])}.????????.part"):
+    """Remove temporary files of a target that no process holds.
+
+    Not the newest: a moment passes between the making of one and its lock.
+    """
+    for part in target.parent.glob(f"{glob.escape(_hidden(target))}.????????.part"):
         with suppress(OSError):
-            with part.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if time.time() - part.stat().st_mtime > _NEW:
-                part.unlink()
+                with part.open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    _remove_with_companions(part)
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Let one process at a time give several files in a folder their names."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -156,29 +214,35 @@ def publish(source: Path, target: Path, force: bool) -> None:
     Raises:
         CheckpointError: The target appeared meanwhile and `force` is not given.
     """
-    try:
-        if force:
+    with cannot_be_written(target):
+        if force or not _linked(source, target):
             source.replace(target)
         else:
-            target.hardlink_to(source)  # unlike a rename, this fails where a file is
             source.unlink()
-    except FileExistsError:
-        raise CheckpointError(
-            f"{target}: appeared while working and was left alone. Pass --force to replace it."
-        ) from None
+    _flush_folder(target.parent)
+
+
+def _linked(source: Path, target: Path) -> bool:
+    """Give a file a second name if no file has it; tell whether the system can.
+
+    Unlike a rename, a hard link fails where a file is.
+    """
+    try:
+        target.hardlink_to(source)
     except OSError as error:
-        if force or target.exists():
-            raise CheckpointError(f"{target}: cannot be written: {error.strerror}.") from error
-        publish(source, target, force=True)  # a file system without hard links
-    else:
-        _flush_folder(target.parent)
+        if isinstance(error, FileExistsError) or target.exists():
+            raise CheckpointError(
+                f"{target}: appeared while working and was left alone. Pass --force to replace it."
+            ) from None
+        return False
+    return True
 
 
 def _flush_folder(folder: Path) -> None:
     """Make a new name survive a power cut, where the system can."""
-    try:
+    with suppress(OSError):  # some file systems cannot; the file itself is safe
         handle = os.open(folder, os.O_RDONLY)
-        os.fsync(handle)
-        os.close(handle)
-    except OSError:
-        pass  # some file systems cannot; the file itself is safe
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

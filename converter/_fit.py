@@ -55,7 +55,7 @@ def fit(shapes: Mapping[str, Shape], variant: Variant, table: Table, side: Side 
             for key, shape in expected.items()
             if key not in shapes and not droppable(key, table, side)
         },
-        [key for key in shapes if key not in expected and table.ignored(key) is None],
+        [k for k in shapes if k not in expected and (side == "paddle" or not table.ignored(k))],
         {k: (shapes[k], s) for k, s in expected.items() if k in shapes and shapes[k] != s},
     )
 

@@ -1,15 +1,27 @@
 """Checkpoint files as targets: which format a name asks for, and how files come to be."""
 
 import json
+import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from ._errors import CheckpointError
-from ._files import check_room, check_target, publish, synced, written_beside
+from ._files import (
+    cannot_be_written,
+    check_room,
+    check_target,
+    companion,
+    locked_folder,
+    publish,
+    synced,
+    unverified,
+    written_beside,
+)
 from ._table import Side
 from .checkpoints import Tensor, open_checkpoint, pdparams, safe, torch_zip
 from .checkpoints.writing import Layout, verify, write
@@ -61,8 +73,9 @@ class Output:
             return torch_zip.layout(tensors)
         return safe.layout(tensors, self.metadata)
 
+    @cached_property
     def shards(self) -> list[dict[str, Tensor]]:
-        """Divide the tensors, in order, among files of at most `max_shard_size`."""
+        """The tensors, in order, divided among files of at most `max_shard_size`."""
         shards: list[dict[str, Tensor]] = [{}]
         size = 0
         for name, tensor in self.tensors.items():
@@ -72,6 +85,28 @@ class Output:
             shards[-1][name] = tensor
             size += tensor.nbytes
         return shards
+
+    def shard_paths(self, index: Path) -> list[Path]:
+        """Name the files that belong to an index; what the index has behind its end, they have."""
+        stem, _, end = index.name.rpartition(".safetensors.index.json")
+        count = len(self.shards)
+        names = [f"{stem}-{i:05}-of-{count:05}.safetensors{end}" for i in range(1, count + 1)]
+        return [index.with_name(name) for name in names]
+
+    def paths(self) -> list[Path]:
+        """Name every file that may be written."""
+        found = [self.path, unverified(self.path)]
+        if self.format == "sharded":
+            found += [path for index in found for path in self.shard_paths(index)]
+        return found
+
+    def index(self, paths: Sequence[Path]) -> bytes:
+        """Spell the index of a sharded checkpoint whose files are these."""
+        pairs = zip(paths, self.shards, strict=True)
+        names = {name: path.name for path, shard in pairs for name in shard}
+        size = sum(tensor.nbytes for tensor in self.tensors.values())
+        index = {"metadata": {**self.metadata, "total_size": size}, "weight_map": names}
+        return json.dumps(index, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
 def format_of(path: Path) -> Format:
@@ -87,6 +122,21 @@ def format_of(path: Path) -> Format:
         f"{path}: what should be written? Expected a name that ends in .pdparams, .safetensors or "
         f".safetensors.index.json (sharded), or, on the way back to PyTorch, in .pth, .pt or .bin."
     )
+
+
+def check_output(path: Path, force: bool) -> None:
+    """Refuse what cannot be written, before any work is done.
+
+    Raises:
+        CheckpointError: As `check_target` and `format_of`; or a sharded checkpoint is there.
+    """
+    if path.name.endswith(".safetensors.index.json") and path.is_file():
+        raise CheckpointError(
+            f"{path}: exists already, and the files of a sharded checkpoint cannot be replaced in "
+            f"one step, not even with --force. Remove it and its files first."
+        )
+    check_target(path, force)
+    format_of(path)
 
 
 def check_side(path: Path, source: Path, side: Side) -> None:
@@ -116,21 +166,48 @@ def parse_size(text: str) -> int:
     return size
 
 
-@contextmanager
-def written(output: Output, force: bool, check: bool, advance: Advance) -> Iterator[Path]:
-    """Write a checkpoint beside its target, durable and read back; the caller publishes it.
+class Draft:
+    """A checkpoint that is written and durable, but does not have its name.
 
-    The files of a sharded checkpoint get their names at once, its index does not: without it they
-    are no checkpoint.
+    Attributes:
+        part: The file to open.
+    """
+
+    def __init__(self, output: Output, part: Path) -> None:
+        self.output = output
+        self.part = part
+
+    def publish(self, target: Path, force: bool) -> None:
+        """Give it its name, or that of `unverified`.
+
+        Raises:
+            CheckpointError: A file of that name appeared meanwhile.
+        """
+        if self.output.format != "sharded":
+            publish(self.part, target, force)
+            return
+        paths = self.output.shard_paths(target)
+        with locked_folder(target.parent), cannot_be_written(target):
+            if target == self.output.path and target.exists():
+                raise CheckpointError(f"{target}: appeared while working and was left alone.")
+            for number, path in enumerate(paths, 1):
+                publish(companion(self.part, number), path, force)
+            index = companion(self.part, 0)
+            index.write_bytes(self.output.index(paths))
+            with index.open("rb+") as file:
+                os.fsync(file.fileno())
+            publish(index, target, force)
+
+
+@contextmanager
+def written(output: Output, force: bool, check: bool, advance: Advance) -> Iterator[Draft]:
+    """Write a checkpoint beside its target, durable and read back; the caller publishes it.
 
     Args:
         output: What to write.
         force: Whether existing files may be replaced.
         check: Whether to read back what was written.
         advance: Called with a text and the amounts of bytes as they are done.
-
-    Yields:
-        The file that is still to get its name.
 
     Raises:
         CheckpointError: A file cannot be written or read; nothing is left behind.
@@ -140,41 +217,29 @@ def written(output: Output, force: bool, check: bool, advance: Advance) -> Itera
         layout = output.layout(output.tensors)
         check_room(folder, layout.size)
         with written_beside(output.path) as (file, part):
-            _fill(file, part, layout, output.tensors, check, advance)
-            yield part
+            _fill(output.path, file, part, layout, output.tensors, check, advance)
+            yield Draft(output, part)
         return
-    if output.path.exists():
-        raise CheckpointError(
-            f"{output.path}: exists already, and the files of a sharded checkpoint cannot be "
-            f"replaced in one step. Remove it and them first."
-        )
-    shards = output.shards()
-    stem = output.path.name.removesuffix(".safetensors.index.json")
-    paths = [
-        folder / f"{stem}-{i:05}-of-{len(shards):05}.safetensors" for i in range(1, len(shards) + 1)
-    ]
-    for path in paths:
+    for path in output.shard_paths(output.path):
         check_target(path, force)
-    layouts = [output.layout(tensors) for tensors in shards]
+    layouts = [output.layout(tensors) for tensors in output.shards]
     check_room(folder, sum(layout.size for layout in layouts))
-    with ExitStack() as stack:
-        parts = []
-        for path, layout, tensors in zip(paths, layouts, shards, strict=True):
-            file, part = stack.enter_context(written_beside(path))
-            _fill(file, part, layout, tensors, check, advance)
-            parts.append(part)
-        for part, path in zip(parts, paths, strict=True):
-            publish(part, path, force)
-    with written_beside(output.path) as (file, part):
-        names = {name: path.name for path, s in zip(paths, shards, strict=True) for name in s}
-        size = sum(tensor.nbytes for tensor in output.tensors.values())
-        index = {"metadata": {**output.metadata, "total_size": size}, "weight_map": names}
-        file.write(json.dumps(index, indent=1, ensure_ascii=False).encode() + b"\n")
-        file.flush()
-        yield part
+    with written_beside(output.path) as (index, part):
+        numbers = range(1, len(layouts) + 1)
+        for number, layout, tensors in zip(numbers, layouts, output.shards, strict=True):
+            path = companion(part, number)
+            with cannot_be_written(output.path), path.open("x+b") as file:
+                _fill(output.path, file, path, layout, tensors, check, advance)
+        with cannot_be_written(output.path):
+            index.write(output.index([companion(part, number) for number in numbers]))
+            index.flush()
+        if check and sorted(open_checkpoint(part).tensors) != sorted(output.tensors):
+            raise CheckpointError(f"{output.path}: the index did not come back as it was written.")
+        yield Draft(output, part)
 
 
 def _fill(
+    target: Path,
     file: BinaryIO,
     part: Path,
     layout: Layout,
@@ -183,7 +248,10 @@ def _fill(
     advance: Advance,
 ) -> None:
     """Write one file; make it durable and read it back at the same time."""
-    advance("writing", write(file.fileno(), layout))
-    with synced(file):
-        if check:
-            advance("reading back", verify(open_checkpoint(part).tensors, tensors))
+    with cannot_be_written(target):
+        with closing(write(file.fileno(), layout)) as amounts:
+            advance("writing", amounts)
+        with synced(file):
+            if check:
+                with closing(verify(open_checkpoint(part).tensors, tensors)) as amounts:
+                    advance("reading back", amounts)

@@ -221,7 +221,15 @@ def _family_command(family: str) -> click.Command:
 @click.argument("variant", metavar="VARIANT")
 @click.option("--torch", "torch_file", required=True, type=FILE, help="PyTorch checkpoint.")
 @click.option("--paddle", "paddle_file", required=True, type=FILE, help="Paddle checkpoint.")
-@click.option("--weights", metavar="KEY", help="Which of several weights to take.")
+@click.option("--weights", metavar="KEY", help="Which of several weights in the PyTorch file.")
+@click.option("--paddle-weights", metavar="KEY", help="Which of several in the Paddle file.")
+@click.option(
+    "--made-from",
+    type=click.Choice(["torch", "paddle"]),
+    default="torch",
+    show_default=True,
+    help="Which is the original: its weights are rounded if the other has a narrower dtype.",
+)
 @click.option("--device", type=DEVICE, default="auto", show_default=True, help="Where to run.")
 @click.option("--report", type=OUTPUT, help="Write the report as JSON.")
 def parity(
@@ -229,6 +237,8 @@ def parity(
     torch_file: Path,
     paddle_file: Path,
     weights: str | None,
+    paddle_weights: str | None,
+    made_from: Any,
     device: Any,
     report: Path | None,
 ) -> None:
@@ -260,6 +270,8 @@ def parity(
             torch_checkpoint=torch_file,
             paddle_checkpoint=paddle_file,
             weights=weights,
+            paddle_weights=paddle_weights,
+            made_from=made_from,
             device=device,
             progress=progress,
         )

@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import tarfile
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,18 @@ def test_two_candidates_are_the_users_choice(tmp_path: Path) -> None:
     assert open_checkpoint(tmp_path / "x", "ema").tensors["w"].read().all()
 
 
+def test_model_with_another_beside_it_is_taken(tmp_path: Path) -> None:
+    """The other is named, and can be chosen."""
+    one, two = {"fc.w": np.zeros(2, "f4")}, {"fc.w": np.ones(2, "f4")}
+    (tmp_path / "x").write_bytes(pickle.dumps({**one, "teacher": two}))
+
+    found = open_checkpoint(tmp_path / "x")
+
+    assert not found.tensors["fc.w"].read().any()
+    assert (found.options, found.skipped) == (("teacher",), {})
+    assert open_checkpoint(tmp_path / "x", "teacher").tensors["fc.w"].read().all()
+
+
 def test_counter_of_an_averaged_model_is_no_weight(tmp_path: Path) -> None:
     """torch.optim.swa_utils.AveragedModel saves one beside the names under `module.`."""
     save_file({"module.w": np.ones(2, "f4"), "n_averaged": np.int64([3])}, tmp_path / "x")
@@ -274,12 +287,62 @@ def test_npz_is_read(save: Any, tmp_path: Path) -> None:
         np.testing.assert_array_equal(found.tensors[name].read(), array)
 
 
-def test_npz_of_objects_is_refused(tmp_path: Path) -> None:
-    """They are pickles."""
-    np.savez(tmp_path / "x.npz", w=np.array([{}, []], dtype=object))
+def test_objects_and_texts_in_an_npz_are_named(tmp_path: Path) -> None:
+    """The former are pickles."""
+    objects = np.array([{}, []], dtype=object)
+    np.savez(tmp_path / "x.npz", w=np.ones(2), objects=objects, note="text")
 
-    with pytest.raises(CheckpointError, match=r"dtype '\|O' are not read"):
-        open_checkpoint(tmp_path / "x.npz")
+    assert open_checkpoint(tmp_path / "x.npz").skipped == {
+        "objects": "array of dtype '|O'",
+        "note": "array of dtype '<U4'",
+    }
+
+
+def test_compressed_npz_is_unpacked_when_it_is_read(tmp_path: Path) -> None:
+    """Not before: a hundred arrays that hardly take room on the disk take none in memory."""
+    import tracemalloc
+
+    zeros = {f"a{i}": np.zeros(1_000_000, "f4") for i in range(30)}
+    np.savez_compressed(tmp_path / "x.npz", **zeros)
+    tracemalloc.start()
+
+    found = open_checkpoint(tmp_path / "x.npz")
+
+    assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    tracemalloc.stop()
+    assert not found.tensors["a29"].read().any()
+
+
+@pytest.mark.torch
+def test_checkpoint_with_npy_in_its_name_is_no_npz(tmp_path: Path) -> None:
+    """torch.save names its records after the file."""
+    import torch
+
+    torch.save({"w": torch.ones(2)}, tmp_path / "m.npy.pth")
+
+    assert open_checkpoint(tmp_path / "m.npy.pth").format == "PyTorch zip"
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("legacy", [False, True])
+def test_views_that_are_no_plain_tensors_are_named(legacy: bool, tmp_path: Path) -> None:
+    """Conjugated, negated, quantized, sparse: to read their storage would give other values."""
+    import torch
+
+    z, other = torch.view_as_complex(torch.arange(24.0).reshape(2, 3, 2, 2)).clone()
+    state = {"w": torch.ones(2), "conj": z.conj(), "neg": other.clone().conj().imag}
+    with warnings.catch_warnings(action="ignore"):  # deprecated, but in files of years
+        state["quantized"] = torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.quint8)
+    torch.save(state, tmp_path / "x.pth", _use_new_zipfile_serialization=not legacy)
+
+    found = open_checkpoint(tmp_path / "x.pth")
+
+    assert list(found.tensors) == ["w"]
+    assert found.skipped == {
+        "conj": "a conjugated or negated view",
+        "neg": "a conjugated or negated view",
+        "quantized": "torch._utils._rebuild_qtensor",
+    }
 
 
 # -- Paddle

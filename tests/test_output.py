@@ -1,9 +1,11 @@
 """What is written: every format, forth and back, sharded, cast; whole or not at all."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 import zipfile
 from pathlib import Path
 
@@ -14,7 +16,14 @@ from safetensors.numpy import load_file, save_file
 from test_convert import names, run_cli
 
 from conftest import Make, arrays, every_variant
-from vitconvert import CheckpointError, ConversionError, _table, convert, open_checkpoint
+from vitconvert import (
+    CheckpointError,
+    ConversionError,
+    _table,
+    check_parity,
+    convert,
+    open_checkpoint,
+)
 from vitconvert._output import format_of, parse_size
 
 SMALL = "shunted_t"  # has transposed weights, statistics and step counters
@@ -117,12 +126,23 @@ def test_bytes_are_the_same_every_time(
 # -- the way back
 
 
-@pytest.mark.parametrize("end", ["pth", "safetensors", "safetensors.index.json"])
 @pytest.mark.parametrize("name", every_variant())
 def test_forth_and_back_is_bit_for_bit_equal(
-    name: str, end: str, plain: Make, converted: Make, tmp_path: Path
+    name: str, plain: Make, converted: Make, tmp_path: Path
 ) -> None:
     """All but step counters, which Paddle does not have: they start at 0."""
+    check_forth_and_back(name, "pth", plain, converted, tmp_path)
+
+
+@pytest.mark.parametrize("end", ["safetensors", "safetensors.index.json"])
+def test_forth_and_back_in_other_formats(
+    end: str, plain: Make, converted: Make, tmp_path: Path
+) -> None:
+    """As equal as in that of torch.save."""
+    check_forth_and_back(SMALL, end, plain, converted, tmp_path)
+
+
+def check_forth_and_back(name: str, end: str, plain: Make, converted: Make, tmp_path: Path) -> None:
     family = _table.variants()[name].family
     convert(converted(name), tmp_path / f"x.{end}", family, variant=name, parity=False)
     before, after = arrays(plain(name)), arrays(tmp_path / f"x.{end}")
@@ -218,7 +238,7 @@ def test_value_too_large_for_the_cast_is_refused(plain: Make, tmp_path: Path) ->
     state["head.weight"][3, 4] = 1e6
     save_file(state, tmp_path / "x.safetensors")
 
-    with pytest.raises(CheckpointError, match=r"head\.weight: 1 values, up to 1e\+06.*bfloat16"):
+    with pytest.raises(CheckpointError, match=r"head\.weight: a value of 1e\+06.*bfloat16"):
         to(tmp_path / "x.safetensors", tmp_path / "x.pdparams", dtype="float16")
     assert names(tmp_path) == ["x.safetensors"]
 
@@ -227,6 +247,41 @@ def test_unknown_dtype_is_refused(plain: Make, tmp_path: Path) -> None:
     """In Python; the command line knows which there are."""
     with pytest.raises(ConversionError, match="dtype is 'int8'; expected one of float32"):
         to(plain(SMALL), tmp_path / "x.pdparams", dtype="int8")
+
+
+@pytest.mark.torch
+@pytest.mark.paddle
+@pytest.mark.parametrize("end", ["pdparams", "safetensors"])
+def test_half_precision_goes_forth_and_back_with_proof(
+    end: str, plain: Make, tmp_path: Path
+) -> None:
+    """float16 forth, bfloat16 back: each time it is the original that is rounded."""
+    forth = convert(plain(SMALL), tmp_path / f"x.{end}", "shunted", dtype="float16")
+    back = convert(forth.path, tmp_path / "y.pth", "shunted", dtype="bfloat16")
+
+    assert forth.report.proved
+    assert forth.report.torch["rounded_to"] == "float16"
+    assert back.report.proved
+    assert back.report.paddle["rounded_to"] == "bfloat16"
+
+
+@pytest.mark.torch
+@pytest.mark.paddle
+def test_what_was_made_is_never_rounded_to_its_original(plain: Make, tmp_path: Path) -> None:
+    """A float32 file whose every weight is off by less than a bfloat16 shows is not proved."""
+    original = to(plain(SMALL), tmp_path / "x.pdparams", dtype="bfloat16")
+    original = to(original, tmp_path / "x.pth")
+    wide = arrays(to(original, tmp_path / "wide.safetensors", dtype="float32"))
+    off = {name: (array * np.float32(1.001)).astype("f4") for name, array in wide.items()}
+    save_file(off, tmp_path / "off.safetensors", metadata={"format": "pd"})
+
+    report = check_parity(
+        SMALL, torch_checkpoint=original, paddle_checkpoint=tmp_path / "off.safetensors"
+    )
+
+    assert not report.proved
+    assert "rounded_to" not in report.torch
+    assert "rounded_to" not in report.paddle
 
 
 @pytest.mark.torch
@@ -317,6 +372,72 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 # -- faults
 
 
+class Stop(Exception):  # noqa: N818
+    """What a caller's progress display may raise at any time."""
+
+
+def test_nothing_is_written_after_an_interruption(
+    plain: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The threads have ended when the error arrives, and the temporary file is gone."""
+    written = []
+    pwrite = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda *a: (written.append(a[0]), pwrite(*a))[1])
+
+    def interrupt(_text: str, _done: int, _total: int) -> None:
+        raise Stop
+
+    with pytest.raises(Stop) as caught:
+        to(plain(SMALL), tmp_path / "x.pdparams", progress=interrupt)
+    count = len(written)
+
+    assert caught.value.__traceback__ is not None  # which keeps every frame alive
+    assert threading.active_count() == 1
+    assert len(written) == count
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("way", ["into", "out of"])
+def test_parts_of_the_source_are_never_written_over(way: str, plain: Make, tmp_path: Path) -> None:
+    """The files of a sharded checkpoint have names of their own, which may be in the way."""
+    index = tmp_path / "m.safetensors.index.json"
+    if way == "into":
+        source, target = tmp_path / "m-00001-of-00001.safetensors", index
+        source.write_bytes(plain(SMALL).read_bytes())
+    else:
+        to(plain(SMALL), index)
+        source, target = index, tmp_path / "m-00001-of-00001.safetensors"
+    before = {name: (tmp_path / name).read_bytes() for name in names(tmp_path)}
+
+    with pytest.raises(CheckpointError, match="would be written, and is a part of the source"):
+        to(source, target, force=True)
+    assert {name: (tmp_path / name).read_bytes() for name in names(tmp_path)} == before
+
+
+@pytest.mark.torch
+@pytest.mark.paddle
+def test_sharded_checkpoint_that_is_not_proved_has_other_names(
+    plain: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of its files; the same command may be run again."""
+    from vitconvert import ParityError, _convert
+
+    def fail(*_: object, **__: object) -> None:
+        raise ParityError("cannot be checked")
+
+    monkeypatch.setattr(_convert, "check_parity", fail)
+    for _ in range(2):
+        with pytest.raises(ParityError):
+            convert(plain(SMALL), tmp_path / "m.safetensors.index.json", "shunted")
+
+    assert names(tmp_path) == [
+        "m-00001-of-00001.safetensors.unverified",
+        "m.safetensors.index.json.unverified",
+    ]
+    found = open_checkpoint(tmp_path / "m.safetensors.index.json.unverified")
+    assert len(found.tensors) == 259
+
+
 def test_damaged_source_is_refused(converted: Make, tmp_path: Path) -> None:
     """A zip has checksums: a flipped bit in a weight is found, unless told not to look."""
     source = to(converted(SMALL), tmp_path / "x.pth")
@@ -389,6 +510,7 @@ def test_what_a_killed_run_left_is_removed(
     assert ".x.pdparams.01234567.part" in names(tmp_path)  # too new to tell
 
     monkeypatch.setattr(_files, "_NEW", -1.0)
+    (tmp_path / ".x.pdparams.01234567.00001.part").write_text("abandoned")
     with _files.written_beside(tmp_path / "x.pdparams") as (_file, part):
         to(plain(SMALL), tmp_path / "x.pdparams", force=True)
         assert set(names(tmp_path)) == {".y.pdparams.01234567.part", part.name, "x.pdparams"}

@@ -69,21 +69,23 @@ def _open_sharded(path: Path, file: File, weights: str | None) -> Checkpoint:
     """Open all files that an index names as one checkpoint."""
     named = _with_path(path, lambda: index.read(file))
     shards: dict[Path, dict[str, Tensor]] = {}
-    formats, metadata = set(), dict[str, str]()
+    formats, sides, metadata = set[str](), set[Side | None](), dict[str, str]()
     for name in dict.fromkeys(named.values()):
         shard = File(path.parent / name)
         format_name, tree, texts = _read_tree(shard, shard.read(0, min(shard.size, 512)))
         shards[shard.path] = _with_path(shard.path, partial(index.state_of, tree))
         formats.add(format_name)
+        sides.add(_SIDES.get(format_name) or _side_of(texts))
         metadata |= texts
     tensors = _with_path(path, lambda: index.collect(named, shards))
-    sides = {_SIDES.get(name) for name in formats} - {None}
+    if len(sides - {None}) > 1:
+        raise CheckpointError(f"{path}: some of its files are of PyTorch, some of Paddle.")
     return peel(
         path,
         tensors,
         weights,
         format=f"sharded {' and '.join(sorted(formats))}",
-        side=sides.pop() if sides else _side_of(metadata),
+        side=next(iter(sides - {None}), None),
         files=(path, *shards),
         metadata=metadata,
     )

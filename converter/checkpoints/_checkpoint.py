@@ -117,6 +117,8 @@ def peel(path: Path, tree: Any, weights: str | None, **facts: Any) -> Checkpoint
     options: tuple[str, ...] = ()
     holders = _holders(tree)
     while holders and len(wrapper) < DEEPEST:
+        if weights not in holders and _is_model(tree):
+            break  # a model, and other weights beside it
         key = weights if weights in holders else _choose(path, holders)
         weights = None if key == weights else weights
         options += tuple(name for name in holders if name != key)
@@ -133,7 +135,8 @@ def peel(path: Path, tree: Any, weights: str | None, **facts: Any) -> Checkpoint
             f"key such as 'model'; found {_describe(tree)}.{_advice(tree)}"
         )
     named = {k: v for k, v in tree.items() if isinstance(k, str) and isinstance(v, Tensor)}
-    skipped = {str(k): _describe(v) for k, v in tree.items() if k not in named}
+    skipped = {str(k): _describe(v) for k, v in tree.items() if k not in {**named, **holders}}
+    options += tuple(holders)
     counters = [name for name in _COUNTERS if name in named and len(named) > len(_COUNTERS)]
     beside |= {name: _describe(named.pop(name)) for name in counters}
     prefix = _prefix(named)
@@ -200,6 +203,14 @@ def _is_state(tree: Any) -> bool:
     """Tell whether tensors lie at once beneath the names of a dict."""
     return isinstance(tree, dict) and any(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in tree.items()
+    )
+
+
+def _is_model(tree: Any) -> bool:
+    """Tell whether tensors lie beneath names of layers, not just a counter or two."""
+    return isinstance(tree, dict) and any(
+        isinstance(key, str) and "." in key and isinstance(value, Tensor)
+        for key, value in tree.items()
     )
 
 

@@ -21,7 +21,7 @@ _MARK = object()
 
 _WINDOW = 16 << 10  # bytes of the pickle read at a time
 _LONGEST_TEXT = 4096  # bytes; a longer one is no name
-_MOST_INSTRUCTIONS = 20_000_000  # some 20 seconds; an optimizer of a large model has 100,000
+_MOST_STEPS = 2_000_000  # some seconds; an optimizer of a large model takes 100,000
 
 _MALFORMED = (
     ArithmeticError,
@@ -93,7 +93,7 @@ def load(
 
 
 class _Machine:
-    """Stack, memo and position of one run; `op_<name>` carries out one instruction."""
+    """Stack, memo and position of one run; `_OPS` says what each instruction does to them."""
 
     def __init__(
         self,
@@ -108,17 +108,19 @@ class _Machine:
         self.builders = builders
         self.persistent_load = persistent_load
         self.at = self.start = start
+        self.steps = 0
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
     def run(self) -> Any:
-        for _ in range(_MOST_INSTRUCTIONS):
+        while self.steps < _MOST_STEPS:
+            self.steps += 1
             self.start = self.at
             code = self.take(1)[0]
             if code == 0x2E:  # STOP
                 return self.stack.pop()
             _OPS[code](self)
-        raise ValueError("too many instructions")
+        raise ValueError("too many instructions, or copies of what was read")
 
     # -- reading arguments
 
@@ -182,6 +184,8 @@ class _Machine:
     def call(self, function: Any, args: Any) -> None:
         name = function.name if isinstance(function, Global) else "(not a name)"
         builder = self.builders.get(name) if isinstance(args, tuple) else None
+        if builder:  # which may copy what it is given
+            self.steps += sum(len(arg) for arg in args if isinstance(arg, (dict, list, tuple)))
         self.push(builder(*args) if builder else Opaque(name))
 
     def add_pairs(self, pairs: list[Any]) -> None:

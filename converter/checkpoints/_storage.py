@@ -205,6 +205,8 @@ class Latin(Storage):
         for at in range(0, self.text.size, CHUNK):
             piece = np.frombuffer(self.text.read(at, min(CHUNK, self.text.size - at)), np.uint8)
             continued = piece & 0xC0 == 0x80
+            if not at and continued[0]:
+                raise CheckpointError("an array spelled as text does not begin with a character.")
             # A character that began in the piece before belongs to this one.
             marks.append((count - int(continued[0]), at - int(continued[0])))
             count += len(piece) - int(continued.sum())

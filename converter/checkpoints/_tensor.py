@@ -44,9 +44,11 @@ FLOATING = ("float64", "float32", "float16", "bfloat16")
 BLOCK = 16 << 20  # bytes of a tensor handled at a time
 _GAP = 8 << 10  # bytes between two runs from which on they are read one by one
 _LINE = 64  # bytes of a cache line
+_CAST = 1 << 16  # elements cast at a time
 
 # A tensor that repeats its storage (torch's expand) may have up to this many bytes.
 _MOST_EXPANDED = 1 << 28
+_MOST = 1 << 62  # bytes or elements; NumPy counts with 64 bits
 
 _scratch = threading.local()
 
@@ -96,7 +98,10 @@ class Tensor:
         if self.big_endian:
             raw.byteswap(inplace=True)
         if raw is not out:
-            out[...] = _narrowed(raw, self.stored, self.dtype)
+            wide, narrow = raw.reshape(-1), out.reshape(-1)
+            for at in range(0, raw.size, _CAST):
+                part = wide[at : at + _CAST]
+                narrow[at : at + _CAST] = _narrowed(part, self.stored, self.dtype)
 
     def transposed(self) -> "Tensor":
         """Give the view with its axes in reverse order."""
@@ -121,18 +126,19 @@ class Tensor:
 
 
 def _cut(part: Tensor, start: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], Tensor]]:
-    if part.nbytes <= BLOCK:
-        if part.nbytes:
+    size = math.prod(part.shape) * max(DTYPES[d].itemsize for d in (part.dtype, part.stored))
+    if size <= BLOCK:
+        if size:
             yield start, part
         return
     axes = [axis for axis, length in enumerate(part.shape) if length > 1]
     first, widest = axes[0], max(axes, key=part.strides.__getitem__)
     steps = list(part.shape)
     if part.strides[first] == part.strides[widest]:
-        steps[first] = max(1, BLOCK * part.shape[first] // part.nbytes)
+        steps[first] = max(1, BLOCK * part.shape[first] // size)
     else:
         lengths = part.shape[first], part.shape[widest]
-        room = max(1, BLOCK * lengths[0] * lengths[1] // part.nbytes)  # pairs of indices
+        room = max(1, BLOCK * lengths[0] * lengths[1] // size)  # pairs of indices
         side = math.isqrt(room)
         steps[widest] = min(lengths[1], max(side, room // lengths[0]))
         steps[first] = max(1, min(lengths[0], room // steps[widest]))
@@ -192,6 +198,8 @@ def view(
     what = f"a tensor of {dtype} {list(shape)}"
     if len(shape) != len(strides) or len(shape) > 32:
         raise CheckpointError(f"{what} has strides {list(strides)}.")
+    if max(math.prod(n or 1 for n in shape) * width, *shape, *strides, 0) >= _MOST:
+        raise CheckpointError(f"{what} has axes or strides beyond all memory.")
     if size > max(storage.size, _MOST_EXPANDED):
         raise CheckpointError(
             f"{what} needs {size} bytes, its storage has {storage.size}; that much is not believed."
@@ -308,7 +316,7 @@ def _narrowed(array: np.ndarray, stored: str, dtype: str) -> np.ndarray:
     Raises:
         CheckpointError: A finite value would become infinite.
     """
-    wide = _widened(array.reshape(-1), stored)
+    wide = _widened(array, stored)
     with np.errstate(over="ignore", invalid="ignore"):
         rounded: np.ndarray = wide.astype(np.float32)
         if dtype == "float16":
@@ -321,7 +329,7 @@ def _narrowed(array: np.ndarray, stored: str, dtype: str) -> np.ndarray:
     if lost.any():
         largest = np.abs(wide[lost]).max()
         raise CheckpointError(
-            f"{lost.sum()} values, up to {largest:.4g}, are too large for {dtype}. Take bfloat16, "
-            f"or leave the dtype as it is."
+            f"a value of {largest:.4g} is too large for {dtype}. Take bfloat16, or leave the dtype "
+            f"as it is."
         )
-    return rounded.reshape(array.shape)
+    return rounded

@@ -25,6 +25,9 @@ STORAGES = {
     "ComplexFloatStorage": "complex64",
     "ComplexDoubleStorage": "complex128",
     "UntypedStorage": "uint8",
+    "QInt8Storage": "int8",
+    "QUInt8Storage": "uint8",
+    "QInt32Storage": "int32",
 }
 
 # Bytes, their dtype, and the element that counts as the first.
@@ -74,8 +77,22 @@ class Storages:
             "torch._utils._rebuild_parameter_with_state": lambda data, *_: data,
         }
 
-    def tensor(self, storage: Typed, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
-        """View a storage as a tensor; offset and stride count elements."""
+    def tensor(
+        self,
+        storage: Typed,
+        offset: Any,
+        size: Any,
+        stride: Any,
+        _requires_grad: Any = False,
+        _hooks: Any = None,
+        flags: Any = None,
+    ) -> Tensor | _pickle.Opaque:
+        """View a storage as a tensor; offset and stride count elements.
+
+        A tensor that is to be conjugated or negated when it is read is named and not read.
+        """
+        if flags:
+            return _pickle.Opaque("a conjugated or negated view")
         data, dtype, first = storage
         check_natural(offset)
         return view(data, dtype, size, first + offset, stride, self.big_endian)
@@ -89,13 +106,13 @@ class Storages:
         _requires_grad: Any,
         _hooks: Any,
         dtype: _pickle.Global,
-        *_: Any,
-    ) -> Tensor:
+        flags: Any = None,
+    ) -> Tensor | _pickle.Opaque:
         """View an untyped storage as a tensor of a dtype that has no storage class of its own."""
         name = dtype.name.removeprefix("torch.")
         if name not in DTYPES:
             raise CheckpointError(f"tensors of {name} are not supported.")
-        return self.tensor((storage[0], name, 0), offset, size, stride)
+        return self.tensor((storage[0], name, 0), offset, size, stride, flags=flags)
 
 
 WHOLE_MODEL = (

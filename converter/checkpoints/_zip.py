@@ -4,13 +4,14 @@ Source of the format: PKWARE, APPNOTE.TXT 6.3.10.
 """
 
 import struct
+import threading
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from .._errors import CheckpointError
-from ._storage import Checked, Held, Part, Storage
+from ._storage import CHUNK, Checked, Part, Storage
 
 MAGIC = b"PK\x03\x04"
 
@@ -162,18 +163,54 @@ def open_entry(file: Storage, entry: Entry) -> Storage:
             f"entry {entry.name!r} would be {entry.size} bytes unpacked; more than "
             f"{_MOST_INFLATED} are not believed. Save it uncompressed."
         )
-    return _inflate(Part(file, start, entry.packed), entry)
+    return _Inflated(Part(file, start, entry.packed), entry)
 
 
-def _inflate(packed: Storage, entry: Entry) -> Held:
-    machine = zlib.decompressobj(-15)
-    try:
-        data = machine.decompress(packed.read(0, packed.size), entry.size + 1)
-    except zlib.error as error:
-        raise CheckpointError(f"entry {entry.name!r} is damaged: {error}.") from error
-    if len(data) != entry.size or zlib.crc32(data) != entry.crc:
-        raise CheckpointError(f"entry {entry.name!r} does not have the size or checksum it should.")
-    return Held(data)
+class _Inflated(Storage):
+    """A compressed entry, unpacked when it is read beyond its head: once, and the last one stays.
+
+    It counts the bytes it unpacks, so that an entry which is larger than it says takes no memory.
+    """
+
+    _HEAD = 16 << 10  # bytes that are at hand at once: what a .npy says of itself
+
+    def __init__(self, packed: Part, entry: Entry) -> None:
+        self.packed = packed
+        self.entry = entry
+        self.size = entry.size
+        self.head = self._unpack(self._HEAD)
+
+    def _unpack(self, most: int) -> bytes:
+        machine, found = zlib.decompressobj(-15), bytearray()
+        try:
+            for at in range(0, self.packed.size, CHUNK):
+                data = self.packed.read(at, min(CHUNK, self.packed.size - at))
+                found += machine.decompress(data, most + 1 - len(found))
+                if machine.eof or len(found) > most:
+                    break
+        except zlib.error as error:
+            raise CheckpointError(f"entry {self.entry.name!r} is damaged: {error}.") from error
+        return bytes(found)
+
+    def read_into(self, at: int, buffer: memoryview) -> None:
+        """Fill a buffer."""
+        data = self.head
+        if at + len(buffer) > self._HEAD:
+            if getattr(_unpacked, "of", None) is not self:
+                whole = self._unpack(self.size)
+                if len(whole) != self.size or zlib.crc32(whole) != self.entry.crc:
+                    raise CheckpointError(
+                        f"entry {self.entry.name!r} does not have the size or checksum it should."
+                    )
+                _unpacked.of, _unpacked.data = self, whole
+            data = _unpacked.data
+        found = data[at : at + len(buffer)]
+        if len(found) < len(buffer):
+            raise CheckpointError(f"entry {self.entry.name!r} is shorter than it should be.")
+        buffer[:] = found
+
+
+_unpacked = threading.local()
 
 
 # -- writing

@@ -54,7 +54,10 @@ def state_of(tree: Any) -> dict[str, Tensor]:
     """
     if isinstance(tree, dict) and tree and all(isinstance(v, Tensor) for v in tree.values()):
         return tree
-    raise CheckpointError("a shard that does not hold names and tensors alone.")
+    raise CheckpointError(
+        "one of the files of a sharded checkpoint; expected names and tensors at its top, and "
+        "nothing else."
+    )
 
 
 def collect(named: Mapping[str, str], shards: Mapping[Path, dict[str, Tensor]]) -> Any:

@@ -6,7 +6,7 @@ Source of the format: NumPy, numpy/lib/format.py.
 import ast
 
 from .._errors import CheckpointError
-from . import _zip
+from . import _pickle, _zip
 from ._storage import File, Part, Storage
 from ._tensor import DTYPES, Tensor, view
 
@@ -20,16 +20,17 @@ _CODES |= {"u2": "uint16", "u1": "uint8", "V2": "bfloat16"}
 def looks_like(file: File) -> bool:
     """Tell whether a zip is one of .npy files, by its first entry."""
     head = file.read(0, min(file.size, 512))
-    return b".npy" in head[_zip.LOCAL.size :][: int.from_bytes(head[26:28], "little")]
+    name = head[_zip.LOCAL.size :][: int.from_bytes(head[26:28], "little")]
+    return name.endswith(b".npy")
 
 
-def read_tree(file: File) -> dict[str, Tensor]:
-    """Give the arrays by name, in file order.
+def read_tree(file: File) -> dict[str, Tensor | _pickle.Opaque]:
+    """Give the arrays by name, in file order; inert what is no tensor.
 
     Raises:
-        CheckpointError: The file is damaged, or holds arrays of objects, which are pickles.
+        CheckpointError: The file is damaged.
     """
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor | _pickle.Opaque] = {}
     for name, entry in _zip.read_directory(file).items():
         data = _zip.open_entry(file, entry)
         try:
@@ -39,7 +40,7 @@ def read_tree(file: File) -> dict[str, Tensor]:
     return tensors
 
 
-def _array(data: Storage) -> Tensor:
+def _array(data: Storage) -> Tensor | _pickle.Opaque:
     head = data.read(0, min(data.size, 12))
     if head[:6] != b"\x93NUMPY":
         raise ValueError("not an array of NumPy")
@@ -51,7 +52,7 @@ def _array(data: Storage) -> Tensor:
     header = ast.literal_eval(data.read(8 + width, length).decode().strip())
     code, shape, fortran = header["descr"], header["shape"], header["fortran_order"]
     if not isinstance(code, str) or code[1:] not in _CODES:
-        raise CheckpointError(f"arrays of dtype {code!r} are not read.")
+        return _pickle.Opaque(f"array of dtype {code!r}")  # of objects, say, which are pickles
     tensor = view(
         Part(data, begin, data.size - begin),
         _CODES[code[1:]],

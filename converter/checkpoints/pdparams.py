@@ -9,6 +9,7 @@ from typing import Any
 
 from .._errors import CheckpointError
 from . import _pickle
+from ._checkpoint import DEEPEST
 from ._pickle import integer, text
 from ._storage import File, Held, Joined, Latin
 from ._tensor import DTYPES, Tensor, check_natural, view
@@ -17,8 +18,6 @@ from .writing import Layout
 # Paddle's own entries beside the tensors.
 NAME_TABLE = "StructuredToParameterName@@"
 _SPLIT = "UnpackBigParamInfor@@"
-
-_DEEPEST = 4  # wrappers around the weights
 
 # Paddle stores bfloat16 as uint16 and reads any uint16 as bfloat16; float8 it cannot tell apart.
 _WRITABLE = {
@@ -101,11 +100,13 @@ class _Array:
 
     def __init__(self) -> None:
         self.tensor: Tensor | None = None
+        self.what = "array"
 
     def set_state(self, state: Any) -> None:
         _version, shape, dtype, fortran, data = state
         if not isinstance(dtype, _Dtype) or dtype.code not in _READABLE:
-            return  # an array of objects or texts: no tensor, and named as such
+            self.what = f"array of dtype {getattr(dtype, 'code', '?')!r}"  # of objects, say
+            return
         name = _READABLE[dtype.code]
         check_natural(*shape)
         size = math.prod(shape) * DTYPES[name].itemsize
@@ -130,8 +131,8 @@ def _resolve(tree: Any, seen: dict[int, Any], depth: int) -> Any:
     if isinstance(tree, tuple) and len(tree) == 2 and isinstance(tree[0], str):
         tree = tree[1] if isinstance(tree[1], _Array) else tree
     if isinstance(tree, _Array):
-        return tree.tensor or _pickle.Opaque("numpy.ndarray of objects")
-    if not isinstance(tree, dict) or depth > _DEEPEST or id(tree) in seen:
+        return tree.tensor or _pickle.Opaque(tree.what)
+    if not isinstance(tree, dict) or depth > DEEPEST or id(tree) in seen:
         return tree
     seen[id(tree)] = tree
     tree.pop(NAME_TABLE, None)

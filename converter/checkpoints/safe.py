@@ -9,7 +9,7 @@ from typing import Any
 
 from .._errors import CheckpointError
 from ._storage import File, Part
-from ._tensor import Tensor, view
+from ._tensor import DTYPES, Tensor, view
 from .writing import Layout
 
 _DTYPES = {
@@ -71,7 +71,7 @@ def read_tree(file: File) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         header = json.loads(file.read(8, length), object_pairs_hook=_no_duplicates)
         metadata = header.pop("__metadata__", None) or {}
-        entries = sorted(header.items(), key=lambda entry: entry[1]["data_offsets"][0])
+        entries = sorted(header.items(), key=lambda entry: tuple(entry[1]["data_offsets"]))
         tensors = {name: _tensor(name, entry, data) for name, entry in entries}
         _check_filled(entries, data.size)
         return tensors, {k: v for k, v in metadata.items() if isinstance(v, str)}
@@ -130,8 +130,6 @@ def layout(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Layout
     Raises:
         CheckpointError: The format has no such dtype.
     """
-    from ._tensor import DTYPES
-
     for name, tensor in tensors.items():
         if tensor.dtype not in _NAMES:
             raise CheckpointError(f"{name}: a .safetensors file cannot hold {tensor.dtype}.")

@@ -18,7 +18,7 @@ from ._tensor import Tensor
 from ._torch import STORAGES, Storages
 from .writing import Layout
 
-_TYPES = {dtype: name for name, dtype in STORAGES.items() if name != "UntypedStorage"}
+_TYPES = {dtype: name for name, dtype in reversed(STORAGES.items())}  # plain ones come first
 
 
 def read_tree(file: File) -> Any:

@@ -1,14 +1,15 @@
 """Write a checkpoint file: where everything goes is settled first, then two threads fill it.
 
-While one reads and turns a tensor the other writes one. Each has at most a block of it in memory.
+Each takes the next tensor, reads and turns a block of it, and writes that; while one waits for the
+disk the other works. A thread holds one block, or two when it compares.
 """
 
 import os
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 import numpy as np
 
@@ -53,7 +54,7 @@ class Layout:
         self.size += tensor.nbytes
 
 
-def write(handle: int, layout: Layout) -> Iterator[int]:
+def write(handle: int, layout: Layout) -> Generator[int, None, None]:
     """Fill a file that is open for writing. The same tensors give the same bytes.
 
     Args:
@@ -61,7 +62,8 @@ def write(handle: int, layout: Layout) -> Iterator[int]:
         layout: What goes where.
 
     Yields:
-        The bytes of values written since the last, for a progress display.
+        The bytes of values written since the last, for a progress display. Whoever stops asking
+        closes the generator before the file: threads write to it.
 
     Raises:
         CheckpointError: A tensor cannot be read, or does not fit the dtype it is cast to.
@@ -89,7 +91,9 @@ def write(handle: int, layout: Layout) -> Iterator[int]:
             _put(handle, memoryview(data), offset)
 
 
-def verify(written: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Iterator[int]:
+def verify(
+    written: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> Generator[int, None, None]:
     """Compare a written file with what it was made of, bit for bit.
 
     What the writer transposed is read the other way round, in the order of the source. Where the
@@ -151,31 +155,35 @@ def _put(handle: int, data: memoryview, offset: int) -> None:
         data, offset = data[count:], offset + count
 
 
-def _in_parallel(jobs: Iterable[Job]) -> Iterator[int]:
+def _in_parallel(jobs: Iterable[Job]) -> Generator[int, None, None]:
     """Run jobs in threads, in order, and give the amounts they yield as they come.
 
     The first error ends all of them; so does closing this generator.
     """
-    waiting = deque(jobs)
+    waiting: SimpleQueue[Job] = SimpleQueue()
+    for job in jobs:
+        waiting.put(job)
     results: SimpleQueue[int | BaseException | None] = SimpleQueue()
     stop = threading.Event()
 
     def work() -> None:
         try:
-            for job in iter(lambda: waiting.popleft() if waiting else None, None):
-                for amount in job():
+            while not stop.is_set():
+                for amount in waiting.get_nowait()():
                     results.put(amount)
                     if stop.is_set():
                         return
+        except Empty:
+            pass
         except BaseException as error:
             results.put(error)
         finally:
             results.put(None)
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(_WORKERS)]
-    for thread in threads:
-        thread.start()
     try:
+        for thread in threads:
+            thread.start()
         running = len(threads)
         while running:
             result = results.get()
@@ -188,4 +196,7 @@ def _in_parallel(jobs: Iterable[Job]) -> Iterator[int]:
     finally:
         stop.set()
         for thread in threads:
-            thread.join()
+            # They write to a file that is closed next, so not even a second Ctrl-C leaves them.
+            while thread.is_alive():
+                with suppress(KeyboardInterrupt):
+                    thread.join()

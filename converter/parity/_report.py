@@ -65,11 +65,12 @@ class Report:
 
     def write(self, path: Path) -> None:
         """Write the report as JSON."""
-        from .._files import publish, written_beside
+        from .._files import cannot_be_written, publish, written_beside
 
         with written_beside(path) as (file, part):
-            file.write(json.dumps(self.to_dict(), indent=1).encode() + b"\n")
-            file.flush()
+            with cannot_be_written(path):
+                file.write(json.dumps(self.to_dict(), indent=1).encode() + b"\n")
+                file.flush()
             publish(part, path, force=True)
 
 

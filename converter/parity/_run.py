@@ -40,6 +40,7 @@ def check_parity(
     paddle_checkpoint: str | Path,
     weights: str | None = None,
     paddle_weights: str | None = None,
+    made_from: Side = "torch",
     device: Device = "auto",
     batch_size: int = 2,
     input_size: tuple[int, int] | None = None,
@@ -56,6 +57,8 @@ def check_parity(
         paddle_checkpoint: The .pdparams or .safetensors.
         weights: Key of the weights in the PyTorch file where it holds several.
         paddle_weights: The same for the Paddle file.
+        made_from: Which file is the original; if the other was cast to a narrower dtype, the
+            original's weights are rounded to it first.
         device: "cpu"; "gpu" for both sides; or "auto": each side's GPU where it has one.
         batch_size: Images.
         input_size: Height and width in pixels; the variant's own if None.
@@ -86,11 +89,11 @@ def check_parity(
         "torch": {"file": str(files["torch"]), **_hashes(source)},
         "paddle": {"file": str(files["paddle"]), **_hashes(target)},
     }
-    rounding = _rounding(plan, source, target)
+    rounding = _rounding(plan, source, target, made_from)
     for side in _SIDES:
         if dtypes := sorted(set(rounding[side].values())):
             facts[side]["rounded_to"] = ", ".join(dtypes)
-    differing = differing_weights(plan, source, target)
+    differing = differing_weights(plan, source, target, rounding)
     shape = (sizes[0], 3, *sizes[1:])
     with _folder() as folder, ExitStack() as stack:
         inputs = _make_inputs(folder / "input.npy", variant, shape)
@@ -157,36 +160,41 @@ def _make_inputs(path: Path, variant: str, shape: tuple[int, ...]) -> dict[str, 
     return {"shape": list(shape), "seed": seed, "sha256": digest}
 
 
-def _rounding(plan: Plan, source: Checkpoint, target: Checkpoint) -> dict[Side, dict[str, str]]:
-    """Find what a file was cast to: the other's weights are rounded to it before they are used.
+def _rounding(
+    plan: Plan, source: Checkpoint, target: Checkpoint, made_from: Side
+) -> dict[Side, dict[str, str]]:
+    """Find what was cast on the way: the original's weights are rounded before they are used.
+
+    Only the original's: to round what was made of it could hide what is wrong with it.
 
     Returns:
-        Side -> key -> dtype that this side's tensor is rounded to.
+        Side -> key -> dtype that this side's tensor is rounded to. Widening rounds nothing.
     """
     found: dict[Side, dict[str, str]] = {"torch": {}, "paddle": {}}
     for torch_key, paddle_key, _step in plan.kept():
-        torch, paddle = source.tensors[torch_key].dtype, target.tensors[paddle_key].dtype
-        if torch == paddle:
-            continue
-        if DTYPES[paddle].itemsize <= DTYPES[torch].itemsize:
-            found["torch"][torch_key] = paddle
-        else:
-            found["paddle"][paddle_key] = torch
+        keys = {"torch": torch_key, "paddle": paddle_key}
+        dtypes = source.tensors[torch_key].dtype, target.tensors[paddle_key].dtype
+        before, after = dtypes if made_from == "torch" else dtypes[::-1]
+        if before != after and DTYPES[after].itemsize <= DTYPES[before].itemsize:
+            found[made_from][keys[made_from]] = after
     return found
 
 
-def differing_weights(plan: Plan, source: Checkpoint, target: Checkpoint) -> dict[str, str]:
+def differing_weights(
+    plan: Plan,
+    source: Checkpoint,
+    target: Checkpoint,
+    rounding: dict[Side, dict[str, str]],
+) -> dict[str, str]:
     """Compare the two files tensor by tensor, exactly, as wide as float64.
 
-    Two runs on some images cannot show a weight that happens not to matter for them. Where one file
-    is of a narrower dtype, the other is rounded to it.
+    Two runs on some images cannot show a weight that happens not to matter for them.
 
     Returns:
         PyTorch layer -> which of its tensors differ, and how far. Empty when the Paddle file
         holds exactly the weights of the PyTorch file.
     """
     differing: dict[str, list[str]] = {}
-    rounding = _rounding(plan, source, target)
     for source_key, key, step in plan.kept():
         tensor = turn(step, source.tensors[source_key])
         expected = _rounded(tensor, rounding["torch"].get(source_key))
@@ -209,8 +217,8 @@ def _rounded(tensor: Tensor, dtype: str | None) -> np.ndarray:
 
 def _hashes(checkpoint: Checkpoint) -> dict[str, object]:
     """Hash the file; of a sharded checkpoint the index and each of its files."""
-    first, *shards = ((p.name, _sha256(p)) for p in checkpoint.files)
-    return {"sha256": first[1]} | ({"shards": dict(shards)} if shards else {})
+    first, *shards = map(_sha256, checkpoint.files)
+    return {"sha256": first} | ({"shards": shards} if shards else {})
 
 
 def _sha256(path: Path) -> str:

@@ -24,11 +24,13 @@ def read_with_torch(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
         The tensors by name, without wrapper and prefix, and who read them: "torch", "numpy" for an
         .npz, or "vitconvert" where they refuse.
     """
+    import torch
+
     shards = checkpoint.files[1:] or checkpoint.files
     trees = [_read(path, checkpoint.format) for path in shards]
     if None in trees:
         # Torch refuses some names whatever is said. Our own reader steps in, and is named.
-        state = {n: floats(t, "float64") for n, t in checkpoint.tensors.items()}
+        state = {n: torch.from_numpy(floats(t, "float64")) for n, t in checkpoint.tensors.items()}
         return state, "vitconvert"
     tree = trees[0]
     if len(trees) > 1:

@@ -6,6 +6,7 @@ A file that crashes its reader, or makes it hang or fill the memory, ends that p
 
     refused     the message of a CheckpointError
     raised      any other exception
+    opened      whether it was refused while it was read, not before
     values      name -> values, if it was read; strings for floats that JSON does not have
     killed      the signal that ended the process
     events      what Python was asked to do meanwhile that a reader has no need of
@@ -23,7 +24,7 @@ from typing import Any
 from vitconvert import CheckpointError, open_checkpoint
 
 MOST_MEMORY = 1 << 30  # bytes more than before
-MOST_TIME = 20  # seconds of the processor
+MOST_TIME = 5  # seconds of the processor
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _UNNEEDED = ("os.", "subprocess.", "socket.", "shutil.", "ctypes.", "code.")
@@ -39,17 +40,21 @@ def tell(path: str) -> dict[str, Any]:
 
     sys.addaudithook(watch)
     answer: dict[str, Any]
+    opened = False
     try:
         found = open_checkpoint(path)
+        opened = True
         found.check()
-        arrays = {name: tensor.read() for name, tensor in found.tensors.items()}
-        values = {n: a.tolist() if a.size < 100 else f"{a.size} values" for n, a in arrays.items()}
+        values = {}
+        for name, tensor in found.tensors.items():
+            array = tensor.read()
+            values[name] = array.tolist() if array.size < 100 else f"{array.size} values"
         answer = {"values": values, "notes": list(found.notes())}
     except CheckpointError as error:
         answer = {"refused": str(error)}
     except Exception:
         answer = {"raised": traceback.format_exc(-2)[-2000:]}
-    return answer | {"events": events}
+    return answer | {"events": events, "opened": opened}
 
 
 def tell_apart(path: str) -> dict[str, Any]:
@@ -71,7 +76,7 @@ def tell_apart(path: str) -> dict[str, Any]:
     _, status, usage = os.wait4(child, 0)
     answer = {"killed": os.WTERMSIG(status)} if os.WIFSIGNALED(status) else json.loads(told)
     grown = usage.ru_maxrss * 1024 - pages[1] * resource.getpagesize()
-    return {"events": [], **answer, "megabytes": round(grown / 1e6)}
+    return {"events": [], **answer, "megabytes": max(0, round(grown / 1e6))}
 
 
 if __name__ == "__main__":
