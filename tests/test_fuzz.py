@@ -60,7 +60,7 @@ STORAGES = {
 }
 
 
-def torch_file(make: Callable[[bytes, Mapping[str, bytes]], bytes]) -> bytes:
+def torch_file(make: Callable[[bytes, Mapping[str, bytes]], bytes], more: bytes = b"") -> bytes:
     """Make a training checkpoint of STATE."""
     pairs = []
     for key, (name, array) in enumerate(STATE.items()):
@@ -70,7 +70,7 @@ def torch_file(make: Callable[[bytes, Mapping[str, bytes]], bytes]) -> bytes:
         )
         numel = handmade.number(array.size)
         kind = STORAGES[array.dtype.str]
-        pairs.append((name, handmade.torch_tensor(str(key), *axes, numel, storage=kind)))
+        pairs.append((name, handmade.torch_tensor(str(key), *axes, numel, storage=kind, more=more)))
     tree = handmade.named(("model", handmade.named(*pairs)), ("epoch", handmade.number(3)))
     return make(tree, {str(key): array.tobytes("A") for key, array in enumerate(STATE.values())})
 
@@ -123,7 +123,7 @@ OLD_TORCH = Path(__file__).resolve().parent / "data" / "old_torch"
 FILES = {
     "x.zip.pth": torch_file(torch_zip),
     "x.unchecked.pth": torch_file(torch_zip_unchecked),
-    "x.legacy.pth": torch_file(torch_legacy),
+    "x.legacy.pth": torch_file(torch_legacy, b"N"),
     "x.safetensors": safetensors_file(STATE),
     "x.2.pdparams": pdparams(2),
     "x.3.pdparams": pdparams(3),

@@ -61,10 +61,14 @@ def torch_tensor(
     numel: bytes,
     offset: bytes = b"K\x00",
     storage: str = "FloatStorage",
+    more: bytes = b"",
 ) -> bytes:
-    """Push what torch.save writes of a tensor; all numbers are given as instructions."""
+    """Push what torch.save writes of a tensor; all numbers are given as instructions.
+
+    The older form says None more of a storage that is not a part of another.
+    """
     kind = name_of(f"torch.{storage}")
-    identity = row(text("storage"), kind, text(key), text("cpu"), numel) + b"Q"
+    identity = row(text("storage"), kind, text(key), text("cpu"), numel, more) + b"Q"
     rest = (offset, shape, strides, b"\x89", call("collections.OrderedDict"))
     return call("torch._utils._rebuild_tensor_v2", identity, *rest)
 
