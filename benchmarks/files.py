@@ -1,7 +1,7 @@
 """Make the files to measure with, and compare two that should hold the same.
 
-python benchmarks/files.py vit_large|one_linear FILE.pth
-python benchmarks/files.py sparse FILE.pth|FILE.safetensors|FILE.pdparams
+python benchmarks/files.py noise vit_large_patch16_224|one_linear FILE.pth
+python benchmarks/files.py sparse ten_gb FILE.pth|FILE.safetensors|FILE.pdparams
 python benchmarks/files.py same ONE.pdparams OTHER.pdparams
 """
 

@@ -315,6 +315,17 @@ def test_damaged_shards_are_refused_or_read_right(name: str, data: Any, folder: 
 
 @pytest.mark.torch
 @pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".pth")])
+def test_torch_reads_the_whole_files(name: str, folder: Path) -> None:
+    """The comparison below is with something."""
+    (folder / name).write_bytes(FILES[name])
+
+    assert (
+        torch_load(folder / name)["model"].keys() == open_checkpoint(folder / name).tensors.keys()
+    )
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".pth")])
 @settings(PROFILE)
 @given(data=st.data())
 def test_damaged_torch_files_are_read_as_torch_reads_them(

@@ -30,7 +30,7 @@ def row(*values: bytes) -> bytes:
 
 def several(*values: bytes) -> bytes:
     """Push a list."""
-    return b"(" + b"".join(values) + b"l"
+    return b"](" + b"".join(values) + b"e"
 
 
 def named(*pairs: tuple[str, bytes]) -> bytes:
