@@ -40,7 +40,6 @@ def layouts() -> Iterator[tuple[str, tuple[int, ...], int, tuple[int, ...]]]:
     yield "channels last", (64, 96, 3, 3), 0, (96 * 9, 1, 3 * 96, 96)
     yield "expanded", (300, 400), 5, (0, 1)
     yield "expanded within", (300, 4, 400), 5, (400, 0, 1)
-    yield "overlapping", (1000, 1000), 0, (1, 1)
     yield "scalar", (), 17, ()
     yield "one", (1, 1, 1), 17, (5, 3, 2)
     yield "none", (0, 5), 0, (5, 1)
@@ -166,7 +165,8 @@ def test_joined_storages_read_as_one() -> None:
         ((2**60,), 0, (1,)),
         ((2**31, 2**31), 0, (0, 0)),
         ((3, 4), 0, (4,)),
-        ((1,) * 100, 0, (1,) * 100),
+        ((2, 2), 0, (1, 1)),
+        ((2, 3, 2), 0, (1, 2, 3)),
     ],
 )
 def test_views_outside_their_storage_are_refused(shape: tuple, offset: int, strides: tuple) -> None:
@@ -175,11 +175,11 @@ def test_views_outside_their_storage_are_refused(shape: tuple, offset: int, stri
         view(Held(bytes(48)), "float32", shape, offset, strides)
 
 
-@pytest.mark.parametrize("number", [-1, 1.0, True, "1", None, 2**70 * 1.0])
+@pytest.mark.parametrize("number", [-1, 1.0, True, "1", None, 2.0**70, 2**63])
 def test_numbers_that_are_none_are_refused(number: object) -> None:
     """As an axis, an offset and a stride."""
     for arguments in (((number,), 0, (1,)), ((1,), number, (1,)), ((1,), 0, (number,))):
-        with pytest.raises((ValueError, TypeError)):
+        with pytest.raises((ValueError, TypeError, CheckpointError)):
             view(Held(bytes(48)), "float32", *arguments)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from .._errors import CheckpointError, some
 from .._table import Side
 from . import _pickle
-from ._storage import Checked, Storage
+from ._storage import Storage
 from ._tensor import Tensor
 from ._torch import WHOLE_MODEL
 
@@ -19,6 +19,7 @@ DEEPEST = 4  # wrappers around the weights
 # begin with that are the model's among others: a detector holds neck and heads beside its backbone.
 _WHOLE_PREFIXES = ("module.", "_orig_mod.")
 _PART_PREFIX = "backbone."
+_MOST_PREFIXES = 8  # one before another
 
 # Tensors, but no weights: what an optimizer keeps, and torch's AveragedModel counts.
 _OPTIMIZER = ("optim", "opt_")
@@ -71,7 +72,7 @@ class Checkpoint:
         Raises:
             CheckpointError: A record of a PyTorch zip or an .npz is damaged.
         """
-        found: dict[int, Checked] = {}
+        found: dict[int, Storage] = {}
         for tensor in self.tensors.values():
             found |= {id(part): part for part in tensor.storage.checked()}
         for part in found.values():
@@ -122,7 +123,7 @@ def peel(path: Path, tree: Any, weights: str | None, **facts: Any) -> Checkpoint
         key = weights if weights in holders else _choose(path, holders)
         weights = None if key == weights else weights
         options += tuple(name for name in holders if name != key)
-        beside |= {str(k): _describe(v) for k, v in tree.items() if k not in holders}
+        beside |= {_name(k): _describe(v) for k, v in tree.items() if k not in holders}
         wrapper.append(key)
         tree = tree[key]
         holders = _holders(tree)
@@ -135,7 +136,7 @@ def peel(path: Path, tree: Any, weights: str | None, **facts: Any) -> Checkpoint
             f"key such as 'model'; found {_describe(tree)}.{_advice(tree)}"
         )
     named = {k: v for k, v in tree.items() if isinstance(k, str) and isinstance(v, Tensor)}
-    skipped = {str(k): _describe(v) for k, v in tree.items() if k not in {**named, **holders}}
+    skipped = {_name(k): _describe(v) for k, v in tree.items() if k not in {**named, **holders}}
     options += tuple(holders)
     counters = [name for name in _COUNTERS if name in named and len(named) > len(_COUNTERS)]
     beside |= {name: _describe(named.pop(name)) for name in counters}
@@ -164,7 +165,7 @@ def _prefix(names: Iterable[str]) -> str:
     another model is not.
     """
     names, prefix = list(names), ""
-    while names:
+    while names and prefix.count(".") < _MOST_PREFIXES:
         whole = [p for p in _WHOLE_PREFIXES if all(name.startswith(p) for name in names)]
         if whole:
             found = whole[0]
@@ -245,10 +246,17 @@ def _advice(tree: Any) -> str:
     return f" If it is a whole model, {WHOLE_MODEL}." if isinstance(tree, _pickle.Opaque) else ""
 
 
+def _name(key: Any) -> str:
+    """Give the key of an entry, which need not be a text, nor one to print."""
+    if not isinstance(key, str):
+        return _describe(key)
+    return key if key.isprintable() and len(key) <= 200 else f"{key!r:.100}"
+
+
 def _describe(value: Any) -> str:
     """Say in a word what an entry beside the weights is."""
     if isinstance(value, _pickle.Opaque):
-        return value.name
+        return value.name if value.name.isprintable() else f"{value.name!r:.100}"
     if isinstance(value, int) and value.bit_length() > 64:
         return "a large number"
     if isinstance(value, (int, float)):

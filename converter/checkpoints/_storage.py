@@ -52,9 +52,16 @@ class Storage:
             crc = zlib.crc32(piece, crc)
         return crc
 
-    def checked(self) -> Iterator["Checked"]:
+    def checked(self) -> Iterator["Storage"]:
         """Give the parts of the file behind these bytes that the file has checksums of."""
         yield from ()
+
+    def check(self) -> None:
+        """Compare the bytes with the checksum that the file has of them, if any.
+
+        Raises:
+            CheckpointError: They differ.
+        """
 
 
 class Opened(Storage):
@@ -119,7 +126,7 @@ class Part(Storage):
             raise IndexError(f"bytes {at} to {at + len(buffer)} of {self.size}")
         self.whole.read_into(self.start + at, buffer)
 
-    def checked(self) -> Iterator["Checked"]:
+    def checked(self) -> Iterator[Storage]:
         """Give those of the whole."""
         yield from self.whole.checked()
 
@@ -132,16 +139,12 @@ class Checked(Part):
         self.expected = crc
         self.name = name
 
-    def checked(self) -> Iterator["Checked"]:
+    def checked(self) -> Iterator[Storage]:
         """Give itself."""
         yield self
 
     def check(self) -> None:
-        """Compare the bytes with the checksum.
-
-        Raises:
-            CheckpointError: They differ.
-        """
+        """Compare the bytes with the checksum."""
         if (found := self.crc32()) != self.expected:
             raise CheckpointError(
                 f"{self.name}: damaged: the file says that its checksum is {self.expected:08x}, "
@@ -165,7 +168,7 @@ class Joined(Storage):
                 part.read_into(at - (end - part.size), piece)
                 at, buffer = at + len(piece), buffer[len(piece) :]
 
-    def checked(self) -> Iterator[Checked]:
+    def checked(self) -> Iterator[Storage]:
         """Give those of the parts."""
         for part in self.parts:
             yield from part.checked()

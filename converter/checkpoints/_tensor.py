@@ -49,6 +49,7 @@ _CAST = 1 << 16  # elements cast at a time
 # A tensor that repeats its storage (torch's expand) may have up to this many bytes.
 _MOST_EXPANDED = 1 << 28
 _MOST = 1 << 62  # bytes or elements; NumPy counts with 64 bits
+_MOST_AXES = 32  # as NumPy 1 has it
 
 _scratch = threading.local()
 
@@ -188,18 +189,17 @@ def view(
         CheckpointError: The view reaches out of the storage, or repeats it beyond belief.
         ValueError: A number is negative, or no integer.
     """
-    shape, width = tuple(shape), DTYPES[dtype].itemsize
-    check_natural(*shape, offset)
+    shape, width = check_axes(shape), DTYPES[dtype].itemsize
+    check_axes([offset])
     size = math.prod(shape) * width
     if strides is None:
         strides = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
-    strides = tuple(strides)
-    check_natural(*strides)
+    strides = check_axes(strides)
     what = f"a tensor of {dtype} {list(shape)}"
-    if len(shape) != len(strides) or len(shape) > 32:
-        raise CheckpointError(f"{what} has strides {list(strides)}.")
-    if max(math.prod(n or 1 for n in shape) * width, *shape, *strides, 0) >= _MOST:
-        raise CheckpointError(f"{what} has axes or strides beyond all memory.")
+    if math.prod(n or 1 for n in shape) * width > _MOST:
+        raise CheckpointError(f"{what} is beyond all memory.")
+    if len(shape) != len(strides) or _overlap(shape, strides):
+        raise CheckpointError(f"{what} has strides {list(strides)}, which overlap or are too many.")
     if size > max(storage.size, _MOST_EXPANDED):
         raise CheckpointError(
             f"{what} needs {size} bytes, its storage has {storage.size}; that much is not believed."
@@ -219,15 +219,35 @@ def held(array: np.ndarray) -> Tensor:
     return view(Held(np.ascontiguousarray(array).tobytes()), str(array.dtype), array.shape)
 
 
-def check_natural(*numbers: Any) -> None:
-    """Refuse what a file gives for axes, strides or offsets if it is not made of natural numbers.
+def check_axes(numbers: Any) -> tuple[int, ...]:
+    """Refuse what a file gives for axes or strides if it is not made of a few natural numbers.
+
+    Nothing is computed or printed before: numbers of a megabyte each, or a million of them, would
+    take minutes.
 
     Raises:
-        ValueError: A number is negative, or no integer.
+        CheckpointError: There are too many, or one is huge.
+        ValueError: One is negative, or no integer.
     """
-    for number in numbers:
-        if type(number) is not int or number < 0:
-            raise ValueError(f"{number!r} among the axes, strides or offsets of a tensor")
+    found = tuple(numbers)
+    if len(found) > _MOST_AXES:
+        raise CheckpointError(f"a tensor of {len(found)} axes; more than 32 are not believed.")
+    if any(type(number) is not int or number < 0 for number in found):
+        raise ValueError("axes, strides or offsets that are no natural numbers")
+    if any(number > _MOST for number in found):
+        raise CheckpointError("a tensor whose axes or strides are beyond all memory.")
+    return found
+
+
+def _overlap(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Tell whether elements share bytes otherwise than by stride 0, which repeats a whole axis."""
+    reach = 0  # of the axes so far, from the first to the last element
+    for stride, length in sorted(zip(strides, shape, strict=True)):
+        if stride and length > 1:
+            if stride <= reach:
+                return True
+            reach += stride * (length - 1)
+    return False
 
 
 # -- reading

@@ -9,7 +9,7 @@ from typing import Any
 from .._errors import CheckpointError
 from . import _pickle
 from ._storage import Storage
-from ._tensor import DTYPES, Tensor, check_natural, view
+from ._tensor import DTYPES, Tensor, check_axes, view
 
 STORAGES = {
     "DoubleStorage": "float64",
@@ -38,13 +38,14 @@ class Storages:
     """Turns what a pickle says of tensors into views of storages.
 
     Args:
-        find: Key and size in bytes -> the storage. The size is what the pickle says.
+        find: Key, elements and bytes of each -> the storage. Both are what the pickle says.
         big_endian: The order of bytes in the storages.
     """
 
-    def __init__(self, find: Callable[[str, int], Storage], big_endian: bool = False) -> None:
+    def __init__(self, find: Callable[[str, int, int], Storage], big_endian: bool = False) -> None:
         self.find = find
         self.big_endian = big_endian
+        self.types: dict[str, str] = {}
 
     def persistent_load(self, identity: Any) -> Typed:
         """Give the storage with this persistent id.
@@ -61,10 +62,13 @@ class Storages:
             raise TypeError("a storage whose key is no text")
         dtype = STORAGES.get(storage_type.name.rpartition(".")[2])
         if dtype is None:
-            raise CheckpointError(f"storages of type {storage_type.name} are not supported.")
+            name = f"{storage_type.name!r:.60}"
+            raise CheckpointError(f"storages of type {name} are not supported.")
+        if self.types.setdefault(key, storage_type.name) != storage_type.name:
+            raise CheckpointError(f"storage {key:.40} is said to be of two types.")
         first = part[0][1] if part and part[0] is not None else 0
-        check_natural(numel, first)
-        return self.find(key, numel * DTYPES[dtype].itemsize), dtype, first
+        check_axes([numel, first])
+        return self.find(key, numel, DTYPES[dtype].itemsize), dtype, first
 
     def builders(self) -> dict[str, _pickle.Builder]:
         """Name the functions that torch's pickles call, with what stands for them here."""
@@ -94,7 +98,7 @@ class Storages:
         if flags:
             return _pickle.Opaque("a conjugated or negated view")
         data, dtype, first = storage
-        check_natural(offset)
+        check_axes([offset])
         return view(data, dtype, size, first + offset, stride, self.big_endian)
 
     def tensor_of(
@@ -111,7 +115,7 @@ class Storages:
         """View an untyped storage as a tensor of a dtype that has no storage class of its own."""
         name = dtype.name.removeprefix("torch.")
         if name not in DTYPES:
-            raise CheckpointError(f"tensors of {name} are not supported.")
+            raise CheckpointError(f"tensors of {name!r:.60} are not supported.")
         return self.tensor((storage[0], name, 0), offset, size, stride, flags=flags)
 
 

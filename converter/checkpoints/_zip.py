@@ -6,12 +6,12 @@ Source of the format: PKWARE, APPNOTE.TXT 6.3.10.
 import struct
 import threading
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from .._errors import CheckpointError
-from ._storage import CHUNK, Checked, Part, Storage
+from ._storage import CHUNK, Checked, File, Part, Storage
 
 MAGIC = b"PK\x03\x04"
 
@@ -26,7 +26,7 @@ LOCATOR64 = struct.Struct("<4sIQI")
 _ENCRYPTED = 1
 _ZIP64 = 1  # id of the extra field that holds numbers of 64 bits
 _FULL = 0xFFFFFFFF  # in the place of such a number
-_MOST_DIRECTORY = 64 << 20  # bytes: some 600,000 entries
+_MOST_DIRECTORY = 16 << 20  # bytes: some 200,000 entries
 _MOST_INFLATED = 1 << 28  # bytes that one compressed entry may have
 
 
@@ -139,8 +139,13 @@ def _leaves_its_folder(name: str) -> bool:
     )
 
 
-def open_entry(file: Storage, entry: Entry) -> Storage:
+def open_entry(file: File, entry: Entry, may_lack_checksum: bool = False) -> Storage:
     """Give the bytes of an entry: a part of the file if it is stored, unpacked if compressed.
+
+    Args:
+        file: The zip.
+        entry: A line of its directory.
+        may_lack_checksum: Whether a checksum of 0 says that there is none.
 
     Raises:
         CheckpointError: It is not where the directory says, or would be too large unpacked.
@@ -153,9 +158,9 @@ def open_entry(file: Storage, entry: Entry) -> Storage:
     if file.read(entry.header + LOCAL.size, name) != entry.name.encode():
         raise CheckpointError(f"entry {entry.name!r} of the zip has another name in its place.")
     if entry.method == STORED and entry.packed == entry.size:
-        if entry.crc == 0:  # torch.serialization.set_crc32_options(False): it has none
+        if may_lack_checksum and entry.crc == 0:
             return Part(file, start, entry.packed)
-        return Checked(file, start, entry.packed, entry.crc, entry.name)
+        return Checked(file, start, entry.packed, entry.crc, f"{file.path}: {entry.name}")
     if entry.method != DEFLATED:
         raise CheckpointError(f"entry {entry.name!r} is packed in a way that is not read.")
     if entry.size > _MOST_INFLATED:
@@ -179,6 +184,32 @@ class _Inflated(Storage):
         self.entry = entry
         self.size = entry.size
         self.head = self._unpack(self._HEAD)
+        if self.size <= self._HEAD:
+            self._check(self.head)
+
+    def checked(self) -> Iterator[Storage]:
+        """Give itself."""
+        yield self
+
+    def check(self) -> None:
+        """Unpack all of it and compare it with its checksum."""
+        self._whole()
+
+    def _check(self, data: bytes) -> None:
+        if len(data) != self.size or zlib.crc32(data) != self.entry.crc:
+            raise CheckpointError(
+                f"entry {self.entry.name!r} does not have the size or checksum it should."
+            )
+
+    def _whole(self) -> bytes:
+        if self.size <= self._HEAD:
+            return self.head
+        if getattr(_unpacked, "of", None) is not self:
+            whole = self._unpack(self.size)
+            self._check(whole)
+            _unpacked.of, _unpacked.data = self, whole
+        data: bytes = _unpacked.data
+        return data
 
     def _unpack(self, most: int) -> bytes:
         machine, found = zlib.decompressobj(-15), bytearray()
@@ -194,16 +225,7 @@ class _Inflated(Storage):
 
     def read_into(self, at: int, buffer: memoryview) -> None:
         """Fill a buffer."""
-        data = self.head
-        if at + len(buffer) > self._HEAD:
-            if getattr(_unpacked, "of", None) is not self:
-                whole = self._unpack(self.size)
-                if len(whole) != self.size or zlib.crc32(whole) != self.entry.crc:
-                    raise CheckpointError(
-                        f"entry {self.entry.name!r} does not have the size or checksum it should."
-                    )
-                _unpacked.of, _unpacked.data = self, whole
-            data = _unpacked.data
+        data = self.head if at + len(buffer) <= self._HEAD else self._whole()
         found = data[at : at + len(buffer)]
         if len(found) < len(buffer):
             raise CheckpointError(f"entry {self.entry.name!r} is shorter than it should be.")

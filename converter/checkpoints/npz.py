@@ -12,6 +12,16 @@ from ._tensor import DTYPES, Tensor, view
 
 _MOST_HEADER = 10_000  # bytes; NumPy's own limit
 
+_MALFORMED = (
+    IndexError,
+    KeyError,
+    MemoryError,  # how the parser says that expressions are nested too deeply
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+
 # Letters of a dtype, without byte order -> name. Void of two bytes is how bfloat16 comes out.
 _CODES = {dtype.str[1:]: name for name, dtype in reversed(DTYPES.items())}
 _CODES |= {"u2": "uint16", "u1": "uint8", "V2": "bfloat16"}
@@ -34,9 +44,15 @@ def read_tree(file: File) -> dict[str, Tensor | _pickle.Opaque]:
     for name, entry in _zip.read_directory(file).items():
         data = _zip.open_entry(file, entry)
         try:
-            tensors[name.removesuffix(".npy")] = _array(data)
-        except (ValueError, TypeError, KeyError, IndexError, SyntaxError, RecursionError) as error:
+            found = _array(data)
+        except _MALFORMED as error:
             raise CheckpointError(f"{name}: malformed .npy header: {error!r:.200}") from error
+        if not isinstance(found, Tensor):  # is it damaged, or really none?
+            for checked in data.checked():
+                checked.check()
+        if name.removesuffix(".npy") in tensors:
+            raise CheckpointError(f"two entries of the zip are called {name!r}, with .npy or not.")
+        tensors[name.removesuffix(".npy")] = found
     return tensors
 
 
@@ -51,8 +67,8 @@ def _array(data: Storage) -> Tensor | _pickle.Opaque:
     begin = 8 + width + length
     header = ast.literal_eval(data.read(8 + width, length).decode().strip())
     code, shape, fortran = header["descr"], header["shape"], header["fortran_order"]
-    if not isinstance(code, str) or code[1:] not in _CODES:
-        return _pickle.Opaque(f"array of dtype {code!r}")  # of objects, say, which are pickles
+    if not isinstance(code, str) or code[:1] not in ("<", ">", "|") or code[1:] not in _CODES:
+        return _pickle.Opaque(f"array of dtype {code!r:.60}")  # of objects, say, which are pickles
     tensor = view(
         Part(data, begin, data.size - begin),
         _CODES[code[1:]],

@@ -12,7 +12,7 @@ from . import _pickle
 from ._checkpoint import DEEPEST
 from ._pickle import integer, text
 from ._storage import File, Held, Joined, Latin
-from ._tensor import DTYPES, Tensor, check_natural, view
+from ._tensor import DTYPES, Tensor, check_axes, view
 from .writing import Layout
 
 # Paddle's own entries beside the tensors.
@@ -65,7 +65,7 @@ def _builders() -> dict[str, _pickle.Builder]:
     return builders
 
 
-def _data(expression: str, names: Any) -> Any:
+def _data(expression: Any = None, names: Any = None, *_: Any) -> Any:
     """Stand for eval('data', {'data': array}), with which paddle.save spells a DenseTensor.
 
     Any other expression stays what it is: not evaluated.
@@ -108,7 +108,7 @@ class _Array:
             self.what = f"array of dtype {getattr(dtype, 'code', '?')!r}"  # of objects, say
             return
         name = _READABLE[dtype.code]
-        check_natural(*shape)
+        shape = check_axes(shape)
         size = math.prod(shape) * DTYPES[name].itemsize
         if isinstance(data, _pickle.Text):
             data = Latin(data.part, size)
@@ -147,15 +147,16 @@ def _join(tree: dict[Any, Any], parts: Any) -> None:
     """Put tensors together that protocols 2 and 3 split, as they cannot hold 4 GiB in one piece."""
     try:
         for name, info in parts.items():
+            if not all(isinstance(piece, str) for piece in (name, *info["slices"])):
+                raise TypeError("names that are no texts")
             pieces = [tree.pop(piece) for piece in info["slices"]]
             dtype, swapped = pieces[0].dtype, pieces[0].big_endian
             if any((p.dtype, p.big_endian, len(p.shape)) != (dtype, swapped, 1) for p in pieces):
                 raise ValueError("pieces of other types")
             whole = Joined([piece.storage for piece in pieces])
-            shape = tuple(int(n) for n in info["OriginShape"])
-            tree[name] = view(whole, dtype, shape, big_endian=swapped)
+            tree[name] = view(whole, dtype, info["OriginShape"], big_endian=swapped)
             if tree[name].nbytes != whole.size:
-                raise ValueError(f"{whole.size} bytes for {dtype} {list(shape)}")
+                raise ValueError(f"{whole.size} bytes for {dtype} {list(tree[name].shape)}")
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"split tensors do not fit together: {error!r:.200}") from error
 

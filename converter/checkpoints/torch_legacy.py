@@ -20,14 +20,16 @@ def read_tree(file: File) -> Any:
     """
     _, at = _pickle.load(file, {})
     version, at = _pickle.load(file, {}, start=at)
-    if version != _VERSION:
-        raise CheckpointError(f"version {version!r} of torch.save; expected {_VERSION}.")
+    if type(version) is not int or version != _VERSION:
+        raise CheckpointError(f"of another version of torch.save than {_VERSION}.")
     _system, at = _pickle.load(file, {}, start=at)
     storages: dict[str, Part] = {}
+    numels: dict[str, int] = {}
 
-    def find(key: str, size: int) -> Storage:
+    def find(key: str, numel: int, width: int) -> Storage:
+        size = numel * width
         found = storages.setdefault(key, Part(file, -1, size))
-        if found.size != size:
+        if found.size != size or numels.setdefault(key, numel) != numel:
             raise CheckpointError(f"storage {key} is said to have {found.size} and {size} bytes.")
         if size > file.size:
             raise CheckpointError(f"storage {key} is said to have {size} bytes; the file is cut.")
@@ -36,16 +38,19 @@ def read_tree(file: File) -> Any:
     reader = Storages(find)  # always little-endian: torch turns the bytes on other machines
     tree, at = _pickle.load(file, reader.builders(), reader.persistent_load, start=at)
     keys, at = _pickle.load(file, {}, start=at)
-    if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(storages):
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise CheckpointError("the list of storages is none.")
+    if sorted(keys) != sorted(storages):
         raise CheckpointError("the list of storages does not name those that the tensors use.")
     for key in keys:
         storage = storages[key]
         if at + 8 + storage.size > file.size:
             raise CheckpointError(f"cut short: storage {key} reaches past the end of the file.")
         numel = int.from_bytes(file.read(at, 8), "little")
-        # The pickle gives the size in elements of a type; here is the same number again.
-        if (not numel and storage.size) or (numel and storage.size % numel):
-            raise CheckpointError(f"storage {key} has {numel} elements, but {storage.size} bytes.")
+        if numel != numels[key]:
+            raise CheckpointError(
+                f"storage {key} has {numel} elements; its tensors say {numels[key]}."
+            )
         storage.start = at + 8
         at += 8 + storage.size
     return tree

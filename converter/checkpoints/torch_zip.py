@@ -52,23 +52,26 @@ def read_tree(file: File) -> Any:
                     f"entry {entry.name!r} is compressed; torch.save stores entries plainly. The "
                     f"file was packed again by another program."
                 )
-            opened[name] = _zip.open_entry(file, entry)
+            opened[name] = _zip.open_entry(file, entry, may_lack_checksum=True)
         return opened[name]
 
-    def find(key: str, size: int) -> Storage:
+    def find(key: str, numel: int, width: int) -> Storage:
         storage = record(f"data/{key}")
-        if storage.size < size:
-            raise CheckpointError(f"storage {key} holds {storage.size} bytes, expected {size}.")
+        if storage.size != numel * width:
+            raise CheckpointError(
+                f"storage {key} holds {storage.size} bytes, expected {numel * width}."
+            )
         return storage
 
+    for name in ("byteorder", "data.pkl"):
+        if folder + name in entries:
+            record(name).check()
     order = b"little"
     if folder + "byteorder" in entries:
         order = record("byteorder").read(0, min(record("byteorder").size, 20))
     if order not in (b"little", b"big"):
         raise CheckpointError(f"unknown byte order {order!r}.")
     reader = Storages(find, order == b"big")
-    for checked in record("data.pkl").checked():
-        checked.check()
     return _pickle.load(record("data.pkl"), reader.builders(), reader.persistent_load)[0]
 
 

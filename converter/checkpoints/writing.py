@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 import numpy as np
 
 from .._errors import CheckpointError
-from ._storage import CHUNK, Checked, Opened, Part
+from ._storage import CHUNK, Opened, Part, Storage
 from ._tensor import BLOCK, DTYPES, Tensor, runs
 
 _WORKERS = 2  # a third gains little on a disk and needs blocks of its own
@@ -113,7 +113,7 @@ def verify(
     yield from _in_parallel(jobs)
 
 
-def _check(source: Checked) -> Iterator[int]:
+def _check(source: Storage) -> Iterator[int]:
     source.check()
     yield 0
 

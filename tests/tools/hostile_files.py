@@ -167,7 +167,7 @@ SAFETENSORS = {
     "2^63 and 0": (safetensors({"w": entry((2**63, 0), (0, 0))}), ""),
     "negative shape": (safetensors({"w": entry((-2,))}, GOOD), BAD),
     "a million axes": (safetensors({"w": entry((1,) * 10**6, (0, 4))}, bytes(4)), "axes|strides"),
-    "unknown dtype": (safetensors({"w": entry(dtype="F99")}, GOOD), "F99 is not supported"),
+    "unknown dtype": (safetensors({"w": entry(dtype="F99")}, GOOD), "'F99' is not supported"),
     "long dtype": (safetensors({"w": entry(dtype="F" * 10**5)}, GOOD), "is not supported"),
     "name twice": (safetensors(TWICE, GOOD), "occurs twice"),
     "deep JSON": (safetensors(b'{"a":' * 10**5), BAD),
