@@ -1,9 +1,12 @@
 """Convert a checkpoint: read, plan, write, read back, prove, and only then give it its name."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import __version__
 from ._errors import ConversionError
@@ -14,7 +17,9 @@ from ._output import MAX_SHARD_SIZE, Output, check_output, check_side, written
 from ._plan import Plan, make_plan, make_plan_back, source_side
 from ._table import CASTS, families, load_table
 from .checkpoints import Checkpoint, Tensor, open_checkpoint
-from .parity import Device, Progress, Report, check_parity
+
+if TYPE_CHECKING:
+    from .parity import Device, Progress, Report
 
 log = logging.getLogger("vitconvert")
 
@@ -123,13 +128,15 @@ def convert(
     tensors = made.apply(checkpoint.tensors, dtype)
     output = Output(dst, tensors, _provenance(checkpoint, made), max_shard_size)
     check_sources_stay(checkpoint.files, output.paths())
-    meter = _Meter(tensors, verify, progress)
+    meter = _Meter(tensors, progress)
     with written(output, force, verify, meter.advance) as draft:
         how = "written, read back and equal" if verify else "written, not read back (--no-verify)"
         log.info("converted %d tensors%s, %s", len(tensors), f" to {dtype}" * bool(dtype), how)
         if not parity:
             draft.publish(dst, force)
             return Conversion(made, dst, None)
+        from .parity import check_parity
+
         torch, paddle = (src, draft.part) if made.source == "torch" else (draft.part, src)
         try:
             report = check_parity(
@@ -173,12 +180,10 @@ def _spelled(text: str) -> str:
 
 
 class _Meter:
-    """Adds up what is written and read back for one display."""
+    """Adds up what is written for one display."""
 
-    def __init__(
-        self, tensors: Mapping[str, Tensor], verify: bool, progress: Progress | None
-    ) -> None:
-        self.total = (1 + verify) * sum(tensor.nbytes for tensor in tensors.values())
+    def __init__(self, tensors: Mapping[str, Tensor], progress: Progress | None) -> None:
+        self.total = sum(tensor.nbytes for tensor in tensors.values())
         self.done = 0
         self.progress = progress
 

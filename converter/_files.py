@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from ._errors import CheckpointError
 
+_PAUSE = 0.05  # seconds between two times that the disk is asked to take what is written
 _NEW = 60.0  # seconds since the last write, after which a temporary file may be abandoned
 
 
@@ -185,16 +186,18 @@ def locked_folder(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def synced(file: BinaryIO) -> Iterator[None]:
-    """Make what was written survive a power cut, while the caller does something else.
+    """Make what the caller writes survive a power cut; the disk begins at once, not at the end.
 
     Raises:
         OSError: The disk refused, perhaps because it is full.
     """
     errors: list[OSError] = []
+    done = threading.Event()
 
     def sync() -> None:
         try:
-            os.fsync(file.fileno())
+            while not done.wait(_PAUSE):
+                os.fsync(file.fileno())
         except OSError as error:
             errors.append(error)
 
@@ -203,9 +206,11 @@ def synced(file: BinaryIO) -> Iterator[None]:
     try:
         yield
     finally:
+        done.set()
         thread.join()
     for error in errors:
         raise error
+    os.fsync(file.fileno())
 
 
 def publish(source: Path, target: Path, force: bool) -> None:

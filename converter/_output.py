@@ -217,7 +217,7 @@ def written(output: Output, force: bool, check: bool, advance: Advance) -> Itera
         layout = output.layout(output.tensors)
         check_room(folder, layout.size)
         with written_beside(output.path) as (file, part):
-            _fill(output.path, file, part, layout, output.tensors, check, advance)
+            _fill(output.path, file, part, layout, check, advance)
             yield Draft(output, part)
         return
     for path in output.shard_paths(output.path):
@@ -226,10 +226,10 @@ def written(output: Output, force: bool, check: bool, advance: Advance) -> Itera
     check_room(folder, sum(layout.size for layout in layouts))
     with written_beside(output.path) as (index, part):
         numbers = range(1, len(layouts) + 1)
-        for number, layout, tensors in zip(numbers, layouts, output.shards, strict=True):
+        for number, layout in zip(numbers, layouts, strict=True):
             path = companion(part, number)
             with cannot_be_written(output.path), path.open("x+b") as file:
-                _fill(output.path, file, path, layout, tensors, check, advance)
+                _fill(output.path, file, path, layout, check, advance)
         with cannot_be_written(output.path):
             index.write(output.index([companion(part, number) for number in numbers]))
             index.flush()
@@ -243,15 +243,12 @@ def _fill(
     file: BinaryIO,
     part: Path,
     layout: Layout,
-    tensors: Mapping[str, Tensor],
     check: bool,
     advance: Advance,
 ) -> None:
-    """Write one file; make it durable and read it back at the same time."""
+    """Write one file, durable and read back, and open it once more as a reader would."""
     with cannot_be_written(target):
-        with closing(write(file.fileno(), layout)) as amounts:
+        with synced(file), closing(write(file.fileno(), layout, check)) as amounts:
             advance("writing", amounts)
-        with synced(file):
-            if check:
-                with closing(verify(open_checkpoint(part).tensors, tensors)) as amounts:
-                    advance("reading back", amounts)
+        if check:
+            verify(open_checkpoint(part).tensors, layout)

@@ -4,15 +4,13 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from conftest import Make, arrays
-from vitconvert import CheckpointError, ConversionError, _output, convert, open_checkpoint
-from vitconvert.checkpoints.writing import Layout
+from vitconvert import CheckpointError, ConversionError, convert, open_checkpoint
 
 
 def names(folder: Path) -> list[str]:
@@ -167,13 +165,15 @@ def test_faulty_disk_is_noticed(
     plain: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What comes back is compared with what was meant, bit for bit."""
-    write = _output.write
+    pwrite = os.pwrite
 
-    def faulty(handle: int, layout: Layout) -> Iterator[int]:
-        yield from write(handle, layout)
-        os.pwrite(handle, b"\xff" * 8, 5_000_000)
+    def faulty(handle: int, data: memoryview, offset: int) -> int:
+        count = pwrite(handle, data, offset)
+        if offset <= 5_000_000 < offset + count:
+            pwrite(handle, bytes([data[5_000_000 - offset] ^ 1]), 5_000_000)
+        return count
 
-    monkeypatch.setattr(_output, "write", faulty)
+    monkeypatch.setattr(os, "pwrite", faulty)
 
     with pytest.raises(CheckpointError, match="did not come back as"):
         convert(plain("shunted_t"), tmp_path / "x.pdparams", "shunted", parity=False)

@@ -420,12 +420,12 @@ def test_sharded_checkpoint_that_is_not_proved_has_other_names(
     plain: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All of its files; the same command may be run again."""
-    from vitconvert import ParityError, _convert
+    from vitconvert import ParityError
 
     def fail(*_: object, **__: object) -> None:
         raise ParityError("cannot be checked")
 
-    monkeypatch.setattr(_convert, "check_parity", fail)
+    monkeypatch.setattr("vitconvert.parity.check_parity", fail)
     for _ in range(2):
         with pytest.raises(ParityError):
             convert(plain(SMALL), tmp_path / "m.safetensors.index.json", "shunted")

@@ -49,7 +49,8 @@ def small_input(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `convert` check parity on small images."""
     from vitconvert import _convert
 
-    monkeypatch.setattr(_convert, "check_parity", partial(check_parity, input_size=SMALL))
+    patched = partial(check_parity, input_size=SMALL)
+    monkeypatch.setattr("vitconvert.parity.check_parity", patched)
 
 
 @pytest.mark.usefixtures("small_input")

@@ -1,7 +1,7 @@
 """Write a checkpoint file: where everything goes is settled first, then two threads fill it.
 
 Each takes the next tensor, reads and turns a block of it, and writes that; while one waits for the
-disk the other works. A thread holds one block, or two when it compares.
+disk the other works. A thread holds one block of a tensor in memory.
 """
 
 import os
@@ -54,19 +54,22 @@ class Layout:
         self.size += tensor.nbytes
 
 
-def write(handle: int, layout: Layout) -> Generator[int, None, None]:
+def write(handle: int, layout: Layout, check: bool = True) -> Generator[int, None, None]:
     """Fill a file that is open for writing. The same tensors give the same bytes.
 
     Args:
         handle: File descriptor, open for reading as well.
         layout: What goes where.
+        check: Whether to read back every block as soon as it is written, and compare it bit for
+            bit; and to compare the source with the checksums that its file has.
 
     Yields:
         The bytes of values written since the last, for a progress display. Whoever stops asking
         closes the generator before the file: threads write to it.
 
     Raises:
-        CheckpointError: A tensor cannot be read, or does not fit the dtype it is cast to.
+        CheckpointError: A tensor cannot be read, does not fit the dtype it is cast to, is damaged,
+            or did not come back as it was written.
     """
     checksums = [0] * len(layout.tensors)
     written = Opened(handle)
@@ -75,11 +78,17 @@ def write(handle: int, layout: Layout) -> Generator[int, None, None]:
         offset, name, tensor = layout.tensors[index]
         width = DTYPES[tensor.dtype].itemsize
         for start, piece in tensor.pieces():
-            data, done = _read(name, piece).data, 0
+            data, done = _read(name, piece), 0
             for first, count in runs(tensor.shape, start, piece.shape):
-                _put(handle, data[done : done + count * width], offset + first * width)
-                done += count * width
+                run, at = data[done : done + count * width], offset + first * width
+                _put(handle, run.data, at)
+                if check:
+                    _compare(name, run, written, at)
+                done += len(run)
             yield len(data)
+        if check:
+            for source in tensor.storage.checked():
+                source.check()
         if layout.closing is not None:
             checksums[index] = Part(written, offset, tensor.nbytes).crc32()
 
@@ -91,61 +100,55 @@ def write(handle: int, layout: Layout) -> Generator[int, None, None]:
             _put(handle, memoryview(data), offset)
 
 
-def verify(
-    written: Mapping[str, Tensor], expected: Mapping[str, Tensor]
-) -> Generator[int, None, None]:
-    """Compare a written file with what it was made of, bit for bit.
-
-    What the writer transposed is read the other way round, in the order of the source. Where the
-    source has checksums they are checked as well.
-
-    Yields:
-        The bytes compared since the last.
+def verify(written: Mapping[str, Tensor], layout: Layout) -> None:
+    """Compare what a finished file says of its tensors with what was laid out.
 
     Raises:
-        CheckpointError: The file does not hold what was meant, or the source is damaged.
+        CheckpointError: A tensor is missing, is another, or is elsewhere.
     """
-    if sorted(written) != sorted(expected):
-        raise CheckpointError("the names of the tensors did not come back as they were written.")
-    sources = {id(c): c for tensor in expected.values() for c in tensor.storage.checked()}
-    jobs: list[Job] = [partial(_check, source) for source in sources.values()]
-    jobs += [partial(_compare, name, written[name], meant) for name, meant in expected.items()]
-    yield from _in_parallel(jobs)
+    meant = {name: (t.shape, t.dtype, at) for at, name, t in layout.tensors}
+    found = {name: (t.shape, t.dtype, _place(t)) for name, t in written.items()}
+    if found != meant:
+        name = next(name for name in {**meant, **found} if meant.get(name) != found.get(name))
+        raise CheckpointError(f"{name} did not come back as it was written.")
 
 
-def _check(source: Storage) -> Iterator[int]:
-    source.check()
-    yield 0
+def _place(tensor: Tensor) -> int:
+    """Give where in its file a tensor begins; where an empty one does matters to nobody."""
+    at, storage = tensor.offset, tensor.storage
+    while isinstance(storage, Part):
+        at, storage = at + storage.start, storage.whole
+    return at
 
 
-def _compare(name: str, found: Tensor, meant: Tensor) -> Iterator[int]:
-    different = CheckpointError(f"{name} did not come back as it was written.")
-    if (found.shape, found.dtype) != (meant.shape, meant.dtype):
-        raise different
-    is_turned = meant.strides != tuple(sorted(meant.strides, reverse=True))
-    for start, expected in meant.pieces():
-        piece = found.region(start, expected.shape)
-        if is_turned:
-            expected, piece = expected.transposed(), piece.transposed()
-        a, b = _read(name, piece, "found"), _read(name, expected)
-        for at in range(0, len(a), CHUNK):
-            if not np.array_equal(a[at : at + CHUNK], b[at : at + CHUNK]):
-                raise different
-        yield len(a)
-
-
-def _read(name: str, piece: Tensor, slot: str = "block") -> np.ndarray:
+def _read(name: str, piece: Tensor) -> np.ndarray:
     """Read at most a block into a buffer of this thread; gives its bytes, uint8 [nbytes]."""
-    buffer = getattr(_buffers, slot, None)
-    if buffer is None or len(buffer) < piece.nbytes:
-        buffer = np.empty(BLOCK if piece.nbytes > CHUNK else CHUNK, np.uint8)
-        setattr(_buffers, slot, buffer)
-    data: np.ndarray = buffer[: piece.nbytes]
+    data: np.ndarray = _buffer("block", BLOCK if piece.nbytes > CHUNK else CHUNK)[: piece.nbytes]
     try:
         piece.read_into(data.view(DTYPES[piece.dtype]).reshape(piece.shape))
     except CheckpointError as error:
         raise CheckpointError(f"{name}: {error}") from error
     return data
+
+
+def _compare(name: str, meant: np.ndarray, written: Storage, offset: int) -> None:
+    """Read back what was just written."""
+    found = _buffer("found", CHUNK)
+    for at in range(0, len(meant), CHUNK):
+        expected = meant[at : at + CHUNK]
+        piece = found[: len(expected)]
+        written.read_into(offset + at, piece.data)
+        if not np.array_equal(piece, expected):
+            raise CheckpointError(f"{name} did not come back as it was written.")
+
+
+def _buffer(slot: str, size: int) -> np.ndarray:
+    """Give a buffer of this thread, of at least that many bytes."""
+    buffer = getattr(_buffers, slot, None)
+    if buffer is None or len(buffer) < size:
+        buffer = np.empty(size, np.uint8)
+        setattr(_buffers, slot, buffer)
+    return buffer
 
 
 def _put(handle: int, data: memoryview, offset: int) -> None:
