@@ -18,6 +18,7 @@ from ._files import (
     companion,
     locked_folder,
     publish,
+    reserve,
     synced,
     unverified,
     written_beside,
@@ -248,6 +249,7 @@ def _fill(
 ) -> None:
     """Write one file, durable and read back, and open it once more as a reader would."""
     with cannot_be_written(target):
+        reserve(file, layout.size)
         with synced(file), closing(write(file.fileno(), layout, check)) as amounts:
             advance("writing", amounts)
         if check:

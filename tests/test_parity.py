@@ -47,8 +47,6 @@ def test_official_checkpoint_converts_and_is_proved(
 @pytest.fixture
 def small_input(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `convert` check parity on small images."""
-    from vitconvert import _convert
-
     patched = partial(check_parity, input_size=SMALL)
     monkeypatch.setattr("vitconvert.parity.check_parity", patched)
 

@@ -6,6 +6,7 @@ These read with `pread`: any piece, from any thread, into a buffer of the caller
 
 import os
 import stat
+import threading
 import weakref
 import zlib
 from bisect import bisect
@@ -43,10 +44,10 @@ class Storage:
         self.read_into(at, memoryview(buffer))
         return bytes(buffer)
 
-    def crc32(self) -> int:
-        """Compute the checksum that zip files have."""
-        crc, buffer = 0, memoryview(bytearray(min(CHUNK, self.size)))
-        for at in range(0, self.size, CHUNK):
+    def crc32(self, start: int = 0, crc: int = 0) -> int:
+        """Compute the checksum that zip files have; of the bytes before `start` it is `crc`."""
+        buffer = memoryview(bytearray(min(CHUNK, self.size - start)))
+        for at in range(start, self.size, CHUNK):
             piece = buffer[: min(CHUNK, self.size - at)]
             self.read_into(at, piece)
             crc = zlib.crc32(piece, crc)
@@ -55,6 +56,9 @@ class Storage:
     def checked(self) -> Iterator["Storage"]:
         """Give the parts of the file behind these bytes that the file has checksums of."""
         yield from ()
+
+    def watch(self) -> None:
+        """Prepare for `check`, so that what is read meanwhile need not be read again."""
 
     def check(self) -> None:
         """Compare the bytes with the checksum that the file has of them, if any.
@@ -138,14 +142,30 @@ class Checked(Part):
         super().__init__(whole, start, size)
         self.expected = crc
         self.name = name
+        self.lock: threading.Lock | None = None
+        self.crc = self.summed = 0  # of the bytes that were read so far without a gap
+
+    def watch(self) -> None:
+        """Sum up what is read in order from now on, so that it need not be read again."""
+        self.lock = self.lock or threading.Lock()
+
+    def read_into(self, at: int, buffer: memoryview) -> None:
+        """Fill a buffer."""
+        super().read_into(at, buffer)
+        if self.lock is not None:
+            with self.lock:
+                if at == self.summed:
+                    self.crc = zlib.crc32(buffer, self.crc)
+                    self.summed += len(buffer)
 
     def checked(self) -> Iterator[Storage]:
         """Give itself."""
         yield self
 
     def check(self) -> None:
-        """Compare the bytes with the checksum."""
-        if (found := self.crc32()) != self.expected:
+        """Compare the bytes with the checksum, reading what was not summed up."""
+        found = self.crc32(self.summed, self.crc)
+        if found != self.expected:
             raise CheckpointError(
                 f"{self.name}: damaged: the file says that its checksum is {self.expected:08x}, "
                 f"it is {found:08x}. Copy or download the file again."

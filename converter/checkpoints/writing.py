@@ -77,6 +77,9 @@ def write(handle: int, layout: Layout, check: bool = True) -> Generator[int, Non
     def fill(index: int) -> Iterator[int]:
         offset, name, tensor = layout.tensors[index]
         width = DTYPES[tensor.dtype].itemsize
+        sources = list(tensor.storage.checked()) if check else []
+        for source in sources:
+            source.watch()
         for start, piece in tensor.pieces():
             data, done = _read(name, piece), 0
             for first, count in runs(tensor.shape, start, piece.shape):
@@ -86,9 +89,8 @@ def write(handle: int, layout: Layout, check: bool = True) -> Generator[int, Non
                     _compare(name, run, written, at)
                 done += len(run)
             yield len(data)
-        if check:
-            for source in tensor.storage.checked():
-                source.check()
+        for source in sources:
+            source.check()
         if layout.closing is not None:
             checksums[index] = Part(written, offset, tensor.nbytes).crc32()
 
@@ -138,7 +140,8 @@ def _compare(name: str, meant: np.ndarray, written: Storage, offset: int) -> Non
         expected = meant[at : at + CHUNK]
         piece = found[: len(expected)]
         written.read_into(offset + at, piece.data)
-        if not np.array_equal(piece, expected):
+        words = np.uint64 if len(piece) % 8 == 0 else np.uint8
+        if not np.array_equal(piece.view(words), expected.view(words)):
             raise CheckpointError(f"{name} did not come back as it was written.")
 
 
