@@ -86,7 +86,7 @@ wheel: .venv/ready
 check: test test-slow lint types test-compat wheel
 
 clean:
-	rm -rf .venv .venv-compat build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-compat build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(call new_venv,.venv)
