@@ -1,14 +1,18 @@
 """Tensors are read right whatever their strides and size, in bounded pieces, and cast right."""
 
+import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from conftest import write_tensors
 from vitconvert import CheckpointError
 from vitconvert.checkpoints import _tensor, held
-from vitconvert.checkpoints._storage import Held, Joined, Latin, Part
+from vitconvert.checkpoints._storage import Checked, Held, Joined, Latin, Part
 from vitconvert.checkpoints._tensor import runs, view
+from vitconvert.checkpoints.writing import Layout
 
 RNG = np.random.default_rng(0)
 
@@ -181,6 +185,22 @@ def test_numbers_that_are_none_are_refused(number: object) -> None:
     for arguments in (((number,), 0, (1,)), ((1,), number, (1,)), ((1,), 0, (number,))):
         with pytest.raises((ValueError, TypeError, CheckpointError)):
             view(Held(bytes(48)), "float32", *arguments)
+
+
+def test_tensors_that_share_a_storage_are_checked_by_two_threads(tmp_path: Path) -> None:
+    """Each sums up what it reads in order; together they find the one checksum."""
+    data = RNG.integers(0, 255, 400_000, "u1").tobytes()
+    layout = Layout()
+    storage = Checked(Held(data), 0, len(data), zlib.crc32(data), "x")
+    for i in range(200):
+        layout.add_tensor(str(i), view(storage, "uint8", (200_000 - i,), i))
+
+    for _ in range(5):
+        storage.crc = storage.summed = 0
+        write_tensors(tmp_path / "x", layout)
+    storage.expected ^= 1
+    with pytest.raises(CheckpointError, match="x: damaged"):
+        write_tensors(tmp_path / "x", layout)
 
 
 # -- casts

@@ -142,17 +142,18 @@ class Checked(Part):
         super().__init__(whole, start, size)
         self.expected = crc
         self.name = name
-        self.lock: threading.Lock | None = None
+        self.is_watched = False
         self.crc = self.summed = 0  # of the bytes that were read so far without a gap
+        self.lock = threading.Lock()  # tensors that share a storage are read by two threads
 
     def watch(self) -> None:
         """Sum up what is read in order from now on, so that it need not be read again."""
-        self.lock = self.lock or threading.Lock()
+        self.is_watched = True
 
     def read_into(self, at: int, buffer: memoryview) -> None:
         """Fill a buffer."""
         super().read_into(at, buffer)
-        if self.lock is not None:
+        if self.is_watched:
             with self.lock:
                 if at == self.summed:
                     self.crc = zlib.crc32(buffer, self.crc)
@@ -164,7 +165,9 @@ class Checked(Part):
 
     def check(self) -> None:
         """Compare the bytes with the checksum, reading what was not summed up."""
-        found = self.crc32(self.summed, self.crc)
+        with self.lock:
+            start, crc = self.summed, self.crc
+        found = self.crc32(start, crc)
         if found != self.expected:
             raise CheckpointError(
                 f"{self.name}: damaged: the file says that its checksum is {self.expected:08x}, "
