@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
-from ._errors import ConversionError
+from ._errors import CheckpointError, ConversionError
 from ._files import check_distinct, check_sources_stay, check_target, unverified
 from ._fit import show_head, twins
 from ._models import require
@@ -20,6 +21,8 @@ from .checkpoints import Checkpoint, Tensor, open_checkpoint
 
 if TYPE_CHECKING:
     from .parity import Device, Progress, Report
+
+_SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}\.")  # in the name of a file that an index names
 
 log = logging.getLogger("vitconvert")
 
@@ -52,7 +55,13 @@ def plan(
         raise ConversionError(f"no family {family!r}. There are: {', '.join(families())}.")
     checkpoint, table = open_checkpoint(src, weights), load_table(family)
     make = {"torch": make_plan, "paddle": make_plan_back}[source_side(checkpoint, table)]
-    made = make(checkpoint, table, variant)
+    try:
+        made = make(checkpoint, table, variant)
+    except (CheckpointError, ConversionError) as error:
+        if _SHARD.search(checkpoint.path.name):
+            hint = "looks like one file of a sharded checkpoint: give its *.index.json instead."
+            raise type(error)(f"{src}: {hint}\n{error}") from error
+        raise
     for note in checkpoint.notes():
         log.info("%s: %s", src, note)
     log.info("variant: %s", _describe(made, variant is not None))
@@ -117,6 +126,10 @@ def convert(
     src, dst = Path(src), Path(dst)
     if dtype not in (None, *CASTS):
         raise ConversionError(f"dtype is {dtype!r}; expected one of {', '.join(CASTS)}.")
+    if type(max_shard_size) is not int or max_shard_size < 1:
+        raise ConversionError(
+            f"max_shard_size is {max_shard_size!r}; expected a number of bytes, such as 20_000_000."
+        )
     check_output(dst, force)
     check_distinct(source=src, target=dst, unverified=unverified(dst))
     if parity:

@@ -170,9 +170,13 @@ def _hidden(target: Path) -> str:
 
 
 def _remove_with_companions(part: Path) -> None:
-    stem = glob.escape(part.name.removesuffix(".part"))
-    for other in [*part.parent.glob(f"{stem}.?????.part"), part]:
-        other.unlink(missing_ok=True)
+    """Remove temporary files; not even a second Ctrl-C leaves some of them."""
+    stem, is_done = glob.escape(part.name.removesuffix(".part")), False
+    while not is_done:
+        with suppress(KeyboardInterrupt):
+            for other in [*part.parent.glob(f"{stem}.?????.part"), part]:
+                other.unlink(missing_ok=True)
+            is_done = True
 
 
 def _remove_abandoned(target: Path) -> None:
@@ -209,15 +213,18 @@ def synced(file: BinaryIO) -> Iterator[None]:
     """
     errors: list[OSError] = []
     done = threading.Event()
+    handle = os.dup(file.fileno())  # the thread's own: an interruption may close the file first
 
     def sync() -> None:
         try:
             while not done.wait(_PAUSE):
-                os.fsync(file.fileno())
+                os.fsync(handle)
         except OSError as error:
             errors.append(error)
+        finally:
+            os.close(handle)
 
-    thread = threading.Thread(target=sync)
+    thread = threading.Thread(target=sync, daemon=True)
     thread.start()
     try:
         yield

@@ -180,6 +180,8 @@ def test_two_candidates_are_the_users_choice(tmp_path: Path) -> None:
 
     with pytest.raises(CheckpointError, match=r"several keys: 'net', 'ema'.*--weights"):
         open_checkpoint(tmp_path / "x")
+    with pytest.raises(CheckpointError, match=r"no weights under 'foo'; .* under 'net', 'ema'"):
+        open_checkpoint(tmp_path / "x", "foo")
     assert open_checkpoint(tmp_path / "x", "ema").tensors["w"].read().all()
 
 

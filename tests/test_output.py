@@ -353,6 +353,25 @@ def test_set_of_shards_is_not_mixed_with_another(plain: Make, tmp_path: Path) ->
     to(plain(SMALL), path, max_shard_size=20_000_000, force=True)
 
 
+@pytest.mark.parametrize("size", [0, -1, "20MB", 1.5, True])
+def test_sizes_that_are_no_number_of_bytes_are_refused(
+    size: object, plain: Make, tmp_path: Path
+) -> None:
+    """In Python; the command line reads "20MB"."""
+    with pytest.raises(ConversionError, match="expected a number of bytes, such as 20_000_000"):
+        to(plain(SMALL), tmp_path / "m.safetensors.index.json", max_shard_size=size)
+
+
+def test_single_shard_is_told_from_a_whole_checkpoint(plain: Make, tmp_path: Path) -> None:
+    """Its names fit nothing; the index is what is wanted."""
+    to(plain(SMALL), tmp_path / "m.safetensors.index.json", max_shard_size=20_000_000)
+
+    with pytest.raises(
+        CheckpointError, match=r"one file of a sharded checkpoint: give its"
+    ):
+        to(tmp_path / "m-00002-of-00003.safetensors", tmp_path / "x.pth")
+
+
 @pytest.mark.parametrize(
     ("text", "size"),
     [("2GB", 2 * 10**9), ("500 MB", 5 * 10**8), ("1.5KiB", 1536), ("7", 7), ("3g", 3 * 10**9)],

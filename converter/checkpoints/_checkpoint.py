@@ -120,7 +120,7 @@ def peel(path: Path, tree: Any, weights: str | None, **facts: Any) -> Checkpoint
     while holders and len(wrapper) < DEEPEST:
         if weights not in holders and _is_model(tree):
             break  # a model, and other weights beside it
-        key = weights if weights in holders else _choose(path, holders)
+        key = weights if weights in holders else _choose(path, holders, weights)
         weights = None if key == weights else weights
         options += tuple(name for name in holders if name != key)
         beside |= {_name(k): _describe(v) for k, v in tree.items() if k not in holders}
@@ -191,11 +191,15 @@ def _parts(names: Iterable[str]) -> dict[str, str]:
     return {part: f"{n} {'entries' if n > 1 else 'entry'}" for part, n in parts.items()}
 
 
-def _choose(path: Path, holders: dict[str, Any]) -> str:
+def _choose(path: Path, holders: dict[str, Any], weights: str | None) -> str:
     if len(holders) > 1 and "model" not in holders:
+        names = some(list(map(repr, holders)))
+        if weights is not None:
+            raise CheckpointError(
+                f"{path}: no weights under {weights!r}; it has them under {names}."
+            )
         raise CheckpointError(
-            f"{path}: holds weights under several keys: {some(list(map(repr, holders)))}. "
-            f"Choose one with --weights KEY."
+            f"{path}: holds weights under several keys: {names}. Choose one with --weights KEY."
         )
     return "model" if "model" in holders else next(iter(holders))
 

@@ -88,7 +88,8 @@ def load(
         return machine.run(), machine.at
     except _MALFORMED as error:
         raise CheckpointError(
-            f"malformed or cut-off pickle: instruction at byte {machine.start} of {source.size}"
+            f"malformed or cut-off pickle, at byte {machine.start} of {source.size}: the file is "
+            f"cut short or damaged. Copy or download it again."
         ) from error
 
 

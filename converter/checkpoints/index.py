@@ -31,6 +31,8 @@ def read(file: File) -> dict[str, str]:
     try:
         named = json.loads(file.read(0, file.size))["weight_map"]
         pairs = dict(named.items())
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"begins as JSON, but is not: {error}. Is it cut short?") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             "JSON, but not the index of a sharded checkpoint: expected a weight_map that names a "

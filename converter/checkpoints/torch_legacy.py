@@ -45,7 +45,10 @@ def read_tree(file: File) -> Any:
     for key in keys:
         storage = storages[key]
         if at + 8 + storage.size > file.size:
-            raise CheckpointError(f"cut short: storage {key} reaches past the end of the file.")
+            raise CheckpointError(
+                f"cut short: storage {key} reaches past the end of the file. Copy or download it "
+                f"again."
+            )
         numel = int.from_bytes(file.read(at, 8), "little")
         if numel != numels[key]:
             raise CheckpointError(

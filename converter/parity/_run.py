@@ -199,7 +199,7 @@ def differing_weights(
         tensor = turn(step, source.tensors[source_key])
         expected = _rounded(tensor, rounding["torch"].get(source_key))
         found = _rounded(target.tensors[key], rounding["paddle"].get(key))
-        if not np.array_equal(found, expected):
+        if not np.array_equal(found, expected, equal_nan=True):
             with np.errstate(invalid="ignore"):  # infinities have no difference
                 apart = np.abs(found - expected).max()
             layer, _, leaf = source_key.rpartition(".")
