@@ -366,9 +366,7 @@ def test_single_shard_is_told_from_a_whole_checkpoint(plain: Make, tmp_path: Pat
     """Its names fit nothing; the index is what is wanted."""
     to(plain(SMALL), tmp_path / "m.safetensors.index.json", max_shard_size=20_000_000)
 
-    with pytest.raises(
-        CheckpointError, match=r"one file of a sharded checkpoint: give its"
-    ):
+    with pytest.raises(CheckpointError, match=r"one file of a sharded checkpoint: give its"):
         to(tmp_path / "m-00002-of-00003.safetensors", tmp_path / "x.pth")
 
 
