@@ -32,7 +32,7 @@ from vitconvert.checkpoints import DTYPES, Checkpoint, Tensor
 
 COMMON = {
     "database": None,
-    "deadline": 5000,
+    "deadline": 20_000,  # milliseconds: no hang
     "suppress_health_check": list(HealthCheck),
     "print_blob": True,
 }
