@@ -121,7 +121,10 @@ class _Machine:
             if code == 0x2E:  # STOP
                 return self.stack.pop()
             _OPS[code](self)
-        raise ValueError("too many instructions, or copies of what was read")
+        raise CheckpointError(
+            f"a pickle of more than {_MOST_STEPS:,} instructions, or copies of what it holds; that "
+            f"much is not believed."
+        )
 
     # -- reading arguments
 

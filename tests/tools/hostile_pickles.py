@@ -137,7 +137,7 @@ TENSORS = {
         row(b"K\x01" * 10**6),
         row(b"K\x01" * 10**6),
         number(2),
-        "axes|strides|" + MALFORMED,
+        "axes|strides|instructions",
     ),
     "axes multiplied": (row(LONG + b"q\xc8" + b"h\xc8" * 10**5), ONE, number(2), ""),
     "more strides than axes": (TWO, row(number(1), number(1)), number(2), "strides"),
