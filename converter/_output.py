@@ -194,8 +194,9 @@ class Draft:
             for number, path in enumerate(paths, 1):
                 publish(companion(self.part, number), path, force)
             index = companion(self.part, 0)
-            index.write_bytes(self.output.index(paths))
-            with index.open("rb+") as file:
+            with index.open("xb") as file:
+                file.write(self.output.index(paths))
+                file.flush()
                 os.fsync(file.fileno())
             publish(index, target, force)
 
