@@ -167,7 +167,7 @@ def convert(
             log.info("the converted weights stay in %s", unverified(dst))
             raise
         path = dst if report.proved else unverified(dst)
-        written_side = report.paddle if made.source == "torch" else report.torch
+        written_side = report.candidate if made.source == "torch" else report.reference
         written_side["file"] = str(path)
         draft.publish(path, force or not report.proved)
         return Conversion(made, path, report)

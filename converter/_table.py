@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any, Literal
 
 from ._errors import ModelError, TableError, listing
@@ -24,7 +25,13 @@ ShapePattern = tuple[int | str, ...]  # the string is "num_classes"
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
+_KIND_WORDS = {
+    *("torch", "paddle", "layout", "tensors", "settings"),
+    *("float32", "limit", "traced"),
+}
 _RULE_WORDS = {"paddle", "transpose", "drop", "restore", "buffer"}
+_SETTING_WORDS = {"torch", "paddle", "value", "turn", "unset", "values"}
+_TURNS = ("", "not", "complement")
 
 # What a table must have.
 _FIELDS = {
@@ -59,6 +66,27 @@ class TensorRule:
 
 
 @dataclass(frozen=True)
+class Setting:
+    """A setting of a layer that must agree on both sides.
+
+    Attributes:
+        name: For example "eps".
+        attributes: Side -> attribute that holds it; a side that has none is held to `value`.
+        value: What takes the place of a side without such an attribute.
+        turn: How Paddle counts: as PyTorch (""), "not", or "complement" (1 - x).
+        unset: Attribute that counts where Paddle's is None.
+        values: Other spellings of a value, as text -> the value.
+    """
+
+    name: str
+    attributes: Mapping[Side, str]
+    value: Any
+    turn: str
+    unset: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Kind:
     """What a layer is in both frameworks; a block has no class and no tensors.
 
@@ -69,6 +97,9 @@ class Kind:
         layout: What a transposition does, for people.
         tensors: What becomes of each tensor.
         float32: Side -> attribute that parity rounds to float32, as Paddle computes with it.
+        settings: What must agree besides the tensors.
+        limit: Relative float64 difference that is allowed; None for that of all others.
+        traced: Whether its outputs are compared, or its settings alone.
     """
 
     name: str
@@ -77,6 +108,13 @@ class Kind:
     layout: str
     tensors: tuple[TensorRule, ...]
     float32: Mapping[Side, str] = field(default_factory=dict)
+    settings: tuple[Setting, ...] = ()
+    limit: float | None = None
+    traced: bool = True
+
+    def class_on(self, side: Side) -> str:
+        """Name the class of one side; empty for a block or a bare tensor."""
+        return self.torch if side == "torch" else self.paddle
 
 
 @dataclass(frozen=True)
@@ -237,6 +275,26 @@ def load_table(family: str) -> Table:
     )
 
 
+def read_table(path: Path) -> Table:
+    """Read and check a table of the user's own: rows, and what else it wants to say.
+
+    Unlike ours it needs neither variants nor a title, and it may have [kinds] of its own.
+
+    Raises:
+        TableError: The file cannot be read, or the table is malformed; all problems are listed.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TableError(f"{path}: cannot be read as a table: {error}.") from error
+    own = {"family": path.stem, "title": path.stem, "source": "", "ignore": {}, "variants": {}}
+    kinds = _read(files("vitconvert.mappings") / "_kinds.toml")
+    found = data.get("kinds", {})
+    if not (isinstance(found, dict) and all(isinstance(kind, dict) for kind in found.values())):
+        raise TableError(f"{path}: [kinds] is {found!r}; expected a table of kinds.")
+    return parse_table(str(path), own | data, kinds | found, {})
+
+
 def parse_table(
     file: str, data: Mapping[str, Any], kind_data: Mapping[str, Any], shapes: Mapping[str, Any]
 ) -> Table:
@@ -307,11 +365,15 @@ def parse_table(
 
 def _parse_kind(name: str, entry: Mapping[str, Any], problems: list[str]) -> Kind:
     """Read one kind; what it must not hold is added to the problems."""
-    unknown = entry.keys() - {"torch", "paddle", "layout", "tensors", "float32"}
+    unknown = entry.keys() - _KIND_WORDS
     for leaf, rule in entry.get("tensors", {}).items():
         unknown |= {f"{leaf}.{word}" for word in rule.keys() - _RULE_WORDS}
         if ("paddle" in rule) == ("drop" in rule):
             problems.append(f"kind {name}, {leaf!r}: expected either paddle or drop.")
+    for setting, words in entry.get("settings", {}).items():
+        unknown |= {f"{setting}.{word}" for word in words.keys() - _SETTING_WORDS}
+        if words.get("turn", "") not in _TURNS:
+            problems.append(f"kind {name}, {setting}: turn is one of {', '.join(_TURNS[1:])}.")
     if unknown:
         problems.append(f"kind {name}: unknown words {', '.join(sorted(unknown))}.")
     rules = tuple(
@@ -325,8 +387,28 @@ def _parse_kind(name: str, entry: Mapping[str, Any], problems: list[str]) -> Kin
         )
         for leaf, rule in entry.get("tensors", {}).items()
     )
-    layer_class = (entry.get("torch", ""), entry.get("paddle", ""))
-    return Kind(name, *layer_class, entry.get("layout", ""), rules, entry.get("float32", {}))
+    settings = tuple(
+        Setting(
+            setting,
+            {side: words[side] for side in ("torch", "paddle") if side in words},
+            words.get("value"),
+            words.get("turn", ""),
+            words.get("unset", ""),
+            words.get("values", {}),
+        )
+        for setting, words in entry.get("settings", {}).items()
+    )
+    return Kind(
+        name,
+        entry.get("torch", ""),
+        entry.get("paddle", ""),
+        entry.get("layout", ""),
+        rules,
+        entry.get("float32", {}),
+        settings,
+        entry.get("limit"),
+        entry.get("traced", True),
+    )
 
 
 def _parse_variant(

@@ -327,13 +327,13 @@ def models() -> None:
 
 def _finish(report: Report, file: Path | None, converted: Path | None = None) -> None:
     """Show a parity report, write it if asked for, and exit with its verdict."""
-    from .parity import show
+    from .parity import show, write_text
 
     show(report, console())
     if converted is not None:
         click.echo(f"{converted} holds the converted weights.")
     if file is not None:
-        report.write(file)
+        write_text(file, report.to_json())
         click.echo(f"{file} holds the report.")
     if not report.proved:
         sys.exit(1)

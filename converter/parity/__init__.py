@@ -1,7 +1,21 @@
 """Parity: run both models in two processes, compare every paired layer, report."""
 
 from ._compare import LayerResult
-from ._report import Report, show
-from ._run import Device, Progress, check_parity
+from ._processes import Progress
+from ._report import Report, write_text
+from ._run import Device, Pair, check_parity, compare_traces, dump
+from ._terminal import markdown, show
 
-__all__ = ["Device", "LayerResult", "Progress", "Report", "check_parity", "show"]
+__all__ = [
+    "Device",
+    "LayerResult",
+    "Pair",
+    "Progress",
+    "Report",
+    "check_parity",
+    "compare_traces",
+    "dump",
+    "markdown",
+    "show",
+    "write_text",
+]

@@ -1,25 +1,26 @@
 """Compare two traces, with NumPy alone, and judge every layer."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from ._trace import DTYPES, Record
+from .._errors import ParityError
+from ._settings import differing
+from ._trace import Call, Finding, Layer, Run, Trace, array_of, leaves
+from ._values import FLOAT64_LIMIT, Apart, apart, not_finite
 
-Verdict = Literal["same", "differs", "imprecise", "not finite", "shape", "missing", "weights"]
+Verdict = Literal[
+    "same", "differs", "inherits", "imprecise", "not finite", "shape", "missing", "weights", "settings"
+]
 
-# Two float64 runs of one function differ by rounding alone, about 1e-13 of the largest value, once
-# PyTorch has Paddle's float32 epsilons. A real difference of function or weights is larger.
-FLOAT64_LIMIT = 1e-10
-
-# In float32 each side has its own error against float64. Paddle's may be this many times torch's.
+# In float32 each side has its own error against float64. One may be this many times the other.
 FLOAT32_FACTOR = 8.0
-# Where torch's error happens to be (almost) nothing, this many units in the last place count as it.
+# Where an error happens to be (almost) nothing, this many units in the last place count as it.
 FLOAT32_FLOOR = 4 * float(np.finfo(np.float32).eps)
+
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -27,150 +28,424 @@ class Worst:
     """Where two float64 outputs are furthest apart."""
 
     index: tuple[int, ...]
-    torch: float
-    paddle: float
+    reference: float
+    candidate: float
 
 
 @dataclass(frozen=True)
 class LayerResult:
-    """One paired layer, judged. Differences are relative to the layer's largest float64 value.
+    """One call of a paired layer, judged. Differences are relative to its largest float64 value.
 
     Attributes:
-        layer: PyTorch name.
-        paddle_layer: Paddle name.
-        kind: Kind of its row; "output" for the logits.
-        shape: Shape of the PyTorch output.
-        verdict: "same", or what is wrong: "differs" (float64), "imprecise" (float32 only),
-            "not finite", "shape", "missing", "weights" (outputs agree, but not the tensors).
-        float64: Largest float64 difference between the two; None where not comparable.
-        float32_torch: Largest error of torch's float32 against its own float64.
-        float32_paddle: Largest error of Paddle's float32 against torch's float64.
+        layer: PyTorch name; from the second call on with its number.
+        candidate_layer: Name in the candidate.
+        kind: Kind of its row; "output" for the whole model.
+        shape: Shape of the reference's output.
+        verdict: "same", or what is wrong: "differs" (in float64, by itself), "inherits" (what it was
+            given differs, it does not), "imprecise" (float32 only), "not finite", "shape",
+            "missing", "weights" or "settings" (outputs agree, but not these).
+        single: Float64 difference of this layer alone, given the reference's input; None where
+            that was not tried.
+        float64: Float64 difference of the two models; None where not comparable.
+        float32_reference: Error of the reference's float32 against the float64 truth.
+        float32_candidate: The same of the candidate.
+        off: Which side's float32 error is too large: "reference", "candidate" or "".
         worst: Where the float64 difference is largest.
         note: What was found and expected, when something is wrong.
     """
 
     layer: str
-    paddle_layer: str
+    candidate_layer: str
     kind: str
     shape: tuple[int, ...]
     verdict: Verdict
+    single: float | None = None
     float64: float | None = None
-    float32_torch: float | None = None
-    float32_paddle: float | None = None
+    float32_reference: float | None = None
+    float32_candidate: float | None = None
+    off: str = ""
     worst: Worst | None = None
     note: str = ""
 
-
-class Trace:
-    """A trace folder: records by layer, arrays on demand."""
-
-    def __init__(self, folder: Path) -> None:
-        facts: dict[str, Any] = json.loads((folder / "trace.json").read_text())
-        self.folder = folder
-        self.environment: dict[str, Any] = facts["environment"]
-        self.reader: str = facts["reader"]
-        self.layers: dict[str, str] = facts["layers"]  # PyTorch name -> own name
-        self.records: dict[str, dict[str, Record]] = {
-            dtype: {r["layer"]: Record(**r | {"shape": tuple(r["shape"])}) for r in facts[dtype]}
-            for dtype in DTYPES
-        }
-
-    def shape_of(self, dtype: str, layer: str) -> tuple[int, ...] | None:
-        """Give the shape of one output; None if the layer did not run."""
-        record = self.records[dtype].get(layer)
-        return record.shape if record else None
-
-    def array(self, dtype: str, layer: str) -> np.ndarray:
-        """Read one output."""
-        record = self.records[dtype][layer]
-        count = int(np.prod(record.shape, dtype=np.int64))
-        data = np.fromfile(self.folder / f"{dtype}.bin", dtype, count, offset=record.offset)
-        return data.reshape(record.shape)
+    @property
+    def is_fault(self) -> bool:
+        """Whether something is wrong with the layer itself, as far as is known."""
+        return self.verdict not in ("same", "inherits")
 
 
-def compare(
-    torch: Trace,
-    paddle: Trace,
-    differing: Mapping[str, str],
-    progress: Callable[[int, int], None],
-) -> Iterator[LayerResult]:
-    """Judge every paired layer, in the order in which the PyTorch model runs them.
+@dataclass(frozen=True)
+class GradientResult:
+    """One gradient, compared: of a parameter, or of the input.
 
-    Args:
-        torch: The trace of the PyTorch side.
-        paddle: The trace of the Paddle side.
-        differing: PyTorch layer -> which of its tensors are not the same in both files.
-        progress: Called with the number of layers done and of all.
+    Attributes:
+        key: PyTorch key, or "input"; "training: " before it where norms were in training mode.
+        difference: Relative to the largest value of the reference's gradient; None where one side
+            has none.
+        same: Whether that is within the limit.
+        note: What was found, when it is not.
     """
-    names = list(torch.records["float64"])
-    names += [n for n in paddle.records["float64"] if n not in torch.records["float64"]]
-    ran = {name.partition("#")[0] for name in names}
-    names += [name for name in {**torch.layers, **paddle.layers} if name not in ran]
-    for done, name in enumerate(names, 1):
-        result = _judge(name, torch, paddle)
-        if name in differing:
-            told = f"the files differ here: {differing[name]}"
-            verdict = "weights" if result.verdict == "same" else result.verdict
-            note = "; ".join(filter(None, [result.note, told]))
-            result = replace(result, verdict=verdict, note=note)
-        yield result
-        progress(done, len(names))
-    for name in sorted(differing.keys() - set(names)):
-        yield LayerResult(name, name, "", (), "weights", note=differing[name])
+
+    key: str
+    difference: float | None
+    same: bool
+    note: str = ""
 
 
-def _judge(name: str, torch: Trace, paddle: Trace) -> LayerResult:
-    ours, theirs = torch.records["float64"].get(name), paddle.records["float64"].get(name)
-    if ours is None or theirs is None:
-        known: Mapping[str, Any] = {"torch": ours, "Paddle": theirs}
-        sides = " and ".join(side for side, record in known.items() if record is None)
-        one = ours or theirs
-        own = theirs.own_name if theirs else paddle.layers.get(name, name)
-        kind, shape = (one.kind, one.shape) if one else ("", ())
-        note = f"the {sides} model did not run this layer"
-        return LayerResult(name, own, kind, shape, "missing", note=note)
-    shapes = [side.shape_of(dtype, name) for dtype in DTYPES for side in (torch, paddle)]
-    if shapes != [ours.shape] * len(shapes):
-        note = "torch and Paddle give " + " and ".join(str(list(s)) for s in shapes[:2] if s)
-        return LayerResult(name, theirs.own_name, ours.kind, ours.shape, "shape", note=note)
-    return _judge_values(ours, theirs, *(t.array(d, name) for d in DTYPES for t in (torch, paddle)))
+@dataclass(frozen=True)
+class SettingResult:
+    """One setting of one paired layer, as both sides have it."""
+
+    layer: str
+    kind: str
+    setting: str
+    reference: Any
+    candidate: Any
+    same: bool
 
 
-def _judge_values(
-    ours: Record,
-    theirs: Record,
-    torch64: np.ndarray,
-    paddle64: np.ndarray,
-    torch32: np.ndarray,
-    paddle32: np.ndarray,
-) -> LayerResult:
-    """Judge the values of a layer that both sides ran and whose shapes agree."""
+def check_comparable(one: Trace, other: Trace) -> None:
+    """Refuse two traces that are not of one model and one input.
 
-    def result(verdict: Verdict, note: str = "", **figures: Any) -> LayerResult:
-        return LayerResult(
-            ours.layer, theirs.own_name, ours.kind, ours.shape, verdict, note=note, **figures
+    Raises:
+        ParityError: With what both are.
+    """
+    if one.facts.input["sha256"] != other.facts.input["sha256"]:
+        described = [f"{t.folder}: {t.facts.input}" for t in (one, other)]
+        raise ParityError(
+            "the traces were made from different inputs. Make one again with the same --input and "
+            "--batch:\n  " + "\n  ".join(described)
+        )
+    if not set(one.facts.layers) & set(other.facts.layers):
+        raise ParityError(
+            f"{one.folder} is of {one.facts.model}, {other.folder} of {other.facts.model}: they "
+            f"have no layer in common."
         )
 
-    runs = {"torch float64": torch64, "Paddle float64": paddle64}
-    runs |= {"torch float32": torch32, "Paddle float32": paddle32}
-    for run, values in runs.items():
-        if count := values.size - int(np.isfinite(values).sum()):
-            return result("not finite", f"{run} has {count} values that are not finite")
-    scale = float(np.abs(torch64).max(initial=0.0)) or 1.0
-    apart = np.abs(paddle64 - torch64)
-    index = np.unravel_index(int(apart.argmax()), apart.shape)
-    figures: dict[str, Any] = {
-        "float64": float(apart[index]) / scale,
-        "float32_torch": float(np.abs(torch32 - torch64).max(initial=0.0)) / scale,
-        "float32_paddle": float(np.abs(paddle32 - torch64).max(initial=0.0)) / scale,
-    }
-    where = Worst(tuple(map(int, index)), float(torch64[index]), float(paddle64[index]))
-    if figures["float64"] > FLOAT64_LIMIT:
-        place = list(where.index)
-        note = f"largest at {place}: torch {where.torch:.17g}, Paddle {where.paddle:.17g}"
-        return result("differs", note, worst=where, **figures)
-    allowed = FLOAT32_FACTOR * max(figures["float32_torch"], FLOAT32_FLOOR)
-    if figures["float32_paddle"] > allowed:
-        note = f"float32 error {figures['float32_paddle']:.1e}, allowed {allowed:.1e}"
-        return result("imprecise", note, worst=where, **figures)
-    return result("same", worst=where, **figures)
+
+class Comparison:
+    """Judges the calls of a candidate by those of a reference."""
+
+    def __init__(self, reference: Trace, candidate: Trace) -> None:
+        self.reference, self.candidate = reference, candidate
+        one, other = reference.runs, candidate.runs
+        self.proves = "float64" in one and "float64" in other
+        # What errors are measured against: the reference's float64, or the only one there is.
+        self.truth = one.get("float64") or other.get("float64")
+        tf32 = [trace.facts.environment.get("tf32") for trace in (reference, candidate)]
+        self.judges_float32 = "float32" in one and "float32" in other and not any(tf32)
+        self.training_differs = False
+        self.loose = False  # whether a layer before this one is only float32-accurate in Paddle
+
+    def layers(self, progress: Progress) -> Iterator[LayerResult]:
+        """Judge every paired layer, in the order in which the reference runs them.
+
+        Args:
+            progress: Called with the number of layers done and of all.
+        """
+        first, second = (self._longest(t) for t in (self.reference, self.candidate))
+        keys = list(dict.fromkeys([*first.calls, *second.calls]))
+        ran = {key.partition("#")[0] for key in keys}
+        paired = {**self.reference.facts.layers, **self.candidate.facts.layers}
+        keys += [name for name, layer in paired.items() if layer.traced and name not in ran]
+        weights, settings = differing_weights(self.reference, self.candidate), self._settings()
+        for done, key in enumerate(keys, 1):
+            name = key.partition("#")[0]
+            result = self._call(key, name)
+            for verdict, found in (("weights", weights), ("settings", settings)):
+                if name in found:
+                    result = _also(result, verdict, found[name])
+            yield result
+            progress(done, len(keys))
+        for verdict, found in (("weights", weights), ("settings", settings)):
+            for name in [name for name in found if name not in ran]:
+                kind = paired[name].kind if name in paired else ""
+                told: Any = verdict
+                yield LayerResult(name, self._own(name), kind, (), told, note=found[name])
+
+    def settings(self) -> Iterator[SettingResult]:
+        """Put the settings of all paired layers side by side."""
+        for name, layer in self.reference.facts.layers.items():
+            other = self.candidate.facts.layers.get(name)
+            if other is not None:
+                wrong = differing(layer.settings, other.settings)
+                for setting in [s for s in layer.settings if s in other.settings]:
+                    pair = layer.settings[setting], other.settings[setting]
+                    yield SettingResult(name, layer.kind, setting, *pair, setting not in wrong)
+
+    def _settings(self) -> dict[str, str]:
+        labels = self.reference.label, self.candidate.label
+        if labels[0] == labels[1]:
+            labels = "the reference", "the candidate"
+        found: dict[str, list[str]] = {}
+        for one in self.settings():
+            if not one.same:
+                said = f"{one.setting} is {one.reference} in {labels[0]}, {one.candidate} in "
+                found.setdefault(one.layer, []).append(said + labels[1])
+        return {name: "; ".join(said) for name, said in found.items()}
+
+    def _longest(self, trace: Trace) -> Run:
+        """Give the run that tells which calls there were."""
+        return trace.runs.get("float64") or trace.runs["float32"]
+
+    def _own(self, name: str) -> str:
+        layer = self.candidate.facts.layers.get(name)
+        return layer.own if layer else name
+
+    def _call(self, key: str, name: str) -> LayerResult:
+        """Judge one call by the outputs of all runs."""
+        layer = self.reference.facts.layers.get(name) or self.candidate.facts.layers.get(name)
+        kind = layer.kind if layer else "output"
+        self.loose |= bool(layer and layer.limit)
+        runs = {
+            (trace, dtype): run.calls.get(key)
+            for trace in (self.reference, self.candidate)
+            for dtype, run in trace.runs.items()
+        }
+        shape = next((s for c in runs.items() if (s := _shape(*c)) is not None), ())
+        result = LayerResult(key, self._own(name), kind, shape, "same")
+        if absent := {trace.label for (trace, _), call in runs.items() if call is None}:
+            sides = " and ".join(sorted(absent))
+            note = f"the {sides} model did not run this layer"
+            if "#" in key:
+                note = f"the {sides} model ran this layer less often"
+            return replace(result, verdict="missing", note=note)
+        if note := _unlike(runs):
+            return replace(result, verdict="shape", note=note)
+        return self._values(result, key, layer)
+
+    def _values(self, result: LayerResult, key: str, layer: Layer | None) -> LayerResult:
+        """Judge the values of a call whose shapes agree."""
+        figures = dict.fromkeys(("float64", "float32_reference", "float32_candidate"), -1.0)
+        worst: Apart | None = None
+        for arrays in self._arrays(key):
+            for run, array in arrays.items():
+                if count := not_finite(array):
+                    note = f"{run} has {count} values that are not finite"
+                    return replace(result, verdict="not finite", note=note)
+            truth = arrays.get("reference float64", arrays.get("candidate float64"))
+            if truth is None:
+                continue
+            for run, name in (
+                ("reference float32", "float32_reference"),
+                ("candidate float32", "float32_candidate"),
+            ):
+                if run in arrays:
+                    figures[name] = max(figures[name], apart(truth, arrays[run]).relative)
+            if self.proves:
+                found = apart(truth, arrays["candidate float64"])
+                figures["float64"] = max(figures["float64"], found.relative)
+                if worst is None or found.relative > worst.relative:
+                    worst = found
+        measured = {name: None if figure < 0 else figure for name, figure in figures.items()}
+        where = worst and Worst(worst.index, worst.truth, worst.other)
+        result = replace(result, worst=where, **measured)
+        return self._judge(result, self._finding(key), layer)
+
+    def _finding(self, key: str) -> Finding | None:
+        return (self.candidate.facts.single or {}).get(key)
+
+    def _judge(
+        self, result: LayerResult, finding: Finding | None, layer: Layer | None
+    ) -> LayerResult:
+        """Give the verdict on figures that are all there."""
+        limit = (layer and layer.limit) or FLOAT64_LIMIT
+        if finding is not None:
+            result = replace(result, single=finding.difference)
+            if finding.difference > limit:
+                return replace(result, verdict="differs", note=self._told(finding))
+        off, note = self._too_imprecise(result)
+        if self.loose:
+            # From here on Paddle's float64 model is as accurate as a float32 one, no more.
+            error = max(result.float32_reference or 0.0, FLOAT32_FLOOR)
+            limit = max(limit, FLOAT32_FACTOR * error)
+        if result.float64 is not None and result.float64 > limit:
+            if finding is not None:
+                note = "what it is given differs; by itself it is the same"
+                return replace(result, verdict="inherits", note=note)
+            assert result.worst is not None
+            where = Finding(
+                result.float64, "output", result.worst.index, result.worst.reference,
+                result.worst.candidate,
+            )
+            return replace(result, verdict="differs", note=self._told(where))
+        if off:
+            return replace(result, verdict="imprecise", off=off, note=note)
+        return result
+
+    def _told(self, finding: Finding) -> str:
+        """Say what is wrong with a layer, in a few words."""
+        place = "" if finding.where == "output" else f"what it gives as {finding.where}: "
+        if finding.note:
+            return place + finding.note
+        return (
+            f"{place}largest at {list(finding.index)}: {self.reference.label} "
+            f"{finding.reference:.17g}, {self.candidate.label} {finding.candidate:.17g}"
+        )
+
+    def _too_imprecise(self, result: LayerResult) -> tuple[str, str]:
+        """Tell which side's float32 error is out of proportion with the other's, and say so."""
+        one, other = result.float32_reference, result.float32_candidate
+        if not self.judges_float32 or one is None or other is None:
+            return "", ""
+        for off, error, measure in (("candidate", other, one), ("reference", one, other)):
+            allowed = FLOAT32_FACTOR * max(measure, FLOAT32_FLOOR)
+            if error > allowed:
+                label = getattr(self, off).label
+                return off, f"float32 error of {label} {error:.1e}, allowed {allowed:.1e}"
+        return "", ""
+
+    def _arrays(self, key: str) -> Iterator[dict[str, np.ndarray]]:
+        """Give of each array that a call gives its values in every run."""
+        runs = [
+            (f"{side} {dtype}", run.arrays, list(_arrays_of(run.calls[key])))
+            for side, trace in (("reference", self.reference), ("candidate", self.candidate))
+            for dtype, run in trace.runs.items()
+        ]
+        for i in range(len(runs[0][2])):
+            yield {name: arrays[indices[i]] for name, arrays, indices in runs}
+
+    def gradients(self) -> Iterator[GradientResult]:
+        """Compare every gradient that either side has."""
+        one, other = (t.facts.gradients for t in (self.reference, self.candidate))
+        if one is None or other is None:
+            return
+        if self.loose:
+            raise ParityError(
+                "gradients through a layer that Paddle computes in float32 cannot be told from "
+                "rounding. Leave --backward out."
+            )
+        arrays = [t.arrays("gradients") for t in (self.reference, self.candidate)]
+        for key in dict.fromkeys([*one, *other]):
+            if key not in one or key not in other:
+                side = (self.reference if key not in one else self.candidate).label
+                yield GradientResult(key, None, False, f"{side} has no gradient here")
+                continue
+            pair = arrays[0][one[key]], arrays[1][other[key]]
+            if pair[0].shape != pair[1].shape:
+                note = f"shapes {list(pair[0].shape)} and {list(pair[1].shape)}"
+                yield GradientResult(key, None, False, note)
+                continue
+            found = apart(*pair)
+            note = f"largest at {list(found.index)}: {found.truth:.17g} and {found.other:.17g}"
+            same = found.relative <= FLOAT64_LIMIT
+            yield GradientResult(key, found.relative, same, "" if same else note)
+
+
+    def training(self) -> Iterator[str]:
+        """Say what one training step made of the norms' running statistics on both sides.
+
+        PyTorch enters the unbiased variance of a batch of n values per channel, Paddle the biased
+        one, (n - 1) / n of it. That is the known difference: it is stated; any other is a fault.
+        """
+        one, other = (t.facts.training for t in (self.reference, self.candidate))
+        if not one or not other:
+            return
+        sides = (self.reference, one), (self.candidate, other)
+        largest, worst = 0.0, ""
+        for name in one:
+            if name not in other:
+                yield f"{name}: was in training mode on one side only"
+                continue
+            means, variances = (
+                [t.arrays("gradients")[facts[name]["arrays"][leaf]] for t, facts in sides]
+                for leaf in ("running_mean", "running_var")
+            )
+            before = self.reference.arrays("weights")[
+                self.reference.facts.weights[f"{name}.running_var"].array
+            ]
+            kept = 1 - self.reference.facts.layers[name].settings["momentum"]
+            count = one[name]["values"]
+            if self.reference.label != self.candidate.label and count > 1:
+                entered = (variances[0] - kept * before) * (count - 1) / count
+                variances[0] = kept * before + entered
+            for leaf, pair in (("running_mean", means), ("running_var", variances)):
+                found = apart(*pair).relative
+                if found > largest:
+                    largest, worst = found, f"{name}.{leaf}"
+        told = f"{len(one)} norms in training mode: after one step running means agree, and running "
+        told += "variances too but for the known difference (PyTorch enters the unbiased variance "
+        told += f"of the batch, Paddle the biased one); largest difference {largest:.1e}"
+        if largest > FLOAT64_LIMIT:
+            told = f"{worst}: after one training step differs by {largest:.1e}, beyond the known "
+            told += "difference of the biased variance"
+        self.training_differs = largest > FLOAT64_LIMIT or set(one) != set(other)
+        yield told
+
+
+def differing_weights(reference: Trace, candidate: Trace) -> dict[str, str]:
+    """Compare the tensors of both models, exactly.
+
+    Two runs on some images cannot show a weight that happens not to matter for them.
+
+    Returns:
+        PyTorch layer -> which of its tensors differ, and how far.
+    """
+    one, other = reference.facts.weights, candidate.facts.weights
+    arrays = [t.arrays("weights") for t in (reference, candidate)]
+    found: dict[str, list[str]] = {}
+    for key in dict.fromkeys([*one, *other]):
+        weight = one.get(key) or other[key]
+        leaf = key[len(weight.layer) + 1 :] or key
+        told = ""
+        if key not in one or key not in other:
+            told = f"{leaf} is missing in {(reference if key not in one else candidate).label}"
+        else:
+            told = _weight_apart(leaf, arrays[0][one[key].array], arrays[1][other[key].array])
+        if told:
+            found.setdefault(weight.layer, []).append(told)
+    return {layer: "the weights differ: " + ", ".join(told) for layer, told in found.items()}
+
+
+def _weight_apart(leaf: str, one: np.ndarray, other: np.ndarray) -> str:
+    """Say how two tensors differ; nothing if they are equal."""
+    if one.shape != other.shape:
+        return f"{leaf} is {list(one.shape)} and {list(other.shape)}"
+    if np.array_equal(one, other, equal_nan=one.dtype.kind == "f"):
+        return ""
+    with np.errstate(invalid="ignore"):  # infinities have no difference
+        unequal = (one != other) & ~((one != one) & (other != other))
+        by = np.abs(np.subtract(one, other, dtype=np.float64)).max()
+    return f"{leaf} by up to {by:.1e} in {int(unequal.sum())} of {one.size}"
+
+
+def _also(result: LayerResult, verdict: Any, told: str) -> LayerResult:
+    """Add to a result what else is wrong; it is the verdict where nothing else is."""
+    note = "; ".join(filter(None, ["" if result.verdict == "inherits" else result.note, told]))
+    kept = result.verdict if result.is_fault else verdict
+    return replace(result, verdict=kept, note=note)
+
+
+def _arrays_of(call: Call) -> Iterator[int]:
+    for leaf in leaves(call.outputs):
+        if (index := array_of(leaf)) is not None:
+            yield index
+
+
+def _shape(run: tuple[Trace, str], call: Call | None) -> tuple[int, ...] | None:
+    """Give the shape of the first array that a call gives."""
+    if call is None:
+        return None
+    trace, dtype = run
+    return next((trace.runs[dtype].arrays.shape(i) for i in _arrays_of(call)), ())
+
+
+def _unlike(runs: Mapping[tuple[Trace, str], Call | None]) -> str:
+    """Say how the outputs of a call are not built alike in all runs; nothing if they are."""
+    spelled: dict[str, str] = {}
+    for (trace, dtype), call in runs.items():
+        assert call is not None
+        arrays = trace.runs[dtype].arrays
+        parts = []
+        for leaf in leaves(call.outputs):
+            index = array_of(leaf)
+            if index is None:
+                parts.append(str(leaf))
+                continue
+            # Every floating output is of the type that the model runs in.
+            found = arrays.dtype(index)
+            kind = "" if found in (dtype, "int64", "int32", "bool") else f"{found} "
+            parts.append(f"{kind}{list(arrays.shape(index))}")
+        spelled.setdefault(", ".join(parts), f"{trace.label} {dtype}")
+    if len(spelled) > 1:
+        return " and ".join(f"{who} gives {what}" for what, who in spelled.items())
+    return ""

@@ -1,17 +1,51 @@
-"""The result of a parity check, as data and as a table in the terminal."""
+"""The result of a parity check, as data: for people, for scripts and for other programs."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
-from ._compare import FLOAT32_FACTOR, FLOAT32_FLOOR, FLOAT64_LIMIT, LayerResult
+import numpy as np
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from ._compare import (
+    FLOAT32_FACTOR,
+    FLOAT32_FLOOR,
+    GradientResult,
+    LayerResult,
+    SettingResult,
+)
+from ._trace import Trace, array_of, leaves
+from ._values import FLOAT64_LIMIT
+
+Verdict = Literal["PROVED", "NOT PROVED", "MEASURED"]
+
+
+@dataclass(frozen=True)
+class OutputFigures:
+    """How the outputs of the whole models compare in one precision, as reviewers ask.
+
+    Attributes:
+        run: "float64" or "float32".
+        max: Largest absolute difference between both sides; None where only one side ran so.
+        mean: Mean absolute difference.
+        reference_error: Largest absolute error of the reference against the float64 truth.
+        candidate_error: The same of the candidate.
+        agreement: Share of the samples whose largest output is the same one on both sides; None
+            where the output is not one row per sample.
+        samples: Their number.
+    """
+
+    run: str
+    max: float | None
+    mean: float | None
+    reference_error: float | None
+    candidate_error: float | None
+    agreement: float | None
+    samples: int
 
 
 @dataclass(frozen=True)
@@ -19,135 +53,195 @@ class Report:
     """What a parity check found.
 
     Attributes:
-        variant: The model.
-        layers: Every paired layer in order of execution, the logits last.
-        torch: File, its hash, who read it, versions and device of the PyTorch side.
-        paddle: The same of the Paddle side.
-        inputs: Shape, seed and hash of the input batch.
+        model: The model.
+        reference: File, its hash, who read it, versions and device of the side held to be right.
+        candidate: The same of the other.
+        inputs: Shape, origin and hash of the input batch.
+        layers: Every call of a paired layer in order of execution, the whole model last.
+        settings: Every setting of the paired layers, side by side.
+        gradients: Every gradient; empty if not asked for.
+        training: What one training step made of the norms, in words.
+        training_differs: Whether that is more than the known difference.
+        output: Figures of the whole model's output, by precision.
+        proves: Whether both sides ran in float64: then the verdict is on the function itself.
+        weights: How many tensors were compared, exactly.
+        diagnosis: What is wrong and what its cause is likely to be, in words; empty if nothing is.
         seconds: Wall time of the whole check.
     """
 
-    variant: str
-    layers: tuple[LayerResult, ...]
-    torch: dict[str, Any]
-    paddle: dict[str, Any]
+    model: str
+    reference: dict[str, Any]
+    candidate: dict[str, Any]
     inputs: dict[str, Any]
+    layers: tuple[LayerResult, ...]
     seconds: float
+    settings: tuple[SettingResult, ...] = ()
+    gradients: tuple[GradientResult, ...] = ()
+    training: tuple[str, ...] = ()
+    training_differs: bool = False
+    output: tuple[OutputFigures, ...] = ()
+    proves: bool = True
+    weights: int = 0
+    diagnosis: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """PROVED, NOT PROVED, or MEASURED where nothing is wrong that float32 alone could show."""
+        wrong = self.first_diverging is not None or self.training_differs
+        if not self.layers or wrong or not all(g.same for g in self.gradients):
+            return "NOT PROVED"
+        return "PROVED" if self.proves else "MEASURED"
 
     @property
     def proved(self) -> bool:
-        """Whether every layer and the logits are the same on both sides."""
-        return bool(self.layers) and self.first_diverging is None
+        """Whether every layer and the output are the same on both sides."""
+        return self.verdict == "PROVED"
 
     @property
     def first_diverging(self) -> LayerResult | None:
         """The first layer, in order of execution, that is not the same."""
         return next((layer for layer in self.layers if layer.verdict != "same"), None)
 
+    @property
+    def culprit(self) -> LayerResult | None:
+        """The first layer that is wrong by itself, not for what it was given."""
+        return next((layer for layer in self.layers if layer.is_fault), self.first_diverging)
+
+    @property
+    def claim(self) -> str:
+        """What the verdict says, in one sentence."""
+        return claim(self)
+
     def to_dict(self) -> dict[str, Any]:
-        """Give everything as plain data, for JSON."""
-        first = self.first_diverging
-        return {
-            "variant": self.variant,
+        """Give everything as plain data, for JSON; what is not finite becomes None."""
+        first, culprit = self.first_diverging, self.culprit
+        from .. import __version__
+
+        data = {
+            "vitconvert": __version__,
+            "model": self.model,
+            "verdict": self.verdict,
             "proved": self.proved,
+            "claim": self.claim,
             "first_diverging": first.layer if first else None,
+            "culprit": culprit.layer if culprit else None,
+            "diagnosis": list(self.diagnosis),
             "criteria": {
                 "float64_limit": FLOAT64_LIMIT,
                 "float32_factor": FLOAT32_FACTOR,
                 "float32_floor": FLOAT32_FLOOR,
             },
-            "torch": self.torch,
-            "paddle": self.paddle,
+            "reference": self.reference,
+            "candidate": self.candidate,
             "inputs": self.inputs,
+            "output": [dataclasses.asdict(figures) for figures in self.output],
+            "weights_compared": self.weights,
             "seconds": round(self.seconds, 2),
             "layers": [dataclasses.asdict(layer) for layer in self.layers],
+            "settings": [dataclasses.asdict(setting) for setting in self.settings],
+            "gradients": [dataclasses.asdict(gradient) for gradient in self.gradients],
+            "training": list(self.training),
         }
+        finite: dict[str, Any] = _finite(data)
+        return finite
 
-    def write(self, path: Path) -> None:
-        """Write the report as JSON."""
-        from .._files import cannot_be_written, publish, written_beside
-
-        with written_beside(path) as (file, part):
-            with cannot_be_written(path):
-                file.write(json.dumps(self.to_dict(), indent=1).encode() + b"\n")
-                file.flush()
-            publish(part, path, force=True)
+    def to_json(self) -> str:
+        """Give the report as JSON."""
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
 
 
-def show(report: Report, console: Console) -> None:
-    """Print the table of all layers and the verdict."""
-    from rich.table import Table
+def write_text(path: Path, text: str) -> None:
+    """Write a report; an older one is replaced in one step."""
+    from .._files import cannot_be_written, publish, written_beside
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("layer", no_wrap=True)
-    table.add_column("kind", no_wrap=True)
-    for heading in ("float64\ndiff", "float32\ntorch", "float32\nPaddle"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    for layer in report.layers:
-        figures = (layer.float64, layer.float32_torch, layer.float32_paddle)
-        style = "green" if layer.verdict == "same" else "bold red"
-        verdict = f"[{style}]{layer.verdict}[/]"
-        table.add_row(layer.layer, layer.kind, *map(_figure, figures), verdict)
-    console.print(table)
-    console.print()
-    for line in summary(report):
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
+    with written_beside(path) as (file, part):
+        with cannot_be_written(path):
+            file.write(text.encode())
+            file.flush()
+        publish(part, path, force=True)
 
 
-def summary(report: Report) -> list[str]:
-    """Say in a few lines what was compared and what came out."""
-    images = "x".join(map(str, report.inputs["shape"]))
-    sides = [
-        f"{name} {facts[name.lower()]} on {facts['device']}"
-        for name, facts in (("torch", report.torch), ("Paddle", report.paddle))
-    ]
-    lines = [
-        f"{report.variant}: {len(report.layers) - 1} layers and the output compared, input "
-        f"{images}, {sides[0]}, {sides[1]}, {report.seconds:.1f} s",
-    ]
-    if report.torch.get("read_by") == "vitconvert":
-        lines.append("torch.load refuses this file: vitconvert's own reader read both sides.")
-    first = report.first_diverging
-    if first is None:
-        worst = max(layer.float64 or 0.0 for layer in report.layers)
-        output = report.layers[-1]
-        lines += [
-            f"float64: largest difference {worst:.1e} of a layer's largest value, limit "
-            f"{FLOAT64_LIMIT:.0e}; {output.layer} {output.float64:.1e}",
-            f"float32: Paddle's error is at most {_factor(report):.1f} times torch's own, limit "
-            f"{FLOAT32_FACTOR:.0f}",
-            f"weights: the two files hold exactly the same{_roundings(report)}",
-            "PROVED: both checkpoints compute the same function.",
-        ]
-        return lines
-    count = sum(1 for layer in report.layers if layer.verdict != "same")
-    lines += [
-        f"{count} of {len(report.layers)} outputs are not the same.",
-        f"NOT PROVED: first diverging layer: {first.layer} ({first.kind}): {first.verdict}; "
-        f"{first.note}.",
-    ]
-    if first.paddle_layer != first.layer:
-        lines.append(f"In Paddle it is called {first.paddle_layer}.")
-    return lines
+def claim(report: Report) -> str:
+    """Say what the verdict means; docs/parity.md says what it does not."""
+    if report.verdict == "PROVED":
+        compared = "checkpoints" if "sha256" in report.reference else "models"
+        return f"both {compared} compute the same function."
+    if report.verdict == "MEASURED":
+        return (
+            "nothing differs beyond float32 rounding as far as these traces show; without a "
+            "float64 run of both sides they cannot show that the function is the same."
+        )
+    first, culprit = report.first_diverging, report.culprit
+    if first is None or culprit is None:
+        if not report.layers:
+            return "no layer was compared."
+        wrong = next((g for g in report.gradients if not g.same), None)
+        if wrong is not None:
+            return f"the gradient of {wrong.key} differs: {wrong.note}."
+        return "a training step differs."
+    name = culprit.layer
+    if culprit.kind == "output":
+        name = f"the code of the whole model ({name})"
+    note = culprit.note.removesuffix(".")
+    told = f"first wrong layer: {name} ({culprit.kind}): {culprit.verdict}; {note}."
+    if first.layer != culprit.layer:
+        told += f" It shows first in {first.layer}."
+    if culprit.candidate_layer != culprit.layer.partition("#")[0]:
+        told += f" In {report.candidate['label']} it is called {culprit.candidate_layer}."
+    return told
 
 
-def _roundings(report: Report) -> str:
-    """Say which side's weights were rounded to what the other file holds."""
-    found = [
-        f"those of {name} rounded to {facts['rounded_to']}"
-        for name, facts in (("PyTorch", report.torch), ("Paddle", report.paddle))
-        if "rounded_to" in facts
-    ]
-    return ", " + ", ".join(found) if found else ""
-
-
-def _factor(report: Report) -> float:
-    return max(
-        (layer.float32_paddle or 0.0) / max(layer.float32_torch or 0.0, FLOAT32_FLOOR)
-        for layer in report.layers
+def figures_of_output(reference: Trace, candidate: Trace) -> tuple[OutputFigures, ...]:
+    """Compare what the whole models give, in each precision that any side ran in."""
+    outputs = {
+        (side, dtype): _output(trace, dtype)
+        for side, trace in (("reference", reference), ("candidate", candidate))
+        for dtype in trace.runs
+    }
+    truth = outputs.get(("reference", "float64"), outputs.get(("candidate", "float64")))
+    return tuple(
+        _figures(dtype, truth, outputs.get(("reference", dtype)), outputs.get(("candidate", dtype)))
+        for dtype in ("float64", "float32")
+        if any(run == dtype for _, run in outputs)
     )
 
 
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1e}"
+def _output(trace: Trace, dtype: str) -> np.ndarray | None:
+    run = trace.runs[dtype]
+    call = run.calls.get(trace.facts.output)
+    if call is None:
+        return None
+    indices = (array_of(leaf) for leaf in leaves(call.outputs))
+    return next((run.arrays[index] for index in indices if index is not None), None)
+
+
+def _figures(
+    dtype: str,
+    truth: np.ndarray | None,
+    one: np.ndarray | None,
+    other: np.ndarray | None,
+) -> OutputFigures:
+    def error(found: np.ndarray | None) -> float | None:
+        if found is None or truth is None or found.shape != truth.shape:
+            return None
+        return float(np.abs(found.astype(np.float64) - truth).max())
+
+    if one is None or other is None or one.shape != other.shape:
+        return OutputFigures(dtype, None, None, error(one), error(other), None, 0)
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(one.astype(np.float64) - other)
+    agreement, samples = None, len(one) if one.ndim else 0
+    if one.ndim == 2:
+        agreement = float((one.argmax(1) == other.argmax(1)).mean())
+    figures = float(apart.max()), float(apart.mean())
+    return OutputFigures(dtype, *figures, error(one), error(other), agreement, samples)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return value

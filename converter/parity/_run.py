@@ -1,68 +1,126 @@
-"""Run both models in two processes, watch over them, and compare what they wrote."""
+"""Check parity: dump a trace of either side, and compare them."""
 
 import hashlib
-import json
 import os
-import subprocess
-import sys
-import tempfile
-import threading
 import time
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from .._errors import CheckpointError, ParityError, listing
+from .._errors import CheckpointError, ParityError
 from .._fit import show_head
-from .._models import check_side, require
-from .._plan import Plan, check_paddle, make_plan, turn
-from .._table import Side, Table, Variant, find_variant
-from ..checkpoints import DTYPES, Checkpoint, Tensor, floats, open_checkpoint
-from ._compare import Trace, compare
-from ._report import Report
-from ._trace import FAILURE, ROOM, Job
+from .._models import check_side
+from .._plan import check_paddle, make_plan
+from .._table import Side, Table, find_variant, read_table
+from ..checkpoints import DTYPES as FILE_DTYPES
+from ..checkpoints import Checkpoint, open_checkpoint
+from ._compare import Comparison, check_comparable
+from ._diagnose import diagnose
+from ._inputs import make_input
+from ._job import Job, Subject
+from ._processes import Meter, Progress, check_pythons, run, temporary_folder
+from ._report import Report, figures_of_output
+from ._trace import DTYPES, FILE, INPUT, Trace
 
 Device = Literal["auto", "cpu", "gpu"]
-Progress = Callable[[str, int, int], None]
 
 _SIDES: tuple[Side, Side] = ("torch", "paddle")
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Two models of the user's own, and the table that pairs their layers.
+
+    Attributes:
+        torch_model: Function that builds the PyTorch model, as "package.module:function".
+        paddle_model: The same for Paddle.
+        table: TOML file with the rows.
+    """
+
+    torch_model: str
+    paddle_model: str
+    table: str | Path
+
+
+@dataclass(frozen=True)
+class Options:
+    """How models are run.
+
+    Attributes:
+        device: "cpu"; "gpu"; or "auto", a GPU where the framework has one.
+        tf32: Whether a GPU may compute float32 in TF32.
+        input: A picture or .npy; seeded noise if None.
+        batch_size: Images of noise; 2 if None.
+        input_size: Height and width in pixels; the variant's own, or 224 x 224, if None.
+        backward: Whether gradients are compared, too.
+        torch_python: Interpreter that has PyTorch; this one if None.
+        paddle_python: Interpreter that has Paddle; this one if None.
+    """
+
+    device: Device = "auto"
+    tf32: bool = False
+    input: str | None = None
+    batch_size: int | None = None
+    input_size: tuple[int, int] | None = None
+    backward: bool = False
+    torch_python: str | None = None
+    paddle_python: str | None = None
+
+    def check(self) -> None:
+        """Refuse what makes no sense.
+
+        Raises:
+            ParityError: With what was found and what was expected.
+        """
+        if self.device not in get_args(Device):
+            expected = ", ".join(get_args(Device))
+            raise ParityError(f"device is {self.device!r}; expected one of {expected}.")
+        size = self.input_size
+        if size is not None and not (isinstance(size, tuple) and len(size) == 2):
+            raise ParityError(f"input_size is {size!r}; expected (height, width).")
+        sizes = (2 if self.batch_size is None else self.batch_size, *(size or (1, 1)))
+        if not all(isinstance(number, int) and number > 0 for number in sizes):
+            raise ParityError(
+                f"batch size, height and width are {sizes}; expected positive numbers."
+            )
+
+    @property
+    def pythons(self) -> dict[Side, str | None]:
+        """The interpreter of each side."""
+        return {"torch": self.torch_python, "paddle": self.paddle_python}
+
+
 def check_parity(
-    variant: str,
+    model: str | Pair,
     *,
     torch_checkpoint: str | Path,
     paddle_checkpoint: str | Path,
     weights: str | None = None,
     paddle_weights: str | None = None,
     made_from: Side = "torch",
-    device: Device = "auto",
-    batch_size: int = 2,
-    input_size: tuple[int, int] | None = None,
     progress: Progress | None = None,
+    **options: Any,
 ) -> Report:
     """Run a PyTorch and a Paddle checkpoint on the same images and compare layer by layer.
 
     Both run in float64, where two implementations of one function agree but for rounding, and in
-    float32, where each side's error against float64 is measured. No tolerance is set by taste.
+    float32, where each side's error against float64 is measured. No tolerance is set by taste. Then
+    every Paddle layer alone is given what the PyTorch layer was given.
 
     Args:
-        variant: For example "shunted_s".
+        model: For example "shunted_s"; or a pair of models of your own.
         torch_checkpoint: The .pth or .safetensors.
         paddle_checkpoint: The .pdparams or .safetensors.
         weights: Key of the weights in the PyTorch file where it holds several.
         paddle_weights: The same for the Paddle file.
         made_from: Which file is the original; if the other was cast to a narrower dtype, the
             original's weights are rounded to it first.
-        device: "cpu"; "gpu" for both sides; or "auto": each side's GPU where it has one.
-        batch_size: Images.
-        input_size: Height and width in pixels; the variant's own if None.
         progress: Called with a text, the amount done and the total.
+        options: What `Options` has: device, tf32, input, batch_size, input_size, backward,
+            torch_python and paddle_python.
 
     Returns:
         The report; `report.proved` is the verdict.
@@ -70,98 +128,220 @@ def check_parity(
     Raises:
         CheckpointError: A file cannot be read, or its names and shapes do not fit.
         ConversionError: The PyTorch file does not fit the variant.
-        ModelError: The variant is unknown or a framework not installed.
+        ModelError: The model is unknown or a framework not installed.
         ParityError: A side could not run, or an argument makes no sense.
+        TableError: The table of a pair is malformed.
     """
     start = time.monotonic()
-    table, found = find_variant(variant)
-    if device not in get_args(Device):
-        raise ParityError(f"device is {device!r}; expected one of {', '.join(get_args(Device))}.")
-    sizes = (batch_size, *(found.input_size if input_size is None else _pair(input_size)))
-    if not all(isinstance(size, int) and size > 0 for size in sizes):
-        raise ParityError(f"batch size, height and width are {sizes}; expected positive numbers.")
-    for side in _SIDES:
-        require(side)
-    files: dict[Side, Path] = {"torch": Path(torch_checkpoint), "paddle": Path(paddle_checkpoint)}
+    how = Options(**options)
+    how.check()
+    table = find_variant(model)[0] if isinstance(model, str) else read_table(Path(model.table))
+    check_pythons(how.pythons)
     keys: dict[Side, str | None] = {"torch": weights, "paddle": paddle_weights}
-    plan, source, target = _check_fit(table, found, files, keys)
-    facts: dict[Side, dict[str, object]] = {
-        "torch": {"file": str(files["torch"]), **_hashes(source)},
-        "paddle": {"file": str(files["paddle"]), **_hashes(target)},
-    }
-    rounding = _rounding(plan, source, target, made_from)
-    for side in _SIDES:
-        if dtypes := sorted(set(rounding[side].values())):
-            facts[side]["rounded_to"] = ", ".join(dtypes)
-    differing = differing_weights(plan, source, target, rounding)
-    shape = (sizes[0], 3, *sizes[1:])
-    with _folder() as folder, ExitStack() as stack:
-        inputs = _make_inputs(folder / "input.npy", variant, shape)
-        meter = _Meter(progress)
-        meter.tell("starting PyTorch and Paddle", 0, 1)
-        workers = []
+    files: dict[Side, Path] = {"torch": Path(torch_checkpoint), "paddle": Path(paddle_checkpoint)}
+    opened = {side: open_checkpoint(files[side], keys[side]) for side in _SIDES}
+    subjects = {side: _subject(model, side, opened[side]) for side in _SIDES}
+    heads = [subjects[side].num_classes for side in _SIDES]
+    if heads[0] != heads[1]:
+        said = [f"{files[s]} has {show_head(n)}" for s, n in zip(_SIDES, heads, strict=True)]
+        raise CheckpointError(f"{said[1]}, {said[0]}.")
+    rounding = _rounding(table, opened["torch"], opened["paddle"], made_from)
+    meter = Meter(progress)
+    with temporary_folder() as folder:
+        about_input = _write_input(model, how, folder)
+        jobs = []
         for side in _SIDES:
-            out = folder / side
-            out.mkdir()
-            job = Job(
-                framework=side,
-                variant=variant,
-                checkpoint=str(files[side].absolute()),
-                weights=keys[side],
-                rounded=rounding[side],
-                num_classes=plan.num_classes,
-                device=device,
-                inputs=str(folder / "input.npy"),
-                out=str(out),
+            (folder / side).mkdir()
+            jobs.append(
+                Job(
+                    side,
+                    subjects[side],
+                    str(files[side].absolute()),
+                    keys[side],
+                    how.device,
+                    str(folder / INPUT),
+                    str(folder / side),
+                    about_input,
+                    _about(opened[side], rounding[side]),
+                    rounding[side],
+                    tf32=how.tf32,
+                    feed=str(folder / "torch") if side == "paddle" else "",
+                    backward=how.backward,
+                )
             )
-            workers.append(stack.enter_context(_running(job, meter)))
-        _wait(workers)
-        torch, paddle = (Trace(folder / side) for side in _SIDES)
-        results = compare(torch, paddle, differing, lambda n, of: meter.tell("comparing", n, of))
-        layers = tuple(results)
+        run(jobs, how.pythons, meter)
+        return _compare(*(Trace(folder / side) for side in _SIDES), meter, start)
+
+
+def dump(
+    model: str | Pair,
+    framework: Side,
+    checkpoint: str | Path,
+    out: str | Path,
+    *,
+    weights: str | None = None,
+    dtype: Literal["float64", "float32"] | None = None,
+    feed: str | Path | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Trace:
+    """Run one side and write its trace, to be compared here or on another machine.
+
+    Args:
+        model: For example "shunted_s"; or a pair of models of your own.
+        framework: "torch" or "paddle".
+        checkpoint: Weights of that framework.
+        out: Folder to make.
+        weights: Key of the weights where the file holds several.
+        dtype: Run in this precision alone; in both if None.
+        feed: Trace of the other side; every layer alone is given what that one's layer was given.
+        force: Whether a trace in `out` may be replaced.
+        progress: Called with a text, the amount done and the total.
+        options: As of `check_parity`.
+
+    Raises:
+        CheckpointError: The file cannot be read or does not fit.
+        ModelError: The model is unknown or the framework not installed.
+        ParityError: The model could not run, or `out` cannot be written.
+    """
+    how, target = Options(**options), Path(out)
+    how.check()
+    _check_out(target, force)
+    python = how.pythons[framework]
+    check_pythons({framework: python})
+    opened = open_checkpoint(checkpoint, weights)
+    subject = _subject(model, framework, opened)
+    if feed is not None:
+        reference = Trace(Path(feed))
+        if DTYPES[0] not in reference.runs or dtype == DTYPES[1]:
+            raise ParityError("--feed compares float64 runs: neither side can be float32 alone.")
+    with temporary_folder(target.parent) as folder:
+        about_input = _write_input(model, how, folder)
+        if feed is not None and reference.facts.input["sha256"] != about_input["sha256"]:
+            raise ParityError(f"{feed}: was made from another input, {reference.facts.input}.")
+        part = folder / "trace"
+        part.mkdir()
+        job = Job(
+            framework,
+            subject,
+            str(Path(checkpoint).absolute()),
+            weights,
+            how.device,
+            str(folder / INPUT),
+            str(part),
+            about_input,
+            _about(opened, {}),
+            dtypes=DTYPES if dtype is None else (dtype,),
+            tf32=how.tf32,
+            feed="" if feed is None else str(Path(feed).absolute()),
+            backward=how.backward,
+        )
+        run([job], how.pythons, Meter(progress))
+        if target.exists():
+            target.rename(folder / "old")
+        part.rename(target)
+    return Trace(target)
+
+
+def _check_out(target: Path, force: bool) -> None:
+    """Refuse a folder for a trace that cannot or must not be made, before any work is done."""
+    if not target.parent.is_dir():
+        raise ParityError(f"{target}: the folder {target.parent} does not exist. Make it first.")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise ParityError(f"{target}: no permission to write into {target.parent}.")
+    if target.exists() or target.is_symlink():
+        if not (target / FILE).is_file() or target.is_symlink():
+            raise ParityError(f"{target}: exists and is no trace. Choose another name.")
+        if not force:
+            raise ParityError(f"{target}: exists already. Pass --force to replace it.")
+
+
+def compare_traces(
+    reference: str | Path, candidate: str | Path, progress: Progress | None = None
+) -> Report:
+    """Compare two traces; needs neither framework.
+
+    Args:
+        reference: Folder with the trace that is held to be right.
+        candidate: Folder with the other.
+        progress: Called with a text, the amount done and the total.
+
+    Raises:
+        ParityError: One is no trace, or they are not of one model and one input.
+    """
+    start = time.monotonic()
+    traces = [Trace(Path(folder)) for folder in (reference, candidate)]
+    if traces[0].facts.framework == "paddle" and traces[1].facts.framework == "torch":
+        traces.reverse()
+    return _compare(*traces, Meter(progress), start)
+
+
+def _compare(reference: Trace, candidate: Trace, meter: Meter, start: float) -> Report:
+    """Judge two traces and say why."""
+    check_comparable(reference, candidate)
+    comparison = Comparison(reference, candidate)
+    layers = tuple(comparison.layers(lambda n, of: meter.tell("comparing", n, of)))
+    gradients, training = tuple(comparison.gradients()), tuple(comparison.training())
     return Report(
-        variant,
-        layers,
-        torch={**facts["torch"], "read_by": torch.reader, **torch.environment},
-        paddle={**facts["paddle"], "read_by": paddle.reader, **paddle.environment},
-        inputs=inputs,
+        model=reference.facts.model,
+        reference=_side_facts(reference),
+        candidate=_side_facts(candidate),
+        inputs=reference.facts.input,
+        layers=layers,
+        settings=tuple(comparison.settings()),
+        gradients=gradients,
+        training=training,
+        training_differs=comparison.training_differs,
+        output=figures_of_output(reference, candidate),
+        proves=comparison.proves,
+        weights=len(reference.facts.weights),
+        diagnosis=tuple(diagnose(reference, candidate, layers)),
         seconds=time.monotonic() - start,
     )
 
 
-def _pair(input_size: tuple[int, int]) -> tuple[int, int]:
-    if not (isinstance(input_size, tuple) and len(input_size) == 2):
-        raise ParityError(f"input_size is {input_size!r}; expected (height, width).")
-    return input_size
+def _side_facts(trace: Trace) -> dict[str, Any]:
+    facts = trace.facts
+    return {
+        "framework": facts.framework,
+        "label": trace.label,
+        "runs": sorted(facts.runs, reverse=True),
+        **facts.checkpoint,
+        **facts.environment,
+    }
 
 
-def _check_fit(
-    table: Table, variant: Variant, files: dict[Side, Path], weights: dict[Side, str | None]
-) -> tuple[Plan, Checkpoint, Checkpoint]:
-    """Check names and shapes of both files before any framework starts; give plan and both."""
-    source, target = (open_checkpoint(files[side], weights[side]) for side in _SIDES)
-    check_side("torch", source)
-    plan = make_plan(source, table, variant.name)
-    check_side("paddle", target)
-    num_classes = check_paddle(target, table, variant)
-    if num_classes != plan.num_classes:
-        heads = [show_head(n) for n in (num_classes, plan.num_classes)]
-        raise CheckpointError(f"{target.path} has {heads[0]}, {source.path} has {heads[1]}.")
-    return plan, source, target
+def _subject(model: str | Pair, side: Side, checkpoint: Checkpoint) -> Subject:
+    """Check a file by names and shapes before any framework starts, and say what to build."""
+    check_side(side, checkpoint)
+    if isinstance(model, Pair):
+        name = model.torch_model if side == "torch" else model.paddle_model
+        return Subject(name, table=str(Path(model.table).absolute()))
+    table, variant = find_variant(model)
+    if side == "torch":
+        num_classes = make_plan(checkpoint, table, model).num_classes
+    else:
+        num_classes = check_paddle(checkpoint, table, variant)
+    return Subject(model, num_classes, output="logits" if num_classes else "features")
 
 
-def _make_inputs(path: Path, variant: str, shape: tuple[int, ...]) -> dict[str, object]:
-    """Write a batch of deterministic noise, float32 [B, 3, H, W], and say what it is."""
-    seed = "input:" + variant + ":" + "x".join(map(str, shape))
-    rng = np.random.Generator(np.random.Philox(key=zlib.crc32(seed.encode())))
-    images = rng.standard_normal(shape).astype(np.float32)
-    np.save(path, images)
-    digest = hashlib.sha256(images.tobytes()).hexdigest()
-    return {"shape": list(shape), "seed": seed, "sha256": digest}
+def _write_input(model: str | Pair, how: Options, folder: Path) -> dict[str, Any]:
+    """Write the images that the model is given, and say what they are."""
+    if isinstance(model, Pair):
+        name, size, published = "pair", (224, 224), None
+    else:
+        variant = find_variant(model)[1]
+        name, size = model, variant.input_size
+        published = next(iter(variant.published), None)
+    size = how.input_size or size
+    images, facts = make_input(how.input, name, how.batch_size, size, published)
+    np.save(folder / INPUT, images)
+    return facts
 
 
 def _rounding(
-    plan: Plan, source: Checkpoint, target: Checkpoint, made_from: Side
+    table: Table, source: Checkpoint, target: Checkpoint, made_from: Side
 ) -> dict[Side, dict[str, str]]:
     """Find what was cast on the way: the original's weights are rounded before they are used.
 
@@ -171,175 +351,28 @@ def _rounding(
         Side -> key -> dtype that this side's tensor is rounded to. Widening rounds nothing.
     """
     found: dict[Side, dict[str, str]] = {"torch": {}, "paddle": {}}
-    for torch_key, paddle_key, _step in plan.kept():
-        keys = {"torch": torch_key, "paddle": paddle_key}
-        dtypes = source.tensors[torch_key].dtype, target.tensors[paddle_key].dtype
+    for claim in (claim for key in source.tensors for claim in table.claims(key)):
+        if claim.target is None or claim.target not in target.tensors:
+            continue
+        keys: dict[Side, str] = {"torch": claim.source, "paddle": claim.target}
+        dtypes = source.tensors[claim.source].dtype, target.tensors[claim.target].dtype
         before, after = dtypes if made_from == "torch" else dtypes[::-1]
-        if before != after and DTYPES[after].itemsize <= DTYPES[before].itemsize:
+        if before != after and FILE_DTYPES[after].itemsize <= FILE_DTYPES[before].itemsize:
             found[made_from][keys[made_from]] = after
     return found
 
 
-def differing_weights(
-    plan: Plan,
-    source: Checkpoint,
-    target: Checkpoint,
-    rounding: dict[Side, dict[str, str]],
-) -> dict[str, str]:
-    """Compare the two files tensor by tensor, exactly, as wide as float64.
-
-    Two runs on some images cannot show a weight that happens not to matter for them.
-
-    Returns:
-        PyTorch layer -> which of its tensors differ, and how far. Empty when the Paddle file
-        holds exactly the weights of the PyTorch file.
-    """
-    differing: dict[str, list[str]] = {}
-    for source_key, key, step in plan.kept():
-        tensor = turn(step, source.tensors[source_key])
-        expected = _rounded(tensor, rounding["torch"].get(source_key))
-        found = _rounded(target.tensors[key], rounding["paddle"].get(key))
-        if not np.array_equal(found, expected, equal_nan=True):
-            with np.errstate(invalid="ignore"):  # infinities have no difference
-                apart = np.abs(found - expected).max()
-            layer, _, leaf = source_key.rpartition(".")
-            differing.setdefault(layer, []).append(f"{leaf} by up to {apart:.1e}")
-    return {layer: ", ".join(tensors) for layer, tensors in differing.items()}
-
-
-def _rounded(tensor: Tensor, dtype: str | None) -> np.ndarray:
-    """Read a tensor as float64; rounded, unless it does not fit, which is a difference."""
-    if dtype is not None:
-        with suppress(CheckpointError):
-            return floats(tensor.cast(dtype), "float64")
-    return floats(tensor, "float64")
-
-
-def _hashes(checkpoint: Checkpoint) -> dict[str, object]:
-    """Hash the file; of a sharded checkpoint the index and each of its files."""
+def _about(checkpoint: Checkpoint, rounded: Mapping[str, str]) -> dict[str, Any]:
+    """Say which file this is, with its hash; of a sharded one that of every file."""
     first, *shards = map(_sha256, checkpoint.files)
-    return {"sha256": first} | ({"shards": shards} if shards else {})
+    facts: dict[str, Any] = {"file": str(checkpoint.path), "sha256": first}
+    if shards:
+        facts["shards"] = shards
+    if rounded:
+        facts["rounded_to"] = ", ".join(sorted(set(rounded.values())))
+    return facts
 
 
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    """Make a folder for the traces and take it away again.
-
-    Raises:
-        ParityError: There is no room for it.
-    """
-    try:
-        with tempfile.TemporaryDirectory(prefix="vitconvert-parity-") as name:
-            yield Path(name)
-    except OSError as error:
-        raise ParityError(
-            f"the traces cannot be written to {tempfile.gettempdir()}: "
-            f"{error.strerror or error}. {ROOM}"
-        ) from error
-
-
-class _Meter:
-    """Adds up the progress of both workers for one display."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self.progress = progress
-        self.amounts: dict[Side, tuple[int, int]] = {}
-        self.lock = threading.Lock()
-
-    def tell(self, text: str, done: int, total: int) -> None:
-        if self.progress is not None:
-            self.progress(text, done, total)
-
-    def worker(self, side: Side, done: int, total: int) -> None:
-        with self.lock:
-            self.amounts[side] = (done, total)
-            if len(self.amounts) == len(_SIDES):
-                dones, totals = zip(*self.amounts.values(), strict=True)
-                self.tell("running both models", sum(dones), sum(totals))
-
-
-class _Worker:
-    """One process that writes a trace."""
-
-    def __init__(self, job: Job, meter: _Meter) -> None:
-        self.job = job
-        self.reason = ""
-        job_file = Path(job.out) / "job.json"
-        job_file.write_text(json.dumps(asdict(job)))
-        self.stderr = Path(job.out) / "stderr.txt"
-        with self.stderr.open("wb") as stderr:
-            self.process = subprocess.Popen(
-                # -P: a numpy.py in the folder that the user is in is not NumPy.
-                [sys.executable, "-P", "-m", "vitconvert.parity._trace", str(job_file)],
-                stdin=subprocess.PIPE,  # held open: its end tells the worker that we are gone
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                env=_environment(),
-                text=True,
-            )
-        self.reader = threading.Thread(target=self._listen, args=(meter,), daemon=True)
-        self.reader.start()
-
-    def _listen(self, meter: _Meter) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            message = json.loads(line)
-            if isinstance(message, str):
-                self.reason = message
-            else:
-                meter.worker(self.job.framework, *message)
-
-    def check(self) -> bool:
-        """Tell whether the trace is written.
-
-        Raises:
-            ParityError: The process failed; with its own words, or the end of what it printed.
-        """
-        status = self.process.poll()
-        if status is None:
-            return False
-        self.reader.join()
-        if status == FAILURE:
-            raise ParityError(self.reason)
-        if status:
-            printed = self.stderr.read_text(errors="replace").strip().splitlines()
-            raise ParityError(
-                listing(
-                    f"the {self.job.framework} process ended with status {status}. It printed:",
-                    printed[-12:],
-                )
-            )
-        return True
-
-
-def _wait(workers: Sequence[_Worker]) -> None:
-    """Wait for all workers; the first that fails ends the wait."""
-    while sum(worker.check() for worker in workers) < len(workers):
-        time.sleep(0.02)
-
-
-@contextmanager
-def _running(job: Job, meter: _Meter) -> Iterator[_Worker]:
-    """Start a worker and make sure that it does not outlive the check."""
-    worker = _Worker(job, meter)
-    try:
-        yield worker
-    finally:
-        worker.process.kill()
-        worker.process.wait()
-        worker.reader.join()
-        for pipe in (worker.process.stdin, worker.process.stdout):
-            if pipe is not None:
-                pipe.close()
-
-
-def _environment() -> dict[str, str]:
-    """Set what must be set before a framework is imported."""
-    threads = max(1, (os.cpu_count() or 1) // len(_SIDES))
-    chosen = {"NVIDIA_TF32_OVERRIDE": "0", "PYTHONWARNINGS": "ignore"}
-    return {"OMP_NUM_THREADS": str(threads), **os.environ, **chosen}

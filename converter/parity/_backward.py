@@ -1,0 +1,85 @@
+"""Gradients of both models by every parameter and by the input, and one step of norms in training."""
+
+import zlib
+from typing import Any
+
+import numpy as np
+
+from ._record import Paired, watched
+from ._sides import PaddleSide, TorchSide
+from ._trace import Writer
+
+TRAINING = "training: "  # before the key of a gradient that was taken with norms in training mode
+
+
+def differentiate(
+    side: TorchSide | PaddleSide,
+    model: Any,
+    paired: list[Paired],
+    images: np.ndarray,
+    writer: Writer,
+) -> tuple[dict[str, int], dict[str, dict[str, Any]]]:
+    """Write the gradients of one loss: the output times seeded noise, summed up.
+
+    First as for inference. Then, if the model has norms with running statistics, once more with
+    those in training mode, which also moves their statistics by one step.
+
+    Returns:
+        PyTorch key, or "input" -> array; a gradient that is not there is left out. And of each such
+        norm the arrays of its statistics, its momentum as PyTorch counts, and the number of values
+        of a channel that one step saw.
+    """
+    output = side.array(side.first(side.forward(model, images)))
+    seed = zlib.crc32(("direction:" + "x".join(map(str, output.shape))).encode())
+    noise = np.random.Generator(np.random.Philox(key=seed)).standard_normal(output.shape)
+    direction = noise.astype(images.dtype)
+    names = {  # own key -> PyTorch key, and whether the weight is transposed
+        _join(one.own, own): (_join(one.name, rule.leaf), side.name == "paddle" and rule.transpose)
+        for one in paired
+        for rule in one.kind.tensors
+        if (own := rule.leaf if side.name == "torch" else rule.paddle) is not None
+    }
+    gradients = dict[str, int]()
+
+    def write(prefix: str) -> None:
+        for own, array in side.gradients(model, images, direction).items():
+            key, transposed = names.get(own, (own, False))
+            if array is not None:
+                gradients[prefix + key] = writer.add(array.T if transposed else array)
+
+    write("")
+    norms = [one for one in paired if any(rule.buffer for rule in one.kind.tensors)]
+    if not norms:
+        return gradients, {}
+    seen: dict[str, int] = {}
+    for one in norms:
+        one.layer.train()
+    _count_values(norms, seen, lambda: write(TRAINING))
+    training = {}
+    for one in norms:
+        one.layer.eval()
+        state = side.state_of(one.layer)
+        training[one.name] = {
+            "values": seen[one.name],
+            "arrays": {
+                rule.leaf: writer.add(side.array(state[own]))
+                for rule in one.kind.tensors
+                if rule.buffer and (own := rule.leaf if side.name == "torch" else rule.paddle)
+            },
+        }
+    return gradients, training
+
+
+def _count_values(norms: list[Paired], seen: dict[str, int], run: Any) -> None:
+    """Run something, and count of each norm the values of one channel that it saw."""
+    def around(name: str, forward: Any, args: Any, kwargs: Any) -> Any:
+        batch, _channels, *space = args[0].shape
+        seen[name] = int(batch * np.prod(space, dtype=np.int64))
+        return forward(*args, **kwargs)
+
+    with watched([(one.name, one.layer) for one in norms], around):
+        run()
+
+
+def _join(layer: str, leaf: str) -> str:
+    return f"{layer}.{leaf}" if leaf else layer

@@ -1,0 +1,71 @@
+"""The settings of a layer, spelled as PyTorch spells them, so that both sides can be compared."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from .._table import Kind, Setting, Side
+
+_PLAIN = (bool, int, float, str)
+_CLOSE = 1e-12  # 1 - 0.9 is not quite 0.1
+
+
+def read_settings(layer: Any, kind: Kind, side: Side) -> dict[str, Any]:
+    """Read the settings of a live layer that must agree with those of the other side.
+
+    Of a kind that names none, a block for example, those are all plain public attributes.
+
+    Returns:
+        Name -> number, text, truth value or list of these. Evaluation mode is one of them.
+    """
+    settings = {"training": bool(layer.training)}
+    if kind.class_on(side):
+        return settings | {s.name: _read(layer, s, side) for s in kind.settings}
+    own = {n: v for n, v in vars(layer).items() if n[0] != "_" and n != "training" and _is_plain(v)}
+    return settings | {name: _canonical(value) for name, value in own.items()}
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Give the settings that both sides have and that disagree: name -> both values."""
+    return {
+        name: (value, other[name])
+        for name, value in one.items()
+        if name in other and not _agree(value, other[name])
+    }
+
+
+def _read(layer: Any, setting: Setting, side: Side) -> Any:
+    attribute = setting.attributes.get(side)
+    if attribute is None:
+        return _canonical(setting.value)
+    value = getattr(layer, attribute, "(the layer has no such setting)")
+    if side == "paddle" and value is None and setting.unset:
+        value = getattr(layer, setting.unset)
+    value = _canonical(setting.values.get(str(value), value))
+    if side == "paddle" and setting.turn == "not":
+        return not value
+    if side == "paddle" and setting.turn == "complement" and isinstance(value, float | int):
+        return 1 - value
+    return value
+
+
+def _canonical(value: Any) -> Any:
+    """Spell one value: what is the same in all directions is said once, text is in small letters."""
+    if isinstance(value, list | tuple):
+        parts = [_canonical(part) for part in value]
+        return parts[0] if parts and all(part == parts[0] for part in parts) else parts
+    if isinstance(value, str):
+        return value.lower()
+    return value if value is None or isinstance(value, _PLAIN) else str(value)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, _PLAIN)
+
+
+def _agree(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, float | int) and not isinstance(other, bool):
+        return math.isclose(one, other, rel_tol=_CLOSE)
+    return bool(one == other)

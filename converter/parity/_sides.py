@@ -1,0 +1,251 @@
+"""The two frameworks, side by side: build, fill and run a model, bring tensors to NumPy."""
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .._errors import ModelError, ParityError
+from .._models import load_paddle, load_torch
+from .._table import Side, Table
+from ..checkpoints import Checkpoint
+from ._gpu import check_paddle_gpu, driver, effective_tf32
+from ._job import Job
+from ._witness import read_with_torch
+
+AnySide = "TorchSide | PaddleSide"
+
+
+class TorchSide:
+    """Runs the PyTorch model."""
+
+    name: Side = "torch"
+
+    def __init__(self, job: Job, table: Table, checkpoint: Checkpoint) -> None:
+        import torch
+
+        self.torch, self.job, self.table = torch, job, table
+        has_gpu = torch.cuda.is_available()
+        if job.device == "gpu" and not has_gpu:
+            raise ParityError("--device gpu: PyTorch sees no GPU here. Use --device cpu or auto.")
+        self.device = "cuda" if has_gpu and job.device != "cpu" else "cpu"
+        torch.backends.cuda.matmul.allow_tf32 = job.tf32
+        torch.backends.cudnn.allow_tf32 = job.tf32
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+        self.state, self.reader = read_with_torch(checkpoint)
+        for key, dtype in job.rounded.items():
+            self.state[key] = self.state[key].to(getattr(torch, dtype))
+
+    def environment(self) -> dict[str, Any]:
+        """Say what ran where, settings read back and probed."""
+        torch = self.torch
+        facts: dict[str, Any] = {"torch": torch.__version__, "device": self.device}
+        facts["threads"] = torch.get_num_threads()
+        if self.device == "cuda":
+            facts["card"] = torch.cuda.get_device_name()
+            facts["driver"] = driver()
+            facts["cuda"] = torch.version.cuda
+            facts["cudnn"] = torch.backends.cudnn.version()
+            matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+            facts["tf32_set"] = {"matmul": matmul.allow_tf32, "cudnn": cudnn.allow_tf32}
+            facts["tf32"] = effective_tf32(lambda a, b: self.array(self.put(a) @ self.put(b)))
+        return facts
+
+    def model(self, dtype: str) -> Any:
+        """Build and fill the model in a floating type, in evaluation mode."""
+        self.torch.set_default_dtype(getattr(self.torch, dtype))
+        model = self.job.subject.build("torch")
+        if not isinstance(model, self.torch.nn.Module):
+            raise ModelError(f"{self.job.subject.name} gives a {type(model)}, no torch.nn.Module.")
+        model = model.to(getattr(self.torch, dtype))
+        try:
+            load_torch(model, self.state, self.table)
+        except RuntimeError as error:
+            raise ParityError(f"the weights do not fit the PyTorch model: {error}") from error
+        return model.to(self.device).eval()
+
+    def layers(self, model: Any) -> Iterator[tuple[str, Any]]:
+        """Name every layer within the model."""
+        yield from ((name, layer) for name, layer in model.named_modules() if name)
+
+    def state_of(self, model: Any) -> dict[str, Any]:
+        """Give parameters and buffers by key."""
+        state: dict[str, Any] = model.state_dict()
+        return state
+
+    def parameters(self, model: Any) -> dict[str, Any]:
+        """Give what is trained, by key."""
+        return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+    def gradients(
+        self, model: Any, images: np.ndarray, direction: np.ndarray
+    ) -> dict[str, np.ndarray | None]:
+        """Differentiate sum(output * direction) by every parameter and by the input."""
+        x = self.put(images).requires_grad_()
+        found = list(self.parameters(model).items())
+        loss = (self.first(model(x)) * self.put(direction)).sum()
+        wanted = [x, *(p for _, p in found)]
+        made = self.torch.autograd.grad(loss, wanted, allow_unused=True)
+        names = ["input", *(name for name, _ in found)]
+        return {n: None if g is None else self.array(g) for n, g in zip(names, made, strict=True)}
+
+    def first(self, output: Any) -> Any:
+        """Give the output, or the first of several."""
+        return output if self.is_tensor(output) else output[0]
+
+    def forward(self, model: Any, images: np.ndarray) -> Any:
+        """Images -> what the model gives, without gradients."""
+        with self.torch.no_grad():
+            return model(self.put(images))
+
+    def is_tensor(self, value: Any) -> bool:
+        """Tell whether a value is a tensor."""
+        return isinstance(value, self.torch.Tensor)
+
+    def version(self, tensor: Any) -> int:
+        """Count the changes of a tensor in place."""
+        version: int = tensor._version
+        return version
+
+    def array(self, tensor: Any) -> np.ndarray:
+        """Bring a tensor to NumPy."""
+        array: np.ndarray = tensor.detach().cpu().numpy()
+        return array
+
+    def put(self, array: np.ndarray) -> Any:
+        """Bring an array to the device."""
+        return self.torch.from_numpy(array).to(self.device)
+
+
+class PaddleSide:
+    """Runs the Paddle model."""
+
+    name: Side = "paddle"
+
+    def __init__(self, job: Job, table: Table, checkpoint: Checkpoint) -> None:
+        import paddle
+
+        self.paddle: Any = paddle
+        self.job, self.table, self.reader = job, table, "vitconvert"
+        rounded = {key: checkpoint.tensors[key].cast(to) for key, to in job.rounded.items()}
+        self.checkpoint = dataclasses.replace(checkpoint, tensors={**checkpoint.tensors, **rounded})
+        has_gpu = paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+        if job.device == "gpu" and not has_gpu:
+            raise ParityError(
+                "--device gpu: Paddle sees no GPU here (the package paddlepaddle is CPU only; "
+                "paddlepaddle-gpu is not). Use --device cpu or auto."
+            )
+        self.device = "gpu" if has_gpu and job.device != "cpu" else "cpu"
+        self.paddle.set_device(self.device)
+        if self.device == "gpu":
+            flags = {"FLAGS_cudnn_deterministic": True}
+            self.paddle.set_flags(flags)
+            check_paddle_gpu(
+                paddle.__version__,
+                str(paddle.version.cuda()),
+                paddle.device.cuda.get_device_capability(),
+                lambda a, b: self.array(self.put(a) @ self.put(b)),
+            )
+
+    def environment(self) -> dict[str, Any]:
+        """Say what ran where, settings read back and probed."""
+        paddle = self.paddle
+        facts: dict[str, Any] = {"paddle": paddle.__version__, "device": self.device}
+        facts["threads"] = int(os.environ.get("OMP_NUM_THREADS", "0"))
+        if self.device == "gpu":
+            facts["card"] = paddle.device.cuda.get_device_name()
+            facts["driver"] = driver()
+            facts["cuda"] = paddle.version.cuda()
+            facts["cudnn"] = paddle.version.cudnn()
+            override = os.environ.get("NVIDIA_TF32_OVERRIDE", "")
+            facts["tf32_set"] = {"NVIDIA_TF32_OVERRIDE": override}
+            facts["tf32"] = effective_tf32(lambda a, b: self.array(self.put(a) @ self.put(b)))
+        return facts
+
+    def model(self, dtype: str) -> Any:
+        """Build and fill the model in a floating type, in evaluation mode."""
+        self.paddle.set_default_dtype(dtype)
+        model = self.job.subject.build("paddle")
+        if not isinstance(model, self.paddle.nn.Layer):
+            raise ModelError(f"{self.job.subject.name} gives a {type(model)}, no paddle.nn.Layer.")
+        if self.job.subject.table:
+            self._cast(model, dtype)
+        load_paddle(model, self.checkpoint)
+        model.eval()
+        return model
+
+    def _cast(self, model: Any, dtype: str) -> None:
+        """Bring a model of the user's to a floating type; Layer.to would cast integers, too."""
+
+        def cast(tensor: Any, device: Any, dtype: Any, blocking: Any) -> Any:
+            if not tensor.is_floating_point():
+                return tensor
+            return model._transform(tensor, device, dtype, blocking)
+
+        model._apply(cast, None, dtype, None, True)
+
+    def layers(self, model: Any) -> Iterator[tuple[str, Any]]:
+        """Name every layer within the model."""
+        yield from model.named_sublayers()
+
+    def state_of(self, model: Any) -> dict[str, Any]:
+        """Give parameters and buffers by key."""
+        state: dict[str, Any] = model.state_dict()
+        return state
+
+    def parameters(self, model: Any) -> dict[str, Any]:
+        """Give what is trained, by key."""
+        return {name: p for name, p in model.named_parameters() if not p.stop_gradient}
+
+    def gradients(
+        self, model: Any, images: np.ndarray, direction: np.ndarray
+    ) -> dict[str, np.ndarray | None]:
+        """Differentiate sum(output * direction) by every parameter and by the input."""
+        x = self.put(images)
+        x.stop_gradient = False
+        found = list(self.parameters(model).items())
+        loss = (self.first(model(x)) * self.put(direction)).sum()
+        wanted = [x, *(p for _, p in found)]
+        made = self.paddle.grad(loss, wanted, allow_unused=True)
+        names = ["input", *(name for name, _ in found)]
+        return {n: None if g is None else self.array(g) for n, g in zip(names, made, strict=True)}
+
+    def first(self, output: Any) -> Any:
+        """Give the output, or the first of several."""
+        return output if self.is_tensor(output) else output[0]
+
+    def forward(self, model: Any, images: np.ndarray) -> Any:
+        """Images -> what the model gives, without gradients."""
+        with self.paddle.no_grad():
+            return model(self.put(images))
+
+    def is_tensor(self, value: Any) -> bool:
+        """Tell whether a value is a tensor."""
+        return isinstance(value, self.paddle.Tensor)
+
+    def version(self, tensor: Any) -> int:
+        """Count the changes of a tensor in place."""
+        version: int = tensor.inplace_version
+        return version
+
+    def array(self, tensor: Any) -> np.ndarray:
+        """Bring a tensor to NumPy."""
+        array: np.ndarray = tensor.numpy()
+        return array
+
+    def put(self, array: np.ndarray) -> Any:
+        """Bring an array to the device."""
+        return self.paddle.to_tensor(array)
+
+
+AnySide = TorchSide | PaddleSide  # type: ignore[assignment,misc]
+
+
+def make_side(job: Job, table: Table, checkpoint: Checkpoint) -> TorchSide | PaddleSide:
+    """Import the framework of a job and set it up."""
+    sides = {"torch": TorchSide, "paddle": PaddleSide}
+    side: TorchSide | PaddleSide = sides[job.framework](job, table, checkpoint)
+    return side

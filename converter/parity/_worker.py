@@ -1,0 +1,225 @@
+"""Run one framework's model and write its trace.
+
+This is the program of the worker processes: `python -m vitconvert.parity._worker JOB`. Each imports
+one framework. A `Job` goes in as JSON; a trace comes out. Stdout carries a JSON line for each step
+of progress, [done, total], and at worst one with the reason why there is no trace, a text: unlike a
+file, it needs no room on a disk.
+"""
+
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from itertools import count
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from .._errors import ParityError, VitconvertError, listing
+from .._plan import NAMES
+from .._table import Side, Table
+from ..checkpoints import open_checkpoint
+from ._backward import differentiate
+from ._forced import Forcer
+from ._job import FAILURE, ROOM, Job, read_job
+from ._record import Paired, Recorder, watched
+from ._settings import read_settings
+from ._sides import PaddleSide, TorchSide, make_side
+from ._trace import DTYPES, FILE, INPUT, Facts, Layer, Trace, Weight, Writer, write_facts
+from ._values import FLOAT64_LIMIT
+
+_POLL = 0.02  # seconds between two looks for the reference trace
+
+
+def trace(job: Job, say: TextIO) -> None:
+    """Carry out a job: run the model in every precision, write the trace."""
+    table = job.subject.read_table()
+    side = make_side(job, table, open_checkpoint(job.checkpoint, job.weights))
+    out, images = Path(job.out), np.load(job.inputs)
+    shutil.copyfile(job.inputs, out / INPUT)
+    facts = Facts(
+        job.framework,
+        job.subject.name,
+        job.subject.output,
+        side.environment(),
+        job.about_checkpoint | {"read_by": side.reader},
+        job.about_input,
+        {},
+    )
+    done, total = count(1), 0
+
+    def tick() -> None:
+        tell(say, [next(done), total])
+
+    # Float64 comes last: the same model then goes on, and there is never more than one.
+    for dtype in sorted(job.dtypes):
+        model = side.model(dtype)
+        paired = pair(side, model, table)
+        facts.layers = {p.name: describe(p, side.name) for p in paired}
+        round_settings(paired, side.name)
+        traced = [(p.name, p.layer) for p in paired if p.layer is not None and p.kind.traced]
+        traced.append((job.subject.output, model))
+        total = (len(job.dtypes) + bool(job.feed)) * len(traced)
+        with Writer(out / f"{dtype}.bin") as writer:
+            recorder = Recorder(side, writer, tick, inputs=dtype == DTYPES[0])
+            with watched(traced, recorder.around):
+                forward(side, model, images.astype(dtype))
+        facts.runs[dtype], facts.places[dtype] = recorder.calls, writer.arrays.places
+        if dtype != max(job.dtypes):
+            del model, paired, traced, recorder
+    with Writer(out / "weights.bin") as writer:
+        facts.weights = write_weights(side, model, paired, table, writer)
+    facts.places["weights"] = writer.arrays.places
+    images = images.astype(max(job.dtypes))
+    if job.feed:
+        limits = {p.name: p.kind.limit or FLOAT64_LIMIT for p in paired}
+        limits[job.subject.output] = FLOAT64_LIMIT
+        reference = wait_for(Path(job.feed))
+        with Writer(out / "single.bin") as writer:
+            forcer = Forcer(side, reference.runs[DTYPES[0]], writer, limits, tick)
+            with watched(traced, forcer.around):
+                side.forward(model, images)
+        facts.single, facts.places["single"] = forcer.findings, writer.arrays.places
+    if job.backward:
+        with Writer(out / "gradients.bin") as writer:
+            facts.gradients, facts.training = differentiate(side, model, paired, images, writer)
+        facts.places["gradients"] = writer.arrays.places
+    write_facts(out, facts)
+
+
+def forward(side: TorchSide | PaddleSide, model: Any, images: np.ndarray) -> Any:
+    """Run the model on the images."""
+    try:
+        return side.forward(model, images)
+    except ValueError as error:
+        raise ParityError(f"the {side.name} model does not take these images: {error}") from error
+
+
+def wait_for(folder: Path) -> Trace:
+    """Wait until the other process has written its trace; ours is ended if that one fails."""
+    while not (folder / FILE).exists():
+        time.sleep(_POLL)
+    trace = Trace(folder)
+    if DTYPES[0] not in trace.runs:
+        raise ParityError(
+            f"{folder}: has no float64 run, whose inputs each layer alone could be given. Make it "
+            f"with --dtype float64 or without --dtype."
+        )
+    return trace
+
+
+def pair(side: TorchSide | PaddleSide, model: Any, table: Table) -> list[Paired]:
+    """Give every layer and bare tensor that the table pairs.
+
+    Raises:
+        ParityError: A layer is of another class than its kind says.
+    """
+    layers = dict(side.layers(model))
+    names = dict.fromkeys([*layers, *side.state_of(model)])
+    paired, problems = [], []
+    for own, (torch_name, _paddle_name, kind) in table.layers(side.name, names).items():
+        layer = layers.get(own)
+        if kind.class_on(side.name) and not is_class(layer, kind.class_on(side.name)):
+            found = f"{type(layer).__module__}.{type(layer).__qualname__}"
+            problems.append(
+                f"{own}: is a {found}, kind '{kind.name}' expects {kind.class_on(side.name)}."
+            )
+        paired.append(Paired(layer, torch_name, own, kind))
+    if problems:
+        heading = f"the {NAMES[side.name]} model does not fit {table.file}:"
+        raise ParityError(listing(heading, problems))
+    return paired
+
+
+def is_class(layer: Any, expected: str) -> bool:
+    """Tell whether a layer is of exactly the class of that name."""
+    module, _, name = expected.rpartition(".")
+    return type(layer) is getattr(sys.modules.get(module), name, None)
+
+
+def describe(paired: Paired, side: Side) -> Layer:
+    """Write down what a paired layer is."""
+    settings = {} if paired.layer is None else read_settings(paired.layer, paired.kind, side)
+    traced = paired.kind.traced and paired.layer is not None
+    return Layer(paired.own, paired.kind.name, settings, paired.kind.limit, traced)
+
+
+def write_weights(
+    side: TorchSide | PaddleSide,
+    model: Any,
+    paired: list[Paired],
+    table: Table,
+    writer: Writer,
+) -> dict[str, Weight]:
+    """Write the tensors of the live model, as PyTorch lays them out, by PyTorch key.
+
+    Raises:
+        ParityError: A tensor that no row claims.
+    """
+    state = side.state_of(model)
+    weights, claimed = dict[str, Weight](), set[str]()
+    for one in paired:
+        for rule in one.kind.tensors:
+            leaf = rule.leaf if side.name == "torch" else rule.paddle
+            own = one.own if leaf == "" else f"{one.own}.{leaf}"
+            if leaf is None or own not in state:
+                continue
+            claimed.add(own)
+            if rule.paddle is not None:
+                array = side.array(state[own])
+                if side.name == "paddle" and rule.transpose:
+                    array = array.T
+                key = f"{one.name}.{rule.leaf}" if rule.leaf else one.name
+                weights[key] = Weight(one.name, own, writer.add(array))
+    left = [k for k in state if k not in claimed and not (side.name == "torch" and table.ignored(k))]
+    if left:
+        rows = f"no row of {table.file} claims {len(left)} tensors of the {NAMES[side.name]} model:"
+        raise ParityError(listing(rows, [f"{key} {list(state[key].shape)}" for key in left]))
+    return weights
+
+
+def round_settings(paired: list[Paired], side: Side) -> None:
+    """Give both sides the epsilons that Paddle computes with: their rounding is no fault.
+
+    It shows where a norm sees values that hardly vary, as far as 2e-11 of the largest value.
+    """
+    for one in paired:
+        if one.kind.float32:
+            attribute = one.kind.float32[side]
+            setattr(one.layer, attribute, float(np.float32(getattr(one.layer, attribute))))
+
+
+def main(job_file: str) -> None:
+    """Run the job in a JSON file; the exit status of a foreseeable failure is 3."""
+    job = read_job(json.loads(Path(job_file).read_text()))
+    # Frameworks print to stdout as they please; progress gets a descriptor of its own.
+    say = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        trace(job, say)
+    except (VitconvertError, OSError, MemoryError) as error:
+        reason = str(error) or "out of memory"
+        if not isinstance(error, VitconvertError):
+            reason = f"the {job.framework} process cannot go on: {reason}. {ROOM}"
+        tell(say, reason)
+        sys.exit(FAILURE)
+
+
+def tell(parent: TextIO, message: object) -> None:
+    """Send the parent process one line."""
+    print(json.dumps(message), file=parent, flush=True)
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone, however it went."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
