@@ -5,40 +5,26 @@ from __future__ import annotations
 import errno
 import logging
 import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from . import __version__
-from ._errors import ModelError, VitconvertError
+from ._errors import VitconvertError
+from ._options import (
+    DEVICE,
+    FILE,
+    OUTPUT,
+    Size,
+    check_reports,
+    finish,
+    progress_bar,
+    report_options,
+)
+from ._parity_commands import compare, dump, parity
 from ._show import console, printable, show_checkpoint, show_plan
-from ._table import CASTS, families, find_variant, load_table, variants
-
-if TYPE_CHECKING:
-    from .parity import Progress, Report
-
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-OUTPUT = click.Path(path_type=Path)
-DEVICE = click.Choice(["auto", "cpu", "gpu"])
-
-
-class Size(click.ParamType[int]):
-    """A number of bytes, such as 2GB or 500MiB."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read it."""
-        from ._output import parse_size
-
-        try:
-            return parse_size(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+from ._table import CASTS, families, load_table, variants
 
 
 class Commands(click.Group):
@@ -160,7 +146,7 @@ def _family_command(family: str) -> click.Command:
     )
     @click.option("--dry-run", is_flag=True, help="Print what would be done to every tensor; stop.")
     @click.option("--force", is_flag=True, help="Replace DST if it exists.")
-    @click.option("--report", type=OUTPUT, help="Write the parity report as JSON.")
+    @report_options
     def command(
         src: Path,
         dst: Path,
@@ -174,13 +160,16 @@ def _family_command(family: str) -> click.Command:
         dry_run: bool,
         force: bool,
         report: Path | None,
+        html: Path | None,
+        markdown: Path | None,
     ) -> None:
         from ._convert import convert, plan
-        from ._files import check_distinct, check_report, unverified
+        from ._files import unverified
         from ._output import MAX_SHARD_SIZE, check_side, format_of
 
-        if report is not None and (no_parity or dry_run):
-            raise click.UsageError("--report is of parity: not with --no-parity or --dry-run.")
+        reports = {"report": report, "html": html, "markdown": markdown}
+        if any(reports.values()) and (no_parity or dry_run):
+            raise click.UsageError("a report is of parity: not with --no-parity or --dry-run.")
         if max_shard_size is not None and format_of(dst) != "sharded":
             raise click.UsageError(
                 f"--max-shard-size is of a sharded checkpoint: DST is the name of its index, such "
@@ -191,10 +180,8 @@ def _family_command(family: str) -> click.Command:
             check_side(dst, src, made.source)
             show_plan(made, dtype)
             return
-        if report is not None:
-            check_distinct(source=src, target=dst, unverified=unverified(dst), report=report)
-            check_report(report)
-        with _progress() as progress:
+        check_reports(reports, source=src, target=dst, unverified=unverified(dst))
+        with progress_bar() as progress:
             done = convert(
                 src,
                 dst,
@@ -210,72 +197,15 @@ def _family_command(family: str) -> click.Command:
                 progress=progress,
             )
         if done.report is not None:
-            _finish(done.report, report, done.path)
+            finish(done.report, reports, done.path)
         else:
             click.echo(f"{done.path} written; parity was not checked (--no-parity).")
 
     return command
 
 
-@cli.command()
-@click.argument("variant", metavar="VARIANT")
-@click.option("--torch", "torch_file", required=True, type=FILE, help="PyTorch checkpoint.")
-@click.option("--paddle", "paddle_file", required=True, type=FILE, help="Paddle checkpoint.")
-@click.option("--weights", metavar="KEY", help="Which of several weights in the PyTorch file.")
-@click.option("--paddle-weights", metavar="KEY", help="Which of several in the Paddle file.")
-@click.option(
-    "--made-from",
-    type=click.Choice(["torch", "paddle"]),
-    default="torch",
-    show_default=True,
-    help="Which is the original: its weights are rounded if the other has a narrower dtype.",
-)
-@click.option("--device", type=DEVICE, default="auto", show_default=True, help="Where to run.")
-@click.option("--report", type=OUTPUT, help="Write the report as JSON.")
-def parity(
-    variant: str,
-    torch_file: Path,
-    paddle_file: Path,
-    weights: str | None,
-    paddle_weights: str | None,
-    made_from: Any,
-    device: Any,
-    report: Path | None,
-) -> None:
-    """Compare a PyTorch and a Paddle checkpoint, layer by layer.
-
-    Exit status 0 only if every layer and the logits are the same. `vitconvert models` lists the
-    variants.
-
-    \b
-    Example:
-      vitconvert parity shunted_s --torch shunt_s.pth --paddle shunt_s.pdparams
-    """
-    from ._files import check_distinct, check_report
-    from .checkpoints import open_checkpoint
-    from .parity import check_parity
-
-    try:
-        find_variant(variant)
-    except ModelError as error:
-        raise click.BadParameter(str(error), param_hint="VARIANT") from error
-    if report is not None:
-        check_distinct(torch=torch_file, paddle=paddle_file, report=report)
-        check_report(report)
-    for note in open_checkpoint(torch_file, weights).notes():
-        click.echo(printable(f"{torch_file}: {note}"))
-    with _progress() as progress:
-        found = check_parity(
-            variant,
-            torch_checkpoint=torch_file,
-            paddle_checkpoint=paddle_file,
-            weights=weights,
-            paddle_weights=paddle_weights,
-            made_from=made_from,
-            device=device,
-            progress=progress,
-        )
-    _finish(found, report)
+for command in (parity, dump, compare):
+    cli.add_command(command)
 
 
 @cli.command()
@@ -323,32 +253,6 @@ def models() -> None:
             name, f"{height}x{width}", f"{millions:.1f} M", top1 or "-", ", ".join(crops) or "-"
         )
     console().print(table)
-
-
-def _finish(report: Report, file: Path | None, converted: Path | None = None) -> None:
-    """Show a parity report, write it if asked for, and exit with its verdict."""
-    from .parity import show, write_text
-
-    show(report, console())
-    if converted is not None:
-        click.echo(f"{converted} holds the converted weights.")
-    if file is not None:
-        write_text(file, report.to_json())
-        click.echo(f"{file} holds the report.")
-    if not report.proved:
-        sys.exit(1)
-
-
-@contextmanager
-def _progress() -> Iterator[Progress | None]:
-    """Show a progress bar on the terminal once work takes a second; none elsewhere."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from ._progress import bar
-
-    with bar() as advance:
-        yield advance
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from conftest import Make, arrays, write_paddle
-from tracing import first_diverging, parity, trace, traced_once
+from tracing import compared, culprit, parity, trace, traced_once
 from vitconvert import CheckpointError, ParityError, _models, _table
 from vitconvert.parity import _compare, _trace
 
@@ -102,7 +102,7 @@ def test_planted_fault_is_caught_and_named(
     state = arrays(converted("shunted_t"))
     plant(state)
 
-    assert first_diverging(torch_trace, write_paddle(tmp_path / "x", state)) == layer
+    assert culprit(torch_trace, write_paddle(tmp_path / "x", state)) == layer
 
 
 # -- planted faults in the Paddle model: what it does instead, and the layer that must be named
@@ -325,8 +325,8 @@ def test_every_fault_planted_in_the_model_is_caught_and_named(
         for fault, (plant, _layer) in MODEL_FAULTS[variant].items():
             with pytest.MonkeyPatch.context() as patch:
                 plant(patch)
-                named[fault] = first_diverging(folder, converted(variant), variant)
-        clean = first_diverging(folder, converted(variant), variant)
+                named[fault] = culprit(folder, converted(variant), variant)
+        clean = culprit(folder, converted(variant), variant)
 
     assert named == {fault: layer for fault, (_, layer) in MODEL_FAULTS[variant].items()}
     assert clean is None
@@ -375,12 +375,12 @@ def test_every_square_linear_left_untransposed_is_named(
             state = dict(clean)
             turn(key)(state)
             paddle = write_paddle(tmp_path / "x.pdparams", state)
-            assert first_diverging(folder, paddle, variant) == key.removesuffix(".weight")
+            assert culprit(folder, paddle, variant) == key.removesuffix(".weight")
 
 
 def test_nothing_is_found_where_nothing_is_wrong(torch_trace: Path, converted: Make) -> None:
     """The way the planted faults are tested raises no false alarm."""
-    assert first_diverging(torch_trace, converted("shunted_t")) is None
+    assert culprit(torch_trace, converted("shunted_t")) is None
 
 
 def test_layer_of_another_class_is_refused(
@@ -395,7 +395,7 @@ def test_layer_of_another_class_is_refused(
     linear = paddle.nn.Linear
     model = _models.build("paddle", _table.variants()["shunted_t"], 1000)
     model.block1[0].attn.q.__class__ = Lookalike
-    monkeypatch.setattr(_trace, "build", lambda *_: model)
+    monkeypatch.setattr(_job, "build", lambda *_: model)
 
     with pytest.raises(ParityError, match=r"block1\.0\.attn\.q: is a .*Lookalike, kind 'linear'"):
         trace(torch_trace, "paddle", converted("shunted_t"))

@@ -10,64 +10,99 @@ import pytest
 
 from conftest import Make
 from vitconvert import Report, _models, _table, check_parity
-from vitconvert.parity import _compare, _trace
+from vitconvert.parity import _job, _worker, compare_traces
 
 SMALL = (64, 64)  # pixels; every layer runs, in a twelfth of the time
 
 
-def parity(variant: str, torch: Path, paddle: Path) -> Report:
-    return check_parity(
-        variant, torch_checkpoint=torch, paddle_checkpoint=paddle, input_size=SMALL, device="cpu"
-    )
+def parity(variant: str, torch: Path, paddle: Path, **options: object) -> Report:
+    options = {"input_size": SMALL, "device": "cpu"} | options
+    return check_parity(variant, torch_checkpoint=torch, paddle_checkpoint=paddle, **options)
+
+
+@contextmanager
+def built_once() -> Iterator[None]:
+    """Let the Paddle models be built once for all traces that follow."""
+    built: dict[str, tuple[object, dict[str, float]]] = {}
+
+    def build(side: _table.Side, found: _table.Variant, num_classes: int) -> object:
+        import paddle
+
+        key = f"{side} {found.name} {paddle.get_default_dtype()}"
+        if side == "torch":
+            return _models.build(side, found, num_classes)
+        if key not in built:
+            model = _models.build(side, found, num_classes)
+            layers = dict(model.named_sublayers())
+            built[key] = model, {n: x._epsilon for n, x in layers.items() if hasattr(x, "_epsilon")}
+        model, epsilons = built[key]
+        for name, layer in model.named_sublayers():
+            if name in epsilons:
+                layer._epsilon = epsilons[name]  # a trace rounds it
+        return model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_job, "build", build)
+        yield
+
+
+def noise(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    """Make images, float32 [B, 3, H, W]."""
+    return np.random.default_rng(seed).standard_normal(shape).astype("f4")
 
 
 @contextmanager
 def traced_once(variant: str, official: Make, folder: Path, size: int = 32) -> Iterator[Path]:
     """Trace PyTorch once, and let Paddle models be built once for all that follow."""
-    images = np.random.default_rng(0).standard_normal((1, 3, size, size)).astype("f4")
-    np.save(folder / "in.npy", images)
-    built: dict[str, object] = {}
-
-    def build_once(side: _table.Side, found: _table.Variant, num_classes: int) -> object:
-        import paddle
-
-        key = f"{side} {paddle.get_default_dtype()}"
-        if side == "torch" or key not in built:
-            built[key] = _models.build(side, found, num_classes)
-        return built[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_trace, "build", build_once)
+    np.save(folder / "in.npy", noise((1, 3, size, size)))
+    with built_once():
         trace(folder, "torch", official(variant), variant)
         yield folder
 
 
-def trace(folder: Path, side: _table.Side, checkpoint: Path, variant: str = "shunted_t") -> None:
-    """Run one side in this process, as a worker would in its own."""
+def trace(
+    folder: Path,
+    side: _table.Side,
+    checkpoint: Path,
+    variant: str = "shunted_t",
+    backward: bool = False,
+) -> None:
+    """Run one side in this process, as a worker would in its own; Paddle is fed by PyTorch."""
     import paddle
     import torch
 
     (folder / side).mkdir(exist_ok=True)
-    job = _trace.Job(
-        framework=side,
-        variant=variant,
-        checkpoint=str(checkpoint),
-        weights=None,
-        num_classes=_table.variants()[variant].num_classes,
-        device="cpu",
-        inputs=str(folder / "in.npy"),
-        out=str(folder / side),
+    num_classes = _table.variants()[variant].num_classes
+    job = _job.Job(
+        side,
+        _job.Subject(variant, num_classes, output="logits" if num_classes else "features"),
+        str(checkpoint),
+        None,
+        "cpu",
+        str(folder / "in.npy"),
+        str(folder / side),
+        {"shape": list(np.load(folder / "in.npy").shape), "sha256": "as made"},
+        feed=str(folder / "torch") if side == "paddle" else "",
+        backward=backward,
     )
     try:
-        _trace.trace(job, io.StringIO())
+        _worker.trace(job, io.StringIO())
     finally:
         torch.set_default_dtype(torch.float32)
         paddle.set_default_dtype("float32")
 
 
-def first_diverging(folder: Path, paddle: Path, variant: str = "shunted_t") -> str | None:
-    """Run Paddle on a checkpoint and name the first layer that is not the same."""
-    trace(folder, "paddle", paddle, variant)
-    sides = (_compare.Trace(folder / side) for side in ("torch", "paddle"))
-    results = _compare.compare(*sides, {}, lambda *_: None)
-    return next((result.layer for result in results if result.verdict != "same"), None)
+def compared(
+    folder: Path, paddle: Path, variant: str = "shunted_t", backward: bool = False
+) -> Report:
+    """Run Paddle on a checkpoint, fed by the PyTorch trace, and compare."""
+    trace(folder, "paddle", paddle, variant, backward)
+    return compare_traces(folder / "torch", folder / "paddle")
+
+
+def culprit(folder: Path, paddle: Path, variant: str = "shunted_t") -> str | None:
+    """Run Paddle on a checkpoint and name the layer that is wrong by itself."""
+    found = compared(folder, paddle, variant).culprit
+    return found.layer if found else None
+
+

@@ -72,6 +72,7 @@ def differentiate(
 
 def _count_values(norms: list[Paired], seen: dict[str, int], run: Any) -> None:
     """Run something, and count of each norm the values of one channel that it saw."""
+
     def around(name: str, forward: Any, args: Any, kwargs: Any) -> Any:
         batch, _channels, *space = args[0].shape
         seen[name] = int(batch * np.prod(space, dtype=np.int64))

@@ -12,7 +12,15 @@ from ._trace import Call, Finding, Layer, Run, Trace, array_of, leaves
 from ._values import FLOAT64_LIMIT, Apart, apart, not_finite
 
 Verdict = Literal[
-    "same", "differs", "inherits", "imprecise", "not finite", "shape", "missing", "weights", "settings"
+    "same",
+    "differs",
+    "inherits",
+    "imprecise",
+    "not finite",
+    "shape",
+    "missing",
+    "weights",
+    "settings",
 ]
 
 # In float32 each side has its own error against float64. One may be this many times the other.
@@ -264,7 +272,10 @@ class Comparison:
                 return replace(result, verdict="inherits", note=note)
             assert result.worst is not None
             where = Finding(
-                result.float64, "output", result.worst.index, result.worst.reference,
+                result.float64,
+                "output",
+                result.worst.index,
+                result.worst.reference,
                 result.worst.candidate,
             )
             return replace(result, verdict="differs", note=self._told(where))
@@ -330,7 +341,6 @@ class Comparison:
             same = found.relative <= FLOAT64_LIMIT
             yield GradientResult(key, found.relative, same, "" if same else note)
 
-
     def training(self) -> Iterator[str]:
         """Say what one training step made of the norms' running statistics on both sides.
 
@@ -362,7 +372,9 @@ class Comparison:
                 found = apart(*pair).relative
                 if found > largest:
                     largest, worst = found, f"{name}.{leaf}"
-        told = f"{len(one)} norms in training mode: after one step running means agree, and running "
+        told = (
+            f"{len(one)} norms in training mode: after one step running means agree, and running "
+        )
         told += "variances too but for the known difference (PyTorch enters the unbiased variance "
         told += f"of the batch, Paddle the biased one); largest difference {largest:.1e}"
         if largest > FLOAT64_LIMIT:

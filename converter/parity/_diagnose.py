@@ -1,6 +1,284 @@
+"""Say in words what is wrong with the first wrong layer, after trying the usual causes.
+
+Only what the traces show is said: a cause is named when it explains the numbers to rounding.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
 from ._compare import LayerResult
-from ._trace import Trace
-from collections.abc import Iterator, Sequence
+from ._formulas import explain_norm, explain_values
+from ._trace import DTYPES, Call, Finding, Trace, array_of, leaves
+
+_MOST_LAYERS = 3  # of the wrong ones that are looked into
+_MOST_SIBLINGS = 3  # names of layers with the same weight
+
 
 def diagnose(reference: Trace, candidate: Trace, layers: Sequence[LayerResult]) -> Iterator[str]:
-    yield from ()
+    """Give a line or more for each of the first few layers that are wrong by themselves."""
+    wrong = [layer for layer in layers if layer.is_fault]
+    for layer in wrong[:_MOST_LAYERS]:
+        yield _Case(reference, candidate, layer).describe(layers)
+    if len(wrong) > _MOST_LAYERS:
+        yield f"{len(wrong) - _MOST_LAYERS} more layers are wrong by themselves, see the report."
+
+
+class _Case:
+    """One wrong layer, and what is known of it."""
+
+    def __init__(self, reference: Trace, candidate: Trace, layer: LayerResult) -> None:
+        self.reference, self.candidate, self.layer = reference, candidate, layer
+        self.name = layer.layer.partition("#")[0]
+        self.finding = (candidate.facts.single or {}).get(layer.layer)
+
+    def describe(self, layers: Sequence[LayerResult]) -> str:
+        """Say which layer it is, by how much it differs, and why."""
+        said = f"`{self.layer.layer}`"
+        if self.layer.kind == "output":
+            said = f"the code of the whole model (`{self.layer.layer}`)"
+        if self.layer.single is not None and np.isfinite(self.layer.single):
+            before = self._before(layers)
+            said += f" differs by itself (alone {self.layer.single:.1e}{before})"
+        else:
+            said += f" is the first that is wrong ({self.layer.verdict})"
+        causes = list(dict.fromkeys(self._causes()))
+        if causes:
+            return f"{said}: {'; '.join(causes)}."
+        hint = "its weights and settings are those of the reference: look at its code"
+        if self.layer.kind in ("block", "output", "interpolating_block"):
+            inside = self._children()
+            hint = f"all weights in it are right, so it is its own code{inside}"
+        return f"{said}: no usual cause explains it; {hint}."
+
+    def _before(self, layers: Sequence[LayerResult]) -> str:
+        """Say how well the two models still agree before this layer."""
+        earlier = []
+        for layer in layers:
+            if layer.layer == self.layer.layer or layer.verdict == "inherits":
+                break
+            if layer.float64 is not None and layer.verdict == "same":
+                earlier.append(layer.float64)
+        return f", before it {max(earlier):.1e}" if earlier else ""
+
+    def _children(self) -> str:
+        if self.finding is None or self.finding.where == "output":
+            return ", after the last layer within it"
+        return f", before what it gives as {self.finding.where}"
+
+    def _causes(self) -> Iterator[str]:
+        yield from self._weights()
+        yield from self._settings()
+        if self.layer.verdict == "missing":
+            yield self.layer.note
+        finding = self.finding
+        if finding is None or finding.kept is None or finding.at is None:
+            if finding is not None and finding.note:
+                yield _place(finding) + finding.note
+            return
+        truth = self.reference.runs[DTYPES[0]].arrays[finding.at]
+        found = self.candidate.arrays("single")[finding.kept]
+        if finding.note:
+            yield _place(finding) + finding.note
+        if truth.shape == found.shape and np.isfinite(found).all():
+            if (told := explain_norm(self._norm(), truth, found)) is not None:
+                yield told
+            elif not self._has_wrong_weights and (told := explain_values(truth, found)):
+                yield _place(finding) + told
+
+    # -- weights
+
+    @property
+    def _has_wrong_weights(self) -> bool:
+        return "weights differ" in self.layer.note
+
+    def _weights(self) -> Iterator[str]:
+        """Name what became of each tensor of the layer that is not the reference's."""
+        one, other = self.reference.facts.weights, self.candidate.facts.weights
+        names = [k for k in {**one, **other} if (one.get(k) or other[k]).layer == self.name]
+        arrays = [t.arrays("weights") for t in (self.reference, self.candidate)]
+        for key in names:
+            leaf = key[len(self.name) + 1 :] or key
+            if key not in one or key not in other:
+                side = (self.reference if key not in one else self.candidate).label
+                yield f"its {leaf} is missing in {side}"
+                continue
+            truth, found = arrays[0][one[key].array], arrays[1][other[key].array]
+            if truth.shape != found.shape:
+                yield f"its {leaf} is {list(found.shape)}, the reference's {list(truth.shape)}"
+            elif not np.array_equal(truth, found, equal_nan=True):
+                yield f"its {leaf} {self._weight(key, truth, found)}"
+
+    def _weight(self, key: str, truth: np.ndarray, found: np.ndarray) -> str:
+        """Say what became of one tensor."""
+        if count := found.size - int(np.isfinite(found).sum()):
+            return f"has {count} values that are not finite"
+        for cause in (_by_value, _by_order):
+            if (told := cause(key, truth, found)) is not None:
+                return told
+        if siblings := self._siblings(key, found):
+            return f"equals that of {' and '.join(siblings)}: exchanged"
+        if (told := self._rows_of_others(key, truth, found)) is not None:
+            return told
+        unequal = int((truth != found).sum())
+        largest = np.abs(found - truth)
+        place = np.unravel_index(int(largest.argmax()), truth.shape)
+        where = list(map(int, place))
+        return (
+            f"differs in {unequal} of {truth.size} elements, most at {where}: "
+            f"{truth[place]:.9g} became {found[place]:.9g}"
+        )
+
+    def _others(self, key: str, fits: Callable[[tuple[int, ...]], bool]) -> Iterator[str]:
+        weights, arrays = self.reference.facts.weights, self.reference.arrays("weights")
+        for other, weight in weights.items():
+            if other != key and fits(arrays.shape(weight.array)):
+                yield other
+
+    def _siblings(self, key: str, found: np.ndarray) -> list[str]:
+        """Find tensors of the reference that are the one that was found here."""
+        if not np.ptp(found):
+            return []  # many a fresh norm is all ones
+        weights, arrays = self.reference.facts.weights, self.reference.arrays("weights")
+        same = []
+        for other in self._others(key, lambda shape: shape == found.shape):
+            if np.array_equal(arrays[weights[other].array], found):
+                same.append(f"`{other}`")
+            elif found.ndim == 2 and found.shape[0] == found.shape[1]:
+                if np.array_equal(arrays[weights[other].array].T, found):
+                    same.append(f"`{other}` transposed")
+        return same[:_MOST_SIBLINGS]
+
+    def _rows_of_others(self, key: str, truth: np.ndarray, found: np.ndarray) -> str | None:
+        """Tell whether part of a tensor is that of a neighbour in the same block: q among k and v."""
+        parent = self.name.rpartition(".")[0]
+        weights, arrays = self.reference.facts.weights, self.reference.arrays("weights")
+        wrong = np.flatnonzero((truth != found).reshape(len(truth), -1).any(1))
+        if found.ndim < 2 or not len(wrong):
+            return None
+        rows = {found[row].tobytes() for row in wrong}
+        for other in self._others(key, lambda shape: shape[1:] == found.shape[1:]):
+            if weights[other].layer.rpartition(".")[0] == parent:
+                theirs = {row.tobytes() for row in arrays[weights[other].array]}
+                if rows <= theirs:
+                    return (
+                        f"holds rows of `{other}` from row {int(wrong[0])} to {int(wrong[-1])}: "
+                        f"exchanged, such as q with k"
+                    )
+        return None
+
+    # -- settings and formulas
+
+    def _settings(self) -> Iterator[str]:
+        marker = " is "
+        for part in self.layer.note.split("; "):
+            if marker in part and " in " in part and "weights differ" not in part:
+                if any(part.startswith(f"{s}{marker}") for s in self._setting_names()):
+                    yield part
+
+    def _setting_names(self) -> list[str]:
+        layer = self.reference.facts.layers.get(self.name)
+        return list(layer.settings) if layer else []
+
+    def _norm(self) -> tuple[str, np.ndarray, dict[str, np.ndarray], float] | None:
+        """Give kind, input, tensors and epsilon of a norm whose output is wrong."""
+        layer = self.reference.facts.layers.get(self.name)
+        if layer is None or "eps" not in layer.settings or self._has_wrong_weights:
+            return None
+        call: Call | None = self.reference.runs[DTYPES[0]].calls.get(self.layer.layer)
+        if call is None or self.finding is None or self.finding.where != "output":
+            return None
+        indices = [i for leaf in leaves(call.inputs) if (i := array_of(leaf)) is not None]
+        weights, arrays = self.reference.facts.weights, self.reference.arrays("weights")
+        tensors = {
+            key[len(self.name) + 1 :]: arrays[weight.array]
+            for key, weight in weights.items()
+            if weight.layer == self.name
+        }
+        x = self.reference.runs[DTYPES[0]].arrays[indices[0]]
+        groups = int(layer.settings.get("num_groups", 1))
+        return layer.kind, x, tensors | {"groups": np.array(groups)}, float(layer.settings["eps"])
+
+
+def _place(finding: Finding) -> str:
+    return "" if finding.where == "output" else f"what it gives as {finding.where} "
+
+
+def _by_value(key: str, truth: np.ndarray, found: np.ndarray) -> str | None:
+    """Explain a tensor by what was done to its values."""
+    leaf = key.rpartition(".")[2]
+    if not found.any():
+        if leaf == "bias":
+            return "is zero throughout: missing, or never loaded"
+        told = "as before training: the statistics are missing" if leaf == "running_mean" else ""
+        return f"is zero throughout{', ' if told else ''}{told}"
+    if leaf in ("weight", "running_var") and (found == 1).all():
+        what = "the statistics are missing" if leaf == "running_var" else "it was never loaded"
+        return f"is one throughout, as before training: {what}"
+    for dtype in (np.float16, np.float32):
+        with np.errstate(over="ignore"):
+            if np.array_equal(truth.astype(dtype), found):
+                return f"was rounded to {np.dtype(dtype).name}"
+    bits = truth.astype(np.float32).view(np.uint32).astype(np.uint64)
+    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32)
+    if np.array_equal(rounded.view(np.float32).reshape(truth.shape), found):
+        return "was rounded to bfloat16"
+    nonzero = truth != 0
+    if nonzero.any():
+        ratios = found[nonzero] / truth[nonzero]
+        if np.ptp(ratios) <= 1e-6 * abs(ratios.flat[0]) and not found[~nonzero].any():
+            return f"is the reference's times {ratios.flat[0]:.6g}"
+    return None
+
+
+def _by_order(_key: str, truth: np.ndarray, found: np.ndarray) -> str | None:
+    """Explain a tensor by the order of its values."""
+    if truth.ndim == 2 and truth.shape[0] == truth.shape[1] and np.array_equal(truth.T, found):
+        return "equals the source's untransposed"
+    if truth.ndim == 2 and np.array_equal(truth.T.reshape(truth.shape), found):
+        return "is the source's, transposed by reshaping"
+    parts = _order_of_parts(truth, found)
+    if parts is not None:
+        return parts
+    for axis, name in ((0, "output"), (1, "input")):
+        if axis < truth.ndim and truth.ndim <= 4:
+            if np.array_equal(np.flip(truth, axis), found):
+                bgr = ", such as BGR for RGB" if truth.shape[axis] == 3 else ""
+                return f"has its {name} channels in reverse order{bgr}"
+            if _is_permuted(np.moveaxis(truth, axis, 0), np.moveaxis(found, axis, 0)):
+                return f"has its {name} channels in another order"
+    if truth.ndim == 4:
+        for name, turned in (
+            ("transposed", truth.swapaxes(2, 3)),
+            ("mirrored", truth[:, :, ::-1, ::-1]),
+        ):
+            if np.array_equal(turned, found):
+                return f"has its kernels {name}"
+    return None
+
+
+def _order_of_parts(truth: np.ndarray, found: np.ndarray) -> str | None:
+    """Recognise q, k and v (thirds), or k and v (halves), in another order or interleaved."""
+    rows = len(truth) if truth.ndim else 0
+    for names in (("k", "v"), ("q", "k", "v")):
+        count = len(names)
+        if not rows or rows % count or rows == count:
+            continue
+        old = np.split(truth, count)
+        new = np.split(found, count)
+        order = [
+            next((n for n, o in zip(names, old, strict=True) if np.array_equal(o, p)), "")
+            for p in new
+        ]
+        if all(order) and tuple(order) != names and len(set(order)) == count:
+            return f"holds its parts as {', '.join(order)}, expected {', '.join(names)}"
+        woven = truth.reshape(count, rows // count, *truth.shape[1:]).swapaxes(0, 1)
+        if np.array_equal(woven.reshape(truth.shape), found):
+            return f"holds {', '.join(names)} interleaved, expected one behind the other"
+    return None
+
+
+def _is_permuted(truth: np.ndarray, found: np.ndarray) -> bool:
+    """Tell whether the slices of two arrays are the same, in another order."""
+    one, other = ([part.tobytes() for part in np.ascontiguousarray(a)] for a in (truth, found))
+    return len(set(one)) > 1 and sorted(one) == sorted(other)

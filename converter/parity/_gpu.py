@@ -37,9 +37,7 @@ def effective_tf32(matmul: Matmul) -> bool:
     )
 
 
-def check_paddle_gpu(
-    version: str, cuda: str, capability: tuple[int, int], matmul: Matmul
-) -> None:
+def check_paddle_gpu(version: str, cuda: str, capability: tuple[int, int], matmul: Matmul) -> None:
     """Refuse a build of Paddle that cannot compute on this card.
 
     Args:

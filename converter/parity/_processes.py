@@ -65,7 +65,10 @@ def check_pythons(pythons: dict[Side, str | None]) -> None:
             continue
         try:
             asked = subprocess.run(
-                [python, "-P", "-c", _ASK, "numpy", side], capture_output=True, text=True, check=True
+                [python, "-P", "-c", _ASK, "numpy", side],
+                capture_output=True,
+                text=True,
+                check=True,
             )
             version, missing = json.loads(asked.stdout)
         except (OSError, ValueError, subprocess.CalledProcessError) as error:

@@ -102,7 +102,9 @@ def _measured(report: Report) -> list[str]:
             if error is not None:
                 lines.append(f"float32: error of {label} against the float64 truth {error:.1e}")
     if report.weights:
-        lines.append(f"weights: all {report.weights} tensors are exactly the same{_rounded(report)}")
+        lines.append(
+            f"weights: all {report.weights} tensors are exactly the same{_rounded(report)}"
+        )
     if report.settings:
         lines.append(f"settings: all {len(report.settings)} that both sides have agree")
     return lines

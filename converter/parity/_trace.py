@@ -32,7 +32,9 @@ class Call:
 
     layer: str
     number: int  # 1 for the first call of the layer
-    parent: str | None  # key of the paired layer whose code makes the call; None for the whole model
+    parent: (
+        str | None
+    )  # key of the paired layer whose code makes the call; None for the whole model
     inputs: Tree
     outputs: Tree
 
@@ -77,7 +79,10 @@ class Writer:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self.file.close()
 

@@ -174,7 +174,9 @@ def write_weights(
                     array = array.T
                 key = f"{one.name}.{rule.leaf}" if rule.leaf else one.name
                 weights[key] = Weight(one.name, own, writer.add(array))
-    left = [k for k in state if k not in claimed and not (side.name == "torch" and table.ignored(k))]
+    left = [
+        k for k in state if k not in claimed and not (side.name == "torch" and table.ignored(k))
+    ]
     if left:
         rows = f"no row of {table.file} claims {len(left)} tensors of the {NAMES[side.name]} model:"
         raise ParityError(listing(rows, [f"{key} {list(state[key].shape)}" for key in left]))

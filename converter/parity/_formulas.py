@@ -1,0 +1,182 @@
+"""What could have been computed instead: formulas that people take for one another."""
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+# Epsilons found in published models.
+_EPSILONS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-12, 0.0)
+_CLOSE = 1e-9  # relative; a formula that explains the values does so to rounding
+_SAMPLES = 20_000  # values that a formula is tried on
+
+Norm = tuple[str, np.ndarray, Mapping[str, np.ndarray], float]
+
+
+def explain_norm(norm: Norm | None, truth: np.ndarray, found: np.ndarray) -> str | None:
+    """Find the epsilon, or the axes, with which a norm gives what was found.
+
+    Args:
+        norm: Kind, input, tensors by leaf (and "groups") and epsilon of the reference.
+        truth: Output of the reference.
+        found: Output of the candidate, of the same shape.
+
+    Returns:
+        What was computed instead; None if no usual mistake gives it.
+    """
+    if norm is None:
+        return None
+    kind, x, tensors, own = norm
+    for eps in (own, *(e for e in _EPSILONS if not math.isclose(e, own, rel_tol=1e-6))):
+        for name, axes, shape in _axes(kind, x.ndim, int(tensors["groups"])):
+            with np.errstate(all="ignore"):
+                made = _normalise(kind if name == kind else "", x, tensors, eps, axes, shape)
+            if made is None or not _same(made, found):
+                continue
+            if name != kind:
+                what = "" if eps == own else f" with eps {eps:g}"
+                return f"computes {name}{what} where the reference has {kind}"
+            if eps != own:
+                return f"computes with eps {eps:g}, expected {own:g}"
+    del truth
+    return None
+
+
+def _axes(kind: str, rank: int, groups: int) -> list[tuple[str, tuple[int, ...], tuple[int, ...]]]:
+    """List norms of an input of this rank: name, axes that are normalised, shape of the weight."""
+    last = (1,) * (rank - 1) + (-1,)
+    channels = (1, -1) + (1,) * (rank - 2)
+    space = tuple(range(2, rank))
+    ways = {
+        "layer_norm": ((rank - 1,), last),
+        "batch_norm": ((), channels),
+        "instance_norm": (space, channels),
+        "a norm over the channels of each position": ((1,), channels),
+    }
+    if groups == 1:
+        ways["group_norm"] = ((1, *space), channels)
+    own = [(kind, *ways.pop(kind))] if kind in ways else []
+    others = [] if kind == "layer_norm" else [(n, *w) for n, w in ways.items() if n != "layer_norm"]
+    return own + [entry for entry in others if entry[0] != "batch_norm"]
+
+
+def _normalise(
+    kind: str,
+    x: np.ndarray,
+    tensors: Mapping[str, np.ndarray],
+    eps: float,
+    axes: tuple[int, ...],
+    shape: tuple[int, ...],
+) -> np.ndarray | None:
+    if kind == "batch_norm":
+        mean, var = (tensors[leaf].reshape(shape) for leaf in ("running_mean", "running_var"))
+    else:
+        mean, var = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+    made = (x - mean) / np.sqrt(var + np.float64(np.float32(eps)))
+    for leaf, apply in (("weight", np.multiply), ("bias", np.add)):
+        if leaf in tensors:
+            if tensors[leaf].size != made.shape[shape.index(-1)]:
+                return None
+            made = apply(made, tensors[leaf].reshape(shape))
+    return np.asarray(made)
+
+
+def explain_values(truth: np.ndarray, found: np.ndarray) -> str | None:
+    """Find a simple relation between what one layer is given on both sides.
+
+    Args:
+        truth: What the reference gives.
+        found: What the candidate gives, of the same shape and finite.
+
+    Returns:
+        What was computed instead; None if nothing usual gives it.
+    """
+    for cause in (_all_zero, _scaled, _reordered, _another_activation, _shifted_by_channel):
+        if (told := cause(truth, found)) is not None:
+            return told
+    return None
+
+
+def _all_zero(truth: np.ndarray, found: np.ndarray) -> str | None:
+    return "is zero throughout" if truth.any() and not found.any() else None
+
+
+def _scaled(truth: np.ndarray, found: np.ndarray) -> str | None:
+    power = float((truth * truth).sum())
+    factor = float((truth * found).sum()) / power if power else 0.0
+    if factor and _same(truth * factor, found):
+        return f"is the reference's times {factor:.6g}"
+    return None
+
+
+def _reordered(truth: np.ndarray, found: np.ndarray) -> str | None:
+    """Recognise the same values in other places; sorted, they agree but for rounding."""
+    if not _same(np.sort(truth, None), np.sort(found, None)):
+        return None
+    for axis in range(truth.ndim):
+        for step in (-2, -1, 1, 2):
+            if _same(np.roll(truth, step, axis), found):
+                return f"holds the same values, rolled by {step} along axis {axis}"
+        if _same(np.flip(truth, axis), found):
+            return f"holds the same values in reverse order along axis {axis}"
+        one, other = (np.moveaxis(a, axis, 0).reshape(a.shape[axis], -1) for a in (truth, found))
+        # Rounding moves a sum a little: the order of sums tells which slice went where.
+        keys = [np.argsort(a @ np.cos(np.arange(a.shape[1]))) for a in (one, other)]
+        if _same(one[keys[0]], other[keys[1]]):
+            what = "channels" if axis in (1, truth.ndim - 1) else "entries"
+            return f"holds the same values with the {what} of axis {axis} in another order"
+    return "holds the same values in another order: axes, heads or windows are arranged otherwise"
+
+
+def _erf_gelu(x: np.ndarray) -> np.ndarray:
+    erf = np.vectorize(math.erf, otypes=[np.float64])
+    return np.asarray(0.5 * x * (1 + erf(x / math.sqrt(2))))
+
+
+_ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "GELU by erf": _erf_gelu,
+    "GELU by tanh": lambda x: 0.5 * x * (1 + np.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3))),
+    "QuickGELU": lambda x: x / (1 + np.exp(-1.702 * x)),
+    "SiLU": lambda x: x / (1 + np.exp(-x)),
+    "ReLU": lambda x: np.maximum(x, 0),
+    "no activation": lambda x: x,
+}
+
+
+def _another_activation(truth: np.ndarray, found: np.ndarray) -> str | None:
+    """Recognise one activation in place of another.
+
+    The argument is not known, but where the result is above 0.2 every one of them rises, so that
+    bisection finds the argument from the reference's result.
+    """
+    flat, other = truth.reshape(-1), found.reshape(-1)
+    places = np.flatnonzero(flat > 0.2)[:_SAMPLES]
+    if len(places) < 10:
+        return None
+    wanted, made = flat[places], other[places]
+    for name, activation in _ACTIVATIONS.items():
+        low, high = np.zeros_like(wanted), wanted + 2.0
+        for _ in range(60):
+            middle = (low + high) / 2
+            below = activation(middle) < wanted
+            low, high = np.where(below, middle, low), np.where(below, high, middle)
+        for instead, formula in _ACTIVATIONS.items():
+            if instead != name and _same(formula(high), made):
+                return f"comes of {instead}, the reference's of {name}"
+    return None
+
+
+def _shifted_by_channel(truth: np.ndarray, found: np.ndarray) -> str | None:
+    """Recognise a bias too many or too few: the same difference everywhere in a channel."""
+    apart = found - truth
+    for axis in {1, truth.ndim - 1} & set(range(1, truth.ndim)):
+        others = tuple(a for a in range(truth.ndim) if a != axis)
+        mean = apart.mean(others, keepdims=True)
+        if _same(truth + mean, found):
+            return f"differs by one constant per channel of axis {axis}: a bias is missing or extra"
+    return None
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    scale = float(np.abs(other).max()) or 1.0
+    return one.shape == other.shape and float(np.abs(one - other).max()) <= _CLOSE * scale
