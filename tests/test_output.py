@@ -280,21 +280,21 @@ def test_what_was_made_is_never_rounded_to_its_original(plain: Make, tmp_path: P
     )
 
     assert not report.proved
-    assert "rounded_to" not in report.torch
-    assert "rounded_to" not in report.paddle
+    assert "rounded_to" not in report.reference
+    assert "rounded_to" not in report.candidate
 
 
 @pytest.mark.torch
 @pytest.mark.paddle
 def test_cast_weights_are_proved_against_rounded_ones(plain: Make, tmp_path: Path) -> None:
     """The source is rounded to what the new file holds; the summary says so."""
-    from vitconvert.parity._report import summary
+    from vitconvert.parity._terminal import summary
 
     done = convert(plain(SMALL), tmp_path / "x.pdparams", "shunted", dtype="bfloat16")
 
     assert done.report.proved
-    assert done.report.torch["rounded_to"] == "bfloat16"
-    assert any("those of PyTorch rounded to bfloat16" in line for line in summary(done.report))
+    assert done.report.reference["rounded_to"] == "bfloat16"
+    assert any("those of torch rounded to bfloat16" in line for line in summary(done.report))
 
 
 # -- sharded

@@ -18,7 +18,7 @@ from vitconvert import (
     convert,
     create_model,
 )
-from vitconvert.parity import _compare, _trace
+from vitconvert.parity import _compare, _trace, compare_traces
 
 pytestmark = [pytest.mark.torch, pytest.mark.paddle]
 
@@ -34,14 +34,16 @@ def test_official_checkpoint_converts_and_is_proved(
     report = parity(name, official(name), done.path)
 
     assert report.proved
-    assert report.torch["read_by"] == "torch"
+    assert report.reference["read_by"] == "torch"
     # Well below the limit, since both sides have the epsilons that Paddle keeps as float32.
     assert max(row.float64 for row in report.layers) < 1e-12
+    assert max(row.single for row in report.layers) < 1e-12
     layers = {row.layer.partition("#")[0] for row in report.layers}
-    expected = {name for name, layer in create_model(name, "torch").named_modules()}
+    modules = {name for name, layer in create_model(name, "torch").named_modules()}
     table, variant = _table.find_variant(name)
     output = "logits" if variant.num_classes else "features"
-    assert layers == set(table.layers("torch", expected)) | {output}
+    paired = table.layers("torch", modules).items()
+    assert layers == {layer for layer, (*_, kind) in paired if kind.traced} | {output}
 
 
 @pytest.fixture
@@ -82,7 +84,7 @@ def test_unproved_conversion_stays_unverified(
 
     assert done.report is not None
     assert not done.report.proved
-    assert done.report.first_diverging.layer == "block1.0.attn.proj"
+    assert done.report.culprit.layer == "block1.0.attn.proj"
     assert done.path == tmp_path / "x.pdparams.unverified"
     assert done.path.exists()
     assert (tmp_path / "x.pdparams").read_text() == "precious"
@@ -91,12 +93,22 @@ def test_unproved_conversion_stays_unverified(
 # -- the judge
 
 
-def judged(torch: np.ndarray, paddle: np.ndarray, **float32: np.ndarray) -> _compare.LayerResult:
-    record = _trace.Record("fc", "fc", "linear", torch.shape, 0)
-    runs = {"torch32": torch, "paddle32": paddle} | float32
-    return _compare._judge_values(
-        record, record, torch, paddle, *(runs[n].astype("f4") for n in ("torch32", "paddle32"))
-    )
+def judged(folder: Path, torch: np.ndarray, paddle: np.ndarray, **float32: np.ndarray) -> Report:
+    """Judge traces of a model of one layer, whose outputs are given."""
+    runs = {"torch": (torch, float32.get("torch32", torch)), "paddle": (paddle,)}
+    runs["paddle"] = (paddle, float32.get("paddle32", paddle))
+    for side, pair in runs.items():
+        (folder / side).mkdir(exist_ok=True)
+        layers = {"fc": _trace.Layer("fc", "linear", {"bias": True})}
+        facts = _trace.Facts(side, "one", "logits", {side: "0", "device": "cpu"}, {}, {}, layers)
+        facts.input = {"sha256": "", "shape": [1]}
+        for dtype, values in zip(_trace.DTYPES, pair, strict=True):
+            with _trace.Writer(folder / side / f"{dtype}.bin") as writer:
+                call = _trace.Call("fc", 1, None, None, {"array": writer.add(values.astype(dtype))})
+            facts.runs[dtype], facts.places[dtype] = [call], writer.arrays.places
+        facts.places["weights"] = []
+        _trace.write_facts(folder / side, facts)
+    return compare_traces(folder / "torch", folder / "paddle")
 
 
 VALUES = np.linspace(-3, 3, 1000).reshape(10, 100)
@@ -106,12 +118,12 @@ VALUES = np.linspace(-3, 3, 1000).reshape(10, 100)
     ("change", "verdict"),
     [(0.0, "same"), (1e-12, "same"), (1e-9, "differs"), (1.0, "differs")],
 )
-def test_one_element_decides(change: float, verdict: str) -> None:
+def test_one_element_decides(change: float, verdict: str, tmp_path: Path) -> None:
     """The largest difference counts, never a mean; its place and both values are told."""
     other = VALUES.copy()
     other[4, 56] += change
 
-    result = judged(VALUES, other, paddle32=VALUES)
+    result = judged(tmp_path, VALUES, other, paddle32=VALUES).layers[0]
 
     assert result.verdict == verdict
     if verdict == "differs":
@@ -121,34 +133,44 @@ def test_one_element_decides(change: float, verdict: str) -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("run", ["torch", "paddle", "both", "paddle32"])
-def test_what_is_not_finite_never_passes(bad: float, run: str) -> None:
+def test_what_is_not_finite_never_passes(bad: float, run: str, tmp_path: Path) -> None:
     """Not even where both sides agree on it."""
     broken = VALUES.copy()
     broken[0, 0] = bad
     torch = broken if run in ("torch", "both") else VALUES
     paddle = broken if run in ("paddle", "both") else VALUES
 
-    result = judged(torch, paddle, paddle32=broken if run == "paddle32" else paddle)
+    report = judged(tmp_path, torch, paddle, paddle32=broken if run == "paddle32" else paddle)
 
-    assert result.verdict == "not finite"
+    assert report.layers[0].verdict == "not finite"
+    assert report.verdict == "NOT PROVED"
 
 
-def test_float32_is_measured_against_torchs_own_error() -> None:
-    """Paddle may err as torch does, not ten times as much; nothing depends on the scale."""
+def test_shapes_are_never_broadcast(tmp_path: Path) -> None:
+    """A column beside a row, one value beside many: another shape is another shape."""
+    report = judged(tmp_path, np.ones((4, 1)), np.ones((1, 4)))
+
+    assert report.layers[0].verdict == "shape"
+    assert "torch float64 gives [4, 1] and Paddle float64 gives [1, 4]" in report.layers[0].note
+
+
+def test_float32_is_measured_against_the_other_sides_own_error(tmp_path: Path) -> None:
+    """One side may err as the other does, not ten times as much; nothing depends on the scale."""
     error = np.where(np.arange(1000).reshape(10, 100) == 77, 2e-6, 0)
     for scale in (1e-6, 1, 1e6):
         values, off = VALUES * scale, error * scale
-        torch32 = values + off
-        assert judged(values, values, torch32=torch32, paddle32=values + 2 * off).verdict == "same"
-        assert (
-            judged(values, values, torch32=torch32, paddle32=values + 20 * off).verdict
-            == "imprecise"
-        )
+        for one, other in (("torch32", "paddle32"), ("paddle32", "torch32")):
+            runs = {one: values + off, other: values + 2 * off}
+            assert judged(tmp_path, values, values, **runs).layers[0].verdict == "same"
+            runs[other] = values + 20 * off
+            result = judged(tmp_path, values, values, **runs).layers[0]
+            assert result.verdict == "imprecise"
+            assert result.off == {"torch32": "reference", "paddle32": "candidate"}[other]
 
 
 def test_a_report_without_layers_proves_nothing() -> None:
     """An empty comparison is not a proof."""
-    assert not Report("x", (), {}, {}, {}, 0.0).proved
+    assert not Report("x", {}, {}, {}, (), 0.0).proved
 
 
 def test_weight_that_does_not_matter_for_the_images_is_caught(
@@ -166,8 +188,8 @@ def test_weight_that_does_not_matter_for_the_images_is_caught(
     report = parity("shunted_t", tmp_path / "x.safetensors", write_paddle(tmp_path / "y", state))
 
     assert not report.proved
-    assert (report.first_diverging.layer, report.first_diverging.verdict) == ("head", "weights")
-    assert "weight by up to 1.0e+00" in report.first_diverging.note
+    assert (report.culprit.layer, report.culprit.verdict) == ("head", "weights")
+    assert "weight by up to 1.0e+00 in 1000 of 512000" in report.first_diverging.note
 
 
 @pytest.mark.parametrize("config", [{}, {"MODEL": {"DEPTHS": [2, 2, 6, 2]}}])
@@ -195,7 +217,7 @@ def test_classes_in_the_checkpoint_do_not_stop_torch_from_reading(
     report = parity("shunted_t", tmp_path / "x.pth", converted("shunted_t"))
 
     assert report.proved
-    assert report.torch["read_by"] == "torch"
+    assert report.reference["read_by"] == "torch"
 
 
 @pytest.mark.parametrize(

@@ -104,5 +104,3 @@ def culprit(folder: Path, paddle: Path, variant: str = "shunted_t") -> str | Non
     """Run Paddle on a checkpoint and name the layer that is wrong by itself."""
     found = compared(folder, paddle, variant).culprit
     return found.layer if found else None
-
-

@@ -8,7 +8,7 @@ import numpy as np
 
 from .._errors import ParityError
 from ._settings import differing
-from ._trace import Call, Finding, Layer, Run, Trace, array_of, leaves
+from ._trace import INPUT_OF, Call, Finding, Layer, Run, Trace, array_of, leaves
 from ._values import FLOAT64_LIMIT, Apart, apart, not_finite
 
 Verdict = Literal[
@@ -218,7 +218,7 @@ class Comparison:
                 note = f"the {sides} model ran this layer less often"
             return replace(result, verdict="missing", note=note)
         if note := _unlike(runs):
-            return replace(result, verdict="shape", note=note)
+            return self._inherited(replace(result, verdict="shape", note=note), layer)
         return self._values(result, key, layer)
 
     def _values(self, result: LayerResult, key: str, layer: Layer | None) -> LayerResult:
@@ -229,7 +229,8 @@ class Comparison:
             for run, array in arrays.items():
                 if count := not_finite(array):
                     note = f"{run} has {count} values that are not finite"
-                    return replace(result, verdict="not finite", note=note)
+                    result = replace(result, verdict="not finite", note=note)
+                    return self._inherited(result, layer)
             truth = arrays.get("reference float64", arrays.get("candidate float64"))
             if truth is None:
                 continue
@@ -248,6 +249,16 @@ class Comparison:
         where = worst and Worst(worst.index, worst.truth, worst.other)
         result = replace(result, worst=where, **measured)
         return self._judge(result, self._finding(key), layer)
+
+    def _inherited(self, result: LayerResult, layer: Layer | None) -> LayerResult:
+        """Tell what is wrong with a layer from what is wrong with its input alone."""
+        finding = self._finding(result.layer)
+        if finding is None:
+            return result
+        result = replace(result, single=finding.difference)
+        if finding.difference > ((layer and layer.limit) or FLOAT64_LIMIT):
+            return replace(result, note=self._told(finding))
+        return replace(result, verdict="inherits")
 
     def _finding(self, key: str) -> Finding | None:
         return (self.candidate.facts.single or {}).get(key)
@@ -285,11 +296,13 @@ class Comparison:
 
     def _told(self, finding: Finding) -> str:
         """Say what is wrong with a layer, in a few words."""
-        place = "" if finding.where == "output" else f"what it gives as {finding.where}: "
+        place = "what it gives"
+        if finding.where != "output":
+            place += f" to {finding.where.removeprefix(INPUT_OF)}"
         if finding.note:
-            return place + finding.note
+            return f"{place} {finding.note}"
         return (
-            f"{place}largest at {list(finding.index)}: {self.reference.label} "
+            f"{place} differs, most at {list(finding.index)}: {self.reference.label} "
             f"{finding.reference:.17g}, {self.candidate.label} {finding.candidate:.17g}"
         )
 

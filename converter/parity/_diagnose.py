@@ -9,7 +9,7 @@ import numpy as np
 
 from ._compare import LayerResult
 from ._formulas import explain_norm, explain_values
-from ._trace import DTYPES, Call, Finding, Trace, array_of, leaves
+from ._trace import DTYPES, INPUT_OF, Call, Finding, Trace, array_of, leaves
 
 _MOST_LAYERS = 3  # of the wrong ones that are looked into
 _MOST_SIBLINGS = 3  # names of layers with the same weight
@@ -45,10 +45,9 @@ class _Case:
         causes = list(dict.fromkeys(self._causes()))
         if causes:
             return f"{said}: {'; '.join(causes)}."
-        hint = "its weights and settings are those of the reference: look at its code"
-        if self.layer.kind in ("block", "output", "interpolating_block"):
-            inside = self._children()
-            hint = f"all weights in it are right, so it is its own code{inside}"
+        hint = "its weights and settings are the reference's: it is its code"
+        if self._has_children():
+            hint = f"the layers within it are not the cause: it is its own code, {self._where()}"
         return f"{said}: no usual cause explains it; {hint}."
 
     def _before(self, layers: Sequence[LayerResult]) -> str:
@@ -61,10 +60,14 @@ class _Case:
                 earlier.append(layer.float64)
         return f", before it {max(earlier):.1e}" if earlier else ""
 
-    def _children(self) -> str:
+    def _has_children(self) -> bool:
+        run = self.reference.runs.get(DTYPES[0])
+        return run is not None and any(c.parent == self.layer.layer for c in run.calls.values())
+
+    def _where(self) -> str:
         if self.finding is None or self.finding.where == "output":
-            return ", after the last layer within it"
-        return f", before what it gives as {self.finding.where}"
+            return "after the last of them"
+        return f"before it calls `{self.finding.where.removeprefix(INPUT_OF)}`"
 
     def _causes(self) -> Iterator[str]:
         yield from self._weights()
@@ -74,17 +77,17 @@ class _Case:
         finding = self.finding
         if finding is None or finding.kept is None or finding.at is None:
             if finding is not None and finding.note:
-                yield _place(finding) + finding.note
+                yield _told(finding, finding.note)
             return
         truth = self.reference.runs[DTYPES[0]].arrays[finding.at]
         found = self.candidate.arrays("single")[finding.kept]
         if finding.note:
-            yield _place(finding) + finding.note
+            yield _told(finding, finding.note)
         if truth.shape == found.shape and np.isfinite(found).all():
             if (told := explain_norm(self._norm(), truth, found)) is not None:
                 yield told
             elif not self._has_wrong_weights and (told := explain_values(truth, found)):
-                yield _place(finding) + told
+                yield _told(finding, told)
 
     # -- weights
 
@@ -112,7 +115,7 @@ class _Case:
     def _weight(self, key: str, truth: np.ndarray, found: np.ndarray) -> str:
         """Say what became of one tensor."""
         if count := found.size - int(np.isfinite(found).sum()):
-            return f"has {count} values that are not finite"
+            return f"has {count} {'value that is' if count == 1 else 'values that are'} not finite"
         for cause in (_by_value, _by_order):
             if (told := cause(key, truth, found)) is not None:
                 return told
@@ -200,8 +203,11 @@ class _Case:
         return layer.kind, x, tensors | {"groups": np.array(groups)}, float(layer.settings["eps"])
 
 
-def _place(finding: Finding) -> str:
-    return "" if finding.where == "output" else f"what it gives as {finding.where} "
+def _told(finding: Finding, what: str) -> str:
+    """Say of which of a layer's values something is told."""
+    if finding.where == "output":
+        return f"what it gives {what}"
+    return f"what it gives to `{finding.where.removeprefix(INPUT_OF)}` {what}"
 
 
 def _by_value(key: str, truth: np.ndarray, found: np.ndarray) -> str | None:

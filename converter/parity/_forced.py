@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ._sides import PaddleSide, TorchSide
-from ._trace import Call, Finding, Run, Tree, Writer, array_of, to_tree
+from ._trace import INPUT_OF, Call, Finding, Run, Tree, Writer, array_of, to_tree
 from ._values import apart, not_finite
 
 _MOST_KEPT = 24  # arrays that are kept to be looked into
@@ -57,10 +57,10 @@ class Forcer:
             self._find(key, Finding(np.inf, note=_NO_REFERENCE))
             return forward(*args, **kwargs)
         try:
-            args, kwargs = self._swap([list(args), kwargs], call.inputs, caller, f"input of {key}")
+            args, kwargs = self._swap([list(args), kwargs], call.inputs, caller, INPUT_OF + key)
         except _Unlike as unlike:
-            note = f"is called with {unlike}"
-            self._find(caller or key, Finding(np.inf, f"input of {key}", note=note))
+            note = f"is {unlike}"
+            self._find(caller or key, Finding(np.inf, INPUT_OF + key, note=note))
         self.running.append(key)
         self.findings.setdefault(key, Finding(0.0))
         output = None
@@ -77,7 +77,7 @@ class Forcer:
         try:
             return self._swap(output, call.outputs, key, "output")
         except _Unlike as unlike:
-            self._find(key, Finding(np.inf, note=f"gives {unlike}"))
+            self._find(key, Finding(np.inf, note=f"is {unlike}"))
             return self._made(call.outputs, output)
 
     def _swap(self, own: Any, tree: Tree, to: str | None, where: str) -> Any:
@@ -103,7 +103,9 @@ class Forcer:
             return self.side.put(self.reference.arrays[index])
         elif not isinstance(tree, list | dict) and not self.side.is_tensor(own):
             if to is not None and own != tree:
-                self._find(to, Finding(np.inf, where, note=f"has {own!r} where {tree!r} is"))
+                self._find(
+                    to, Finding(np.inf, where, note=f"has {own!r}, the reference's {tree!r}")
+                )
             return own
         elif isinstance(tree, dict) and "other" in tree and not self.side.is_tensor(own):
             return own
@@ -116,13 +118,13 @@ class Forcer:
         if own.shape != reference.shape or own.dtype != reference.dtype:
             given = f"{own.dtype} {list(own.shape)}"
             expected = f"{reference.dtype} {list(reference.shape)}"
-            note = f"{given} where the reference has {expected}"
+            note = f"is {given}, the reference's is {expected}"
             self._find(to, self._keep(Finding(np.inf, where, note=note, at=index), own))
             return
         found = apart(reference, own)
         note = ""
         if count := not_finite(own):
-            note = f"{count} values are not finite"
+            note = f"has {count} {'value that is' if count == 1 else 'values that are'} not finite"
         finding = Finding(found.relative, where, found.index, found.truth, found.other, note)
         if found.relative > self.limits[to.partition("#")[0]]:
             finding = self._keep(replace(finding, at=index), own)

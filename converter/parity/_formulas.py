@@ -143,6 +143,16 @@ _ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+# The least value that each gives.
+_LEAST = {
+    "GELU by erf": -0.17,
+    "GELU by tanh": -0.1701,
+    "QuickGELU": -0.1636,
+    "SiLU": -0.2785,
+    "ReLU": 0.0,
+}
+
+
 def _another_activation(truth: np.ndarray, found: np.ndarray) -> str | None:
     """Recognise one activation in place of another.
 
@@ -155,15 +165,25 @@ def _another_activation(truth: np.ndarray, found: np.ndarray) -> str | None:
         return None
     wanted, made = flat[places], other[places]
     for name, activation in _ACTIVATIONS.items():
+        if not _may_come_of(name, truth):
+            continue
         low, high = np.zeros_like(wanted), wanted + 2.0
         for _ in range(60):
             middle = (low + high) / 2
             below = activation(middle) < wanted
             low, high = np.where(below, middle, low), np.where(below, high, middle)
         for instead, formula in _ACTIVATIONS.items():
-            if instead != name and _same(formula(high), made):
+            if instead == name or not _may_come_of(instead, found):
+                continue
+            if _same(formula(high), made):
                 return f"comes of {instead}, the reference's of {name}"
     return None
+
+
+def _may_come_of(name: str, array: np.ndarray) -> bool:
+    """Tell by the least value whether an array can be the result of an activation."""
+    least = float(array.min())
+    return least < min(_LEAST.values()) if name == "no activation" else least >= _LEAST[name]
 
 
 def _shifted_by_channel(truth: np.ndarray, found: np.ndarray) -> str | None:

@@ -19,6 +19,7 @@ from .._errors import ParityError
 FORMAT = 1
 FILE = "trace.json"
 INPUT = "input.npy"
+INPUT_OF = "input of "  # in a finding: before the key of the layer that is called
 DTYPES = ("float64", "float32")
 
 # What a layer is called with, or gives: a plain value, {"array": index}, a list of trees,
@@ -225,7 +226,7 @@ def _read_facts(folder: Path) -> Facts:
                 key: Finding(**finding | {"index": tuple(finding["index"])})
                 for key, finding in data["single"].items()
             }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ParityError(
             f"{folder}: is no trace that can be read ({type(error).__name__}: {error}). Expected a "
             f"folder that `vitconvert dump` made."
