@@ -46,10 +46,8 @@ def subject(
         return variant
     if missing := [name for name, value in own.items() if value is None]:
         raise click.UsageError(
-            f"give a VARIANT, see `vitconvert models`; or for a pair of your own {missing[0]} as well."
-            if len(missing) < len(own)
-            else "give a VARIANT, see `vitconvert models`; or, for a pair of your own, "
-            "--torch-model, --paddle-model and --table."
+            f"give a VARIANT, see `vitconvert models`; or, for a pair of your own, "
+            f"{', '.join(own)} (missing: {', '.join(missing)})."
         )
     return Pair(str(torch_model), str(paddle_model), str(table))
 

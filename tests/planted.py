@@ -298,7 +298,8 @@ def attend_with(local: bool = True, gelu: bool = True) -> Callable:
     """Attend without the local convolution of v, or without the GELU after the norms."""
 
     def attend(self: Any, q: Any, x: Any, norm: Any, kv: Any, local_conv: Any) -> Any:
-        from paddle.nn.functional import gelu as act, softmax
+        from paddle.nn.functional import gelu as act
+        from paddle.nn.functional import softmax
 
         b, c, h, w = x.shape
         x = norm(x.flatten(2).transpose([0, 2, 1]))

@@ -1,4 +1,4 @@
-"""Gradients of both models by every parameter and by the input, and one step of norms in training."""
+"""Gradients by every parameter and by the input, and one step of norms in training mode."""
 
 import zlib
 from typing import Any

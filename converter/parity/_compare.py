@@ -10,6 +10,7 @@ from .._errors import ParityError
 from ._settings import differing
 from ._trace import INPUT_OF, Call, Finding, Layer, Run, Trace, array_of, leaves
 from ._values import FLOAT64_LIMIT, Apart, apart, not_finite
+from ._weights import differing_weights
 
 Verdict = Literal[
     "same",
@@ -49,8 +50,8 @@ class LayerResult:
         candidate_layer: Name in the candidate.
         kind: Kind of its row; "output" for the whole model.
         shape: Shape of the reference's output.
-        verdict: "same", or what is wrong: "differs" (in float64, by itself), "inherits" (what it was
-            given differs, it does not), "imprecise" (float32 only), "not finite", "shape",
+        verdict: "same", or what is wrong: "differs" (in float64, by itself), "inherits" (what it
+            was given differs, it does not), "imprecise" (float32 only), "not finite", "shape",
             "missing", "weights" or "settings" (outputs agree, but not these).
         single: Float64 difference of this layer alone, given the reference's input; None where
             that was not tried.
@@ -79,24 +80,6 @@ class LayerResult:
     def is_fault(self) -> bool:
         """Whether something is wrong with the layer itself, as far as is known."""
         return self.verdict not in ("same", "inherits")
-
-
-@dataclass(frozen=True)
-class GradientResult:
-    """One gradient, compared: of a parameter, or of the input.
-
-    Attributes:
-        key: PyTorch key, or "input"; "training: " before it where norms were in training mode.
-        difference: Relative to the largest value of the reference's gradient; None where one side
-            has none.
-        same: Whether that is within the limit.
-        note: What was found, when it is not.
-    """
-
-    key: str
-    difference: float | None
-    same: bool
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,7 +124,6 @@ class Comparison:
         self.truth = one.get("float64") or other.get("float64")
         tf32 = [trace.facts.environment.get("tf32") for trace in (reference, candidate)]
         self.judges_float32 = "float32" in one and "float32" in other and not any(tf32)
-        self.training_differs = False
         self.loose = False  # whether a layer before this one is only float32-accurate in Paddle
 
     def layers(self, progress: Progress) -> Iterator[LayerResult]:
@@ -246,8 +228,14 @@ class Comparison:
                 if worst is None or found.relative > worst.relative:
                     worst = found
         measured = {name: None if figure < 0 else figure for name, figure in figures.items()}
-        where = worst and Worst(worst.index, worst.truth, worst.other)
-        result = replace(result, worst=where, **measured)
+        where = None if worst is None else Worst(worst.index, worst.truth, worst.other)
+        result = replace(
+            result,
+            float64=measured["float64"],
+            float32_reference=measured["float32_reference"],
+            float32_candidate=measured["float32_candidate"],
+            worst=where,
+        )
         return self._judge(result, self._finding(key), layer)
 
     def _inherited(self, result: LayerResult, layer: Layer | None) -> LayerResult:
@@ -327,110 +315,6 @@ class Comparison:
         ]
         for i in range(len(runs[0][2])):
             yield {name: arrays[indices[i]] for name, arrays, indices in runs}
-
-    def gradients(self) -> Iterator[GradientResult]:
-        """Compare every gradient that either side has."""
-        one, other = (t.facts.gradients for t in (self.reference, self.candidate))
-        if one is None or other is None:
-            return
-        if self.loose:
-            raise ParityError(
-                "gradients through a layer that Paddle computes in float32 cannot be told from "
-                "rounding. Leave --backward out."
-            )
-        arrays = [t.arrays("gradients") for t in (self.reference, self.candidate)]
-        for key in dict.fromkeys([*one, *other]):
-            if key not in one or key not in other:
-                side = (self.reference if key not in one else self.candidate).label
-                yield GradientResult(key, None, False, f"{side} has no gradient here")
-                continue
-            pair = arrays[0][one[key]], arrays[1][other[key]]
-            if pair[0].shape != pair[1].shape:
-                note = f"shapes {list(pair[0].shape)} and {list(pair[1].shape)}"
-                yield GradientResult(key, None, False, note)
-                continue
-            found = apart(*pair)
-            note = f"largest at {list(found.index)}: {found.truth:.17g} and {found.other:.17g}"
-            same = found.relative <= FLOAT64_LIMIT
-            yield GradientResult(key, found.relative, same, "" if same else note)
-
-    def training(self) -> Iterator[str]:
-        """Say what one training step made of the norms' running statistics on both sides.
-
-        PyTorch enters the unbiased variance of a batch of n values per channel, Paddle the biased
-        one, (n - 1) / n of it. That is the known difference: it is stated; any other is a fault.
-        """
-        one, other = (t.facts.training for t in (self.reference, self.candidate))
-        if not one or not other:
-            return
-        sides = (self.reference, one), (self.candidate, other)
-        largest, worst = 0.0, ""
-        for name in one:
-            if name not in other:
-                yield f"{name}: was in training mode on one side only"
-                continue
-            means, variances = (
-                [t.arrays("gradients")[facts[name]["arrays"][leaf]] for t, facts in sides]
-                for leaf in ("running_mean", "running_var")
-            )
-            before = self.reference.arrays("weights")[
-                self.reference.facts.weights[f"{name}.running_var"].array
-            ]
-            kept = 1 - self.reference.facts.layers[name].settings["momentum"]
-            count = one[name]["values"]
-            if self.reference.label != self.candidate.label and count > 1:
-                entered = (variances[0] - kept * before) * (count - 1) / count
-                variances[0] = kept * before + entered
-            for leaf, pair in (("running_mean", means), ("running_var", variances)):
-                found = apart(*pair).relative
-                if found > largest:
-                    largest, worst = found, f"{name}.{leaf}"
-        told = (
-            f"{len(one)} norms in training mode: after one step running means agree, and running "
-        )
-        told += "variances too but for the known difference (PyTorch enters the unbiased variance "
-        told += f"of the batch, Paddle the biased one); largest difference {largest:.1e}"
-        if largest > FLOAT64_LIMIT:
-            told = f"{worst}: after one training step differs by {largest:.1e}, beyond the known "
-            told += "difference of the biased variance"
-        self.training_differs = largest > FLOAT64_LIMIT or set(one) != set(other)
-        yield told
-
-
-def differing_weights(reference: Trace, candidate: Trace) -> dict[str, str]:
-    """Compare the tensors of both models, exactly.
-
-    Two runs on some images cannot show a weight that happens not to matter for them.
-
-    Returns:
-        PyTorch layer -> which of its tensors differ, and how far.
-    """
-    one, other = reference.facts.weights, candidate.facts.weights
-    arrays = [t.arrays("weights") for t in (reference, candidate)]
-    found: dict[str, list[str]] = {}
-    for key in dict.fromkeys([*one, *other]):
-        weight = one.get(key) or other[key]
-        leaf = key[len(weight.layer) + 1 :] or key
-        told = ""
-        if key not in one or key not in other:
-            told = f"{leaf} is missing in {(reference if key not in one else candidate).label}"
-        else:
-            told = _weight_apart(leaf, arrays[0][one[key].array], arrays[1][other[key].array])
-        if told:
-            found.setdefault(weight.layer, []).append(told)
-    return {layer: "the weights differ: " + ", ".join(told) for layer, told in found.items()}
-
-
-def _weight_apart(leaf: str, one: np.ndarray, other: np.ndarray) -> str:
-    """Say how two tensors differ; nothing if they are equal."""
-    if one.shape != other.shape:
-        return f"{leaf} is {list(one.shape)} and {list(other.shape)}"
-    if np.array_equal(one, other, equal_nan=one.dtype.kind == "f"):
-        return ""
-    with np.errstate(invalid="ignore"):  # infinities have no difference
-        unequal = (one != other) & ~((one != one) & (other != other))
-        by = np.abs(np.subtract(one, other, dtype=np.float64)).max()
-    return f"{leaf} by up to {by:.1e} in {int(unequal.sum())} of {one.size}"
 
 
 def _also(result: LayerResult, verdict: Any, told: str) -> LayerResult:

@@ -147,13 +147,12 @@ class _Case:
         for other in self._others(key, lambda shape: shape == found.shape):
             if np.array_equal(arrays[weights[other].array], found):
                 same.append(f"`{other}`")
-            elif found.ndim == 2 and found.shape[0] == found.shape[1]:
-                if np.array_equal(arrays[weights[other].array].T, found):
-                    same.append(f"`{other}` transposed")
+            elif found.ndim == 2 and np.array_equal(arrays[weights[other].array].T, found):
+                same.append(f"`{other}` transposed")
         return same[:_MOST_SIBLINGS]
 
     def _rows_of_others(self, key: str, truth: np.ndarray, found: np.ndarray) -> str | None:
-        """Tell whether part of a tensor is that of a neighbour in the same block: q among k and v."""
+        """Tell whether part of a tensor is a neighbour's in the same block: q among k and v."""
         parent = self.name.rpartition(".")[0]
         weights, arrays = self.reference.facts.weights, self.reference.arrays("weights")
         wrong = np.flatnonzero((truth != found).reshape(len(truth), -1).any(1))
@@ -173,15 +172,10 @@ class _Case:
     # -- settings and formulas
 
     def _settings(self) -> Iterator[str]:
-        marker = " is "
-        for part in self.layer.note.split("; "):
-            if marker in part and " in " in part and "weights differ" not in part:
-                if any(part.startswith(f"{s}{marker}") for s in self._setting_names()):
-                    yield part
-
-    def _setting_names(self) -> list[str]:
+        """Repeat what the note says of settings."""
         layer = self.reference.facts.layers.get(self.name)
-        return list(layer.settings) if layer else []
+        starts = tuple(f"{setting} is " for setting in (layer.settings if layer else ()))
+        yield from (part for part in self.layer.note.split("; ") if part.startswith(starts))
 
     def _norm(self) -> tuple[str, np.ndarray, dict[str, np.ndarray], float] | None:
         """Give kind, input, tensors and epsilon of a norm whose output is wrong."""

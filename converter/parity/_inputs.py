@@ -102,7 +102,8 @@ def _picture(
         left, top = round((larger[0] - width) / 2), round((larger[1] - height) / 2)
         picture = picture.crop((left, top, left + width, top + height))
     pixels = np.asarray(picture, np.float32) / 255  # [H, W, 3], RGB, 0..1
-    images = ((pixels - np.float32(MEAN)) / np.float32(STD)).transpose(2, 0, 1)[None]
+    mean, std = (np.array(channels, np.float32) for channels in (MEAN, STD))
+    images = ((pixels - mean) / std).transpose(2, 0, 1)[None]
     text = "{interpolation}, {crop_mode} {crop_pct}".format(**how)
     facts = {"file": str(path), "preprocessing": text, "mean": list(MEAN), "std": list(STD)}
     return np.ascontiguousarray(images, np.float32), facts

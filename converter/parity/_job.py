@@ -54,7 +54,7 @@ def call_factory(name: str) -> Any:
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        found = import_module(module_name)
+        found: Any = import_module(module_name)
     except ModuleNotFoundError as error:
         raise ModelError(f"{name}: {error}. Is it in {Path.cwd()}, or installed?") from error
     for part in function.split("."):

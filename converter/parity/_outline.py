@@ -62,7 +62,8 @@ class Unit:
         left: The same by their end.
         parent: The layer whose code makes the first call.
         sources: A number for each tensor that the first call is given, the same for the same one.
-        outputs: Shapes of what the first call gives.
+        results: The same for each tensor that it gives.
+        outputs: Their shapes.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Unit:
     left: int | None = None
     parent: str = ""
     sources: tuple[int, ...] = ()
+    results: tuple[int, ...] = ()
     outputs: tuple[Shape, ...] = ()
 
 
@@ -101,8 +103,9 @@ def read_outline(path: Path) -> Outline:
 
     def unit(data: dict[str, Any]) -> Unit:
         leaves = tuple(Leaf(**leaf | {"shape": shape(leaf["shape"])}) for leaf in data["tensors"])
-        sources, outputs = tuple(data["sources"]), tuple(map(shape, data["outputs"]))
-        return Unit(**data | {"tensors": leaves, "sources": sources, "outputs": outputs})
+        numbers = {name: tuple(data[name]) for name in ("sources", "results")}
+        outputs = tuple(map(shape, data["outputs"]))
+        return Unit(**data | numbers | {"tensors": leaves, "outputs": outputs})
 
     data = json.loads(path.read_text(encoding="utf-8"))
     return Outline(**data | {"units": tuple(map(unit, data["units"]))})
@@ -141,6 +144,7 @@ class _Watcher:
             self.running.pop()
         if is_first:
             facts["left"], self.ended = self.ended, self.ended + 1
+            facts["results"] = [self._serial(x) for x in self._tensors(output)]
             facts["outputs"] = [list(map(int, x.shape)) for x in self._tensors(output)]
         return output
 

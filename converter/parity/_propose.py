@@ -10,12 +10,14 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from .._plan import NAMES
 from .._table import Kind, Side
 from ._align import align, closest, listed, rank, similarity, skeleton
 from ._outline import Leaf, Outline, Shape, Unit, read_kinds
 from ._tree import Token, Tree, above, bare, contents, ends, join
 
 _SIDES: tuple[Side, Side] = ("torch", "paddle")
+_Sides = tuple[list[str], list[str]]  # names of either
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Proposed:
         torch: Name in PyTorch.
         paddle: Name in Paddle.
         kind: Name of its kind.
-        note: What is uncertain about it; empty if nothing is.
+        note: What is or was uncertain about it; empty if nothing is.
+        undecided: Whether it still is.
         runs: Whether a run of both models shows if the row is right.
         order: Where it stands in the table.
     """
@@ -35,6 +38,7 @@ class Proposed:
     paddle: str
     kind: str
     note: str = ""
+    undecided: bool = False
     runs: bool = True
     order: tuple[float, ...] = ()
 
@@ -116,27 +120,22 @@ class _Matcher:
     def _align(self, torch: list[str], paddle: list[str]) -> None:
         """Pair what runs within a pair of layers, then what runs within that."""
         while True:
-            bags = self.torch.bags, self.paddle.bags
-            pairs = self._by_bag(torch, paddle)
-            taken = {name for name, _ in pairs}, {name for _, name in pairs}
-            opened = [
-                [
-                    part
-                    for name in names
-                    for part in (
-                        model.parts(name)
-                        if name not in done and name not in model.tokens
-                        else [name]
-                    )
-                ]
-                for names, model, done in zip(
-                    (torch, paddle), (self.torch, self.paddle), taken, strict=True
-                )
+            pairs, doubts = self._side_by_side(torch, paddle)
+            taken = {name for pair in pairs for name in pair}
+            closed = [
+                (self.torch.size(n), n) for n in torch if n not in taken and self.torch.opens(n)
             ]
-            if opened == [torch, paddle]:
+            others = [
+                (self.paddle.size(n), n) for n in paddle if n not in taken and self.paddle.opens(n)
+            ]
+            if not closed and not others:
                 break
-            torch, paddle = opened
-        for one, other in self._in_parallel(pairs, bags):
+            # The largest first: one model's stages are opened before the other one's blocks.
+            largest, _name = max(closed + others)
+            torch = self.torch.open(torch, {n for size, n in closed if size == largest})
+            paddle = self.paddle.open(paddle, {n for size, n in others if size == largest})
+        self.notes |= doubts
+        for one, other in self._follow(self._in_parallel(pairs)):
             leaves = one in self.torch.tokens, other in self.paddle.tokens
             if all(leaves):
                 self.pairs[one] = other
@@ -146,40 +145,64 @@ class _Matcher:
                 ones = [one] if leaves[0] else self.torch.parts(one)
                 self._align(ones, [other] if leaves[1] else self.paddle.parts(other))
 
-    def _by_bag(self, torch: Sequence[str], paddle: Sequence[str]) -> list[tuple[str, str]]:
-        """Pair what has the same tensors beneath it: in order, then what runs out of order."""
+    def _side_by_side(
+        self, torch: Sequence[str], paddle: Sequence[str]
+    ) -> tuple[list[tuple[str, str]], dict[str, str]]:
+        """Pair what has the same tensors beneath it: in order, then what runs out of order.
+
+        Returns:
+            The pairs, and why some are uncertain, by PyTorch name.
+        """
+        models, doubts = (self.torch, self.paddle), dict[str, str]()
+        pairs = dict[str, str]()
+        # First what is also fed by the same kind of layer: a norm goes with its convolution.
+        for label in (Tree.label, lambda tree, name: tree.bags[name]):
+            labels = [{n: label(m, n) for n in [*torch, *paddle] if n in m.bags} for m in models]
+            pairs |= self._in_order(torch, paddle, labels, pairs)
+            taken = {*pairs.values()}
+            left = defaultdict[Hashable, _Sides](lambda: ([], []))
+            for name in torch:
+                if name not in pairs:
+                    left[labels[0][name]][0].append(name)
+            for name in paddle:
+                if name not in taken:
+                    left[labels[1][name]][1].append(name)
+            for ones, others in left.values():
+                for one, other in closest(ones, others):
+                    pairs[one] = other
+                    if len(ones) + len(others) > 2:
+                        alternatives = listed(name for name in others if name != other)
+                        doubts[one] = (
+                            f"{one} runs at another place than {other}; "
+                            f"{alternatives or 'another layer'} has the same shapes"
+                        )
+        return list(pairs.items()), doubts
+
+    def _in_order(
+        self,
+        torch: Sequence[str],
+        paddle: Sequence[str],
+        labels: Sequence[Mapping[str, Hashable]],
+        fixed: Mapping[str, str],
+    ) -> dict[str, str]:
+        """Pair what has the same label, in order of execution, around pairs that are fixed."""
+        taken = set(fixed.values())
 
         def alike(one: str, other: str) -> float | None:
-            if self.torch.bags[one] != self.paddle.bags[other]:
+            if one in fixed or other in taken:
+                return 4.0 if fixed.get(one) == other else None
+            if labels[0][one] != labels[1][other]:
                 return None
             units = self.torch.units[one], self.paddle.units[other]
             return similarity(one, other) + (units[0].outputs == units[1].outputs)
 
-        pairs = align(torch, paddle, alike)
-        taken = {name for pair in pairs for name in pair}
-        left = defaultdict[Hashable, tuple[list[str], list[str]]](lambda: ([], []))
-        for i, (names, model) in enumerate(((torch, self.torch), (paddle, self.paddle))):
-            for name in names:
-                if name not in taken:
-                    left[model.bags[name]][i].append(name)
-        for ones, others in left.values():
-            for one, other in closest(ones, others):
-                pairs.append((one, other))
-                if len(ones) + len(others) > 2:
-                    alternatives = [name for name in others if name != other]
-                    self.notes[one] = (
-                        f"{one} runs at another place than {other}; "
-                        f"{listed(alternatives) or 'another layer'} has the same shapes"
-                    )
-        return pairs
+        return dict(align(torch, paddle, alike))
 
-    def _in_parallel(
-        self, pairs: list[tuple[str, str]], bags: tuple[Mapping[str, Hashable], ...]
-    ) -> list[tuple[str, str]]:
+    def _in_parallel(self, pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """Reorder layers that are given the same tensor: their order of execution says nothing."""
         groups = defaultdict[Hashable, list[tuple[str, str]]](list)
         for one, other in pairs:
-            groups[bags[0][one], self.torch.units[one].sources].append((one, other))
+            groups[self.torch.bags[one], self.torch.units[one].sources].append((one, other))
         merged = defaultdict[Hashable, list[tuple[str, str]]](list)
         # One side may recompute what it gives to each; the other one's word is enough.
         for members in groups.values():
@@ -188,8 +211,25 @@ class _Matcher:
                 continue
             for one, other in members:
                 sources = self.paddle.units[other].sources
-                merged[bags[1][other], sources or one].append((one, other))
+                merged[self.paddle.bags[other], sources or one].append((one, other))
         return [pair for members in merged.values() for pair in self._choose(members)]
+
+    def _follow(self, pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Let what directly follows a layer go where that layer went."""
+        found = dict(sorted(pairs, key=lambda pair: self.torch.units[pair[0]].entered or 0))
+        back = {other: one for one, other in found.items()}
+        for one, other in list(found.items()):
+            feeder = next((found[n] for n in self.torch.feeders[one] if n in found), None)
+            if feeder is None or feeder in self.paddle.feeders[found[one]]:
+                continue
+            for wanted, holder in back.items():
+                fed = feeder in self.paddle.feeders[wanted]
+                if fed and self.paddle.bags[wanted] == self.paddle.bags[other]:
+                    mine = found[one]
+                    found[one], found[holder] = wanted, mine
+                    back[wanted], back[mine] = one, holder
+                    break
+        return list(found.items())
 
     def _choose(self, members: list[tuple[str, str]], what: str = "") -> list[tuple[str, str]]:
         """Pair the members of a group as names say, or as was chosen, and note the doubt."""
@@ -212,7 +252,7 @@ class _Matcher:
     def _rest(self) -> None:
         """Pair layers with tensors that never run, or run where nothing is like them."""
         done = set(self.pairs), set(self.pairs.values())
-        left = defaultdict[Token, tuple[list[str], list[str]]](lambda: ([], []))
+        left = defaultdict[Token, _Sides](lambda: ([], []))
         for i, model in enumerate((self.torch, self.paddle)):
             for name, token in model.tokens.items():
                 if name not in done[i]:
@@ -221,16 +261,14 @@ class _Matcher:
             for one, other in closest(ones, others):
                 self.pairs[one] = other
                 runs = self.torch.units[one].calls, self.paddle.units[other].calls
-                told = (
-                    "never runs, so that no run can show it" if not any(runs) else "runs elsewhere"
-                )
+                told = "runs elsewhere" if all(runs) else "never runs, so that no run can show it"
                 self.notes[one] = f"{one} {told}; paired by shapes and name"
                 if alternatives := [name for name in others if name != other]:
                     self.notes[one] += f". Could be {listed(alternatives)} as well"
 
     def _bare_tensors(self) -> None:
         """Make rows of layers; pair the tensors that are in no layer of a known kind."""
-        found = defaultdict[Hashable, tuple[list[str], list[str]]](lambda: ([], []))
+        found = defaultdict[tuple[str | None, Shape], _Sides](lambda: ([], []))
         owners = {**self.scopes, **{t: p for t, p in self.pairs.items() if not self._kind(t)}}
         known = {**dict(zip(owners.values(), owners, strict=True))}
         for one, other in self.pairs.items():
@@ -245,8 +283,8 @@ class _Matcher:
                 owner: str | None = unit.name if i == 0 else known.get(unit.name)
                 owner = owner if owner in owners else None
                 found[owner, leaf.shape][i].append(join(unit.name, leaf.name))
-        leftover = defaultdict[Shape, tuple[list[str], list[str]]](lambda: ([], []))
-        for (_owner, shape), sides in found.items():  # type: ignore[misc]
+        leftover = defaultdict[Shape, _Sides](lambda: ([], []))
+        for (_owner, shape), sides in found.items():
             if len(sides[0]) == len(sides[1]):
                 members = closest(*sides)
                 self.leaves |= self._choose(members, "are bare tensors of the same shape")
@@ -296,11 +334,11 @@ class _Matcher:
             contents(self.torch, {name: name for name in self.pairs}),
             contents(self.paddle, back),
         ]
-        by_contents = defaultdict[Hashable, tuple[list[str], list[str]]](lambda: ([], []))
+        by_contents = defaultdict[Hashable, _Sides](lambda: ([], []))
         for i, model in enumerate((self.torch, self.paddle)):
-            for name, contents in inside[i].items():
+            for name, held in inside[i].items():
                 unit = model.units[name]
-                by_contents[contents, unit.outputs, unit.calls][i].append(name)
+                by_contents[held, unit.outputs, unit.calls][i].append(name)
         for ones, others in by_contents.values():
             # Of several around the same layers the outermost are paired first.
             for one, other in zip(ones, others, strict=False):
@@ -319,10 +357,9 @@ class _Matcher:
                     if i == 0 and (why := _needless(unit, leaf, model.kinds[unit.name])):
                         self.found.ignore[key] = why
                     else:
-                        side = ("PyTorch", "Paddle")[i]
+                        where = f"{NAMES[_SIDES[i]]} {key} {list(leaf.shape)}, of {unit.cls}"
                         self.found.problems.append(
-                            f"{side} {key} {list(leaf.shape)}, of {unit.cls}: nothing on the other side "
-                            f"is of this kind and shape and still free"
+                            f"{where}: the other model has nothing of this kind and shape left"
                         )
 
     def _kind(self, torch: str) -> Kind | None:
@@ -345,7 +382,9 @@ class _Matcher:
         order = (first, 0) if kind == "param" else (self._last(owner), 1 + place)
         note = next((self.notes[n] for n in above(torch) if n in self.notes), "")
         traced = read_kinds()[kind].traced
-        self.found.rows.append(Proposed(torch, paddle, kind, note, runs and traced, order))
+        self.found.rows.append(
+            Proposed(torch, paddle, kind, note, bool(note), runs and traced, order)
+        )
 
     def _last(self, name: str) -> float:
         """Give the place of the last layer that runs within another."""

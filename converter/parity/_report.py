@@ -11,13 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ._compare import (
-    FLOAT32_FACTOR,
-    FLOAT32_FLOOR,
-    GradientResult,
-    LayerResult,
-    SettingResult,
-)
+from ._compare import FLOAT32_FACTOR, FLOAT32_FLOOR, LayerResult, SettingResult
+from ._gradients import GradientResult
 from ._trace import Trace, array_of, leaves
 from ._values import FLOAT64_LIMIT
 

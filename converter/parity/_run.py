@@ -17,13 +17,15 @@ from .._plan import check_paddle, make_plan
 from .._table import Side, Table, find_variant, read_table
 from ..checkpoints import DTYPES as FILE_DTYPES
 from ..checkpoints import Checkpoint, open_checkpoint
-from ._compare import Comparison, check_comparable
+from ._compare import FLOAT32_FACTOR, Comparison, check_comparable
 from ._diagnose import diagnose
+from ._gradients import compare_gradients, compare_training
 from ._inputs import make_input
 from ._job import Job, Subject
 from ._processes import Meter, Progress, check_pythons, run, temporary_folder
 from ._report import Report, figures_of_output
 from ._trace import DTYPES, FILE, INPUT, Trace
+from ._values import FLOAT64_LIMIT
 
 Device = Literal["auto", "cpu", "gpu"]
 
@@ -170,7 +172,7 @@ def check_parity(
                 )
             )
         run(jobs, how.pythons, meter)
-        return _compare(*(Trace(folder / side) for side in _SIDES), meter, start)
+        return _compare(Trace(folder / "torch"), Trace(folder / "paddle"), meter, start)
 
 
 def dump(
@@ -274,7 +276,7 @@ def compare_traces(
     traces = [Trace(Path(folder)) for folder in (reference, candidate)]
     if traces[0].facts.framework == "paddle" and traces[1].facts.framework == "torch":
         traces.reverse()
-    return _compare(*traces, Meter(progress), start)
+    return _compare(traces[0], traces[1], Meter(progress), start)
 
 
 def _compare(reference: Trace, candidate: Trace, meter: Meter, start: float) -> Report:
@@ -282,7 +284,11 @@ def _compare(reference: Trace, candidate: Trace, meter: Meter, start: float) -> 
     check_comparable(reference, candidate)
     comparison = Comparison(reference, candidate)
     layers = tuple(comparison.layers(lambda n, of: meter.tell("comparing", n, of)))
-    gradients, training = tuple(comparison.gradients()), tuple(comparison.training())
+    training, training_differs = compare_training(reference, candidate)
+    limit = FLOAT64_LIMIT
+    if comparison.loose:
+        errors = (layer.float32_reference or 0.0 for layer in layers)
+        limit = max(limit, FLOAT32_FACTOR * max(errors))
     return Report(
         model=reference.facts.model,
         reference=_side_facts(reference),
@@ -290,9 +296,9 @@ def _compare(reference: Trace, candidate: Trace, meter: Meter, start: float) -> 
         inputs=reference.facts.input,
         layers=layers,
         settings=tuple(comparison.settings()),
-        gradients=gradients,
-        training=training,
-        training_differs=comparison.training_differs,
+        gradients=tuple(compare_gradients(reference, candidate, limit)),
+        training=tuple(training),
+        training_differs=training_differs,
         output=figures_of_output(reference, candidate),
         proves=comparison.proves,
         weights=len(reference.facts.weights),

@@ -50,7 +50,7 @@ def _read(layer: Any, setting: Setting, side: Side) -> Any:
 
 
 def _canonical(value: Any) -> Any:
-    """Spell one value: what is the same in all directions is said once, text is in small letters."""
+    """Spell one value: what is the same in all directions once, text in small letters."""
     if isinstance(value, list | tuple):
         parts = [_canonical(part) for part in value]
         return parts[0] if parts and all(part == parts[0] for part in parts) else parts

@@ -15,9 +15,6 @@ from ._gpu import check_paddle_gpu, driver, effective_tf32
 from ._job import Job
 from ._witness import read_with_torch
 
-AnySide = "TorchSide | PaddleSide"
-
-
 class TorchSide:
     """Runs the PyTorch model."""
 
@@ -126,9 +123,10 @@ class PaddleSide:
     name: Side = "paddle"
 
     def __init__(self, job: Job, table: Table, checkpoint: Checkpoint) -> None:
-        import paddle
+        import paddle as imported
 
-        self.paddle: Any = paddle
+        paddle: Any = imported
+        self.paddle = paddle
         self.job, self.table, self.reader = job, table, "vitconvert"
         rounded = {key: checkpoint.tensors[key].cast(to) for key, to in job.rounded.items()}
         self.checkpoint = dataclasses.replace(checkpoint, tensors={**checkpoint.tensors, **rounded})
@@ -241,11 +239,7 @@ class PaddleSide:
         return self.paddle.to_tensor(array)
 
 
-AnySide = TorchSide | PaddleSide  # type: ignore[assignment,misc]
-
-
 def make_side(job: Job, table: Table, checkpoint: Checkpoint) -> TorchSide | PaddleSide:
     """Import the framework of a job and set it up."""
-    sides = {"torch": TorchSide, "paddle": PaddleSide}
-    side: TorchSide | PaddleSide = sides[job.framework](job, table, checkpoint)
-    return side
+    kind = TorchSide if job.framework == "torch" else PaddleSide
+    return kind(job, table, checkpoint)

@@ -1,8 +1,8 @@
 """Traces: what one model did with one input, on disk. Reading and writing one needs NumPy alone.
 
-A trace is a folder: `trace.json`, and for every run (float64, float32) one file with the arrays that
-went into the paired layers and came out of them, in the order of execution. Further files hold the
-weights, and what else was asked for.
+A trace is a folder: `trace.json`, and for every run (float64, float32) one file with the arrays
+that went into the paired layers and came out of them, in the order of execution. Further files hold
+the weights, and what else was asked for.
 """
 
 import json

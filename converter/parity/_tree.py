@@ -1,7 +1,7 @@
 """A model as a tree of calls: what runs within what, and which tensors are beneath it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 from .._table import Kind, Side
 from ._outline import SHARED, Leaf, Outline, Shape, Unit, read_kinds
@@ -35,6 +35,15 @@ class Tree:
             self.children[unit.parent].append(unit.name)
         self.bags: dict[str, frozenset[tuple[Token, int]]] = {}
         self._bag("")
+        made = defaultdict[int, list[str]](list)
+        for unit in sorted(ran, key=lambda unit: unit.left or 0):
+            for number in unit.results:
+                made[number].append(unit.name)
+        # Who gives a layer its one input, directly; innermost first.
+        self.feeders = {
+            unit.name: made.get(unit.sources[0], []) if len(unit.sources) == 1 else []
+            for unit in ran
+        }
 
     def _bag(self, name: str) -> Counter[Token]:
         """Count the tokens beneath a layer that runs."""
@@ -45,6 +54,23 @@ class Tree:
             found += self._bag(child)
         self.bags[name] = frozenset(found.items())
         return found
+
+    def label(self, name: str) -> Hashable:
+        """Give the tensors beneath a layer, and those of the layer that directly feeds it."""
+        return self.bags[name], next(map(self.tokens.get, self.feeders[name]), None)
+
+    def size(self, name: str) -> int:
+        """Count the layers with tensors and bare tensors beneath a layer."""
+        return sum(count for _token, count in self.bags[name])
+
+    def opens(self, name: str) -> bool:
+        """Tell whether there are layers within."""
+        return name not in self.tokens and bool(self.parts(name))
+
+    def open(self, names: Sequence[str], chosen: set[str]) -> list[str]:
+        """Put the parts of the chosen layers in their place."""
+        parts = (self.parts(name) if name in chosen else [name] for name in names)
+        return [part for found in parts for part in found]
 
     def parts(self, name: str) -> list[str]:
         """Name what a layer's code calls and has tensors beneath it, in order of execution."""
@@ -85,9 +111,9 @@ def contents(model: Tree, paired: Mapping[str, str]) -> dict[str, frozenset[str]
     """Name, for each layer that runs and is no end, the paired layers beneath it."""
     found = defaultdict[str, set[str]](set)
     for name, torch in paired.items():
-        for above in above(name.rpartition(".")[0]):
-            if above and model.units[above].calls and above not in model.tokens:
-                found[above].add(torch)
+        for holder in above(name.rpartition(".")[0]):
+            if model.units[holder].calls and holder not in model.tokens:
+                found[holder].add(torch)
     return {name: frozenset(found[name]) for name in model.units if name in found}
 
 

@@ -14,7 +14,7 @@ class Apart:
     """The largest difference between two arrays of one shape.
 
     Attributes:
-        relative: The difference, in the truth's largest value; infinite where a value is not finite.
+        relative: The difference, in the truth's largest value; infinite where one is not finite.
         index: Where it is.
         truth: The value there.
         other: The value there on the other side.

@@ -1,0 +1,342 @@
+"""Propose a mapping table for two models of the user's, and prove it by running both."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .._errors import ParityError, VitconvertError, listing
+from .._table import Side, Table, read_table
+from ..checkpoints import open_checkpoint, pdparams
+from ..checkpoints.writing import write
+from ._compress import compress, compress_keys
+from ._job import FAILURE
+from ._outline import Outline, read_kinds, read_outline
+from ._processes import Progress, _importable, check_pythons, temporary_folder
+from ._propose import Group, Match, Proposed, match_outlines
+from ._report import Report
+from ._run import Pair, check_parity
+from ._table_text import write_table
+from ._values import FLOAT64_LIMIT
+
+_MOST_RUNS = 8  # of both models; the last one counts
+
+_SIDES: tuple[Side, Side] = ("torch", "paddle")
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A table for two models.
+
+    Attributes:
+        text: The table as TOML, with comments.
+        rows: Its rows.
+        undecided: What nothing decides, a line each: rows that are a guess, tensors without a row.
+        report: Of the run with this table; None if it could not be run.
+        failure: Why it could not; empty otherwise.
+    """
+
+    text: str
+    rows: tuple[Proposed, ...]
+    undecided: tuple[str, ...]
+    report: Report | None
+    failure: str = ""
+
+    @property
+    def proved(self) -> bool:
+        """Whether both models compute the same function if this table converts the weights."""
+        return self.report is not None and self.report.proved
+
+
+def propose_table(
+    torch_model: str,
+    paddle_model: str,
+    *,
+    input_size: tuple[int, int] = (224, 224),
+    progress: Progress | None = None,
+    torch_python: str | None = None,
+    paddle_python: str | None = None,
+) -> Proposal:
+    """Pair the layers of two models that no table describes, and prove it.
+
+    Each model is run once to see what it consists of. The PyTorch model's weights, seeded noise,
+    are then converted by the table and both are run and compared in float64, as `check_parity`
+    does. If they differ, other pairings of what shapes and order leave open are tried.
+
+    Args:
+        torch_model: Function that builds the PyTorch model, as "package.module:function".
+        paddle_model: The same for Paddle.
+        input_size: Height and width in pixels of the images [2, 3, H, W].
+        progress: Called with a text, the amount done and the total.
+        torch_python: Interpreter that has PyTorch; this one if None.
+        paddle_python: Interpreter that has Paddle; this one if None.
+
+    Returns:
+        The table, also where it is not proved: `proved` and `undecided` tell.
+
+    Raises:
+        ModelError: There is no such function, it gives no model, or a framework is not installed.
+        ParityError: A model does not run on such images.
+    """
+    pythons: dict[Side, str | None] = {"torch": torch_python, "paddle": paddle_python}
+    check_pythons(pythons)
+    factories: dict[Side, str] = {"torch": torch_model, "paddle": paddle_model}
+    with temporary_folder() as folder:
+        torch, paddle = _outlines(factories, input_size, pythons, folder, progress)
+        prover = _Prover(torch, paddle, folder, input_size, pythons, progress)
+        return prover.propose()
+
+
+class _Attempt:
+    """One table and what came of it."""
+
+    def __init__(self, match: Match, rows: list[Proposed], left: Mapping[str, str]) -> None:
+        self.match, self.rows, self.left = match, rows, left
+        self.report: Report | None = None
+        self.failure = ""
+
+    @property
+    def proved(self) -> bool:
+        return self.report is not None and self.report.proved
+
+    @property
+    def same(self) -> int:
+        """Count the layers that are the same on both sides."""
+        return sum(layer.verdict == "same" for layer in self.report.layers) if self.report else -1
+
+    def structural(self) -> dict[str, str]:
+        """Name the rows without tensors that do not hold although both outputs are the same.
+
+        They carry no weights: without them the table converts the same, and proves as much.
+
+        Returns:
+            PyTorch name -> why the row does not hold.
+        """
+        layers = self.report.layers if self.report else ()
+        if not layers or layers[-1].float64 is None or layers[-1].float64 > FLOAT64_LIMIT:
+            return {}
+        kinds = read_kinds()
+        found = {}
+        for layer in layers:
+            kind = kinds.get(layer.kind)
+            if layer.verdict == "same" or kind is None or kind.tensors:
+                continue
+            if layer.verdict != "settings" or not kind.torch:
+                found[layer.layer.partition("#")[0]] = f"{layer.verdict}: {layer.note}"
+        return found
+
+
+class _Prover:
+    """Tries tables until one is proved."""
+
+    def __init__(
+        self,
+        torch: Outline,
+        paddle: Outline,
+        folder: Path,
+        size: tuple[int, int],
+        pythons: Mapping[Side, str | None],
+        progress: Progress | None,
+    ) -> None:
+        self.torch, self.paddle, self.folder = torch, paddle, folder
+        self.size, self.pythons, self.progress = size, pythons, progress
+        self.runs = 0
+
+    def propose(self) -> Proposal:
+        """Try the best guess, then without rows that do not hold, then other guesses."""
+        choices, left = dict[Hashable, int](), dict[str, str]()
+        best = self._without_wrong_blocks(choices, left)
+        for key, option in self._alternatives(best):
+            if best.proved or self.runs >= _MOST_RUNS:
+                break
+            tried = self._without_wrong_blocks({**choices, key: option}, {})
+            if tried.proved or tried.same > best.same:
+                best, choices = tried, {**choices, key: option}
+        return self._finish(best)
+
+    def _without_wrong_blocks(
+        self, choices: Mapping[Hashable, int], left: Mapping[str, str]
+    ) -> _Attempt:
+        attempt = self._attempt(choices, left)
+        while (wrong := attempt.structural()) and self.runs < _MOST_RUNS:
+            left = {**left, **wrong}
+            attempt = self._attempt(choices, left)
+        return attempt
+
+    def _alternatives(self, attempt: _Attempt) -> Iterator[tuple[Hashable, int]]:
+        """Give the other options of what could be paired otherwise, nearest to the fault first."""
+        culprit = attempt.report.culprit if attempt.report else None
+        name = culprit.layer.partition("#")[0] if culprit else ""
+
+        def distance(group: Group) -> tuple[bool, bool]:
+            near = any(f"{one}.".startswith(f"{name}.") for one in group.torch)
+            return not near, not group.note
+
+        groups = {group.key: group for group in reversed(attempt.match.groups)}
+        for group in sorted(groups.values(), key=distance):
+            for option in range(1, len(group.options)):
+                yield group.key, option
+
+    def _attempt(self, choices: Mapping[Hashable, int], left: Mapping[str, str]) -> _Attempt:
+        """Make a table and run both models with it."""
+        match = match_outlines(self.torch, self.paddle, choices)
+        rows = [row for row in match.rows if row.torch not in left or row.kind == "param"]
+        attempt = _Attempt(match, rows, left)
+        self.runs += 1
+        if match.problems or not rows:
+            return attempt
+        path = self.folder / "proposed.toml"
+        path.write_text(write_table((), rows, match.ignore, (), ()), encoding="utf-8")
+        paddle = self.folder / "converted.pdparams"
+        convert_by(read_table(path), self.folder / "state.safetensors", paddle)
+        try:
+            attempt.report = check_parity(
+                Pair(self.torch.model, self.paddle.model, path),
+                torch_checkpoint=self.folder / "state.safetensors",
+                paddle_checkpoint=paddle,
+                progress=self.progress,
+                device="cpu",
+                input_size=self.size,
+                **{f"{side}_python": python for side, python in self.pythons.items()},
+            )
+        except VitconvertError as error:
+            attempt.failure = str(error)
+        return attempt
+
+    def _finish(self, attempt: _Attempt) -> Proposal:
+        """Write the table for people, with what is known about each row."""
+        rows = [_settled(row) if attempt.proved else row for row in attempt.rows]
+        names = [
+            [
+                *(unit.name for unit in o.units if unit.name),
+                *(
+                    ".".join(filter(None, (u.name, leaf.name)))
+                    for u in o.units
+                    for leaf in u.tensors
+                ),
+            ]
+            for o in (self.torch, self.paddle)
+        ]
+        short = compress(rows, *names)
+        match = attempt.match
+        partners = {row.torch: row.paddle for row in match.rows}
+        out = [f"{one} | {partners[one]}: {why}" for one, why in attempt.left.items()]
+        doubts = [f"{row.torch} | {row.paddle}: {row.note}" for row in short if row.undecided]
+        doubts += [f"{told} (left out)" for told in out if ": settings: " in told]
+        doubts += match.problems
+        failure = attempt.failure
+        if match.problems:
+            failure = "the models were not run: some tensors have no row."
+        elif not rows:
+            failure = "the models have nothing in common."
+        alone = [
+            f"{side} {name}: the other model has no such layer"
+            for side in _SIDES
+            for name in compress_keys(
+                {name: "x" for own, name in match.left_out if own == side},
+                names[_SIDES.index(side)],
+            )
+        ]
+        head = _heading(self.torch, self.paddle, attempt.report, failure)
+        ignore = compress_keys(match.ignore, names[0])
+        text = write_table(head, short, ignore, [*out, *alone], match.problems)
+        return Proposal(text, tuple(short), tuple(doubts), attempt.report, failure)
+
+
+def _settled(row: Proposed) -> Proposed:
+    """Take a doubt for settled if the run would have shown a wrong row."""
+    if not row.undecided or not row.runs:
+        return row
+    return replace(row, note=f"{row.note}. The run proves this one", undecided=False)
+
+
+def _heading(torch: Outline, paddle: Outline, report: Report | None, failure: str) -> list[str]:
+    """Say how the table was made, and whether it is proved."""
+    from .. import __version__
+
+    said = [
+        f"Proposed by `vitconvert table`, release {__version__}, from the tensors of both models and "
+        f"the order in which their layers run:",
+        f"  PyTorch  {torch.model} (torch {torch.version})",
+        f"  Paddle   {paddle.model} (paddle {paddle.version})",
+    ]
+    if report is None:
+        return [*said, "NOT PROVED, not run: " + failure.replace("\n", "; ")]
+    if report.proved:
+        largest = max(layer.float64 or 0.0 for layer in report.layers)
+        return [
+            *said,
+            f"PROVED with weights of seeded noise: {len(report.layers)} outputs compared on images "
+            f"{report.inputs['shape']}, largest float64 difference {largest:.1e}.",
+        ]
+    return [*said, f"NOT PROVED: {report.claim}"]
+
+
+def convert_by(table: Table, source: Path, target: Path) -> None:
+    """Write the weights of a PyTorch file as a .pdparams, by a table that has no variants."""
+    tensors = {
+        claim.target: tensor.transposed() if claim.rule.transpose else tensor
+        for key, tensor in open_checkpoint(source).tensors.items()
+        for claim in table.claims(key)
+        if claim.target is not None
+    }
+    with target.open("w+b") as file:
+        for _bytes in write(file.fileno(), pdparams.layout(tensors)):
+            pass
+
+
+def _outlines(
+    factories: Mapping[Side, str],
+    size: tuple[int, int],
+    pythons: Mapping[Side, str | None],
+    folder: Path,
+    progress: Progress | None,
+) -> list[Outline]:
+    """Outline both models side by side, each in a process of its own."""
+    if progress is not None:
+        progress("looking at both models", 0, 1)
+    with ExitStack() as stack:
+        processes = {}
+        for side in _SIDES:
+            python = pythons[side]
+            environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+            if python is not None:
+                environment["PYTHONPATH"] = stack.enter_context(_importable())
+            command = [python or sys.executable, "-P", "-m", "vitconvert.parity._outline"]
+            made = [str(folder / f"{side}.json"), str(folder / "state.safetensors")]
+            stderr = stack.enter_context((folder / f"{side}.txt").open("wb"))
+            process = subprocess.Popen(
+                [*command, side, factories[side], *map(str, size), *made],
+                stdin=subprocess.PIPE,  # held open: its end tells the worker that we are gone
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env=environment,
+                text=True,
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            processes[side] = process
+        for side, process in processes.items():
+            _wait(side, process, folder / f"{side}.txt")
+    return [read_outline(folder / f"{side}.json") for side in _SIDES]
+
+
+def _wait(side: Side, process: "subprocess.Popen[str]", stderr: Path) -> None:
+    """Wait for the outline of one side.
+
+    Raises:
+        ParityError: There is none, and why.
+    """
+    assert process.stdout is not None
+    said = process.stdout.read().splitlines()
+    status = process.wait()
+    if status == FAILURE:
+        raise ParityError(json.loads(said[-1]))
+    if status:
+        printed = stderr.read_text(errors="replace").strip().splitlines()
+        heading = f"the {side} process ended with status {status}. It printed:"
+        raise ParityError(listing(heading, printed[-12:]))

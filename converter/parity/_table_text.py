@@ -1,0 +1,58 @@
+"""Write a proposed table as TOML, aligned and with what is known about each row."""
+
+import json
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+
+from ._propose import Proposed
+
+_WIDTH = 98
+
+
+def write_table(
+    heading: Iterable[str],
+    rows: Sequence[Proposed],
+    ignore: Mapping[str, str],
+    left_out: Sequence[str],
+    problems: Sequence[str],
+) -> str:
+    """Write a table.
+
+    Args:
+        heading: Comments at the top.
+        rows: In order; what is uncertain about one stands above it.
+        ignore: PyTorch key pattern -> reason.
+        left_out: What is not in the table, and why.
+        problems: Tensors without a row: the table does not convert before they have one.
+    """
+    lines = [line for text in heading for line in _comment(text, "")]
+    cells = [[json.dumps(row.torch), json.dumps(row.paddle), json.dumps(row.kind)] for row in rows]
+    widths = [max([*(len(row[i]) for row in cells), 7]) + 1 for i in (0, 1)]
+    head = f"# {'torch':<{widths[0] - 1}} {'paddle':<{widths[1]}} kind"
+    lines += ["rows = [", f"  {head}"]
+    for row, (torch, paddle, kind) in zip(rows, cells, strict=True):
+        if row.note:
+            lines += _comment(("undecided: " if row.undecided else "") + row.note, "  ")
+        lines.append(f"  [{torch + ',':<{widths[0]}} {paddle + ',':<{widths[1]}} {kind}],")
+    lines.append("]")
+    for title, told in (("Tensors without a row:", problems), ("Left out:", left_out)):
+        if told:
+            lines += ["", f"# {title}", *(line for text in told for line in _comment(text, "", 2))]
+    if ignore:
+        lines += ["", "[ignore]"]
+        lines += [f"{json.dumps(key)} = {json.dumps(why)}" for key, why in ignore.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _comment(text: str, margin: str, indent: int = 0) -> list[str]:
+    """Break a text into lines of comment."""
+    first = text[: len(text) - len(text.lstrip())]
+    begin = f"{margin}# {' ' * indent}{first}"
+    return textwrap.wrap(
+        " ".join(text.split()) if not first else text.strip(),
+        _WIDTH,
+        initial_indent=begin,
+        subsequent_indent=begin + "  " * bool(indent or first),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

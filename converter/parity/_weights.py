@@ -1,0 +1,41 @@
+"""Compare the tensors of two models, exactly."""
+
+import numpy as np
+
+from ._trace import Trace
+
+
+def differing_weights(reference: Trace, candidate: Trace) -> dict[str, str]:
+    """Compare the tensors of both models, exactly.
+
+    Two runs on some images cannot show a weight that happens not to matter for them.
+
+    Returns:
+        PyTorch layer -> which of its tensors differ, and how far.
+    """
+    one, other = reference.facts.weights, candidate.facts.weights
+    arrays = [t.arrays("weights") for t in (reference, candidate)]
+    found: dict[str, list[str]] = {}
+    for key in dict.fromkeys([*one, *other]):
+        weight = one.get(key) or other[key]
+        leaf = key[len(weight.layer) + 1 :] or key
+        told = ""
+        if key not in one or key not in other:
+            told = f"{leaf} is missing in {(reference if key not in one else candidate).label}"
+        else:
+            told = _weight_apart(leaf, arrays[0][one[key].array], arrays[1][other[key].array])
+        if told:
+            found.setdefault(weight.layer, []).append(told)
+    return {layer: "the weights differ: " + ", ".join(told) for layer, told in found.items()}
+
+
+def _weight_apart(leaf: str, one: np.ndarray, other: np.ndarray) -> str:
+    """Say how two tensors differ; nothing if they are equal."""
+    if one.shape != other.shape:
+        return f"{leaf} is {list(one.shape)} and {list(other.shape)}"
+    if np.array_equal(one, other, equal_nan=one.dtype.kind == "f"):
+        return ""
+    with np.errstate(invalid="ignore"):  # infinities have no difference
+        unequal = (one != other) & ~((one != one) & (other != other))
+        by = np.abs(np.subtract(one, other, dtype=np.float64)).max()
+    return f"{leaf} by up to {by:.1e} in {int(unequal.sum())} of {one.size}"
