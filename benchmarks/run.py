@@ -34,12 +34,14 @@ HERE = Path(__file__).parent
 RESULTS = HERE.parent / "build" / "bench"
 PYTHON = sys.executable
 VITCONVERT = str(Path(PYTHON).with_name("vitconvert"))
-CONVERT, USUAL, MAKE = (
-    (PYTHON, str(HERE / f"{name}.py")) for name in ("convert", "usual", "files")
+CONVERT, USUAL, MAKE, MODELS = (
+    (PYTHON, str(HERE / f"{name}.py")) for name in ("convert", "usual", "files", "models")
 )
 EMPTY = "python -c pass"
 WARM, COLD, SMALL = "ViT-L, warm", "ViT-L, cold", "shunted_s"
-INSPECT, MEMORY = "inspect of 10.9 GB", "memory"
+INSPECT, MEMORY, PARITY = "inspect of 10.9 GB", "memory", "parity of shunted_s"
+PLAIN = "plain script, float32 logits"
+SIDES = {"torch": "small.pth", "paddle": "small.pdparams"}
 ONE = "one tensor of 1.5 GB"
 ENDS = ("pth", "safetensors", "pdparams")
 
@@ -97,6 +99,10 @@ def timed(folder: Path) -> Iterator[Case]:
     yield from conversions(COLD, "vit_large", large, out)
     yield Case(SMALL, EMPTY, (PYTHON, "-c", "pass"))
     yield from conversions(SMALL, "shunted", small, out)
+    both = str(small), str(folder / SIDES["paddle"])
+    yield Case(PARITY, PLAIN, (*MODELS, "plain", "shunted_s", *both))
+    files = ("--torch", both[0], "--paddle", both[1])
+    yield Case(PARITY, "vitconvert parity", (VITCONVERT, "parity", "shunted_s", *files))
     yield Case(INSPECT, EMPTY, (PYTHON, "-c", "pass"))
     for end in ENDS:
         yield Case(INSPECT, f".{end}", (VITCONVERT, "inspect", str(folder / f"sparse.{end}")))
@@ -113,6 +119,12 @@ def watched(folder: Path) -> Iterator[Case]:
     yield Case(MEMORY, f"vitconvert, {ONE}", ours("vit_large", one, out), one, out)
     yield Case(MEMORY, "usual script, ViT-L", (*USUAL, str(large), str(out)), large, out)
     yield Case(MEMORY, f"usual script, {ONE}", (*USUAL, str(one), str(out)), one, out)
+    for side, name in SIDES.items():
+        file = folder / name
+        run, trace = ((*MODELS, do, side, "shunted_s", str(file)) for do in ("forward", "trace"))
+        feed = (str(folder / "torch"),) if side == "paddle" else ()
+        yield Case(MEMORY, f"{side}: model and batch, float64", run, file)
+        yield Case(MEMORY, f"{side}: parity worker", (*trace, str(folder / side), *feed), file)
 
 
 def make_files(folder: Path, quick: bool) -> None:
@@ -128,6 +140,7 @@ def make_files(folder: Path, quick: bool) -> None:
         (PYTHON, checkpoint, "shunted_s", str(folder / "small.pth")),
         *((*MAKE, "sparse", "ten_gb", str(folder / f"sparse.{end}")) for end in ENDS),
         ours("vit_large", Path(large), Path(back)),
+        ours("shunted", folder / SIDES["torch"], folder / SIDES["paddle"]),
         (*USUAL, large, usual),
         (*MAKE, "same", back, usual),
     ):
@@ -150,6 +163,15 @@ def judge(times: Times, memories: Memories) -> Iterator[tuple[str, str, float, f
     for end in ENDS:
         a, b = (f(times[INSPECT][f".{end}"]) for f in (median, min))
         yield f"{INSPECT}, .{end}: seconds", "under 0.5", a, b, a < 0.5
+    a, b = (f(times[PARITY]["vitconvert parity"]) / f(times[PARITY][PLAIN]) for f in (median, min))
+    yield f"{PARITY}: times the plain script", "at most 3", a, b, a <= 3
+    for side in SIDES:
+        worker, own = (
+            memories[f"{side}: {what}"]["VmHWM"]
+            for what in ("parity worker", "model and batch, float64")
+        )
+        a = worker / own
+        yield f"{side}: parity worker, times model and batch", "at most 1.5", a, a, a <= 1.5
     for name, peaks in memories.items():
         if name.startswith("vitconvert"):
             a = (peaks["VmHWM"] - memories[EMPTY]["VmHWM"]) / 1e6

@@ -190,8 +190,8 @@ def test_the_way_back_is_proved(target: str, converted: Make, tmp_path: Path) ->
     done = convert(converted(SMALL), tmp_path / target, "shunted")
 
     assert done.report.proved
-    assert done.report.torch["file"] == str(tmp_path / target)
-    assert done.report.paddle["file"] == str(converted(SMALL))
+    assert done.report.reference["file"] == str(tmp_path / target)
+    assert done.report.candidate["file"] == str(converted(SMALL))
 
 
 def test_unlabelled_file_of_paddle_is_known_by_its_shapes(converted: Make, tmp_path: Path) -> None:
@@ -260,9 +260,9 @@ def test_half_precision_goes_forth_and_back_with_proof(
     back = convert(forth.path, tmp_path / "y.pth", "shunted", dtype="bfloat16")
 
     assert forth.report.proved
-    assert forth.report.torch["rounded_to"] == "float16"
+    assert forth.report.reference["rounded_to"] == "float16"
     assert back.report.proved
-    assert back.report.paddle["rounded_to"] == "bfloat16"
+    assert back.report.candidate["rounded_to"] == "bfloat16"
 
 
 @pytest.mark.torch
@@ -336,7 +336,7 @@ def test_sharded_checkpoint_is_proved(plain: Make, tmp_path: Path) -> None:
 
     assert done.report.proved
     assert back.report.proved
-    assert len(done.report.paddle["shards"]) == 3
+    assert len(done.report.candidate["shards"]) == 3
 
 
 def test_set_of_shards_is_not_mixed_with_another(plain: Make, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def similarity(one: str, other: str) -> float:
     lower = [{word.lower() for word in found} for found in words]
     shared = 2 * len(lower[0] & lower[1]) / (len(lower[0]) + len(lower[1]) or 1)
     last = [name.rpartition(".")[2] for name in (one, other)]
-    return (shared + SequenceMatcher(None, *last).ratio()) / 2
+    return (shared + SequenceMatcher(None, last[0], last[1]).ratio()) / 2
 
 
 def closest(torch: Sequence[str], paddle: Sequence[str]) -> list[tuple[str, str]]:

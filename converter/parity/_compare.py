@@ -1,6 +1,7 @@
 """Compare two traces, with NumPy alone, and judge every layer."""
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -28,6 +29,8 @@ Verdict = Literal[
 FLOAT32_FACTOR = 8.0
 # Where an error happens to be (almost) nothing, this many units in the last place count as it.
 FLOAT32_FLOOR = 4 * float(np.finfo(np.float32).eps)
+
+_THREADS = 2
 
 Progress = Callable[[int, int], None]
 
@@ -124,7 +127,9 @@ class Comparison:
         self.truth = one.get("float64") or other.get("float64")
         tf32 = [trace.facts.environment.get("tf32") for trace in (reference, candidate)]
         self.judges_float32 = "float32" in one and "float32" in other and not any(tf32)
-        self.loose = False  # whether a layer before this one is only float32-accurate in Paddle
+        self.keys = self._keys()
+        # From the first layer on that Paddle computes in float32, the model is as accurate as that.
+        self.loose = set(self.keys[self._first_limited() :])
 
     def layers(self, progress: Progress) -> Iterator[LayerResult]:
         """Judge every paired layer, in the order in which the reference runs them.
@@ -132,20 +137,20 @@ class Comparison:
         Args:
             progress: Called with the number of layers done and of all.
         """
-        first, second = (self._longest(t) for t in (self.reference, self.candidate))
-        keys = list(dict.fromkeys([*first.calls, *second.calls]))
-        ran = {key.partition("#")[0] for key in keys}
+        ran = {key.partition("#")[0] for key in self.keys}
         paired = {**self.reference.facts.layers, **self.candidate.facts.layers}
-        keys += [name for name, layer in paired.items() if layer.traced and name not in ran]
         weights, settings = differing_weights(self.reference, self.candidate), self._settings()
-        for done, key in enumerate(keys, 1):
-            name = key.partition("#")[0]
-            result = self._call(key, name)
-            for verdict, found in (("weights", weights), ("settings", settings)):
-                if name in found:
-                    result = _also(result, verdict, found[name])
-            yield result
-            progress(done, len(keys))
+        pool = ThreadPoolExecutor(_THREADS)  # NumPy lets go of the interpreter while it computes
+        try:
+            for done, result in enumerate(pool.map(self._call, self.keys), 1):
+                name = result.layer.partition("#")[0]
+                for verdict, found in (("weights", weights), ("settings", settings)):
+                    if name in found:
+                        result = _also(result, verdict, found[name])
+                yield result
+                progress(done, len(self.keys))
+        finally:
+            pool.shutdown(cancel_futures=True)
         for verdict, found in (("weights", weights), ("settings", settings)):
             for name in [name for name in found if name not in ran]:
                 kind = paired[name].kind if name in paired else ""
@@ -181,11 +186,27 @@ class Comparison:
         layer = self.candidate.facts.layers.get(name)
         return layer.own if layer else name
 
-    def _call(self, key: str, name: str) -> LayerResult:
+    def _keys(self) -> list[str]:
+        """Give every call in order of execution, and what should have been called."""
+        first, second = (self._longest(t) for t in (self.reference, self.candidate))
+        keys = list(dict.fromkeys([*first.calls, *second.calls]))
+        ran = {key.partition("#")[0] for key in keys}
+        paired = {**self.reference.facts.layers, **self.candidate.facts.layers}
+        return keys + [name for name, one in paired.items() if one.traced and name not in ran]
+
+    def _first_limited(self) -> int:
+        layers = self.reference.facts.layers
+        for place, key in enumerate(self.keys):
+            name = key.partition("#")[0]
+            if name in layers and layers[name].limit:
+                return place
+        return len(self.keys)
+
+    def _call(self, key: str) -> LayerResult:
         """Judge one call by the outputs of all runs."""
+        name = key.partition("#")[0]
         layer = self.reference.facts.layers.get(name) or self.candidate.facts.layers.get(name)
         kind = layer.kind if layer else "output"
-        self.loose |= bool(layer and layer.limit)
         runs = {
             (trace, dtype): run.calls.get(key)
             for trace in (self.reference, self.candidate)
@@ -261,8 +282,7 @@ class Comparison:
             if finding.difference > limit:
                 return replace(result, verdict="differs", note=self._told(finding))
         off, note = self._too_imprecise(result)
-        if self.loose:
-            # From here on Paddle's float64 model is as accurate as a float32 one, no more.
+        if result.layer in self.loose:
             error = max(result.float32_reference or 0.0, FLOAT32_FLOOR)
             limit = max(limit, FLOAT32_FACTOR * error)
         if result.float64 is not None and result.float64 > limit:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from .._table import _compile
 from ._align import skeleton
-from ._propose import Proposed
+from ._rows import Proposed
 
 _NUMBER = re.compile(r"[0-9]+")
 _NAMES = "ijklmnopq"
@@ -58,31 +58,31 @@ def _merge(
     """
     if len(rows) == 1:
         return [(rows[0], rows[0])]
-    found = _pattern(rows)
-    if found is not None and all(
-        {name for name in side if _compile(pattern).fullmatch(name)} == {of(row) for row in rows}
-        for side, pattern, of in (
-            (names[0], found[0], lambda row: row.torch),
-            (names[1], found[1], lambda row: row.paddle),
-        )
-    ):
-        return [(rows[0], replace(rows[0], torch=found[0], paddle=found[1]))]
+    patterns = _pattern(rows)
+    own = {row.torch for row in rows}, {row.paddle for row in rows}
+    if patterns is not None and all(map(_fits_just, patterns, names, own)):
+        return [(rows[0], replace(rows[0], torch=patterns[0], paddle=patterns[1]))]
     # Split by one number more; that which leaves the fewest rows.
     numbers = [(*_numbers(row.torch), *_numbers(row.paddle)) for row in rows]
     varying = [
         place
         for place in range(len(numbers[0]))
-        if place not in fixed and len({own[place] for own in numbers}) > 1
+        if place not in fixed and len({found[place] for found in numbers}) > 1
     ]
     best: list[tuple[Proposed, Proposed]] = [(row, row) for row in rows]
     for place in varying:
         parts = defaultdict[str, list[Proposed]](list)
-        for row, own in zip(rows, numbers, strict=True):
-            parts[own[place]].append(row)
+        for row, found in zip(rows, numbers, strict=True):
+            parts[found[place]].append(row)
         made = [one for part in parts.values() for one in _merge(part, names, fixed | {place})]
         if len(made) < len(best):
             best = made
     return best
+
+
+def _fits_just(pattern: str, names: Collection[str], own: set[str]) -> bool:
+    """Tell whether a pattern fits these names of a model and no other."""
+    return {name for name in names if _compile(pattern).fullmatch(name)} == own
 
 
 def _pattern(rows: list[Proposed]) -> tuple[str, str] | None:
@@ -102,9 +102,8 @@ def _pattern(rows: list[Proposed]) -> tuple[str, str] | None:
         return None
     if not set(columns) <= set(others):
         return None
-    return _fill(rows[0].torch, list(zip(*torch, strict=True)), columns), _fill(
-        rows[0].paddle, others, columns
-    )
+    ours = list(zip(*torch, strict=True))
+    return _fill(rows[0].torch, ours, columns), _fill(rows[0].paddle, others, columns)
 
 
 def _fill(name: str, columns: Sequence[Numbers], letters: dict[Numbers, str]) -> str:

@@ -82,6 +82,7 @@ class Job:
     tf32: bool = False
     feed: str = ""  # folder of the reference trace whose inputs each layer alone is given
     backward: bool = False
+    inputs_of_layers: bool = True  # whether what layers are given is written, too
 
 
 def read_job(data: dict[str, Any]) -> Job:

@@ -2,7 +2,7 @@
 
 This is a program of its own, run as `python -m vitconvert.parity._outline FRAMEWORK FACTORY HEIGHT
 WIDTH OUT STATE`. It imports one framework, fills the model with seeded noise and runs it once. OUT
-becomes the outline as JSON; STATE, of PyTorch alone, a .safetensors with the weights. The exit
+becomes the outline as JSON; STATE, of PyTorch alone, an .npz with the weights. The exit
 status of a foreseeable failure is 3, and the reason is the last line on stdout.
 """
 
@@ -196,7 +196,6 @@ def outline(framework: Side, factory: str, size: tuple[int, int], state: Path) -
 def _torch(factory: str, state: Path) -> tuple[Any, ...]:
     """Build the PyTorch model, fill it and save what it was filled with."""
     import torch
-    from safetensors.numpy import save_file
 
     torch.manual_seed(0)
     torch.set_default_dtype(torch.float64)
@@ -215,8 +214,7 @@ def _torch(factory: str, state: Path) -> tuple[Any, ...]:
     # Read again: of tensors that share their memory the last one counts.
     arrays = {k: v.detach().cpu().numpy() for k, v in model.state_dict().items()}
     floats = {k: v.astype(np.float32) for k, v in arrays.items() if v.dtype == np.float64}
-    whole = {k: np.ascontiguousarray(floats.get(k, v)) for k, v in arrays.items()}
-    save_file(whole, state, metadata={"format": "pt"})
+    np.savez(state, **{key: floats.get(key, array) for key, array in arrays.items()})
     layers = [(name, layer) for name, layer in model.named_modules() if name]
     watcher = _Watcher(lambda t: int(t._version), lambda value: isinstance(value, torch.Tensor))
     return torch, model, leaves, watcher, layers
@@ -224,8 +222,9 @@ def _torch(factory: str, state: Path) -> tuple[Any, ...]:
 
 def _paddle(factory: str, _state: Path) -> tuple[Any, ...]:
     """Build the Paddle model; its weights are of no interest."""
-    import paddle
+    import paddle as installed
 
+    paddle: Any = installed
     paddle.set_device("cpu")
     paddle.set_default_dtype("float64")
     model = _checked(call_factory(factory), paddle.nn.Layer, factory)
@@ -266,15 +265,14 @@ def _fill(old: np.ndarray, noise: np.random.Generator) -> np.ndarray:
     What begins at a value, as a variance or the weight of a norm at 1, stays about there and keeps
     its sign.
     """
-    if old.ndim > 1 and not (_is_constant(old) and old.flat[0] > 0):
-        return noise.standard_normal(old.shape) * np.prod(old.shape[1:], dtype=float) ** -0.5
-    if old.size and _is_constant(old) and old.flat[0] != 0:
-        base = np.copysign(max(abs(old.flat[0]), 0.2), old.flat[0])
-        made: np.ndarray = base * noise.uniform(0.5, 1.5, old.shape)
-        return made
-    if _is_constant(old):
+    start = float(old.flat[0]) if old.size and _is_constant(old) else None
+    if old.ndim > 1 and (start is None or start <= 0):
+        fan_in = float(np.prod(old.shape[1:]))
+        return np.asarray(noise.standard_normal(old.shape) * fan_in**-0.5)
+    if start == 0:
         return np.asarray(noise.standard_normal(old.shape) * 0.2)
-    return np.asarray(old * noise.uniform(0.5, 1.5, old.shape))
+    base = old if start is None else np.copysign(max(abs(start), 0.2), start)
+    return np.asarray(base * noise.uniform(0.5, 1.5, old.shape))
 
 
 def _spell(layer: Any, kinds: list[Kind], side: Side) -> str:

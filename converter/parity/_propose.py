@@ -8,77 +8,16 @@ neither framework.
 
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from .._plan import NAMES
 from .._table import Kind, Side
 from ._align import align, closest, listed, rank, similarity, skeleton
 from ._outline import Leaf, Outline, Shape, Unit, read_kinds
+from ._rows import Group, Match, Proposed
 from ._tree import Token, Tree, above, bare, contents, ends, join
 
 _SIDES: tuple[Side, Side] = ("torch", "paddle")
 _Sides = tuple[list[str], list[str]]  # names of either
-
-
-@dataclass(frozen=True)
-class Proposed:
-    """A row of the table to be.
-
-    Attributes:
-        torch: Name in PyTorch.
-        paddle: Name in Paddle.
-        kind: Name of its kind.
-        note: What is or was uncertain about it; empty if nothing is.
-        undecided: Whether it still is.
-        runs: Whether a run of both models shows if the row is right.
-        order: Where it stands in the table.
-    """
-
-    torch: str
-    paddle: str
-    kind: str
-    note: str = ""
-    undecided: bool = False
-    runs: bool = True
-    order: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class Group:
-    """Layers or tensors that could be paired in several ways.
-
-    Attributes:
-        key: The names without their numbers: repeated blocks have the same.
-        torch: Names in PyTorch.
-        paddle: Names in Paddle, as they were first put side by side.
-        options: Orders of `paddle`, the most likely first.
-        note: Why it is uncertain; empty if names and order agree.
-    """
-
-    key: Hashable
-    torch: tuple[str, ...]
-    paddle: tuple[str, ...]
-    options: tuple[tuple[int, ...], ...]
-    note: str
-
-
-@dataclass
-class Match:
-    """What is paired, and what is not.
-
-    Attributes:
-        rows: In the order of the table.
-        groups: What could be paired otherwise.
-        problems: Tensors that no row claims, and why; such a table converts nothing.
-        left_out: Layers without tensors for which the other side has none, side and name.
-        ignore: PyTorch key -> why Paddle does not need it.
-    """
-
-    rows: list[Proposed] = field(default_factory=list)
-    groups: list[Group] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    left_out: list[tuple[Side, str]] = field(default_factory=list)
-    ignore: dict[str, str] = field(default_factory=dict)
 
 
 def match_outlines(
@@ -122,28 +61,26 @@ class _Matcher:
         while True:
             pairs, doubts = self._side_by_side(torch, paddle)
             taken = {name for pair in pairs for name in pair}
-            closed = [
-                (self.torch.size(n), n) for n in torch if n not in taken and self.torch.opens(n)
-            ]
-            others = [
-                (self.paddle.size(n), n) for n in paddle if n not in taken and self.paddle.opens(n)
-            ]
+            closed = [name for name in torch if name not in taken and self.torch.opens(name)]
+            others = [name for name in paddle if name not in taken and self.paddle.opens(name)]
             if not closed and not others:
                 break
             # The largest first: one model's stages are opened before the other one's blocks.
-            largest, _name = max(closed + others)
-            torch = self.torch.open(torch, {n for size, n in closed if size == largest})
-            paddle = self.paddle.open(paddle, {n for size, n in others if size == largest})
+            sizes = *map(self.torch.size, closed), *map(self.paddle.size, others)
+            torch = self.torch.open(torch, closed, max(sizes))
+            paddle = self.paddle.open(paddle, others, max(sizes))
         self.notes |= doubts
         for one, other in self._follow(self._in_parallel(pairs)):
             leaves = one in self.torch.tokens, other in self.paddle.tokens
             if all(leaves):
                 self.pairs[one] = other
-            else:
-                if not any(leaves):
-                    self.scopes[one] = other
-                ones = [one] if leaves[0] else self.torch.parts(one)
-                self._align(ones, [other] if leaves[1] else self.paddle.parts(other))
+            elif not any(leaves):
+                self.scopes[one] = other
+            alike = leaves[0] == leaves[1]
+            ones = self.torch.parts(one) if alike or not leaves[0] else [one]
+            others = self.paddle.parts(other) if alike or not leaves[1] else [other]
+            if ones and others:
+                self._align(ones, others)
 
     def _side_by_side(
         self, torch: Sequence[str], paddle: Sequence[str]
@@ -372,19 +309,16 @@ class _Matcher:
     def _add(self, torch: str, paddle: str, kind: str) -> None:
         """Add a row; its doubts are its own and those of what it is in."""
         owner = torch if torch in self.torch.units else torch.rpartition(".")[0]
-        unit, other = self.torch.units[owner], None
-        if kind != "param":
-            other = self.paddle.units[paddle]
+        unit, traced = self.torch.units[owner], read_kinds()[kind].traced
+        ran = bool(unit.calls), bool(kind == "param" or self.paddle.units[paddle].calls)
+        runs = traced and (owner == "" or all(ran))
+        never_runs = traced and kind != "param" and not any(ran)
         # A block stands behind what it holds, a bare tensor before what its layer holds.
-        runs = bool(unit.calls and (other is None or other.calls)) or owner == ""
-        place = (unit.entered if kind == "param" else unit.left) or 0
         first = unit.entered if unit.entered is not None else (-1 if owner == "" else float("inf"))
-        order = (first, 0) if kind == "param" else (self._last(owner), 1 + place)
+        order = (first, 0) if kind == "param" else (self._last(owner), 1 + (unit.left or 0))
         note = next((self.notes[n] for n in above(torch) if n in self.notes), "")
-        traced = read_kinds()[kind].traced
-        self.found.rows.append(
-            Proposed(torch, paddle, kind, note, bool(note), runs and traced, order)
-        )
+        row = Proposed(torch, paddle, kind, note, bool(note), runs, never_runs, order)
+        self.found.rows.append(row)
 
     def _last(self, name: str) -> float:
         """Give the place of the last layer that runs within another."""

@@ -169,6 +169,8 @@ def check_parity(
                     tf32=how.tf32,
                     feed=str(folder / "torch") if side == "paddle" else "",
                     backward=how.backward,
+                    # Nobody is fed by Paddle's trace, and it goes when it is compared.
+                    inputs_of_layers=side == "torch",
                 )
             )
         run(jobs, how.pythons, meter)

@@ -64,6 +64,11 @@ class TorchSide:
             raise ParityError(f"the weights do not fit the PyTorch model: {error}") from error
         return model.to(self.device).eval()
 
+    def cast(self, model: Any, dtype: str) -> None:
+        """Bring a model to another floating type, tensor by tensor."""
+        self.torch.set_default_dtype(getattr(self.torch, dtype))
+        model.to(getattr(self.torch, dtype))
+
     def layers(self, model: Any) -> Iterator[tuple[str, Any]]:
         """Name every layer within the model."""
         yield from ((name, layer) for name, layer in model.named_modules() if name)
@@ -170,13 +175,14 @@ class PaddleSide:
         if not isinstance(model, self.paddle.nn.Layer):
             raise ModelError(f"{self.job.subject.name} gives a {type(model)}, no paddle.nn.Layer.")
         if self.job.subject.table:
-            self._cast(model, dtype)
+            self.cast(model, dtype)
         load_paddle(model, self.checkpoint)
         model.eval()
         return model
 
-    def _cast(self, model: Any, dtype: str) -> None:
-        """Bring a model of the user's to a floating type; Layer.to would cast integers, too."""
+    def cast(self, model: Any, dtype: str) -> None:
+        """Bring a model to another floating type; Layer.to would cast integers, too."""
+        self.paddle.set_default_dtype(dtype)
 
         def cast(tensor: Any, device: Any, dtype: Any, blocking: Any) -> Any:
             if not tensor.is_floating_point():

@@ -4,26 +4,30 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import combinations, product
 from pathlib import Path
 
 from .._errors import ParityError, VitconvertError, listing
 from .._table import Side, Table, read_table
 from ..checkpoints import open_checkpoint, pdparams
 from ..checkpoints.writing import write
+from ._compare import LayerResult
 from ._compress import compress, compress_keys
 from ._job import FAILURE
 from ._outline import Outline, read_kinds, read_outline
 from ._processes import Progress, _importable, check_pythons, temporary_folder
-from ._propose import Group, Match, Proposed, match_outlines
+from ._propose import match_outlines
 from ._report import Report
+from ._rows import Group, Match, Proposed
 from ._run import Pair, check_parity
 from ._table_text import write_table
 from ._values import FLOAT64_LIMIT
 
-_MOST_RUNS = 8  # of both models; the last one counts
+_MOST_RUNS = 12  # of both models
+_MOST_AT_ONCE = 3  # choices that are changed together
 
 _SIDES: tuple[Side, Side] = ("torch", "paddle")
 
@@ -37,6 +41,7 @@ class Proposal:
         rows: Its rows.
         undecided: What nothing decides, a line each: rows that are a guess, tensors without a row.
         report: Of the run with this table; None if it could not be run.
+        never_run: PyTorch layers of the table that neither model runs.
         failure: Why it could not; empty otherwise.
     """
 
@@ -44,12 +49,16 @@ class Proposal:
     rows: tuple[Proposed, ...]
     undecided: tuple[str, ...]
     report: Report | None
+    never_run: frozenset[str] = frozenset()
     failure: str = ""
 
     @property
     def proved(self) -> bool:
-        """Whether both models compute the same function if this table converts the weights."""
-        return self.report is not None and self.report.proved
+        """Whether both models compute the same function if this table converts the weights.
+
+        Layers that neither model runs are no part of that function; they are among `undecided`.
+        """
+        return self.report is not None and not _wrong(self.report, self.never_run)
 
 
 def propose_table(
@@ -79,8 +88,8 @@ def propose_table(
         The table, also where it is not proved: `proved` and `undecided` tell.
 
     Raises:
-        ModelError: There is no such function, it gives no model, or a framework is not installed.
-        ParityError: A model does not run on such images.
+        ModelError: A framework is not installed.
+        ParityError: There is no such function, it gives no model, or none for such images.
     """
     pythons: dict[Side, str | None] = {"torch": torch_python, "paddle": paddle_python}
     check_pythons(pythons)
@@ -96,12 +105,13 @@ class _Attempt:
 
     def __init__(self, match: Match, rows: list[Proposed], left: Mapping[str, str]) -> None:
         self.match, self.rows, self.left = match, rows, left
+        self.never_run = frozenset(row.torch for row in rows if row.never_runs)
         self.report: Report | None = None
         self.failure = ""
 
     @property
     def proved(self) -> bool:
-        return self.report is not None and self.report.proved
+        return self.report is not None and not _wrong(self.report, self.never_run)
 
     @property
     def same(self) -> int:
@@ -117,13 +127,15 @@ class _Attempt:
             PyTorch name -> why the row does not hold.
         """
         layers = self.report.layers if self.report else ()
-        if not layers or layers[-1].float64 is None or layers[-1].float64 > FLOAT64_LIMIT:
+        output = next((layer.float64 for layer in layers if layer.kind == "output"), None)
+        if output is None or output > FLOAT64_LIMIT:
             return {}
         kinds = read_kinds()
+        wrong = _wrong(self.report, self.never_run) if self.report else []
         found = {}
         for layer in layers:
             kind = kinds.get(layer.kind)
-            if layer.verdict == "same" or kind is None or kind.tensors:
+            if layer not in wrong or kind is None or kind.tensors:
                 continue
             if layer.verdict != "settings" or not kind.torch:
                 found[layer.layer.partition("#")[0]] = f"{layer.verdict}: {layer.note}"
@@ -148,38 +160,27 @@ class _Prover:
 
     def propose(self) -> Proposal:
         """Try the best guess, then without rows that do not hold, then other guesses."""
-        choices, left = dict[Hashable, int](), dict[str, str]()
-        best = self._without_wrong_blocks(choices, left)
-        for key, option in self._alternatives(best):
-            if best.proved or self.runs >= _MOST_RUNS:
-                break
-            tried = self._without_wrong_blocks({**choices, key: option}, {})
-            if tried.proved or tried.same > best.same:
-                best, choices = tried, {**choices, key: option}
+        choices, best = dict[Hashable, int](), self._without_wrong_blocks({})
+        is_better = True
+        while is_better and best.report is not None:
+            is_better = False
+            for changed in _alternatives(best):
+                if best.proved or self.runs >= _MOST_RUNS:
+                    break
+                tried = self._without_wrong_blocks({**choices, **changed})
+                if is_better := tried.proved or tried.same > best.same:
+                    best, choices = tried, {**choices, **changed}
+                    break
         return self._finish(best)
 
-    def _without_wrong_blocks(
-        self, choices: Mapping[Hashable, int], left: Mapping[str, str]
-    ) -> _Attempt:
+    def _without_wrong_blocks(self, choices: Mapping[Hashable, int]) -> _Attempt:
+        """Run a guess; if outputs agree, run it again without the rows that do not hold."""
+        left = dict[str, str]()
         attempt = self._attempt(choices, left)
         while (wrong := attempt.structural()) and self.runs < _MOST_RUNS:
             left = {**left, **wrong}
             attempt = self._attempt(choices, left)
         return attempt
-
-    def _alternatives(self, attempt: _Attempt) -> Iterator[tuple[Hashable, int]]:
-        """Give the other options of what could be paired otherwise, nearest to the fault first."""
-        culprit = attempt.report.culprit if attempt.report else None
-        name = culprit.layer.partition("#")[0] if culprit else ""
-
-        def distance(group: Group) -> tuple[bool, bool]:
-            near = any(f"{one}.".startswith(f"{name}.") for one in group.torch)
-            return not near, not group.note
-
-        groups = {group.key: group for group in reversed(attempt.match.groups)}
-        for group in sorted(groups.values(), key=distance):
-            for option in range(1, len(group.options)):
-                yield group.key, option
 
     def _attempt(self, choices: Mapping[Hashable, int], left: Mapping[str, str]) -> _Attempt:
         """Make a table and run both models with it."""
@@ -192,16 +193,17 @@ class _Prover:
         path = self.folder / "proposed.toml"
         path.write_text(write_table((), rows, match.ignore, (), ()), encoding="utf-8")
         paddle = self.folder / "converted.pdparams"
-        convert_by(read_table(path), self.folder / "state.safetensors", paddle)
+        convert_by(read_table(path), self.folder / "state.npz", paddle)
         try:
             attempt.report = check_parity(
                 Pair(self.torch.model, self.paddle.model, path),
-                torch_checkpoint=self.folder / "state.safetensors",
+                torch_checkpoint=self.folder / "state.npz",
                 paddle_checkpoint=paddle,
                 progress=self.progress,
                 device="cpu",
                 input_size=self.size,
-                **{f"{side}_python": python for side, python in self.pythons.items()},
+                torch_python=self.pythons["torch"],
+                paddle_python=self.pythons["paddle"],
             )
         except VitconvertError as error:
             attempt.failure = str(error)
@@ -241,10 +243,39 @@ class _Prover:
                 names[_SIDES.index(side)],
             )
         ]
-        head = _heading(self.torch, self.paddle, attempt.report, failure)
+        head = _heading(self.torch, self.paddle, attempt, failure)
         ignore = compress_keys(match.ignore, names[0])
         text = write_table(head, short, ignore, [*out, *alone], match.problems)
-        return Proposal(text, tuple(short), tuple(doubts), attempt.report, failure)
+        return Proposal(
+            text, tuple(short), tuple(doubts), attempt.report, attempt.never_run, failure
+        )
+
+
+def _alternatives(attempt: _Attempt) -> Iterator[dict[Hashable, int]]:
+    """Give other choices of what could be paired otherwise: few at once, nearest to the fault."""
+    culprit = attempt.report.culprit if attempt.report else None
+    name = culprit.layer.partition("#")[0] if culprit else ""
+
+    def distance(group: Group) -> tuple[bool, bool]:
+        return not group.note, not any(f"{one}.".startswith(f"{name}.") for one in group.torch)
+
+    by_key = {group.key: group for group in reversed(attempt.match.groups)}
+    groups = sorted(by_key.values(), key=distance)
+    for count in range(1, min(len(groups), _MOST_AT_ONCE) + 1):
+        for chosen in combinations(groups, count):
+            options = [range(1, len(group.options)) for group in chosen]
+            for numbers in product(*options):
+                keys = (group.key for group in chosen)
+                yield dict(zip(keys, numbers, strict=True))
+
+
+def _wrong(report: Report, never_run: Collection[str]) -> list[LayerResult]:
+    """Give the layers that do not agree, but for those that neither model runs."""
+
+    def is_absent(layer: LayerResult) -> bool:
+        return layer.verdict == "missing" and layer.layer in never_run
+
+    return [one for one in report.layers if one.verdict != "same" and not is_absent(one)]
 
 
 def _settled(row: Proposed) -> Proposed:
@@ -254,26 +285,29 @@ def _settled(row: Proposed) -> Proposed:
     return replace(row, note=f"{row.note}. The run proves this one", undecided=False)
 
 
-def _heading(torch: Outline, paddle: Outline, report: Report | None, failure: str) -> list[str]:
+def _heading(torch: Outline, paddle: Outline, attempt: _Attempt, failure: str) -> list[str]:
     """Say how the table was made, and whether it is proved."""
     from .. import __version__
 
+    report, never = attempt.report, sorted(attempt.never_run)
     said = [
-        f"Proposed by `vitconvert table`, release {__version__}, from the tensors of both models and "
-        f"the order in which their layers run:",
+        f"Proposed by `vitconvert table`, release {__version__}, from the tensors of both models "
+        f"and the order in which their layers run:",
         f"  PyTorch  {torch.model} (torch {torch.version})",
         f"  Paddle   {paddle.model} (paddle {paddle.version})",
     ]
     if report is None:
         return [*said, "NOT PROVED, not run: " + failure.replace("\n", "; ")]
-    if report.proved:
-        largest = max(layer.float64 or 0.0 for layer in report.layers)
-        return [
-            *said,
-            f"PROVED with weights of seeded noise: {len(report.layers)} outputs compared on images "
-            f"{report.inputs['shape']}, largest float64 difference {largest:.1e}.",
-        ]
-    return [*said, f"NOT PROVED: {report.claim}"]
+    if not attempt.proved:
+        return [*said, f"NOT PROVED: {report.claim}"]
+    largest = max(layer.float64 or 0.0 for layer in report.layers)
+    said.append(
+        f"PROVED with weights of seeded noise: {len(report.layers) - len(never)} outputs compared "
+        f"on images {report.inputs['shape']}, largest float64 difference {largest:.1e}."
+    )
+    if never:
+        said.append(f"Not compared, for neither model runs them: {', '.join(never)}.")
+    return said
 
 
 def convert_by(table: Table, source: Path, target: Path) -> None:
@@ -307,7 +341,7 @@ def _outlines(
             if python is not None:
                 environment["PYTHONPATH"] = stack.enter_context(_importable())
             command = [python or sys.executable, "-P", "-m", "vitconvert.parity._outline"]
-            made = [str(folder / f"{side}.json"), str(folder / "state.safetensors")]
+            made = [str(folder / f"{side}.json"), str(folder / "state.npz")]
             stderr = stack.enter_context((folder / f"{side}.txt").open("wb"))
             process = subprocess.Popen(
                 [*command, side, factories[side], *map(str, size), *made],

@@ -4,7 +4,7 @@ import json
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
-from ._propose import Proposed
+from ._rows import Proposed
 
 _WIDTH = 98
 

@@ -19,7 +19,7 @@ class Tree:
         by_class = {k.class_on(side): k for k in read_kinds().values() if k.class_on(side)}
         self.kinds: dict[str, Kind | None] = {}
         self.tokens: dict[str, Token] = {}
-        inner = {name.rpartition(".")[0] for name in self.units if name}
+        inner = {"", *(name.rpartition(".")[0] for name in self.units)}
         for unit in outline.units:
             kind = by_class.get(unit.cls)
             shapes = _canonical(unit, kind, side) if kind else None
@@ -67,8 +67,9 @@ class Tree:
         """Tell whether there are layers within."""
         return name not in self.tokens and bool(self.parts(name))
 
-    def open(self, names: Sequence[str], chosen: set[str]) -> list[str]:
-        """Put the parts of the chosen layers in their place."""
+    def open(self, names: Sequence[str], closed: Sequence[str], size: int) -> list[str]:
+        """Put the parts of those closed layers in their place that have the size."""
+        chosen = {name for name in closed if self.size(name) == size}
         parts = (self.parts(name) if name in chosen else [name] for name in names)
         return [part for found in parts for part in found]
 

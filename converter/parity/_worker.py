@@ -12,6 +12,8 @@ import shutil
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any, TextIO
@@ -36,58 +38,103 @@ _POLL = 0.02  # seconds between two looks for the reference trace
 
 def trace(job: Job, say: TextIO) -> None:
     """Carry out a job: run the model in every precision, write the trace."""
-    table = job.subject.read_table()
-    side = make_side(job, table, open_checkpoint(job.checkpoint, job.weights))
-    out, images = Path(job.out), np.load(job.inputs)
-    shutil.copyfile(job.inputs, out / INPUT)
-    facts = Facts(
-        job.framework,
-        job.subject.name,
-        job.subject.output,
-        side.environment(),
-        job.about_checkpoint | {"read_by": side.reader},
-        job.about_input,
-        {},
-    )
-    done, total = count(1), 0
+    dump = _Dump(job, say)
+    for dtype in DTYPES:
+        if dtype not in job.dtypes:
+            continue
+        dump.build(dtype)
+        dump.run(dtype)
+        if dtype != DTYPES[0] and dump.facts.weights:
+            continue
+        dump.weights()
+        # The other side may already give each of its layers alone what these were given.
+        write_facts(Path(job.out), dump.facts)
+        if job.feed:
+            dump.single()
+        if job.backward:
+            dump.gradients()
+    write_facts(Path(job.out), dump.facts)
 
-    def tick() -> None:
-        tell(say, [next(done), total])
 
-    # Float64 comes last: the same model then goes on, and there is never more than one.
-    for dtype in sorted(job.dtypes):
-        model = side.model(dtype)
-        paired = pair(side, model, table)
-        facts.layers = {p.name: describe(p, side.name) for p in paired}
-        round_settings(paired, side.name)
-        traced = [(p.name, p.layer) for p in paired if p.layer is not None and p.kind.traced]
-        traced.append((job.subject.output, model))
-        total = (len(job.dtypes) + bool(job.feed)) * len(traced)
-        with Writer(out / f"{dtype}.bin") as writer:
-            recorder = Recorder(side, writer, tick, inputs=dtype == DTYPES[0])
-            with watched(traced, recorder.around):
-                forward(side, model, images.astype(dtype))
-        facts.runs[dtype], facts.places[dtype] = recorder.calls, writer.arrays.places
-        if dtype != max(job.dtypes):
-            del model, paired, traced, recorder
-    with Writer(out / "weights.bin") as writer:
-        facts.weights = write_weights(side, model, paired, table, writer)
-    facts.places["weights"] = writer.arrays.places
-    images = images.astype(max(job.dtypes))
-    if job.feed:
-        limits = {p.name: p.kind.limit or FLOAT64_LIMIT for p in paired}
-        limits[job.subject.output] = FLOAT64_LIMIT
-        reference = wait_for(Path(job.feed))
-        with Writer(out / "single.bin") as writer:
-            forcer = Forcer(side, reference.runs[DTYPES[0]], writer, limits, tick)
-            with watched(traced, forcer.around):
-                side.forward(model, images)
-        facts.single, facts.places["single"] = forcer.findings, writer.arrays.places
-    if job.backward:
-        with Writer(out / "gradients.bin") as writer:
-            facts.gradients, facts.training = differentiate(side, model, paired, images, writer)
-        facts.places["gradients"] = writer.arrays.places
-    write_facts(out, facts)
+class _Dump:
+    """The steps of a job; there is one model, first in float64, then cast to float32."""
+
+    def __init__(self, job: Job, say: TextIO) -> None:
+        self.job, self.say = job, say
+        self.table = job.subject.read_table()
+        self.side = make_side(job, self.table, open_checkpoint(job.checkpoint, job.weights))
+        self.out, self.images = Path(job.out), np.load(job.inputs)
+        shutil.copyfile(job.inputs, self.out / INPUT)
+        self.facts = Facts(
+            job.framework,
+            job.subject.name,
+            job.subject.output,
+            self.side.environment(),
+            job.about_checkpoint | {"read_by": self.side.reader},
+            job.about_input,
+            {},
+        )
+        self.done, self.model = count(1), None
+        self.paired: list[Paired] = []
+        self.traced: list[tuple[str, Any]] = []
+
+    def build(self, dtype: str) -> None:
+        """Build the model, or cast it."""
+        self.images = self.images.astype(dtype)
+        if self.model is not None:
+            self.side.cast(self.model, dtype)
+            return
+        self.model = self.side.model(dtype)
+        self.paired = pair(self.side, self.model, self.table)
+        self.facts.layers = {p.name: describe(p, self.side.name) for p in self.paired}
+        round_settings(self.paired, self.side.name)
+        layers = [(p.name, p.layer) for p in self.paired if p.layer is not None and p.kind.traced]
+        self.traced = [*layers, (self.job.subject.output, self.model)]
+
+    def run(self, dtype: str) -> None:
+        """Run the model and record it; only the float64 inputs of layers are of use to others."""
+        inputs = dtype == DTYPES[0] and self.job.inputs_of_layers
+        with self._writer(dtype) as writer:
+            recorder = Recorder(self.side, writer, self._tick, inputs)
+            with watched(self.traced, recorder.around):
+                forward(self.side, self.model, self.images)
+        self.facts.runs[dtype] = recorder.calls
+
+    def weights(self) -> None:
+        """Write the tensors of the live model."""
+        with self._writer("weights") as writer:
+            self.facts.weights = write_weights(
+                self.side, self.model, self.paired, self.table, writer
+            )
+
+    def single(self) -> None:
+        """Give every layer alone what the reference's layer was given."""
+        limits = {p.name: p.kind.limit or FLOAT64_LIMIT for p in self.paired}
+        limits[self.job.subject.output] = FLOAT64_LIMIT
+        reference = wait_for(Path(self.job.feed)).runs[DTYPES[0]]
+        with self._writer("single") as writer:
+            forcer = Forcer(self.side, reference, writer, limits, self._tick)
+            with watched(self.traced, forcer.around):
+                self.side.forward(self.model, self.images)
+        self.facts.single = forcer.findings
+
+    def gradients(self) -> None:
+        """Differentiate, and let norms make one step."""
+        with self._writer("gradients") as writer:
+            self.facts.gradients, self.facts.training = differentiate(
+                self.side, self.model, self.paired, self.images, writer
+            )
+
+    @contextmanager
+    def _writer(self, name: str) -> Iterator[Writer]:
+        """Open one of the files with arrays, and note what is in it."""
+        with Writer(self.out / f"{name}.bin") as writer:
+            yield writer
+        self.facts.places[name] = writer.arrays.places
+
+    def _tick(self) -> None:
+        passes = len(self.job.dtypes) + bool(self.job.feed)
+        tell(self.say, [next(self.done), passes * len(self.traced)])
 
 
 def forward(side: TorchSide | PaddleSide, model: Any, images: np.ndarray) -> Any:
@@ -173,7 +220,7 @@ def write_weights(
                 if side.name == "paddle" and rule.transpose:
                     array = array.T
                 key = f"{one.name}.{rule.leaf}" if rule.leaf else one.name
-                weights[key] = Weight(one.name, own, writer.add(array))
+                weights[key] = Weight(one.name, own, writer.add(narrowed(array)))
     left = [
         k for k in state if k not in claimed and not (side.name == "torch" and table.ignored(k))
     ]
@@ -181,6 +228,13 @@ def write_weights(
         rows = f"no row of {table.file} claims {len(left)} tensors of the {NAMES[side.name]} model:"
         raise ParityError(listing(rows, [f"{key} {list(state[key].shape)}" for key in left]))
     return weights
+
+
+def narrowed(array: np.ndarray) -> np.ndarray:
+    """Give an array as float32, half as large, if it loses nothing."""
+    with np.errstate(over="ignore"):
+        narrow = array.astype(np.float32)
+    return narrow if np.array_equal(narrow, array, equal_nan=True) else array
 
 
 def round_settings(paired: list[Paired], side: Side) -> None:

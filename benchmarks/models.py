@@ -1,0 +1,69 @@
+"""Run models as a plain script does, or as a worker of parity does, to be measured side by side.
+
+python benchmarks/models.py plain shunted_s model.pth model.pdparams
+python benchmarks/models.py forward|trace torch|paddle shunted_s model.pth [FED_BY]
+"""
+
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from vitconvert import _table, create_model
+from vitconvert.parity import _job, _worker
+
+SHAPE = (2, 3, 224, 224)
+
+
+def images() -> np.ndarray:
+    """Make a batch, float32 [2, 3, 224, 224]."""
+    return np.random.default_rng(0).standard_normal(SHAPE).astype("f4")
+
+
+def plain(variant: str, torch_file: str, paddle_file: str) -> None:
+    """Import both frameworks, build and load both models, compare float32 logits."""
+    import paddle
+    import torch
+
+    ours = create_model(variant, "torch", checkpoint=torch_file)
+    theirs = create_model(variant, "paddle", checkpoint=paddle_file)
+    with torch.no_grad():
+        expected = ours(torch.from_numpy(images())).numpy()
+    with paddle.no_grad():
+        found = theirs(paddle.to_tensor(images())).numpy()
+    print(np.abs(found - expected).max())
+
+
+def forward(side: str, variant: str, file: str) -> None:
+    """Build and load one model in float64 and run it: its own memory, and that of a batch."""
+    x = images().astype("f8")
+    if side == "torch":
+        import torch
+
+        torch.set_default_dtype(torch.float64)
+        with torch.no_grad():
+            create_model(variant, "torch", checkpoint=file)(torch.from_numpy(x))
+    else:
+        import paddle
+
+        paddle.set_default_dtype("float64")
+        with paddle.no_grad():
+            create_model(variant, "paddle", checkpoint=file)(paddle.to_tensor(x))
+
+
+def trace(side: str, variant: str, file: str, out: str, feed: str = "") -> None:
+    """Do what a worker does: float64, float32 and, if fed, each layer alone."""
+    with tempfile.TemporaryDirectory(dir=Path(out).parent) as folder:
+        np.save(Path(folder) / "in.npy", images())
+        Path(out).mkdir(exist_ok=True)
+        classes = _table.variants()[variant].num_classes
+        subject = _job.Subject(variant, classes, output="logits")
+        files = (file, None, "cpu", str(Path(folder) / "in.npy"), out)
+        facts = {"shape": list(SHAPE), "sha256": "as made"}
+        _worker.trace(_job.Job(side, subject, *files, facts, feed=feed), io.StringIO())
+
+
+if __name__ == "__main__":
+    {"plain": plain, "forward": forward, "trace": trace}[sys.argv[1]](*sys.argv[2:])
