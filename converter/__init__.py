@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     )
     from ._models import create_model, list_models
     from .checkpoints import Checkpoint, Tensor, open_checkpoint
-    from .parity import Report, check_parity
+    from .parity import Pair, Report, check_parity, compare_traces, dump
 
 __version__ = "0.1.0"
 
@@ -29,14 +29,17 @@ __all__ = [
     "Conversion",
     "ConversionError",
     "ModelError",
+    "Pair",
     "ParityError",
     "Report",
     "TableError",
     "Tensor",
     "VitconvertError",
     "check_parity",
+    "compare_traces",
     "convert",
     "create_model",
+    "dump",
     "list_models",
     "open_checkpoint",
 ]
@@ -53,7 +56,7 @@ _HOMES = {
     ),
     "_models": ("create_model", "list_models"),
     "checkpoints": ("Checkpoint", "Tensor", "open_checkpoint"),
-    "parity": ("Report", "check_parity"),
+    "parity": ("Pair", "Report", "check_parity", "compare_traces", "dump"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -75,7 +75,10 @@ def test_unproved_conversion_stays_unverified(
 
     table = _table.load_table("shunted")
     conv = table.rows[0].kind
-    rows = [dataclasses.replace(r, kind=conv) if r.torch.endswith("attn.proj") else r for r in table.rows]
+    rows = [
+        dataclasses.replace(row, kind=conv) if row.torch.endswith("attn.proj") else row
+        for row in table.rows
+    ]
     wrong = dataclasses.replace(table, rows=tuple(rows))
     monkeypatch.setattr(_convert, "load_table", lambda _family: wrong)
     (tmp_path / "x.pdparams").write_text("precious")

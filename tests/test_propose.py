@@ -377,6 +377,38 @@ def test_runs_decide_what_nothing_else_does(propose: Propose) -> None:
 
 @pytest.mark.torch
 @pytest.mark.paddle
+def test_blocks_that_do_not_hold_are_left_out(propose: Propose) -> None:
+    """They carry no weights; what they are about is told, and a setting is for people to judge."""
+    proposal = propose("twin_blocks:torch_model", "twin_blocks:paddle_model")
+
+    assert proposal.proved
+    pairs = {row.torch: (row.paddle, row.kind) for row in proposal.rows}
+    assert pairs["1.norm.g"] == ("first.norm.scale", "param")
+    assert pairs["2.norm"] == ("second.norm", "block")
+    assert not {"1", "2"} & set(pairs)
+    assert "#   1 | first: differs: what it gives differs" in proposal.text
+    setting = "2 | second: settings: rate is 0.1 in torch, 0.2 in Paddle (left out)"
+    assert proposal.undecided == (setting,)
+    note = next(row.note for row in proposal.rows if row.torch == "1.norm.g")
+    assert note.endswith("are of no kind; tensors are taken as they are. The run proves this one")
+
+
+@pytest.mark.torch
+@pytest.mark.paddle
+def test_tensors_without_a_row_are_told_and_nothing_is_run(propose: Propose) -> None:
+    """One weight here, three there: no table can say that."""
+    proposal = propose("twin_blocks:torch_attention", "twin_blocks:paddle_attention")
+
+    assert not proposal.proved
+    assert proposal.report is None
+    assert proposal.failure == "some tensors have no row."
+    assert "# NOT PROVED, the models were not run: some tensors have no row.\n" in proposal.text
+    assert any("PyTorch attn.in_proj_weight [24, 8]" in told for told in proposal.undecided)
+    assert [row.torch for row in proposal.rows] == ["stem"]
+
+
+@pytest.mark.torch
+@pytest.mark.paddle
 def test_factory_that_is_not_there_is_told(propose: Propose) -> None:
     """In one line."""
     with pytest.raises(ParityError, match=r"twin_resnet has no nothing\."):

@@ -52,22 +52,29 @@ def differentiate(
     if not norms:
         return gradients, {}
     seen: dict[str, int] = {}
+    before = [_statistics(side, one) for one in norms]
     for one in norms:
         one.layer.train()
     _count_values(norms, seen, lambda: write(TRAINING))
     training = {}
-    for one in norms:
+    for one, old in zip(norms, before, strict=True):
         one.layer.eval()
-        state = side.state_of(one.layer)
-        training[one.name] = {
-            "values": seen[one.name],
-            "arrays": {
-                rule.leaf: writer.add(side.array(state[own]))
-                for rule in one.kind.tensors
-                if rule.buffer and (own := rule.leaf if side.name == "torch" else rule.paddle)
-            },
-        }
+        arrays = {}
+        for leaf, (tensor, values) in old.items():
+            arrays[leaf] = writer.add(side.array(tensor))
+            side.set(tensor, values)  # the model goes on as it was
+        training[one.name] = {"values": seen[one.name], "arrays": arrays}
     return gradients, training
+
+
+def _statistics(side: TorchSide | PaddleSide, norm: Paired) -> dict[str, tuple[Any, np.ndarray]]:
+    """Give the running statistics of a norm by PyTorch leaf: the live tensor, and its values."""
+    state = side.state_of(norm.layer)
+    return {
+        rule.leaf: (state[own], side.array(state[own]).copy())
+        for rule in norm.kind.tensors
+        if rule.buffer and (own := rule.leaf if side.name == "torch" else rule.paddle)
+    }
 
 
 def _count_values(norms: list[Paired], seen: dict[str, int], run: Any) -> None:

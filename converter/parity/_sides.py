@@ -15,6 +15,7 @@ from ._gpu import check_paddle_gpu, driver, effective_tf32
 from ._job import Job
 from ._witness import read_with_torch
 
+
 class TorchSide:
     """Runs the PyTorch model."""
 
@@ -120,6 +121,10 @@ class TorchSide:
     def put(self, array: np.ndarray) -> Any:
         """Bring an array to the device."""
         return self.torch.from_numpy(array).to(self.device)
+
+    def set(self, tensor: Any, array: np.ndarray) -> None:
+        """Fill a tensor that is not trained."""
+        tensor.copy_(self.torch.from_numpy(array))
 
 
 class PaddleSide:
@@ -243,6 +248,10 @@ class PaddleSide:
     def put(self, array: np.ndarray) -> Any:
         """Bring an array to the device."""
         return self.paddle.to_tensor(array)
+
+    def set(self, tensor: Any, array: np.ndarray) -> None:
+        """Fill a tensor that is not trained."""
+        tensor.set_value(array)
 
 
 def make_side(job: Job, table: Table, checkpoint: Checkpoint) -> TorchSide | PaddleSide:

@@ -24,6 +24,7 @@ from ._report import Report
 from ._rows import Group, Match, Proposed
 from ._run import Pair, check_parity
 from ._table_text import write_table
+from ._tree import join
 from ._values import FLOAT64_LIMIT
 
 _MOST_RUNS = 12  # of both models
@@ -103,8 +104,13 @@ def propose_table(
 class _Attempt:
     """One table and what came of it."""
 
-    def __init__(self, match: Match, rows: list[Proposed], left: Mapping[str, str]) -> None:
-        self.match, self.rows, self.left = match, rows, left
+    def __init__(
+        self, match: Match, names: tuple[list[str], list[str]], left: Mapping[str, str]
+    ) -> None:
+        self.match, self.left = match, left
+        rows = [row for row in match.rows if row.torch not in left or row.kind == "param"]
+        self.rows = compress(rows, *names)
+        self.ignore = compress_keys(match.ignore, names[0])
         self.never_run = frozenset(row.torch for row in rows if row.never_runs)
         self.report: Report | None = None
         self.failure = ""
@@ -127,8 +133,10 @@ class _Attempt:
             PyTorch name -> why the row does not hold.
         """
         layers = self.report.layers if self.report else ()
-        output = next((layer.float64 for layer in layers if layer.kind == "output"), None)
-        if output is None or output > FLOAT64_LIMIT:
+        output = next((layer for layer in layers if layer.kind == "output"), None)
+        if output is None or output.float64 is None:
+            return {}
+        if output.verdict != "same" and output.float64 > FLOAT64_LIMIT:
             return {}
         kinds = read_kinds()
         wrong = _wrong(self.report, self.never_run) if self.report else []
@@ -157,6 +165,8 @@ class _Prover:
         self.torch, self.paddle, self.folder = torch, paddle, folder
         self.size, self.pythons, self.progress = size, pythons, progress
         self.runs = 0
+        # Of all layers and tensors: no placeholder may claim one that is not its own.
+        self.names = _names(torch), _names(paddle)
 
     def propose(self) -> Proposal:
         """Try the best guess, then without rows that do not hold, then other guesses."""
@@ -185,13 +195,12 @@ class _Prover:
     def _attempt(self, choices: Mapping[Hashable, int], left: Mapping[str, str]) -> _Attempt:
         """Make a table and run both models with it."""
         match = match_outlines(self.torch, self.paddle, choices)
-        rows = [row for row in match.rows if row.torch not in left or row.kind == "param"]
-        attempt = _Attempt(match, rows, left)
+        attempt = _Attempt(match, self.names, left)
         self.runs += 1
-        if match.problems or not rows:
+        if match.problems or not attempt.rows:
             return attempt
         path = self.folder / "proposed.toml"
-        path.write_text(write_table((), rows, match.ignore, (), ()), encoding="utf-8")
+        path.write_text(write_table((), attempt.rows, attempt.ignore, (), ()), encoding="utf-8")
         paddle = self.folder / "converted.pdparams"
         convert_by(read_table(path), self.folder / "state.npz", paddle)
         try:
@@ -212,27 +221,15 @@ class _Prover:
     def _finish(self, attempt: _Attempt) -> Proposal:
         """Write the table for people, with what is known about each row."""
         rows = [_settled(row) if attempt.proved else row for row in attempt.rows]
-        names = [
-            [
-                *(unit.name for unit in o.units if unit.name),
-                *(
-                    ".".join(filter(None, (u.name, leaf.name)))
-                    for u in o.units
-                    for leaf in u.tensors
-                ),
-            ]
-            for o in (self.torch, self.paddle)
-        ]
-        short = compress(rows, *names)
         match = attempt.match
         partners = {row.torch: row.paddle for row in match.rows}
         out = [f"{one} | {partners[one]}: {why}" for one, why in attempt.left.items()]
-        doubts = [f"{row.torch} | {row.paddle}: {row.note}" for row in short if row.undecided]
+        doubts = [f"{row.torch} | {row.paddle}: {row.note}" for row in rows if row.undecided]
         doubts += [f"{told} (left out)" for told in out if ": settings: " in told]
         doubts += match.problems
         failure = attempt.failure
         if match.problems:
-            failure = "the models were not run: some tensors have no row."
+            failure = "some tensors have no row."
         elif not rows:
             failure = "the models have nothing in common."
         alone = [
@@ -240,15 +237,20 @@ class _Prover:
             for side in _SIDES
             for name in compress_keys(
                 {name: "x" for own, name in match.left_out if own == side},
-                names[_SIDES.index(side)],
+                self.names[_SIDES.index(side)],
             )
         ]
         head = _heading(self.torch, self.paddle, attempt, failure)
-        ignore = compress_keys(match.ignore, names[0])
-        text = write_table(head, short, ignore, [*out, *alone], match.problems)
+        text = write_table(head, rows, attempt.ignore, [*out, *alone], match.problems)
         return Proposal(
-            text, tuple(short), tuple(doubts), attempt.report, attempt.never_run, failure
+            text, tuple(rows), tuple(doubts), attempt.report, attempt.never_run, failure
         )
+
+
+def _names(model: Outline) -> list[str]:
+    """Name all layers and tensors of a model."""
+    tensors = [join(unit.name, leaf.name) for unit in model.units for leaf in unit.tensors]
+    return [unit.name for unit in model.units if unit.name] + tensors
 
 
 def _alternatives(attempt: _Attempt) -> Iterator[dict[Hashable, int]]:
@@ -297,7 +299,7 @@ def _heading(torch: Outline, paddle: Outline, attempt: _Attempt, failure: str) -
         f"  Paddle   {paddle.model} (paddle {paddle.version})",
     ]
     if report is None:
-        return [*said, "NOT PROVED, not run: " + failure.replace("\n", "; ")]
+        return [*said, "NOT PROVED, the models were not run: " + failure.replace("\n", "; ")]
     if not attempt.proved:
         return [*said, f"NOT PROVED: {report.claim}"]
     largest = max(layer.float64 or 0.0 for layer in report.layers)
