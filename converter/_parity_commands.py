@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._errors import ModelError
+from ._errors import ModelError, ParityError
 from ._options import (
     FILE,
     OUTPUT,
+    ImageSize,
     check_reports,
     finish,
     progress_bar,
@@ -109,10 +110,11 @@ def parity(
     \b
     Examples:
       vitconvert parity shunted_s --torch shunt_s.pth --paddle shunt_s.pdparams
-      vitconvert parity shunted_s --torch S --paddle P --input photo.jpg --html proof.html
+      vitconvert parity shunted_s --torch S --paddle P --html proof.html
+      vitconvert parity shunted_s --torch S --paddle P --input photo.jpg
       vitconvert parity shunted_s --torch S --paddle P --backward --markdown -
-      vitconvert parity --torch-model my.net:build --paddle-model my.paddle_net:build \\
-                        --table my.toml --torch S --paddle P
+      vitconvert parity --torch-model net:a --paddle-model net:b \\
+                        --table net.toml --torch S --paddle P
     """
     from .checkpoints import open_checkpoint
     from .parity import check_parity
@@ -180,8 +182,9 @@ def dump(
 
     \b
     Examples:
-      vitconvert dump shunted_s --framework torch --checkpoint shunt_s.pth --out t1
-      vitconvert dump shunted_s --framework paddle --checkpoint shunt_s.pdparams --out t2 --feed t1
+      vitconvert dump shunted_s --framework torch --checkpoint S --out t1
+      vitconvert dump shunted_s --framework paddle --checkpoint P --out t2 \\
+                      --feed t1
       vitconvert compare t1 t2
     """
     from .parity import dump as dump_trace
@@ -234,3 +237,62 @@ def compare(
     with progress_bar() as progress:
         found = compare_traces(first, second, progress)
     finish(found, reports)
+
+
+@click.command()
+@click.option(
+    "--torch-model",
+    metavar="PKG.MOD:FUNC",
+    required=True,
+    help="Function that builds the PyTorch model, in the current folder or installed.",
+)
+@click.option("--paddle-model", metavar="PKG.MOD:FUNC", required=True, help="The same for Paddle.")
+@click.option("--out", type=OUTPUT, required=True, help="Table to write.")
+@click.option(
+    "--input-size",
+    type=ImageSize(),
+    metavar="HxW",
+    default="224",
+    show_default=True,
+    help="Pixels of the images that both are run on.",
+)
+@click.option("--torch-python", metavar="PATH", help=PYTHON.format("PyTorch"))
+@click.option("--paddle-python", metavar="PATH", help=PYTHON.format("Paddle"))
+@click.option("--force", is_flag=True, help="Replace the table if it exists.")
+@report_options
+def table(
+    torch_model: str,
+    paddle_model: str,
+    out: Path,
+    force: bool,
+    report: Path | None,
+    html: Path | None,
+    markdown: Path | None,
+    **options: Any,
+) -> None:
+    """Propose a table for two models of your own, and prove it.
+
+    Layers are paired by class, order of execution, shapes of their tensors and names. The PyTorch
+    model, filled with seeded noise, is then converted by the table and both are compared. What
+    could not be decided is marked `undecided` in the file. Exit status 0 only if it is proved.
+
+    \b
+    Example:
+      vitconvert table --torch-model net:a --paddle-model net:b --out net.toml
+    """
+    from ._files import check_target
+    from .parity import write_text
+    from .proposal import propose_table
+
+    reports = {"report": report, "html": html, "markdown": markdown}
+    check_target(out, force)
+    check_reports(reports, out=out)
+    with progress_bar() as progress:
+        proposal = propose_table(torch_model, paddle_model, progress=progress, **options)
+    write_text(out, proposal.text)
+    for doubt in proposal.undecided:
+        click.echo(printable(f"undecided: {doubt}"))
+    click.echo(f"{out} holds {len(proposal.rows)} rows, {len(proposal.undecided)} doubts.")
+    if proposal.report is None:
+        raise ParityError(f"not proved: {proposal.failure}")
+    finish(proposal.report, reports)

@@ -128,7 +128,7 @@ class Row:
 
     @cached_property
     def _patterns(self) -> dict[Side, re.Pattern[str]]:
-        return {"torch": _compile(self.torch), "paddle": _compile(self.paddle)}
+        return {"torch": compile_pattern(self.torch), "paddle": compile_pattern(self.paddle)}
 
     def pair(self, side: Side, layer: str) -> tuple[str, str] | None:
         """Give the (torch, paddle) names of a layer if this row describes it."""
@@ -197,7 +197,7 @@ class Table:
         for row in self.rows:
             for rule in row.kind.tensors:
                 key = _join(row.torch, rule.leaf)
-                claimants.setdefault(_skeleton(key), []).append((_compile(key), row, rule))
+                claimants.setdefault(_skeleton(key), []).append((compile_pattern(key), row, rule))
         return claimants
 
     def claims(self, key: str) -> list[Claim]:
@@ -213,7 +213,9 @@ class Table:
 
     def ignored(self, key: str) -> str | None:
         """Give the reason why a key is left out, or None if it is not."""
-        reasons = (why for pattern, why in self.ignore.items() if _compile(pattern).fullmatch(key))
+        reasons = (
+            why for pattern, why in self.ignore.items() if compile_pattern(pattern).fullmatch(key)
+        )
         return next(reasons, None)
 
     def parameters(self, variant: Variant) -> int:
@@ -293,6 +295,21 @@ def read_table(path: Path) -> Table:
     if not (isinstance(found, dict) and all(isinstance(kind, dict) for kind in found.values())):
         raise TableError(f"{path}: [kinds] is {found!r}; expected a table of kinds.")
     return parse_table(str(path), own | data, kinds | found, {})
+
+
+@cache
+def read_kinds() -> dict[str, Kind]:
+    """Read every kind of layer that our tables know, by name.
+
+    Raises:
+        TableError: _kinds.toml is malformed.
+    """
+    problems: list[str] = []
+    data = _read(files("vitconvert.mappings") / "_kinds.toml")
+    kinds = {name: _parse_kind(name, entry, problems) for name, entry in data.items()}
+    if problems:
+        raise TableError(listing("_kinds.toml cannot be used:", problems))
+    return kinds
 
 
 def parse_table(
@@ -440,7 +457,7 @@ def _expand(pattern: str) -> Iterator[str]:
 
 
 @cache
-def _compile(pattern: str) -> re.Pattern[str]:
+def compile_pattern(pattern: str) -> re.Pattern[str]:
     """Turn a key pattern into a regular expression for the whole key; {x} is one integer."""
     names, parts = set[str](), []
     for i, part in enumerate(_PLACEHOLDER.split(pattern)):

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from vitconvert import ParityError, _table
-from vitconvert.parity._compress import compress
-from vitconvert.parity._outline import Leaf, Outline, Unit
-from vitconvert.parity._propose import match_outlines
-from vitconvert.parity._rows import Match, Proposed
-from vitconvert.parity._table_for import Proposal, propose_table
-from vitconvert.parity._table_text import write_table
+from vitconvert.proposal import Proposal, propose_table
+from vitconvert.proposal._compress import compress
+from vitconvert.proposal._match import match_outlines
+from vitconvert.proposal._outline import Leaf, Outline, Unit
+from vitconvert.proposal._rows import Match, Proposed
+from vitconvert.proposal._table_text import write_table
 
 Propose = Callable[[str, str], Proposal]
 

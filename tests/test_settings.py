@@ -9,15 +9,6 @@ from vitconvert.parity._settings import differing, read_settings
 
 pytestmark = [pytest.mark.torch, pytest.mark.paddle]
 
-KINDS = {r.kind.name: r.kind for r in _table.load_table("shunted").rows}
-
-
-def kinds() -> dict[str, _table.Kind]:
-    from importlib.resources import files
-
-    data = _table._read(files("vitconvert.mappings") / "_kinds.toml")
-    return {name: _table._parse_kind(name, entry, []) for name, entry in data.items()}
-
 
 # kind: how to build it in torch and in Paddle so that both are the same, then ways in which the
 # Paddle one is wrong, each with the setting that must be named.
@@ -109,7 +100,7 @@ def test_same_layers_agree_and_each_wrong_setting_is_named(name: str) -> None:
     import paddle
     import torch
 
-    kind, (make_torch, make_paddle, wrong) = kinds()[name], PAIRS[name]
+    kind, (make_torch, make_paddle, wrong) = _table.read_kinds()[name], PAIRS[name]
     expected = read_settings(make_torch(torch.nn).eval(), kind, "torch")
 
     def compare(**change: Any) -> dict[str, Any]:
@@ -127,7 +118,9 @@ def test_same_layers_agree_and_each_wrong_setting_is_named(name: str) -> None:
 
 def test_every_kind_with_settings_is_tested() -> None:
     """But for drop_path, whose class is our own."""
-    assert {name for name, kind in kinds().items() if kind.settings} - {"drop_path"} == set(PAIRS)
+    assert {name for name, kind in _table.read_kinds().items() if kind.settings} - {
+        "drop_path"
+    } == set(PAIRS)
 
 
 def test_plain_attributes_of_blocks_are_settings() -> None:
@@ -138,7 +131,7 @@ def test_plain_attributes_of_blocks_are_settings() -> None:
     block.scale, block.heads, block.sizes, block.act = 0.125, 4, (7, 7), torch.nn.ReLU()
     block._hidden = 3
 
-    settings = read_settings(block.eval(), KINDS["block"], "torch")
+    settings = read_settings(block.eval(), _table.read_kinds()["block"], "torch")
 
     assert settings == {"training": False, "scale": 0.125, "heads": 4, "sizes": 7}
     assert differing(settings, {"scale": 0.25, "other": 1}) == {"scale": (0.125, 0.25)}

@@ -7,9 +7,7 @@ import numpy as np
 
 from ._record import Paired, watched
 from ._sides import PaddleSide, TorchSide
-from ._trace import Writer
-
-TRAINING = "training: "  # before the key of a gradient that was taken with norms in training mode
+from ._trace import TRAINING, Writer
 
 
 def differentiate(

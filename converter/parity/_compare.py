@@ -127,6 +127,7 @@ class Comparison:
         self.truth = one.get("float64") or other.get("float64")
         tf32 = [trace.facts.environment.get("tf32") for trace in (reference, candidate)]
         self.judges_float32 = "float32" in one and "float32" in other and not any(tf32)
+        self.never_run: list[str] = []
         self.keys = self._keys()
         # From the first layer on that Paddle computes in float32, the model is as accurate as that.
         self.loose = set(self.keys[self._first_limited() :])
@@ -191,8 +192,11 @@ class Comparison:
         first, second = (self._longest(t) for t in (self.reference, self.candidate))
         keys = list(dict.fromkeys([*first.calls, *second.calls]))
         ran = {key.partition("#")[0] for key in keys}
-        paired = {**self.reference.facts.layers, **self.candidate.facts.layers}
-        return keys + [name for name, one in paired.items() if one.traced and name not in ran]
+        sides = [t.facts.layers for t in (self.reference, self.candidate)]
+        left = [n for n, one in {**sides[0], **sides[1]}.items() if one.traced and n not in ran]
+        # What both models have and neither runs is no part of what they compute here.
+        self.never_run = [name for name in left if all(name in layers for layers in sides)]
+        return keys + [name for name in left if name not in self.never_run]
 
     def _first_limited(self) -> int:
         layers = self.reference.facts.layers

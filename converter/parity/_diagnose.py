@@ -188,7 +188,7 @@ class _Case:
         indices = [i for leaf in leaves(call.inputs) if (i := array_of(leaf)) is not None]
         weights, arrays = self.reference.facts.weights, self.reference.arrays("weights")
         tensors = {
-            key[len(self.name) + 1 :]: arrays[weight.array]
+            key[len(self.name) + 1 :]: arrays[weight.array].astype(np.float64)
             for key, weight in weights.items()
             if weight.layer == self.name
         }

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ._trace import Trace
+from ._trace import TRAINING, Trace
 from ._values import FLOAT64_LIMIT, apart
 
 
@@ -16,7 +16,7 @@ class GradientResult:
 
     Attributes:
         key: PyTorch key, or "input"; "training: " before it where norms were in training mode.
-        difference: Relative to the largest value of the reference's gradient; None where one side
+        difference: Relative to the reference's largest gradient in that layer; None where one side
             has none.
         same: Whether that is within the limit.
         note: What was found, when it is not.
@@ -43,6 +43,10 @@ def compare_gradients(
     if one is None or other is None:
         return
     arrays = [t.arrays("gradients") for t in (reference, candidate)]
+    scales: dict[str, float] = {}  # the largest gradient of each layer
+    for key, index in one.items():
+        layer = _layer(key, reference)
+        scales[layer] = max(scales.get(layer, 0.0), _largest(arrays[0][index]))
     for key in dict.fromkeys([*one, *other]):
         if key not in one or key not in other:
             side = (reference if key not in one else candidate).label
@@ -54,9 +58,23 @@ def compare_gradients(
             yield GradientResult(key, None, False, note)
             continue
         found = apart(*pair)
+        # A bias before a norm has no gradient but rounding: the weight beside it gives the scale.
+        scale = scales[_layer(key, reference)]
+        relative = found.relative * (_largest(pair[0]) or 1.0) / (scale or 1.0)
         note = f"largest at {list(found.index)}: {found.truth:.17g} and {found.other:.17g}"
-        same = found.relative <= limit
-        yield GradientResult(key, found.relative, same, "" if same else note)
+        same = relative <= limit
+        yield GradientResult(key, relative, same, "" if same else note)
+
+
+def _layer(key: str, trace: Trace) -> str:
+    """Name the layer of a gradient, apart for norms in training mode."""
+    name = key.removeprefix(TRAINING)
+    weight = trace.facts.weights.get(name)
+    return key[: len(key) - len(name)] + (weight.layer if weight else name)
+
+
+def _largest(array: np.ndarray) -> float:
+    return float(np.abs(array).max(initial=0.0))
 
 
 def compare_training(reference: Trace, candidate: Trace) -> tuple[list[str], bool]:
@@ -85,8 +103,8 @@ def compare_training(reference: Trace, candidate: Trace) -> tuple[list[str], boo
         return [f"{worst}: after one step differs by {largest:.1e}, unexplained"], True
     return [
         f"one step of {len(one)} norm{'s' * (len(one) > 1)}: largest difference of running "
-        f"statistics {largest:.1e}, but for what is known: PyTorch enters the unbiased variance of a batch, Paddle the "
-        f"biased one, with a momentum held as float32"
+        f"statistics {largest:.1e}, but for what is known: PyTorch enters the unbiased variance "
+        f"of a batch, Paddle the biased one, with a momentum held as float32"
     ], False
 
 
@@ -106,7 +124,7 @@ def _statistics(
     if reference.facts.framework == candidate.facts.framework or not momentum:
         return made, found
     weight = reference.facts.weights[f"{name}.{leaf}"]
-    before = reference.arrays("weights")[weight.array]
+    before = reference.arrays("weights")[weight.array].astype(np.float64)
     entered = (made - (1 - momentum) * before) / momentum
     if leaf == "running_var":
         count = training[0][name]["values"]

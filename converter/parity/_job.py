@@ -23,13 +23,13 @@ class Subject:
         name: For example "shunted_s", or "package.module:function".
         num_classes: Size of the head of a variant; 0 for none.
         table: File with the table of a model of the user's; empty for a variant.
-        output: What the whole model gives: "logits", "features" or "output".
+        output: What the whole model gives: "logits", "features", or a name that no layer has.
     """
 
     name: str
     num_classes: int = 0
     table: str = ""
-    output: str = "output"
+    output: str = "(output)"
 
     def read_table(self) -> Table:
         """Read the table that pairs the layers."""

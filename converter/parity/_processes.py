@@ -21,7 +21,7 @@ from ._job import FAILURE, ROOM, Job
 Progress = Callable[[str, int, int], None]
 
 _OLDEST = (3, 11)
-_PACKAGES = ("checkpoints", "parity", "mappings", "models_torch", "models_paddle")
+_PACKAGES = ("checkpoints", "parity", "proposal", "mappings", "models_torch", "models_paddle")
 # What another interpreter says of itself: its version, and which of these packages it has.
 _ASK = (
     "import sys, json, importlib.util as u;"
@@ -47,7 +47,7 @@ def run(jobs: Sequence[Job], pythons: dict[Side, str | None], meter: "Meter") ->
             python = pythons.get(job.framework)
             command, path = [sys.executable], None
             if python is not None:
-                command, path = [python], stack.enter_context(_importable())
+                command, path = [python], stack.enter_context(importable())
             workers.append(stack.enter_context(_running(job, command, path, meter, len(jobs))))
         while sum(worker.check() for worker in workers) < len(workers):
             time.sleep(0.02)
@@ -85,7 +85,7 @@ def check_pythons(pythons: dict[Side, str | None]) -> None:
 
 
 @contextmanager
-def _importable() -> Iterator[str]:
+def importable() -> Iterator[str]:
     """Give a folder in which another interpreter finds this very vitconvert, and nothing else."""
     with tempfile.TemporaryDirectory(prefix="vitconvert-path-") as name:
         package = Path(name) / "vitconvert"

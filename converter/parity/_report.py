@@ -61,6 +61,8 @@ class Report:
         proves: Whether both sides ran in float64: then the verdict is on the function itself.
         weights: How many tensors were compared, exactly.
         diagnosis: What is wrong and what its cause is likely to be, in words; empty if nothing is.
+        never_run: Paired layers that neither model runs on this input: only weights and settings
+            of these are compared.
         seconds: Wall time of the whole check.
     """
 
@@ -78,6 +80,7 @@ class Report:
     proves: bool = True
     weights: int = 0
     diagnosis: tuple[str, ...] = ()
+    never_run: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -136,6 +139,7 @@ class Report:
             "settings": [dataclasses.asdict(setting) for setting in self.settings],
             "gradients": [dataclasses.asdict(gradient) for gradient in self.gradients],
             "training": list(self.training),
+            "never_run": list(self.never_run),
         }
         finite: dict[str, Any] = _finite(data)
         return finite

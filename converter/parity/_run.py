@@ -303,6 +303,7 @@ def _compare(reference: Trace, candidate: Trace, meter: Meter, start: float) -> 
         training_differs=training_differs,
         output=figures_of_output(reference, candidate),
         proves=comparison.proves,
+        never_run=tuple(comparison.never_run),
         weights=len(reference.facts.weights),
         diagnosis=tuple(diagnose(reference, candidate, layers)),
         seconds=time.monotonic() - start,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._errors import some
 from ._compare import FLOAT32_FACTOR, FLOAT32_FLOOR, LayerResult
 from ._report import OutputFigures, Report
 from ._values import FLOAT64_LIMIT
@@ -52,6 +53,10 @@ def summary(report: Report) -> list[str]:
         lines.append(
             f"{len(faults)} of {len(report.layers)} outputs are not the same; {wrong} layers are "
             f"wrong by themselves."
+        )
+    if report.never_run:
+        lines.append(
+            f"neither model runs {some(report.never_run)}: only weights and settings are compared"
         )
     lines += _backward(report)
     return [*lines, f"{report.verdict}: {report.claim}", *report.diagnosis]

@@ -19,6 +19,7 @@ from .._errors import ParityError
 FORMAT = 1
 FILE = "trace.json"
 INPUT = "input.npy"
+TRAINING = "training: "  # before the key of a gradient, if norms were in training mode
 INPUT_OF = "input of "  # in a finding: before the key of the layer that is called
 DTYPES = ("float64", "float32")
 

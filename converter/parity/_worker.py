@@ -254,7 +254,7 @@ def main(job_file: str) -> None:
     # Frameworks print to stdout as they please; progress gets a descriptor of its own.
     say = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         trace(job, say)
     except (VitconvertError, OSError, MemoryError) as error:
@@ -270,7 +270,7 @@ def tell(parent: TextIO, message: object) -> None:
     print(json.dumps(message), file=parent, flush=True)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """End this process when the one that started it is gone, however it went."""
     while os.read(0, 1):
         pass

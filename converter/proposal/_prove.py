@@ -1,31 +1,25 @@
 """Propose a mapping table for two models of the user's, and prove it by running both."""
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Collection, Hashable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 from pathlib import Path
 
-from .._errors import ParityError, VitconvertError, listing
-from .._table import Side, Table, read_table
+from .._errors import VitconvertError
+from .._table import Side, Table, read_kinds, read_table
 from ..checkpoints import open_checkpoint, pdparams
 from ..checkpoints.writing import write
-from ._compare import LayerResult
+from ..parity._processes import Progress, check_pythons, temporary_folder
+from ..parity._report import Report
+from ..parity._run import Pair, check_parity
+from ..parity._values import FLOAT64_LIMIT
 from ._compress import compress, compress_keys
-from ._job import FAILURE
-from ._outline import Outline, read_kinds, read_outline
-from ._processes import Progress, _importable, check_pythons, temporary_folder
-from ._propose import match_outlines
-from ._report import Report
+from ._look import STATE, outline_both
+from ._match import match_outlines
+from ._outline import Outline
 from ._rows import Group, Match, Proposed
-from ._run import Pair, check_parity
 from ._table_text import write_table
 from ._tree import join
-from ._values import FLOAT64_LIMIT
 
 _MOST_RUNS = 12  # of both models
 _MOST_AT_ONCE = 3  # choices that are changed together
@@ -42,7 +36,6 @@ class Proposal:
         rows: Its rows.
         undecided: What nothing decides, a line each: rows that are a guess, tensors without a row.
         report: Of the run with this table; None if it could not be run.
-        never_run: PyTorch layers of the table that neither model runs.
         failure: Why it could not; empty otherwise.
     """
 
@@ -50,7 +43,6 @@ class Proposal:
     rows: tuple[Proposed, ...]
     undecided: tuple[str, ...]
     report: Report | None
-    never_run: frozenset[str] = frozenset()
     failure: str = ""
 
     @property
@@ -59,7 +51,7 @@ class Proposal:
 
         Layers that neither model runs are no part of that function; they are among `undecided`.
         """
-        return self.report is not None and not _wrong(self.report, self.never_run)
+        return self.report is not None and self.report.proved
 
 
 def propose_table(
@@ -96,7 +88,7 @@ def propose_table(
     check_pythons(pythons)
     factories: dict[Side, str] = {"torch": torch_model, "paddle": paddle_model}
     with temporary_folder() as folder:
-        torch, paddle = _outlines(factories, input_size, pythons, folder, progress)
+        torch, paddle = outline_both(factories, input_size, pythons, folder, progress)
         prover = _Prover(torch, paddle, folder, input_size, pythons, progress)
         return prover.propose()
 
@@ -111,13 +103,12 @@ class _Attempt:
         rows = [row for row in match.rows if row.torch not in left or row.kind == "param"]
         self.rows = compress(rows, *names)
         self.ignore = compress_keys(match.ignore, names[0])
-        self.never_run = frozenset(row.torch for row in rows if row.never_runs)
         self.report: Report | None = None
         self.failure = ""
 
     @property
     def proved(self) -> bool:
-        return self.report is not None and not _wrong(self.report, self.never_run)
+        return self.report is not None and self.report.proved
 
     @property
     def same(self) -> int:
@@ -139,11 +130,10 @@ class _Attempt:
         if output.verdict != "same" and output.float64 > FLOAT64_LIMIT:
             return {}
         kinds = read_kinds()
-        wrong = _wrong(self.report, self.never_run) if self.report else []
         found = {}
         for layer in layers:
             kind = kinds.get(layer.kind)
-            if layer not in wrong or kind is None or kind.tensors:
+            if layer.verdict == "same" or kind is None or kind.tensors:
                 continue
             if layer.verdict != "settings" or not kind.torch:
                 found[layer.layer.partition("#")[0]] = f"{layer.verdict}: {layer.note}"
@@ -202,11 +192,11 @@ class _Prover:
         path = self.folder / "proposed.toml"
         path.write_text(write_table((), attempt.rows, attempt.ignore, (), ()), encoding="utf-8")
         paddle = self.folder / "converted.pdparams"
-        convert_by(read_table(path), self.folder / "state.npz", paddle)
+        convert_by(read_table(path), self.folder / STATE, paddle)
         try:
             attempt.report = check_parity(
                 Pair(self.torch.model, self.paddle.model, path),
-                torch_checkpoint=self.folder / "state.npz",
+                torch_checkpoint=self.folder / STATE,
                 paddle_checkpoint=paddle,
                 progress=self.progress,
                 device="cpu",
@@ -242,9 +232,7 @@ class _Prover:
         ]
         head = _heading(self.torch, self.paddle, attempt, failure)
         text = write_table(head, rows, attempt.ignore, [*out, *alone], match.problems)
-        return Proposal(
-            text, tuple(rows), tuple(doubts), attempt.report, attempt.never_run, failure
-        )
+        return Proposal(text, tuple(rows), tuple(doubts), attempt.report, failure)
 
 
 def _names(model: Outline) -> list[str]:
@@ -271,15 +259,6 @@ def _alternatives(attempt: _Attempt) -> Iterator[dict[Hashable, int]]:
                 yield dict(zip(keys, numbers, strict=True))
 
 
-def _wrong(report: Report, never_run: Collection[str]) -> list[LayerResult]:
-    """Give the layers that do not agree, but for those that neither model runs."""
-
-    def is_absent(layer: LayerResult) -> bool:
-        return layer.verdict == "missing" and layer.layer in never_run
-
-    return [one for one in report.layers if one.verdict != "same" and not is_absent(one)]
-
-
 def _settled(row: Proposed) -> Proposed:
     """Take a doubt for settled if the run would have shown a wrong row."""
     if not row.undecided or not row.runs:
@@ -291,7 +270,7 @@ def _heading(torch: Outline, paddle: Outline, attempt: _Attempt, failure: str) -
     """Say how the table was made, and whether it is proved."""
     from .. import __version__
 
-    report, never = attempt.report, sorted(attempt.never_run)
+    report = attempt.report
     said = [
         f"Proposed by `vitconvert table`, release {__version__}, from the tensors of both models "
         f"and the order in which their layers run:",
@@ -304,11 +283,11 @@ def _heading(torch: Outline, paddle: Outline, attempt: _Attempt, failure: str) -
         return [*said, f"NOT PROVED: {report.claim}"]
     largest = max(layer.float64 or 0.0 for layer in report.layers)
     said.append(
-        f"PROVED with weights of seeded noise: {len(report.layers) - len(never)} outputs compared "
+        f"PROVED with weights of seeded noise: {len(report.layers)} outputs compared "
         f"on images {report.inputs['shape']}, largest float64 difference {largest:.1e}."
     )
-    if never:
-        said.append(f"Not compared, for neither model runs them: {', '.join(never)}.")
+    if report.never_run:
+        said.append(f"Not compared, for neither model runs them: {', '.join(report.never_run)}.")
     return said
 
 
@@ -323,56 +302,3 @@ def convert_by(table: Table, source: Path, target: Path) -> None:
     with target.open("w+b") as file:
         for _bytes in write(file.fileno(), pdparams.layout(tensors)):
             pass
-
-
-def _outlines(
-    factories: Mapping[Side, str],
-    size: tuple[int, int],
-    pythons: Mapping[Side, str | None],
-    folder: Path,
-    progress: Progress | None,
-) -> list[Outline]:
-    """Outline both models side by side, each in a process of its own."""
-    if progress is not None:
-        progress("looking at both models", 0, 1)
-    with ExitStack() as stack:
-        processes = {}
-        for side in _SIDES:
-            python = pythons[side]
-            environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
-            if python is not None:
-                environment["PYTHONPATH"] = stack.enter_context(_importable())
-            command = [python or sys.executable, "-P", "-m", "vitconvert.parity._outline"]
-            made = [str(folder / f"{side}.json"), str(folder / "state.npz")]
-            stderr = stack.enter_context((folder / f"{side}.txt").open("wb"))
-            process = subprocess.Popen(
-                [*command, side, factories[side], *map(str, size), *made],
-                stdin=subprocess.PIPE,  # held open: its end tells the worker that we are gone
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                env=environment,
-                text=True,
-            )
-            stack.enter_context(process)
-            stack.callback(process.kill)
-            processes[side] = process
-        for side, process in processes.items():
-            _wait(side, process, folder / f"{side}.txt")
-    return [read_outline(folder / f"{side}.json") for side in _SIDES]
-
-
-def _wait(side: Side, process: "subprocess.Popen[str]", stderr: Path) -> None:
-    """Wait for the outline of one side.
-
-    Raises:
-        ParityError: There is none, and why.
-    """
-    assert process.stdout is not None
-    said = process.stdout.read().splitlines()
-    status = process.wait()
-    if status == FAILURE:
-        raise ParityError(json.loads(said[-1]))
-    if status:
-        printed = stderr.read_text(errors="replace").strip().splitlines()
-        heading = f"the {side} process ended with status {status}. It printed:"
-        raise ParityError(listing(heading, printed[-12:]))

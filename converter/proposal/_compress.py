@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from .._table import _compile
+from .._table import compile_pattern
 from ._align import skeleton
 from ._rows import Proposed
 
@@ -82,7 +82,7 @@ def _merge(
 
 def _fits_just(pattern: str, names: Collection[str], own: set[str]) -> bool:
     """Tell whether a pattern fits these names of a model and no other."""
-    return {name for name in names if _compile(pattern).fullmatch(name)} == own
+    return {name for name in names if compile_pattern(pattern).fullmatch(name)} == own
 
 
 def _pattern(rows: list[Proposed]) -> tuple[str, str] | None:

@@ -1,8 +1,8 @@
 """Outline a model of the user's: its layers, their tensors, and the order in which they run.
 
-This is a program of its own, run as `python -m vitconvert.parity._outline FRAMEWORK FACTORY HEIGHT
-WIDTH OUT STATE`. It imports one framework, fills the model with seeded noise and runs it once. OUT
-becomes the outline as JSON; STATE, of PyTorch alone, an .npz with the weights. The exit
+This is a program of its own, run as `python -m vitconvert.proposal._outline FRAMEWORK FACTORY
+HEIGHT WIDTH OUT STATE`. It imports one framework, fills the model with seeded noise and runs it
+once. OUT becomes the outline as JSON; STATE, of PyTorch alone, an .npz with the weights. The exit
 status of a foreseeable failure is 3, and the reason is the last line on stdout.
 """
 
@@ -13,18 +13,16 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .._errors import ModelError, ParityError, VitconvertError
-from .._table import Kind, Side, _parse_kind, _read
-from ._job import FAILURE, call_factory
-from ._record import watched
-from ._worker import _end_with_parent, is_class, tell
+from .._table import Kind, Side, read_kinds
+from ..parity._job import FAILURE, call_factory
+from ..parity._record import watched
+from ..parity._worker import end_with_parent, is_class, tell
 
 Shape = tuple[int, ...]
 
@@ -86,13 +84,6 @@ class Outline:
     model: str
     version: str
     units: tuple[Unit, ...]
-
-
-@cache
-def read_kinds() -> dict[str, Kind]:
-    """Read every kind of layer that tables know, by name."""
-    data = _read(files("vitconvert.mappings") / "_kinds.toml")
-    return {name: _parse_kind(name, entry, []) for name, entry in data.items()}
 
 
 def read_outline(path: Path) -> Outline:
@@ -287,7 +278,7 @@ def main(framework: Side, factory: str, height: str, width: str, out: str, state
     # Frameworks print to stdout as they please; the reason of a failure gets one of its own.
     say = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         made = outline(framework, factory, (int(height), int(width)), Path(state))
     except (VitconvertError, OSError, MemoryError) as error:

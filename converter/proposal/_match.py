@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 
 from .._plan import NAMES
-from .._table import Kind, Side
+from .._table import Kind, Side, read_kinds
 from ._align import align, closest, listed, rank, similarity, skeleton
-from ._outline import Leaf, Outline, Shape, Unit, read_kinds
+from ._outline import Leaf, Outline, Shape, Unit
 from ._rows import Group, Match, Proposed
 from ._tree import Token, Tree, above, bare, contents, ends, join
 
