@@ -36,7 +36,7 @@ class _Case:
         """Say which layer it is, by how much it differs, and why."""
         said = f"`{self.layer.layer}`"
         if self.layer.kind == "output":
-            said = f"the code of the whole model (`{self.layer.layer}`)"
+            said = f"the code of the model itself (`{self.layer.layer}`)"
         if self.layer.single is not None and np.isfinite(self.layer.single):
             before = self._before(layers)
             said += f" differs by itself (alone {self.layer.single:.1e}{before})"
@@ -116,8 +116,9 @@ class _Case:
         """Say what became of one tensor."""
         if count := found.size - int(np.isfinite(found).sum()):
             return f"has {count} {'value that is' if count == 1 else 'values that are'} not finite"
-        for cause in (_by_value, _by_order):
-            if (told := cause(key, truth, found)) is not None:
+        turned = self.reference.facts.weights[key].turned
+        for told in (_by_value(key, truth, found), _by_order(truth, found, turned)):
+            if told is not None:
                 return told
         if siblings := self._siblings(key, found):
             return f"equals that of {' and '.join(siblings)}: exchanged"
@@ -231,10 +232,10 @@ def _by_value(key: str, truth: np.ndarray, found: np.ndarray) -> str | None:
     return None
 
 
-def _by_order(_key: str, truth: np.ndarray, found: np.ndarray) -> str | None:
-    """Explain a tensor by the order of its values."""
+def _by_order(truth: np.ndarray, found: np.ndarray, turned: bool) -> str | None:
+    """Explain a tensor by the order of its values; `turned` says if it belongs transposed."""
     if truth.ndim == 2 and truth.shape[0] == truth.shape[1] and np.array_equal(truth.T, found):
-        return "equals the source's untransposed"
+        return f"equals the source's {'untransposed' if turned else 'transposed'}"
     if truth.ndim == 2 and np.array_equal(truth.T.reshape(truth.shape), found):
         return "is the source's, transposed by reshaping"
     parts = _order_of_parts(truth, found)
@@ -248,11 +249,11 @@ def _by_order(_key: str, truth: np.ndarray, found: np.ndarray) -> str | None:
             if _is_permuted(np.moveaxis(truth, axis, 0), np.moveaxis(found, axis, 0)):
                 return f"has its {name} channels in another order"
     if truth.ndim == 4:
-        for name, turned in (
+        for name, made in (
             ("transposed", truth.swapaxes(2, 3)),
             ("mirrored", truth[:, :, ::-1, ::-1]),
         ):
-            if np.array_equal(turned, found):
+            if np.array_equal(made, found):
                 return f"has its kernels {name}"
     return None
 

@@ -29,7 +29,7 @@ class Subject:
     name: str
     num_classes: int = 0
     table: str = ""
-    output: str = "(output)"
+    output: str = "model output"  # no layer can be called so
 
     def read_table(self) -> Table:
         """Read the table that pairs the layers."""

@@ -180,7 +180,7 @@ def claim(report: Report) -> str:
         return "a training step differs."
     name = culprit.layer
     if culprit.kind == "output":
-        name = f"the code of the whole model ({name})"
+        name = f"the code of the model itself ({name})"
     note = culprit.note.removesuffix(".")
     told = f"first wrong layer: {name} ({culprit.kind}): {culprit.verdict}; {note}."
     if first.layer != culprit.layer:

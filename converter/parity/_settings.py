@@ -21,8 +21,13 @@ def read_settings(layer: Any, kind: Kind, side: Side) -> dict[str, Any]:
     settings = {"training": bool(layer.training)}
     if kind.class_on(side):
         return settings | {s.name: _read(layer, s, side) for s in kind.settings}
-    own = {n: v for n, v in vars(layer).items() if n[0] != "_" and n != "training" and _is_plain(v)}
-    return settings | {name: _canonical(value) for name, value in own.items()}
+    return plain_attributes(layer)
+
+
+def plain_attributes(layer: Any) -> dict[str, Any]:
+    """Give the public attributes of a layer that are numbers, text or flags, or lists of these."""
+    own = {name: value for name, value in vars(layer).items() if name[0] != "_"}
+    return {name: _canonical(value) for name, value in own.items() if _is_plain(value)}
 
 
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -51,8 +51,8 @@ def summary(report: Report) -> list[str]:
     else:
         wrong = sum(layer.is_fault for layer in faults)
         lines.append(
-            f"{len(faults)} of {len(report.layers)} outputs are not the same; {wrong} layers are "
-            f"wrong by themselves."
+            f"{len(faults)} of {len(report.layers)} outputs are not the same; wrong by themselves: "
+            f"{wrong}."
         )
     if report.never_run:
         lines.append(

@@ -124,11 +124,19 @@ class Layer:
 
 @dataclass(frozen=True)
 class Weight:
-    """A tensor of the model, as PyTorch lays it out; `array` is its place in the file."""
+    """A tensor of the model, as PyTorch lays it out.
+
+    Attributes:
+        layer: PyTorch name of its layer.
+        own: Its key in this model.
+        array: Its place in the file.
+        turned: Whether Paddle has its axes exchanged.
+    """
 
     layer: str
     own: str
     array: int
+    turned: bool = False
 
 
 @dataclass(frozen=True)

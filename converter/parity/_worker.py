@@ -28,7 +28,7 @@ from ._backward import differentiate
 from ._forced import Forcer
 from ._job import FAILURE, ROOM, Job, read_job
 from ._record import Paired, Recorder, watched
-from ._settings import read_settings
+from ._settings import plain_attributes, read_settings
 from ._sides import PaddleSide, TorchSide, make_side
 from ._trace import DTYPES, FILE, INPUT, Facts, Layer, Trace, Weight, Writer, write_facts
 from ._values import FLOAT64_LIMIT
@@ -87,6 +87,8 @@ class _Dump:
         self.model = self.side.model(dtype)
         self.paired = pair(self.side, self.model, self.table)
         self.facts.layers = {p.name: describe(p, self.side.name) for p in self.paired}
+        output, settings = self.job.subject.output, plain_attributes(self.model)
+        self.facts.layers[output] = Layer(output, "output", settings)
         round_settings(self.paired, self.side.name)
         layers = [(p.name, p.layer) for p in self.paired if p.layer is not None and p.kind.traced]
         self.traced = [*layers, (self.job.subject.output, self.model)]
@@ -220,7 +222,8 @@ def write_weights(
                 if side.name == "paddle" and rule.transpose:
                     array = array.T
                 key = f"{one.name}.{rule.leaf}" if rule.leaf else one.name
-                weights[key] = Weight(one.name, own, writer.add(narrowed(array)))
+                place = writer.add(narrowed(array))
+                weights[key] = Weight(one.name, own, place, rule.transpose)
     left = [
         k for k in state if k not in claimed and not (side.name == "torch" and table.ignored(k))
     ]
