@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +37,7 @@ def built_once() -> Iterator[None]:
             layers = dict(model.named_sublayers())
             built[key] = model, {n: x._epsilon for n, x in layers.items() if hasattr(x, "_epsilon")}
         model, epsilons = built[key]
+        as_built(model, paddle.get_default_dtype())
         for name, layer in model.named_sublayers():
             if name in epsilons:
                 layer._epsilon = epsilons[name]  # a trace rounds it
@@ -44,6 +46,15 @@ def built_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_job, "build", build)
         yield
+
+
+def as_built(model: Any, dtype: str) -> None:
+    """Bring a Paddle model back to the floating type it was built in: a trace casts it."""
+
+    def cast(tensor: Any, device: Any, dtype: Any, blocking: Any) -> Any:
+        return model._transform(tensor, device, dtype, blocking)
+
+    model._apply(cast, None, dtype, None, True)
 
 
 def noise(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
