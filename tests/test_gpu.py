@@ -1,9 +1,12 @@
 """What a GPU does is probed: here with matmuls that give what one would give."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from vitconvert import ParityError
+from conftest import Make
+from vitconvert import ParityError, compare_traces, dump
 from vitconvert.parity._gpu import check_paddle_gpu, effective_tf32
 
 
@@ -53,3 +56,40 @@ def test_torchs_matmul_on_the_cpu_is_exact() -> None:
     import torch
 
     assert not effective_tf32(lambda a, b: (torch.from_numpy(a) @ torch.from_numpy(b)).numpy())
+
+
+def torch_gpu() -> str:
+    """Say why PyTorch has no GPU here; nothing if it has one."""
+    import torch
+
+    return "" if torch.cuda.is_available() else "PyTorch sees no GPU on this machine"
+
+
+@pytest.mark.torch
+def test_torch_on_the_gpu_is_the_same_function(official: Make, tmp_path: Path) -> None:
+    """A trace of the GPU against one of the CPU: float64 agrees, TF32 is off and was probed."""
+    if why := torch_gpu():
+        pytest.skip(why)
+    for device in ("cpu", "gpu"):
+        file, out = official("shunted_t"), tmp_path / device
+        dump("shunted_t", "torch", file, out, device=device, input_size=(64, 64))
+
+    report = compare_traces(tmp_path / "cpu", tmp_path / "gpu")
+
+    assert report.proved
+    assert report.candidate["tf32"] is False
+    assert {"card", "driver", "cuda", "cudnn"} <= report.candidate.keys()
+
+
+@pytest.mark.torch
+@pytest.mark.paddle
+@pytest.mark.parametrize("framework", ["torch", "paddle"])
+def test_a_gpu_that_is_not_there_is_refused(
+    framework: str, official: Make, converted: Make, tmp_path: Path
+) -> None:
+    """By whichever side is asked for one, with what to do instead."""
+    if not torch_gpu():
+        pytest.skip("there is a GPU")
+    file = official("shunted_t") if framework == "torch" else converted("shunted_t")
+    with pytest.raises(ParityError, match=r"sees no GPU here.* Use --device cpu or auto"):
+        dump("shunted_t", framework, file, tmp_path / "t", device="gpu")

@@ -170,8 +170,6 @@ class Comparison:
 
     def _settings(self) -> dict[str, str]:
         labels = self.reference.label, self.candidate.label
-        if labels[0] == labels[1]:
-            labels = "the reference", "the candidate"
         found: dict[str, list[str]] = {}
         for one in self.settings():
             if not one.same:

@@ -284,6 +284,8 @@ def compare_traces(
 def _compare(reference: Trace, candidate: Trace, meter: Meter, start: float) -> Report:
     """Judge two traces and say why."""
     check_comparable(reference, candidate)
+    if reference.label == candidate.label:
+        _tell_apart(reference, candidate)
     comparison = Comparison(reference, candidate)
     layers = tuple(comparison.layers(lambda n, of: meter.tell("comparing", n, of)))
     training, training_differs = compare_training(reference, candidate)
@@ -308,6 +310,15 @@ def _compare(reference: Trace, candidate: Trace, meter: Meter, start: float) -> 
         diagnosis=tuple(diagnose(reference, candidate, layers)),
         seconds=time.monotonic() - start,
     )
+
+
+def _tell_apart(reference: Trace, candidate: Trace) -> None:
+    """Name two sides of one framework by where they ran, or by their order."""
+    places = [trace.facts.environment["device"] for trace in (reference, candidate)]
+    if places[0] == places[1]:
+        places = ["first", "second"]
+    for trace, place in zip((reference, candidate), places, strict=True):
+        trace.label = f"{trace.label} {place}"
 
 
 def _side_facts(trace: Trace) -> dict[str, Any]:

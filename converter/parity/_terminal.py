@@ -28,7 +28,9 @@ def show(report: Report, console: Console) -> None:
     table.add_column("verdict", no_wrap=True)
     for layer in report.layers:
         style = {"same": "green", "inherits": "yellow"}.get(layer.verdict, "bold red")
-        row = (layer.layer, layer.kind, *map(_figure, _figures(layer)), layer.verdict)
+        off = {"reference": labels[0], "candidate": labels[1]}.get(layer.off)
+        verdict = f"{layer.verdict}: {off}" if off else layer.verdict
+        row = (layer.layer, layer.kind, *map(_figure, _figures(layer)), verdict)
         table.add_row(*map(Text, row[:-1]), Text(row[-1], style))
     console.print(table)
     console.print()

@@ -191,6 +191,8 @@ class Trace:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.facts = _read_facts(folder)
+        # Names this side for people.
+        self.label = {"torch": "torch", "paddle": "Paddle"}[self.facts.framework]
         self.runs = {
             dtype: Run({call.key: call for call in calls}, self.arrays(dtype))
             for dtype, calls in self.facts.runs.items()
@@ -199,11 +201,6 @@ class Trace:
     def arrays(self, name: str) -> Arrays:
         """Give one of the files with arrays."""
         return Arrays(self.folder / f"{name}.bin", self.facts.places[name])
-
-    @property
-    def label(self) -> str:
-        """Name this side for people."""
-        return {"torch": "torch", "paddle": "Paddle"}[self.facts.framework]
 
 
 def write_facts(folder: Path, facts: Facts) -> None:
@@ -229,7 +226,9 @@ def _read_facts(folder: Path) -> Facts:
         facts = Facts(**data)
         facts.layers = {name: Layer(**layer) for name, layer in data["layers"].items()}
         facts.weights = {key: Weight(**weight) for key, weight in data["weights"].items()}
-        facts.runs = {d: [Call(**call) for call in calls] for d, calls in data["runs"].items()}
+        facts.runs = {d: [Call(**call) for call in data["runs"][d]] for d in data["runs"]}
+        if not facts.runs or set(facts.runs) - set(DTYPES):
+            raise ValueError(f"it has the runs {sorted(facts.runs)}")
         if data["single"] is not None:
             facts.single = {
                 key: Finding(**finding | {"index": tuple(finding["index"])})
