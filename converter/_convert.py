@@ -13,10 +13,11 @@ from . import __version__
 from ._errors import CheckpointError, ConversionError
 from ._files import check_distinct, check_sources_stay, check_target, unverified
 from ._fit import show_head, twins
+from ._models import check_side as check_framework
 from ._models import require
 from ._output import MAX_SHARD_SIZE, Output, check_output, check_side, written
-from ._plan import Plan, make_plan, make_plan_back, source_side
-from ._table import CASTS, families, load_table
+from ._plan import Plan, apply_rows, make_plan, make_plan_back, source_side
+from ._table import CASTS, families, load_table, read_table
 from .checkpoints import Checkpoint, Tensor, open_checkpoint
 
 if TYPE_CHECKING:
@@ -171,6 +172,54 @@ def convert(
         written_side["file"] = str(path)
         draft.publish(path, force or not report.proved)
         return Conversion(made, path, report)
+
+
+def convert_with_table(
+    src: str | Path,
+    dst: str | Path,
+    table: str | Path,
+    *,
+    weights: str | None = None,
+    dtype: str | None = None,
+    verify: bool = True,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> int:
+    """Convert a PyTorch checkpoint for Paddle by a table of one's own; proves nothing.
+
+    Args:
+        src: A checkpoint with PyTorch weights.
+        dst: The .pdparams or .safetensors to write.
+        table: TOML file with the rows.
+        weights: Key of the weights where the file holds several.
+        dtype: What floating tensors are cast to; as they are if None.
+        verify: Whether to read the file back.
+        force: Whether an existing `dst` may be replaced.
+        progress: Called with a text, the amount done and the total.
+
+    Returns:
+        How many tensors were written.
+
+    Raises:
+        CheckpointError: A file cannot be read or written.
+        ConversionError: The rows do not fit the checkpoint; nothing is written.
+        TableError: The table is malformed.
+    """
+    src, dst = Path(src), Path(dst)
+    check_output(dst, force)
+    check_distinct(source=src, target=dst, table=Path(table))
+    checkpoint = open_checkpoint(src, weights)
+    check_side(dst, src, "torch")
+    check_framework("torch", checkpoint)
+    for note in checkpoint.notes():
+        log.info("%s: %s", src, note)
+    tensors = apply_rows(checkpoint, read_table(Path(table)), dtype)
+    metadata = {"format": "pd", "converted_by": f"vitconvert {__version__}"}
+    output, meter = Output(dst, tensors, metadata), _Meter(tensors, progress)
+    check_sources_stay(checkpoint.files, output.paths())
+    with written(output, force, verify, meter.advance) as draft:
+        draft.publish(dst, force)
+    return len(tensors)
 
 
 def _provenance(checkpoint: Checkpoint, made: Plan) -> dict[str, str]:

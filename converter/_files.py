@@ -40,7 +40,7 @@ def check_target(target: Path, force: bool) -> None:
     if (target.exists() or target.is_symlink()) and not force:
         raise CheckpointError(f"{target}: exists already. Pass --force to replace it.")
     if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise CheckpointError(f"{target}: no permission to write into {target.parent}.")
+        raise CheckpointError(f"{target}: no permission to write into {target.parent.resolve()}.")
 
 
 def unverified(target: Path) -> Path:

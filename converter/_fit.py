@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ._table import Claim, Shape, ShapePattern, Side, Table, Variant, families, load_table
+from ._kinds import Side
+from ._table import Claim, Shape, ShapePattern, Table, Variant, families, load_table
 
 AnyShape = TypeVar("AnyShape", Shape, ShapePattern)
 

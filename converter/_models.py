@@ -11,8 +11,9 @@ import numpy as np
 
 from ._errors import CheckpointError, ModelError, listing, some
 from ._fit import droppable
+from ._kinds import Side
 from ._plan import NAMES, check_paddle, make_plan
-from ._table import Side, Table, Variant, find_variant, variants
+from ._table import Table, Variant, find_variant, variants
 from .checkpoints import Checkpoint, floats, open_checkpoint
 
 _INSTALL = {

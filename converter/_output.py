@@ -23,7 +23,7 @@ from ._files import (
     unverified,
     written_beside,
 )
-from ._table import Side
+from ._kinds import Side
 from .checkpoints import Tensor, open_checkpoint, pdparams, safe, torch_zip
 from .checkpoints.writing import Layout, verify, write
 

@@ -19,7 +19,7 @@ from ._options import (
     running_options,
 )
 from ._show import printable
-from ._table import find_variant
+from ._table import CASTS, find_variant
 
 if TYPE_CHECKING:
     from .parity import Pair
@@ -290,9 +290,57 @@ def table(
     with progress_bar() as progress:
         proposal = propose_table(torch_model, paddle_model, progress=progress, **options)
     write_text(out, proposal.text)
+    for left in proposal.left_out:
+        click.echo(printable(f"left out: {left}"))
     for doubt in proposal.undecided:
         click.echo(printable(f"undecided: {doubt}"))
-    click.echo(f"{out} holds {len(proposal.rows)} rows, {len(proposal.undecided)} doubts.")
+    click.echo(
+        f"{out} holds {len(proposal.rows)} rows, {len(proposal.undecided)} of them in doubt."
+    )
     if proposal.report is None:
         raise ParityError(f"not proved: {proposal.failure}")
+    click.echo("Both models were run with seeded noise as weights: what follows is of the table.")
     finish(proposal.report, reports)
+
+
+@click.command()
+@click.option("--table", "rows", type=FILE, required=True, help="Table of your own.")
+@click.option("--src", type=FILE, required=True, help="PyTorch checkpoint.")
+@click.option("--dst", type=OUTPUT, required=True, help="What to write: .pdparams, .safetensors.")
+@click.option("--weights", metavar="KEY", help="Which of several weights in the file.")
+@click.option("--dtype", type=click.Choice(CASTS), help="Cast floating tensors.")
+@click.option("--no-verify", is_flag=True, help="Do not read back what was written.")
+@click.option("--force", is_flag=True, help="Replace DST if it exists.")
+def convert(
+    rows: Path,
+    src: Path,
+    dst: Path,
+    weights: str | None,
+    dtype: str | None,
+    no_verify: bool,
+    force: bool,
+) -> None:
+    """Convert a PyTorch checkpoint of a model of your own, by a table.
+
+    Proves nothing by itself: `vitconvert parity` with both models and this table does.
+
+    \b
+    Example:
+      vitconvert convert --table net.toml --src net.pth --dst net.pdparams
+    """
+    from ._convert import convert_with_table
+
+    with progress_bar() as progress:
+        count = convert_with_table(
+            src,
+            dst,
+            rows,
+            weights=weights,
+            dtype=dtype,
+            verify=not no_verify,
+            force=force,
+            progress=progress,
+        )
+    click.echo(
+        f"{dst} written: {count} tensors. Not proved yet: vitconvert parity --table {rows} …"
+    )

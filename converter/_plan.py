@@ -9,7 +9,8 @@ import numpy as np
 
 from ._errors import CheckpointError, ConversionError, listing, some
 from ._fit import SIDES, Fit, closest, fit, turned
-from ._table import Claim, Shape, Side, Table, Variant, families, load_table
+from ._kinds import Side
+from ._table import Claim, Shape, Table, Variant, families, load_table
 from .checkpoints import FLOATING, Checkpoint, Tensor, held
 
 Operation = Literal["copy", "transpose", "drop", "restore"]
@@ -155,6 +156,43 @@ def make_plan_back(checkpoint: Checkpoint, table: Table, variant: str | None = N
     steps += [(ends[layer] + 0.5, step) for layer, step in restored]
     steps.sort(key=lambda pair: pair[0])
     return Plan(table, match.variant, num_classes, "paddle", tuple(step for _, step in steps))
+
+
+def apply_rows(checkpoint: Checkpoint, table: Table, dtype: str | None = None) -> dict[str, Tensor]:
+    """Convert a PyTorch checkpoint by the rows of a table that has no variants.
+
+    Nothing says what the model needs: that the result is a whole one, parity tells.
+
+    Args:
+        checkpoint: The opened source.
+        table: The rows, of the user's own.
+        dtype: What floating tensors are cast to; as they are if None.
+
+    Returns:
+        The tensors for Paddle, as views of those of the source.
+
+    Raises:
+        ConversionError: A key is claimed by no row or by several, or a target filled twice.
+    """
+    problems, made = [], dict[str, Tensor]()
+    for key, tensor in checkpoint.tensors.items():
+        claims = table.claims(key)
+        if len(claims) > 1:
+            rows = " and ".join(f"row {claim.row.number}" for claim in claims)
+            problems.append(f"{key}: claimed by {rows}. Make one of them narrower.")
+        elif not claims and table.ignored(key) is None:
+            shape = list(tensor.shape)
+            problems.append(f"{key}: no row claims this {shape} tensor. Add a row, or [ignore] it.")
+        elif claims and (target := claims[0].target) is not None:
+            if target in made:
+                problems.append(f"{key}: would become {target}, which another tensor became.")
+            view = turn(_step(key, tensor, table), tensor)
+            made[target] = view.cast(dtype) if dtype and tensor.dtype in FLOATING else view
+    if problems:
+        raise ConversionError(listing(f"{checkpoint.path} does not fit {table.file}:", problems))
+    if not made:
+        raise ConversionError(f"{table.file} claims no tensor of {checkpoint.path}.")
+    return made
 
 
 def _match(shapes: Mapping[str, Shape], table: Table, variant: str | None, side: Side) -> Fit:

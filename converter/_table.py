@@ -7,16 +7,15 @@ import math
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ._errors import ModelError, TableError, listing
-
-Side = Literal["torch", "paddle"]
+from ._kinds import Kind, Side, TensorRule, parse_kind
 
 CASTS = ("float32", "float16", "bfloat16")  # what weights can be cast to
 Shape = tuple[int, ...]
@@ -24,14 +23,6 @@ ShapePattern = tuple[int | str, ...]  # the string is "num_classes"
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-
-_KIND_WORDS = {
-    *("torch", "paddle", "layout", "tensors", "settings"),
-    *("float32", "limit", "traced"),
-}
-_RULE_WORDS = {"paddle", "transpose", "drop", "restore", "buffer"}
-_SETTING_WORDS = {"torch", "paddle", "value", "turn", "unset", "values"}
-_TURNS = ("", "not", "complement")
 
 # What a table must have.
 _FIELDS = {
@@ -42,79 +33,6 @@ _FIELDS = {
     "ignore": dict,
     "variants": dict,
 }
-
-
-@dataclass(frozen=True)
-class TensorRule:
-    """What becomes of one tensor of a kind.
-
-    Attributes:
-        leaf: Name in the PyTorch layer; empty when the row names the tensor itself.
-        paddle: Name in the Paddle layer; None when the tensor is dropped.
-        transpose: Whether the two axes are exchanged.
-        drop: Why the tensor is dropped; empty when it is kept.
-        buffer: Whether the tensor is kept without being trained.
-        restore: What a dropped int64 tensor becomes on the way back; None if it stays away.
-    """
-
-    leaf: str
-    paddle: str | None
-    transpose: bool
-    drop: str
-    buffer: bool = False
-    restore: int | None = None
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A setting of a layer that must agree on both sides.
-
-    Attributes:
-        name: For example "eps".
-        attributes: Side -> attribute that holds it; a side that has none is held to `value`.
-        value: What takes the place of a side without such an attribute.
-        turn: How Paddle counts: as PyTorch (""), "not", or "complement" (1 - x).
-        unset: Attribute that counts where Paddle's is None.
-        values: Other spellings of a value, as text -> the value.
-    """
-
-    name: str
-    attributes: Mapping[Side, str]
-    value: Any
-    turn: str
-    unset: str
-    values: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What a layer is in both frameworks; a block has no class and no tensors.
-
-    Attributes:
-        name: For example "linear".
-        torch: Exact class in PyTorch.
-        paddle: Exact class in Paddle.
-        layout: What a transposition does, for people.
-        tensors: What becomes of each tensor.
-        float32: Side -> attribute that parity rounds to float32, as Paddle computes with it.
-        settings: What must agree besides the tensors.
-        limit: Relative float64 difference that is allowed; None for that of all others.
-        traced: Whether its outputs are compared, or its settings alone.
-    """
-
-    name: str
-    torch: str
-    paddle: str
-    layout: str
-    tensors: tuple[TensorRule, ...]
-    float32: Mapping[Side, str] = field(default_factory=dict)
-    settings: tuple[Setting, ...] = ()
-    limit: float | None = None
-    traced: bool = True
-
-    def class_on(self, side: Side) -> str:
-        """Name the class of one side; empty for a block or a bare tensor."""
-        return self.torch if side == "torch" else self.paddle
 
 
 @dataclass(frozen=True)
@@ -189,6 +107,7 @@ class Table:
     rows: tuple[Row, ...]
     ignore: Mapping[str, str]
     variants: Mapping[str, Variant]
+    input_size: tuple[int, int] | None = None  # pixels, of a table without variants
 
     @cached_property
     def _claimants(self) -> dict[str, list[tuple[re.Pattern[str], Row, TensorRule]]]:
@@ -306,7 +225,7 @@ def read_kinds() -> dict[str, Kind]:
     """
     problems: list[str] = []
     data = _read(files("vitconvert.mappings") / "_kinds.toml")
-    kinds = {name: _parse_kind(name, entry, problems) for name, entry in data.items()}
+    kinds = {name: parse_kind(name, entry, problems) for name, entry in data.items()}
     if problems:
         raise TableError(listing("_kinds.toml cannot be used:", problems))
     return kinds
@@ -333,7 +252,7 @@ def parse_table(
     ]
     if problems:
         raise TableError(listing(f"{file} cannot be used:", problems))
-    kinds = {name: _parse_kind(name, entry, problems) for name, entry in kind_data.items()}
+    kinds = {name: parse_kind(name, entry, problems) for name, entry in kind_data.items()}
     rows, seen = [], set[str]()
     for number, entry in enumerate(data["rows"], 1):
         if not (
@@ -365,6 +284,10 @@ def parse_table(
             problems.append(f"variant {name}: expected input_size = [height, width] and config.")
     if problems:
         raise TableError(listing(f"{file} cannot be used:", problems))
+    size = data.get("input_size")
+    if size is not None and not _is_size(size):
+        problems.append(f"input_size is {size!r}, expected [height, width] in pixels.")
+        raise TableError(listing(f"{file} cannot be used:", problems))
     family = data["family"]
     return Table(
         family=family,
@@ -377,55 +300,13 @@ def parse_table(
             name: _parse_variant(name, family, entry, shapes.get(name, {}))
             for name, entry in data["variants"].items()
         },
+        input_size=None if size is None else (size[0], size[1]),
     )
 
 
-def _parse_kind(name: str, entry: Mapping[str, Any], problems: list[str]) -> Kind:
-    """Read one kind; what it must not hold is added to the problems."""
-    unknown = entry.keys() - _KIND_WORDS
-    for leaf, rule in entry.get("tensors", {}).items():
-        unknown |= {f"{leaf}.{word}" for word in rule.keys() - _RULE_WORDS}
-        if ("paddle" in rule) == ("drop" in rule):
-            problems.append(f"kind {name}, {leaf!r}: expected either paddle or drop.")
-    for setting, words in entry.get("settings", {}).items():
-        unknown |= {f"{setting}.{word}" for word in words.keys() - _SETTING_WORDS}
-        if words.get("turn", "") not in _TURNS:
-            problems.append(f"kind {name}, {setting}: turn is one of {', '.join(_TURNS[1:])}.")
-    if unknown:
-        problems.append(f"kind {name}: unknown words {', '.join(sorted(unknown))}.")
-    rules = tuple(
-        TensorRule(
-            leaf,
-            rule.get("paddle"),
-            rule.get("transpose", False),
-            rule.get("drop", ""),
-            rule.get("buffer", False),
-            rule.get("restore"),
-        )
-        for leaf, rule in entry.get("tensors", {}).items()
-    )
-    settings = tuple(
-        Setting(
-            setting,
-            {side: words[side] for side in ("torch", "paddle") if side in words},
-            words.get("value"),
-            words.get("turn", ""),
-            words.get("unset", ""),
-            words.get("values", {}),
-        )
-        for setting, words in entry.get("settings", {}).items()
-    )
-    return Kind(
-        name,
-        entry.get("torch", ""),
-        entry.get("paddle", ""),
-        entry.get("layout", ""),
-        rules,
-        entry.get("float32", {}),
-        settings,
-        entry.get("limit"),
-        entry.get("traced", True),
-    )
+def _is_size(value: Any) -> bool:
+    is_pair = isinstance(value, list) and len(value) == 2
+    return is_pair and all(type(side) is int and side > 0 for side in value)
 
 
 def _parse_variant(

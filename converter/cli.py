@@ -22,7 +22,7 @@ from ._options import (
     progress_bar,
     report_options,
 )
-from ._parity_commands import compare, dump, parity, table
+from ._parity_commands import compare, convert, dump, parity, table
 from ._show import console, printable, show_checkpoint, show_plan
 from ._table import CASTS, families, load_table, variants
 
@@ -204,7 +204,7 @@ def _family_command(family: str) -> click.Command:
     return command
 
 
-for command in (parity, dump, compare, table):
+for command in (parity, dump, compare, table, convert):
     cli.add_command(command)
 
 

@@ -29,7 +29,10 @@ def run(*arguments: object) -> Result:
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 MAIN = "from vitconvert.cli import main; main()"
-COMMANDS = [*_table.families(), "parity", "dump", "compare", "table", "inspect", "models"]
+COMMANDS = [
+    *_table.families(),
+    *("parity", "dump", "compare", "table", "convert", "inspect", "models"),
+]
 
 
 def test_help_lists_every_command() -> None:

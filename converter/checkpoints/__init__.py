@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .._errors import CheckpointError
-from .._table import Side
+from .._kinds import Side
 from . import index, npz, pdparams, safe, torch_legacy, torch_zip
 from ._checkpoint import Checkpoint, peel
 from ._storage import File

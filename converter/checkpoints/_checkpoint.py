@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .._errors import CheckpointError, some
-from .._table import Side
+from .._kinds import Side
 from . import _pickle
 from ._storage import Storage
 from ._tensor import Tensor

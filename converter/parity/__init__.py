@@ -3,7 +3,8 @@
 from ._compare import LayerResult
 from ._processes import Progress
 from ._report import Report, write_text
-from ._run import Device, Pair, check_parity, compare_traces, dump
+from ._request import Device, Pair
+from ._run import check_parity, compare_traces, dump
 from ._terminal import markdown, show
 
 __all__ = [

@@ -9,8 +9,8 @@ import numpy as np
 
 from .._errors import ParityError
 from ._settings import differing
-from ._trace import INPUT_OF, Call, Finding, Layer, Run, Trace, array_of, leaves
-from ._values import FLOAT64_LIMIT, Apart, apart, not_finite
+from ._trace import INPUT_OF, Call, Finding, Layer, Run, Trace, array_of, describe_input, leaves
+from ._values import FLOAT64_LIMIT, Apart, apart, not_finite, spell
 from ._weights import differing_weights
 
 Verdict = Literal[
@@ -104,10 +104,15 @@ def check_comparable(one: Trace, other: Trace) -> None:
         ParityError: With what both are.
     """
     if one.facts.input["sha256"] != other.facts.input["sha256"]:
-        described = [f"{t.folder}: {t.facts.input}" for t in (one, other)]
+        described = [f"{t.folder}: {describe_input(t.facts.input)}" for t in (one, other)]
         raise ParityError(
             "the traces were made from different inputs. Make one again with the same --input and "
             "--batch:\n  " + "\n  ".join(described)
+        )
+    if other.facts.fed_by not in ("", one.facts.id):
+        raise ParityError(
+            f"{other.folder} was fed by another trace than {one.folder}: what each of its layers "
+            f"alone computes cannot be compared with it. Make it again with --feed {one.folder}."
         )
     if not set(one.facts.layers) & set(other.facts.layers):
         raise ParityError(
@@ -173,8 +178,10 @@ class Comparison:
         found: dict[str, list[str]] = {}
         for one in self.settings():
             if not one.same:
-                said = f"{one.setting} is {one.reference} in {labels[0]}, {one.candidate} in "
-                found.setdefault(one.layer, []).append(said + labels[1])
+                own = self.candidate.facts.layers[one.layer].spelled.get(one.setting)
+                said = f"{one.setting} is {_short(one.reference)} in {labels[0]}, "
+                said += f"{_short(one.candidate)} in {labels[1]}{f' ({own})' if own else ''}"
+                found.setdefault(one.layer, []).append(said)
         return {name: "; ".join(said) for name, said in found.items()}
 
     def _longest(self, trace: Trace) -> Run:
@@ -311,9 +318,10 @@ class Comparison:
             place += f" to {finding.where.removeprefix(INPUT_OF)}"
         if finding.note:
             return f"{place} {finding.note}"
+        one, other = spell(finding.reference, finding.candidate)
         return (
-            f"{place} differs, most at {list(finding.index)}: {self.reference.label} "
-            f"{finding.reference:.17g}, {self.candidate.label} {finding.candidate:.17g}"
+            f"{place} differs, most at {list(finding.index)}: {self.reference.label} {one}, "
+            f"{self.candidate.label} {other}"
         )
 
     def _too_imprecise(self, result: LayerResult) -> tuple[str, str]:
@@ -337,6 +345,11 @@ class Comparison:
         ]
         for i in range(len(runs[0][2])):
             yield {name: arrays[indices[i]] for name, arrays, indices in runs}
+
+
+def _short(value: Any) -> str:
+    """Spell a setting; 1 - 0.9 is 0.1 to everybody."""
+    return f"{value:.9g}" if isinstance(value, float) else str(value)
 
 
 def _also(result: LayerResult, verdict: Any, told: str) -> LayerResult:

@@ -58,7 +58,7 @@ class _Case:
                 break
             if layer.float64 is not None and layer.verdict == "same":
                 earlier.append(layer.float64)
-        return f", before it {max(earlier):.1e}" if earlier else ""
+        return f", before it at most {max(earlier):.1e}" if earlier else ""
 
     def _has_children(self) -> bool:
         run = self.reference.runs.get(DTYPES[0])

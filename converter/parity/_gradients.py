@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ._trace import TRAINING, Trace
-from ._values import FLOAT64_LIMIT, apart
+from ._values import FLOAT64_LIMIT, apart, spell
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ def compare_gradients(
         # A bias before a norm has no gradient but rounding: the weight beside it gives the scale.
         scale = scales[_layer(key, reference)]
         relative = found.relative * (_largest(pair[0]) or 1.0) / (scale or 1.0)
-        note = f"largest at {list(found.index)}: {found.truth:.17g} and {found.other:.17g}"
+        one_value, other_value = spell(found.truth, found.other)
+        note = f"largest at {list(found.index)}: {one_value} and {other_value}"
         same = relative <= limit
         yield GradientResult(key, relative, same, "" if same else note)
 

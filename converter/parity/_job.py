@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from .._errors import ModelError
+from .._kinds import Side
 from .._models import build
-from .._table import Side, Table, find_variant, read_table
+from .._table import Table, find_variant, read_table
 from ._trace import DTYPES
 
 FAILURE = 3  # exit status: the last line on stdout is the reason

@@ -14,8 +14,8 @@ from importlib import import_module
 from pathlib import Path
 
 from .._errors import ModelError, ParityError, listing
+from .._kinds import Side
 from .._models import require
-from .._table import Side
 from ._job import FAILURE, ROOM, Job
 
 Progress = Callable[[str, int, int], None]

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from .._errors import ParityError
-from .._table import Kind
+from .._kinds import Kind
 from ._sides import PaddleSide, TorchSide
 from ._trace import Call, Tree, Writer, to_tree
 

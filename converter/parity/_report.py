@@ -174,9 +174,10 @@ def claim(report: Report) -> str:
     if first is None or culprit is None:
         if not report.layers:
             return "no layer was compared."
-        wrong = next((g for g in report.gradients if not g.same), None)
+        wrong = first_wrong_gradient(report)
         if wrong is not None:
-            return f"the gradient of {wrong.key} differs: {wrong.note}."
+            told = f"the gradient of {wrong.key} differs, the first on the way back from the output"
+            return f"{told}: {wrong.note}."
         return "a training step differs."
     name = culprit.layer
     if culprit.kind == "output":
@@ -188,6 +189,17 @@ def claim(report: Report) -> str:
     if culprit.candidate_layer != culprit.layer.partition("#")[0]:
         told += f" In {report.candidate['label']} it is called {culprit.candidate_layer}."
     return told
+
+
+def first_wrong_gradient(report: Report) -> GradientResult | None:
+    """Give the wrong gradient of the layer that runs last: gradients come from the output."""
+    places = {layer.layer: place for place, layer in enumerate(report.layers)}
+
+    def place(gradient: GradientResult) -> int:
+        key = gradient.key.rpartition(" ")[2]
+        return places.get(key.rpartition(".")[0], places.get(key, -1))
+
+    return max((g for g in report.gradients if not g.same), key=place, default=None)
 
 
 def figures_of_output(reference: Trace, candidate: Trace) -> tuple[OutputFigures, ...]:

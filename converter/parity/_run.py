@@ -4,17 +4,17 @@ import hashlib
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
 from .._errors import CheckpointError, ParityError
 from .._fit import show_head
+from .._kinds import Side
 from .._models import check_side
 from .._plan import check_paddle, make_plan
-from .._table import Side, Table, find_variant, read_table
+from .._table import Table, find_variant, read_table
 from ..checkpoints import DTYPES as FILE_DTYPES
 from ..checkpoints import Checkpoint, open_checkpoint
 from ._compare import FLOAT32_FACTOR, Comparison, check_comparable
@@ -24,75 +24,11 @@ from ._inputs import make_input
 from ._job import Job, Subject
 from ._processes import Meter, Progress, check_pythons, run, temporary_folder
 from ._report import Report, figures_of_output
-from ._trace import DTYPES, FILE, INPUT, Trace
+from ._request import Options, Pair
+from ._trace import DTYPES, FILE, INPUT, Trace, describe_input
 from ._values import FLOAT64_LIMIT
 
-Device = Literal["auto", "cpu", "gpu"]
-
 _SIDES: tuple[Side, Side] = ("torch", "paddle")
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two models of the user's own, and the table that pairs their layers.
-
-    Attributes:
-        torch_model: Function that builds the PyTorch model, as "package.module:function".
-        paddle_model: The same for Paddle.
-        table: TOML file with the rows.
-    """
-
-    torch_model: str
-    paddle_model: str
-    table: str | Path
-
-
-@dataclass(frozen=True)
-class Options:
-    """How models are run.
-
-    Attributes:
-        device: "cpu"; "gpu"; or "auto", a GPU where the framework has one.
-        tf32: Whether a GPU may compute float32 in TF32.
-        input: A picture or .npy; seeded noise if None.
-        batch_size: Images of noise; 2 if None.
-        input_size: Height and width in pixels; the variant's own, or 224 x 224, if None.
-        backward: Whether gradients are compared, too.
-        torch_python: Interpreter that has PyTorch; this one if None.
-        paddle_python: Interpreter that has Paddle; this one if None.
-    """
-
-    device: Device = "auto"
-    tf32: bool = False
-    input: str | None = None
-    batch_size: int | None = None
-    input_size: tuple[int, int] | None = None
-    backward: bool = False
-    torch_python: str | None = None
-    paddle_python: str | None = None
-
-    def check(self) -> None:
-        """Refuse what makes no sense.
-
-        Raises:
-            ParityError: With what was found and what was expected.
-        """
-        if self.device not in get_args(Device):
-            expected = ", ".join(get_args(Device))
-            raise ParityError(f"device is {self.device!r}; expected one of {expected}.")
-        size = self.input_size
-        if size is not None and not (isinstance(size, tuple) and len(size) == 2):
-            raise ParityError(f"input_size is {size!r}; expected (height, width).")
-        sizes = (2 if self.batch_size is None else self.batch_size, *(size or (1, 1)))
-        if not all(isinstance(number, int) and number > 0 for number in sizes):
-            raise ParityError(
-                f"batch size, height and width are {sizes}; expected positive numbers."
-            )
-
-    @property
-    def pythons(self) -> dict[Side, str | None]:
-        """The interpreter of each side."""
-        return {"torch": self.torch_python, "paddle": self.paddle_python}
 
 
 def check_parity(
@@ -223,7 +159,11 @@ def dump(
     with temporary_folder(target.parent) as folder:
         about_input = _write_input(model, how, folder)
         if feed is not None and reference.facts.input["sha256"] != about_input["sha256"]:
-            raise ParityError(f"{feed}: was made from another input, {reference.facts.input}.")
+            found = describe_input(reference.facts.input)
+            raise ParityError(
+                f"{feed}: was made from another input, {found}; this is "
+                f"{describe_input(about_input)}."
+            )
         part = folder / "trace"
         part.mkdir()
         job = Job(
@@ -253,7 +193,7 @@ def _check_out(target: Path, force: bool) -> None:
     if not target.parent.is_dir():
         raise ParityError(f"{target}: the folder {target.parent} does not exist. Make it first.")
     if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise ParityError(f"{target}: no permission to write into {target.parent}.")
+        raise ParityError(f"{target}: no permission to write into {target.parent.resolve()}.")
     if target.exists() or target.is_symlink():
         if not (target / FILE).is_file() or target.is_symlink():
             raise ParityError(f"{target}: exists and is no trace. Choose another name.")
@@ -289,7 +229,8 @@ def _compare(reference: Trace, candidate: Trace, meter: Meter, start: float) -> 
     comparison = Comparison(reference, candidate)
     layers = tuple(comparison.layers(lambda n, of: meter.tell("comparing", n, of)))
     training, training_differs = compare_training(reference, candidate)
-    limit = FLOAT64_LIMIT
+    own = [layer.backward_limit or 0.0 for layer in reference.facts.layers.values()]
+    limit = max([FLOAT64_LIMIT, *own])
     if comparison.loose:
         errors = (layer.float32_reference or 0.0 for layer in layers)
         limit = max(limit, FLOAT32_FACTOR * max(errors))
@@ -349,12 +290,12 @@ def _subject(model: str | Pair, side: Side, checkpoint: Checkpoint) -> Subject:
 def _write_input(model: str | Pair, how: Options, folder: Path) -> dict[str, Any]:
     """Write the images that the model is given, and say what they are."""
     if isinstance(model, Pair):
-        name, size, published = "pair", (224, 224), None
+        name, size, published = "pair", read_table(Path(model.table)).input_size, None
     else:
         variant = find_variant(model)[1]
         name, size = model, variant.input_size
         published = next(iter(variant.published), None)
-    size = how.input_size or size
+    size = how.input_size or size or (224, 224)
     images, facts = make_input(how.input, name, how.batch_size, size, published)
     np.save(folder / INPUT, images)
     return facts

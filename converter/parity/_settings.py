@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from .._table import Kind, Setting, Side
+from .._kinds import Kind, Setting, Side
 
 _PLAIN = (bool, int, float, str)
 _CLOSE = 1e-12  # 1 - 0.9 is not quite 0.1
@@ -22,6 +22,17 @@ def read_settings(layer: Any, kind: Kind, side: Side) -> dict[str, Any]:
     if kind.class_on(side):
         return settings | {s.name: _read(layer, s, side) for s in kind.settings}
     return plain_attributes(layer)
+
+
+def spell_settings(layer: Any, kind: Kind, side: Side) -> dict[str, str]:
+    """Spell the settings that Paddle counts otherwise as its users write them: "exclusive=True"."""
+    if side != "paddle":
+        return {}
+    return {
+        one.name: f"{one.attributes[side].lstrip('_')}={getattr(layer, one.attributes[side], None)}"
+        for one in kind.settings
+        if one.turn and side in one.attributes
+    }
 
 
 def plain_attributes(layer: Any) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from .._errors import ModelError, ParityError
+from .._kinds import Side
 from .._models import load_paddle, load_torch
-from .._table import Side, Table
+from .._table import Table
 from ..checkpoints import Checkpoint
 from ._gpu import check_paddle_gpu, driver, effective_tf32
 from ._job import Job

@@ -45,7 +45,8 @@ def _figures(layer: LayerResult) -> tuple[float | None, ...]:
 def summary(report: Report) -> list[str]:
     """Say in a few lines what was compared and what came out."""
     lines = [_what(report)]
-    if report.reference.get("read_by") == "vitconvert":
+    reference = report.reference
+    if (reference["framework"], reference.get("read_by")) == ("torch", "vitconvert"):
         lines.append("torch.load refuses this file: vitconvert's own reader read both sides.")
     faults = [layer for layer in report.layers if layer.verdict != "same"]
     if not faults:
@@ -83,6 +84,8 @@ def _measured(report: Report) -> list[str]:
         worst = max(layer.float64 or 0.0 for layer in report.layers)
         single = [layer.single for layer in report.layers if layer.single is not None]
         alone = f", each layer alone {max(single):.1e}" if single else ""
+        if not single:
+            lines.append("each layer alone: not compared, for that takes `vitconvert dump --feed`")
         lines.append(
             f"float64: largest difference {worst:.1e} of a layer's largest value{alone}, limit "
             f"{FLOAT64_LIMIT:.0e}; {output.layer} {output.float64:.1e}"
@@ -179,7 +182,7 @@ def markdown(report: Report) -> str:
             *("| " + " | ".join(row) + " |" for row in rows),
             "",
             f"- layers: {same} of {len(report.layers)} the same, each compared element by element",
-            *(f"- {line}" for line in report.diagnosis),
+            *(f"- {line}" for line in (*_backward(report), *report.diagnosis)),
             f"- input: {images} ({origin}), sha256 `{report.inputs['sha256'][:12]}`",
             *(f"- {side}" for side in sides),
             "- errors are against the float64 truth; made with vitconvert",

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -64,7 +65,11 @@ class Arrays:
     def __getitem__(self, index: int) -> np.ndarray:
         offset, shape, dtype = self.places[index]
         count = int(np.prod(shape, dtype=np.int64))
-        data = np.fromfile(self.path, dtype, count, offset=offset)
+        try:
+            data = np.fromfile(self.path, dtype, count, offset=offset)
+        except OSError as error:
+            reason = error.strerror or error
+            raise ParityError(f"{self.path}: {reason}. Make the trace again.") from error
         if data.size != count:
             raise ParityError(f"{self.path}: is cut short. Make the trace again.")
         return data.reshape(shape)
@@ -112,14 +117,18 @@ class Layer:
         kind: Kind of its row.
         settings: What must agree with the other side, by name.
         limit: Relative float64 difference that is allowed; None for that of all others.
+        backward_limit: The same of gradients.
         traced: Whether its calls are in the trace.
+        spelled: How this framework calls a setting that it counts otherwise, with its value.
     """
 
     own: str
     kind: str
     settings: Mapping[str, Any]
     limit: float | None = None
+    backward_limit: float | None = None
     traced: bool = True
+    spelled: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -182,6 +191,8 @@ class Facts:
     single: dict[str, Finding] | None = None
     gradients: dict[str, int] | None = None  # PyTorch key, or "input" -> array
     training: dict[str, dict[str, Any]] | None = None  # norm -> what one step did to it
+    fed_by: str = ""  # id of the trace that `single` was compared with
+    id: str = field(default_factory=lambda: uuid4().hex)
     format: int = FORMAT
 
 
@@ -192,7 +203,7 @@ class Trace:
         self.folder = folder
         self.facts = _read_facts(folder)
         # Names this side for people.
-        self.label = {"torch": "torch", "paddle": "Paddle"}[self.facts.framework]
+        self.label = {"paddle": "Paddle"}.get(self.facts.framework, self.facts.framework)
         self.runs = {
             dtype: Run({call.key: call for call in calls}, self.arrays(dtype))
             for dtype, calls in self.facts.runs.items()
@@ -240,6 +251,13 @@ def _read_facts(folder: Path) -> Facts:
             f"folder that `vitconvert dump` made."
         ) from error
     return facts
+
+
+def describe_input(facts: dict[str, Any]) -> str:
+    """Say in a few words what a model was given."""
+    shape = "x".join(map(str, facts.get("shape", ())))
+    origin = facts.get("file", "seeded noise" if "noise" in facts else "")
+    return f"{shape} {origin}, sha256 {str(facts['sha256'])[:12]}"
 
 
 def leaves(tree: Tree) -> Iterator[Tree]:

@@ -46,6 +46,14 @@ def apart(truth: np.ndarray, other: np.ndarray) -> Apart:
     return Apart(float(relative), place, float(truth[index]), float(other[index]))
 
 
+def spell(one: float, other: float) -> tuple[str, str]:
+    """Spell two numbers with as many digits as tell them apart, and two more."""
+    for digits in range(4, 16):
+        if f"{one:.{digits}g}" != f"{other:.{digits}g}":
+            return f"{one:.{digits + 2}g}", f"{other:.{digits + 2}g}"
+    return f"{one:.17g}", f"{other:.17g}"
+
+
 def not_finite(array: np.ndarray) -> int:
     """Count the values that are NaN or infinite."""
     if array.dtype.kind != "f":

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ._trace import Trace
+from ._values import not_finite
 
 
 def differing_weights(reference: Trace, candidate: Trace) -> dict[str, str]:
@@ -35,7 +36,9 @@ def _weight_apart(leaf: str, one: np.ndarray, other: np.ndarray) -> str:
         return f"{leaf} is {list(one.shape)} and {list(other.shape)}"
     if np.array_equal(one, other, equal_nan=one.dtype.kind == "f"):
         return ""
-    with np.errstate(invalid="ignore"):  # infinities have no difference
+    if not_finite(one) or not_finite(other):
+        return f"{leaf} has values that are not finite"
+    with np.errstate(over="ignore"):
         unequal = (one != other) & ~((one != one) & (other != other))
         by = np.abs(np.subtract(one, other, dtype=np.float64)).max()
     return f"{leaf} by up to {by:.1e} in {int(unequal.sum())} of {one.size}"

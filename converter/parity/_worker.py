@@ -21,14 +21,15 @@ from typing import Any, TextIO
 import numpy as np
 
 from .._errors import ParityError, VitconvertError, listing
+from .._kinds import Side
 from .._plan import NAMES
-from .._table import Side, Table
+from .._table import Table
 from ..checkpoints import open_checkpoint
 from ._backward import differentiate
 from ._forced import Forcer
 from ._job import FAILURE, ROOM, Job, read_job
 from ._record import Paired, Recorder, watched
-from ._settings import plain_attributes, read_settings
+from ._settings import plain_attributes, read_settings, spell_settings
 from ._sides import PaddleSide, TorchSide, make_side
 from ._trace import DTYPES, FILE, INPUT, Facts, Layer, Trace, Weight, Writer, write_facts
 from ._values import FLOAT64_LIMIT
@@ -113,7 +114,8 @@ class _Dump:
         """Give every layer alone what the reference's layer was given."""
         limits = {p.name: p.kind.limit or FLOAT64_LIMIT for p in self.paired}
         limits[self.job.subject.output] = FLOAT64_LIMIT
-        reference = wait_for(Path(self.job.feed)).runs[DTYPES[0]]
+        fed_by = wait_for(Path(self.job.feed))
+        reference, self.facts.fed_by = fed_by.runs[DTYPES[0]], fed_by.facts.id
         with self._writer("single") as writer:
             forcer = Forcer(self.side, reference, writer, limits, self._tick)
             with watched(self.traced, forcer.around):
@@ -144,7 +146,12 @@ def forward(side: TorchSide | PaddleSide, model: Any, images: np.ndarray) -> Any
     try:
         return side.forward(model, images)
     except ValueError as error:
-        raise ParityError(f"the {side.name} model does not take these images: {error}") from error
+        # Paddle goes on to show the place in its own source.
+        reason = str(error).partition("\n  [Hint")[0].strip()
+        size = "x".join(map(str, images.shape[2:]))
+        raise ParityError(
+            f"the {side.name} model does not take these images: {reason} (--input-size was {size})"
+        ) from error
 
 
 def wait_for(folder: Path) -> Trace:
@@ -193,7 +200,10 @@ def describe(paired: Paired, side: Side) -> Layer:
     """Write down what a paired layer is."""
     settings = {} if paired.layer is None else read_settings(paired.layer, paired.kind, side)
     traced = paired.kind.traced and paired.layer is not None
-    return Layer(paired.own, paired.kind.name, settings, paired.kind.limit, traced)
+    kind, spelled = paired.kind, dict[str, str]()
+    if paired.layer is not None:
+        spelled = spell_settings(paired.layer, kind, side)
+    return Layer(paired.own, kind.name, settings, kind.limit, kind.backward_limit, traced, spelled)
 
 
 def write_weights(

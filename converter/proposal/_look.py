@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from .._errors import ParityError, listing
-from .._table import Side
+from .._kinds import Side
 from ..parity._job import FAILURE
 from ..parity._processes import Progress, importable
 from ._outline import Outline, read_outline

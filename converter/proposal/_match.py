@@ -9,8 +9,9 @@ neither framework.
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 
+from .._kinds import Kind, Side
 from .._plan import NAMES
-from .._table import Kind, Side, read_kinds
+from .._table import read_kinds
 from ._align import align, closest, listed, rank, similarity, skeleton
 from ._outline import Leaf, Outline, Shape, Unit
 from ._rows import Group, Match, Proposed

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from .._errors import ModelError, ParityError, VitconvertError
-from .._table import Kind, Side, read_kinds
+from .._kinds import Kind, Side
+from .._table import read_kinds
 from ..parity._job import FAILURE, call_factory
 from ..parity._record import watched
 from ..parity._worker import end_with_parent, is_class, tell

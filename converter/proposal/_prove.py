@@ -6,12 +6,15 @@ from itertools import combinations, product
 from pathlib import Path
 
 from .._errors import VitconvertError
-from .._table import Side, Table, read_kinds, read_table
+from .._kinds import Side
+from .._plan import apply_rows
+from .._table import read_kinds, read_table
 from ..checkpoints import open_checkpoint, pdparams
 from ..checkpoints.writing import write
 from ..parity._processes import Progress, check_pythons, temporary_folder
 from ..parity._report import Report
-from ..parity._run import Pair, check_parity
+from ..parity._request import Pair
+from ..parity._run import check_parity
 from ..parity._values import FLOAT64_LIMIT
 from ._compress import compress, compress_keys
 from ._look import STATE, outline_both
@@ -37,6 +40,7 @@ class Proposal:
         undecided: What nothing decides, a line each: rows that are a guess, tensors without a row.
         report: Of the run with this table; None if it could not be run.
         failure: Why it could not; empty otherwise.
+        left_out: Layers without a row, and why: the other model has no such layer, for example.
     """
 
     text: str
@@ -44,6 +48,7 @@ class Proposal:
     undecided: tuple[str, ...]
     report: Report | None
     failure: str = ""
+    left_out: tuple[str, ...] = ()
 
     @property
     def proved(self) -> bool:
@@ -192,7 +197,11 @@ class _Prover:
         path = self.folder / "proposed.toml"
         path.write_text(write_table((), attempt.rows, attempt.ignore, (), ()), encoding="utf-8")
         paddle = self.folder / "converted.pdparams"
-        convert_by(read_table(path), self.folder / STATE, paddle)
+        source = open_checkpoint(self.folder / STATE)
+        layout = pdparams.layout(apply_rows(source, read_table(path)))
+        with paddle.open("w+b") as file:
+            for _bytes in write(file.fileno(), layout):
+                pass
         try:
             attempt.report = check_parity(
                 Pair(self.torch.model, self.paddle.model, path),
@@ -231,8 +240,9 @@ class _Prover:
             )
         ]
         head = _heading(self.torch, self.paddle, attempt, failure)
-        text = write_table(head, rows, attempt.ignore, [*out, *alone], match.problems)
-        return Proposal(text, tuple(rows), tuple(doubts), attempt.report, failure)
+        left = [*out, *alone]
+        text = write_table(head, rows, attempt.ignore, left, match.problems, self.size)
+        return Proposal(text, tuple(rows), tuple(doubts), attempt.report, failure, tuple(left))
 
 
 def _names(model: Outline) -> list[str]:
@@ -289,16 +299,3 @@ def _heading(torch: Outline, paddle: Outline, attempt: _Attempt, failure: str) -
     if report.never_run:
         said.append(f"Not compared, for neither model runs them: {', '.join(report.never_run)}.")
     return said
-
-
-def convert_by(table: Table, source: Path, target: Path) -> None:
-    """Write the weights of a PyTorch file as a .pdparams, by a table that has no variants."""
-    tensors = {
-        claim.target: tensor.transposed() if claim.rule.transpose else tensor
-        for key, tensor in open_checkpoint(source).tensors.items()
-        for claim in table.claims(key)
-        if claim.target is not None
-    }
-    with target.open("w+b") as file:
-        for _bytes in write(file.fileno(), pdparams.layout(tensors)):
-            pass

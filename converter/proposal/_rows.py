@@ -3,7 +3,7 @@
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from .._table import Side
+from .._kinds import Side
 
 
 @dataclass(frozen=True)

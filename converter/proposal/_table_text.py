@@ -15,6 +15,7 @@ def write_table(
     ignore: Mapping[str, str],
     left_out: Sequence[str],
     problems: Sequence[str],
+    size: tuple[int, int] | None = None,
 ) -> str:
     """Write a table.
 
@@ -24,11 +25,14 @@ def write_table(
         ignore: PyTorch key pattern -> reason.
         left_out: What is not in the table, and why.
         problems: Tensors without a row: the table does not convert before they have one.
+        size: Height and width in pixels of the images that the models were run on.
     """
     lines = [line for text in heading for line in _comment(text, "")]
     cells = [[json.dumps(row.torch), json.dumps(row.paddle), json.dumps(row.kind)] for row in rows]
     widths = [max([*(len(row[i]) for row in cells), 7]) + 1 for i in (0, 1)]
     head = f"# {'torch':<{widths[0] - 1}} {'paddle':<{widths[1]}} kind"
+    if size is not None:
+        lines.append(f"input_size = {list(size)}  # height, width in pixels")
     lines += ["rows = [", f"  {head}"]
     for row, (torch, paddle, kind) in zip(rows, cells, strict=True):
         if row.note:

@@ -3,7 +3,8 @@
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 
-from .._table import Kind, Side, read_kinds
+from .._kinds import Kind, Side
+from .._table import read_kinds
 from ._outline import SHARED, Leaf, Outline, Shape, Unit
 
 # What a layer is when only its tensors are looked at: its kind, empty for an unknown class, and
