@@ -9,6 +9,8 @@ BIN := .venv/bin
 COMPAT := .venv-compat/bin
 WHEEL := build/wheel/bin
 DEMO := build/demo
+# What these test does not depend on how the package is installed, and takes long.
+NOT_OF_THE_WHEEL := faults false_alarms pairs propose deform
 PIP_INSTALL := pip install --quiet --disable-pip-version-check
 
 .PHONY: help demo test test-slow test-compat fuzz bench lint format types links shapes wheel check clean
@@ -81,7 +83,7 @@ wheel: .venv/ready
 	$(WHEEL)/$(PIP_INSTALL) -c constraints.txt dist/*.whl pytest hypothesis
 	$(WHEEL)/pytest -q -m "not torch and not paddle and not slow"
 	$(WHEEL)/$(PIP_INSTALL) -c constraints.txt "$$(ls dist/*.whl)[torch,cpu]"
-	$(WHEEL)/pytest -q -m "(torch or paddle) and not slow"
+	$(WHEEL)/pytest -q -m "(torch or paddle) and not slow" $(NOT_OF_THE_WHEEL:%=--ignore=tests/test_%.py)
 
 check: test test-slow lint types test-compat wheel
 

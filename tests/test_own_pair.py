@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from conftest import write_paddle
+from conftest import arrays, write_paddle
 from vitconvert import Pair, ParityError, Report, TableError, check_parity
 
 pytestmark = [pytest.mark.torch, pytest.mark.paddle]
@@ -202,3 +202,35 @@ def test_kinds_of_ones_own(folder: Path) -> None:
             'bias = { paddle = "bias" }\n'
         )
     assert check(folder).proved
+
+
+def test_weights_of_ones_own_model_convert_by_the_table(folder: Path) -> None:
+    """No shape decides: the square embedding stays, the square linear layer turns."""
+    from click.testing import CliRunner
+
+    from vitconvert.cli import cli
+
+    arguments = ["--table", "own.toml", "--src", "w.safetensors", "--dst", "made.pdparams"]
+    done = CliRunner().invoke(cli, ["convert", *arguments])
+
+    assert done.exit_code == 0
+    assert "6 tensors. Not proved yet" in done.output
+    expected = in_paddle(state())
+    made = arrays(folder / "made.pdparams")
+    assert made.keys() == expected.keys()
+    assert all(np.array_equal(made[key], expected[key]) for key in made)
+
+    replace(folder / "own.toml", '["gamma", "gamma", "param"],', "")
+    done = CliRunner().invoke(cli, ["convert", *arguments, "--force"])
+    assert done.exit_code == 1
+    assert "gamma: no row claims this [8] tensor. Add a row, or [ignore] it." in done.output
+
+
+def test_table_says_for_which_images_it_was_made(folder: Path) -> None:
+    """Nothing else is asked for then."""
+    replace(folder / "own.toml", "rows = [", "input_size = [16, 40]\nrows = [")
+    assert check(folder, input_size=None).inputs["shape"] == [2, 3, 16, 40]
+
+    replace(folder / "own.toml", "[16, 40]", '"16x40"')
+    with pytest.raises(TableError, match="input_size is '16x40', expected"):
+        check(folder)

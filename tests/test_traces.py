@@ -299,3 +299,53 @@ def test_wrong_weights_are_explained_by_traces_alone(
 
     assert report.culprit.layer == "layers.2.blocks.0.attn.l_proj"
     assert "its weight equals the source's untransposed" in report.diagnosis[0]
+
+
+def test_figures_from_another_trace_are_not_shown(
+    traces: tuple[Path, Path], official: Make, tmp_path: Path
+) -> None:
+    """What each layer alone made of one trace's inputs says nothing of another's."""
+    dump(VARIANT, "torch", official(VARIANT), tmp_path / "t", input_size=SMALL)
+
+    report = compare_traces(tmp_path / "t", traces[1])
+
+    assert report.proved
+    assert all(layer.single is None for layer in report.layers)
+    assert "each layer alone: not compared" in run("compare", tmp_path / "t", traces[1]).output
+
+
+def test_where_something_is_wrong_innocent_layers_are_folded(
+    official: Make, converted: Make, tmp_path: Path
+) -> None:
+    """The wrong ones stand out; how many are left out is said, and the report has them all."""
+    state = arrays(converted(VARIANT))
+    state["layers.3.blocks.0.mlp.fc1.bias"] += 1
+    wrong = write_paddle(tmp_path / "x.pdparams", state)
+    arguments = ("--torch", official(VARIANT), "--paddle", wrong, "--input-size", "64")
+
+    done = run("parity", VARIANT, *arguments, "--report", tmp_path / "r.json")
+
+    assert done.exit_code == 1
+    lines = done.output.splitlines()
+    assert len(lines) < 25
+    assert any(line.split()[:2] == ["layers.3.blocks.0.mlp.fc1", "linear"] for line in lines)
+    assert any("⋮" in line and line.rstrip().endswith("more") for line in lines)
+    assert len(json.loads((tmp_path / "r.json").read_text())["layers"]) > 100
+
+
+def test_what_killed_runs_have_left_is_removed(tmp_path: Path) -> None:
+    """Unless it is in use, or so new that its owner may not have marked it yet."""
+    import os
+
+    from vitconvert.parity._processes import held, temporary_folder
+
+    old, used, new = (tmp_path / f".vitconvert-parity-{name}" for name in ("old", "used", "new"))
+    for folder in (old, used, new):
+        folder.mkdir()
+        (folder / "float64.bin").write_bytes(b"x")
+    for folder in (old, used):
+        os.utime(folder, (0, 0))
+
+    with held(used), temporary_folder(tmp_path) as own:
+        assert sorted(tmp_path.iterdir()) == sorted([used, new, own])
+    assert sorted(tmp_path.iterdir()) == sorted([used, new])

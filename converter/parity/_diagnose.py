@@ -30,7 +30,8 @@ class _Case:
     def __init__(self, reference: Trace, candidate: Trace, layer: LayerResult) -> None:
         self.reference, self.candidate, self.layer = reference, candidate, layer
         self.name = layer.layer.partition("#")[0]
-        self.finding = (candidate.facts.single or {}).get(layer.layer)
+        is_fed = candidate.facts.fed_by == reference.facts.id
+        self.finding = (candidate.facts.single or {}).get(layer.layer) if is_fed else None
 
     def describe(self, layers: Sequence[LayerResult]) -> str:
         """Say which layer it is, by how much it differs, and why."""

@@ -1,14 +1,16 @@
 """Run workers, each in a process of its own, watch over them, and leave none behind."""
 
+import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +23,8 @@ from ._job import FAILURE, ROOM, Job
 Progress = Callable[[str, int, int], None]
 
 _OLDEST = (3, 11)
+_PREFIX = ".vitconvert-parity-"  # of folders for traces
+_FRESH = 60.0  # seconds
 _PACKAGES = ("checkpoints", "parity", "proposal", "mappings", "models_torch", "models_paddle")
 # What another interpreter says of itself: its version, and which of these packages it has.
 _ASK = (
@@ -100,6 +104,32 @@ def importable() -> Iterator[str]:
 
 
 @contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Mark a folder as in use for as long as this process lives."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some file systems cannot lock
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what runs have left that were killed; it may be many GB."""
+    for left in folder.glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime < _FRESH:  # perhaps not locked yet
+                continue
+            handle = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(handle)
+
+
+@contextmanager
 def temporary_folder(within: Path | None = None) -> Iterator[Path]:
     """Make a folder for traces, and take it away again with all that is in it.
 
@@ -111,7 +141,8 @@ def temporary_folder(within: Path | None = None) -> Iterator[Path]:
     """
     try:
         folder = None if within is None else within.absolute()
-        with tempfile.TemporaryDirectory(prefix=".vitconvert-parity-", dir=folder) as name:
+        _sweep(folder or Path(tempfile.gettempdir()))
+        with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=folder) as name, held(Path(name)):
             yield Path(name)
     except OSError as error:
         raise ParityError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from .._errors import some
@@ -10,7 +11,12 @@ from ._report import OutputFigures, Report
 from ._values import FLOAT64_LIMIT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
+
+_FOLDED = ("same", "inherits")  # verdicts of innocent layers
+_MOST_ALIKE = 4
 
 
 def show(report: Report, console: Console) -> None:
@@ -26,7 +32,10 @@ def show(report: Report, console: Console) -> None:
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    for layer in report.layers:
+    for layer in _folded(report):
+        if isinstance(layer, int):
+            table.add_row(Text("  ⋮"), "", "", "", "", "", Text(f"{layer} more", "dim"))
+            continue
         style = {"same": "green", "inherits": "yellow"}.get(layer.verdict, "bold red")
         off = {"reference": labels[0], "candidate": labels[1]}.get(layer.off)
         verdict = f"{layer.verdict}: {off}" if off else layer.verdict
@@ -36,6 +45,21 @@ def show(report: Report, console: Console) -> None:
     console.print()
     for line in summary(report):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def _folded(report: Report) -> Iterator[LayerResult | int]:
+    """Give the layers to show: where something is wrong, of many alike the first and the last.
+
+    Between them stands how many are left out. The reports have them all.
+    """
+    for verdict, group in groupby(report.layers, lambda layer: layer.verdict):
+        run = list(group)
+        if report.first_diverging is None or len(run) <= _MOST_ALIKE or verdict not in _FOLDED:
+            yield from run
+        else:
+            yield run[0]
+            yield len(run) - 2
+            yield run[-1]
 
 
 def _figures(layer: LayerResult) -> tuple[float | None, ...]:
@@ -85,7 +109,9 @@ def _measured(report: Report) -> list[str]:
         single = [layer.single for layer in report.layers if layer.single is not None]
         alone = f", each layer alone {max(single):.1e}" if single else ""
         if not single:
-            lines.append("each layer alone: not compared, for that takes `vitconvert dump --feed`")
+            lines.append(
+                "each layer alone: not compared; `vitconvert dump --feed` with the other trace does"
+            )
         lines.append(
             f"float64: largest difference {worst:.1e} of a layer's largest value{alone}, limit "
             f"{FLOAT64_LIMIT:.0e}; {output.layer} {output.float64:.1e}"
