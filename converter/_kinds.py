@@ -13,6 +13,7 @@ _KIND_WORDS = {
 _RULE_WORDS = {"paddle", "transpose", "drop", "restore", "buffer"}
 _SETTING_WORDS = {"torch", "paddle", "value", "turn", "unset", "values"}
 _TURNS = ("", "not", "complement")
+_MOST_LIMIT = 1e-4  # float32 loses no more in one layer
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,9 @@ class Kind:
 
 def parse_kind(name: str, entry: Mapping[str, Any], problems: list[str]) -> Kind:
     """Read one kind; what it must not hold is added to the problems."""
+    if wrong := _wrong_types(entry):
+        problems.append(f"kind {name}: {', '.join(wrong)}.")
+        return Kind(name, "", "", "", ())
     unknown = entry.keys() - _KIND_WORDS
     for leaf, rule in entry.get("tensors", {}).items():
         unknown |= {f"{leaf}.{word}" for word in rule.keys() - _RULE_WORDS}
@@ -137,3 +141,40 @@ def parse_kind(name: str, entry: Mapping[str, Any], problems: list[str]) -> Kind
         entry.get("backward_limit"),
         entry.get("traced", True),
     )
+
+
+def _wrong_types(entry: Mapping[str, Any]) -> list[str]:
+    """Say which words of a kind have a value of another type than expected."""
+    wrong = [
+        f"{word} is {entry[word]!r}, expected a text"
+        for word in ("torch", "paddle", "layout")
+        if not isinstance(entry.get(word, ""), str)
+    ]
+    for word in ("limit", "backward_limit"):
+        value = entry.get(word, _MOST_LIMIT)
+        if type(value) not in (int, float) or not 0 < value <= _MOST_LIMIT:
+            wrong.append(f"{word} is {value!r}, expected a number up to {_MOST_LIMIT}")
+    if not isinstance(entry.get("traced", True), bool):
+        wrong.append(f"traced is {entry['traced']!r}, expected true or false")
+    for word in ("tensors", "settings"):
+        value = entry.get(word, {})
+        if not (isinstance(value, dict) and all(isinstance(one, dict) for one in value.values())):
+            wrong.append(f"{word} is {value!r}, expected a table of tables")
+    float32 = entry.get("float32", {})
+    sides = isinstance(float32, dict) and float32.keys() in ({"torch", "paddle"}, set())
+    if not (sides and all(isinstance(attribute, str) for attribute in float32.values())):
+        wrong.append(f"float32 is {float32!r}, expected an attribute of torch and one of paddle")
+    if wrong:
+        return wrong
+    for word in ("tensors", "settings"):
+        for name, one in entry.get(word, {}).items():
+            wrong += [
+                f"{word}.{name}.{text} is {one[text]!r}, expected a text"
+                for text in ("torch", "paddle", "drop", "turn", "unset")
+                if not isinstance(one.get(text, ""), str)
+            ]
+    return wrong + [
+        f"settings.{name}.values is {one['values']!r}, expected a table"
+        for name, one in entry.get("settings", {}).items()
+        if not isinstance(one.get("values", {}), dict)
+    ]

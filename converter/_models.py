@@ -120,14 +120,15 @@ def _check_classes(checkpoint: Checkpoint, found: int, asked: int) -> None:
 def load_torch(model: Any, state: Mapping[str, Any], table: Table) -> None:
     """Load arrays or tensors into a PyTorch model; all that matters must be there.
 
-    What the table ignores is left out; what it drops (a step counter that an old file lacks) may
-    be missing and stays as the model has it.
+    What the table ignores is left out, unless the model has it; what it drops (a step counter that
+    an old file lacks) may be missing and stays as the model has it.
     """
     import torch
 
-    kept = {k: v for k, v in model.state_dict().items() if droppable(k, table, "torch")}
+    own = model.state_dict()
+    kept = {k: v for k, v in own.items() if droppable(k, table, "torch")}
     for name, value in state.items():
-        if table.ignored(name) is None:
+        if table.ignored(name) is None or name in own:
             # The arrays are read-only views of the file, which torch would warn of.
             kept[name] = torch.tensor(value) if isinstance(value, np.ndarray) else value
     model.load_state_dict(kept, strict=True)

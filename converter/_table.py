@@ -48,6 +48,10 @@ class Row:
     def _patterns(self) -> dict[Side, re.Pattern[str]]:
         return {"torch": compile_pattern(self.torch), "paddle": compile_pattern(self.paddle)}
 
+    def name_on(self, side: Side) -> str:
+        """Give the pattern of one side."""
+        return self.torch if side == "torch" else self.paddle
+
     def pair(self, side: Side, layer: str) -> tuple[str, str] | None:
         """Give the (torch, paddle) names of a layer if this row describes it."""
         match = self._patterns[side].fullmatch(layer)
@@ -108,6 +112,7 @@ class Table:
     ignore: Mapping[str, str]
     variants: Mapping[str, Variant]
     input_size: tuple[int, int] | None = None  # pixels, of a table without variants
+    output: Kind | None = None  # of the whole model, where its own code needs a limit
 
     @cached_property
     def _claimants(self) -> dict[str, list[tuple[re.Pattern[str], Row, TensorRule]]]:
@@ -253,7 +258,7 @@ def parse_table(
     if problems:
         raise TableError(listing(f"{file} cannot be used:", problems))
     kinds = {name: parse_kind(name, entry, problems) for name, entry in kind_data.items()}
-    rows, seen = [], set[str]()
+    rows, seen = [], set[tuple[str, str]]()
     for number, entry in enumerate(data["rows"], 1):
         if not (
             isinstance(entry, list) and len(entry) == 3 and all(isinstance(x, str) for x in entry)
@@ -269,15 +274,18 @@ def parse_table(
             problems.append(f"{where}: {paddle!r} does not have the same {{placeholders}}.")
         if re.search(r"[{}]", _PLACEHOLDER.sub("", torch + paddle)):
             problems.append(f"{where}: a placeholder is a name in braces, such as {{i}}.")
-        if torch in seen:
-            problems.append(f"{where}: an earlier row describes the same layer.")
-        seen.add(torch)
+        for side, name in (("torch", torch), ("paddle", paddle)):
+            if (side, name) in seen:
+                problems.append(f"{where}: an earlier row describes the same {side} layer, {name}.")
+            seen.add((side, name))
         rows.append(Row(number, torch, paddle, kinds[kind]))
     problems += [
-        f"[ignore] {key!r} has no reason." for key, why in data["ignore"].items() if not why
+        f"[ignore] {key!r} has no reason."
+        for key, why in data["ignore"].items()
+        if not (why and isinstance(why, str))
     ]
     for name, variant in data["variants"].items():
-        size = variant.get("input_size")
+        size = variant.get("input_size") if isinstance(variant, dict) else None
         if not (
             isinstance(size, list) and len(size) == 2 and isinstance(variant.get("config"), dict)
         ):
@@ -288,6 +296,9 @@ def parse_table(
     if size is not None and not _is_size(size):
         problems.append(f"input_size is {size!r}, expected [height, width] in pixels.")
         raise TableError(listing(f"{file} cannot be used:", problems))
+    output = data.get("output")
+    if output is not None and output not in kinds:
+        raise TableError(f"{file}: output is {output!r}, expected a kind: {', '.join(kinds)}.")
     family = data["family"]
     return Table(
         family=family,
@@ -301,6 +312,7 @@ def parse_table(
             for name, entry in data["variants"].items()
         },
         input_size=None if size is None else (size[0], size[1]),
+        output=None if output is None else kinds[output],
     )
 
 

@@ -47,6 +47,11 @@ PAIRS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
         lambda p, **k: p.InstanceNorm2D(4, k.get("eps", 1e-5)),
         {"eps": 1e-6},
     ),
+    "embedding": (
+        lambda t: t.Embedding(5, 4, padding_idx=2),
+        lambda p, **k: p.Embedding(5, 4, k.get("padding_idx", 2)),
+        {"padding_idx": None},
+    ),
     "gelu": (
         lambda t: t.GELU(),
         lambda p, **k: p.GELU(k.get("approximate", False)),

@@ -60,7 +60,7 @@ def test_all_problems_of_a_table_are_listed_at_once() -> None:
     assert message.startswith("tiny.toml cannot be used:")
     assert "row 1 (a): kind 'lineal' is unknown" in message
     assert "row 2 (b.{i}): 'b.{j}' does not have the same {placeholders}" in message
-    assert "row 4 (c): an earlier row describes the same layer" in message
+    assert "row 4 (c): an earlier row describes the same torch layer" in message
     assert "[ignore] 'x' has no reason" in message
 
 

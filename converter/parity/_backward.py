@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from .._errors import ParityError
 from ._record import Paired, watched
-from ._sides import PaddleSide, TorchSide
+from ._sides import PaddleSide, TorchSide, floating
 from ._trace import TRAINING, Writer
 
 
@@ -17,7 +18,7 @@ def differentiate(
     images: np.ndarray,
     writer: Writer,
 ) -> tuple[dict[str, int], dict[str, dict[str, Any]]]:
-    """Write the gradients of one loss: the output times seeded noise, summed up.
+    """Write the gradients of one loss: all outputs times seeded noise, summed up.
 
     First as for inference. Then, if the model has norms with running statistics, once more with
     those in training mode, which also moves their statistics by one step.
@@ -27,10 +28,11 @@ def differentiate(
         norm the arrays of its statistics, its momentum as PyTorch counts, and the number of values
         of a channel that one step saw.
     """
-    output = side.array(side.first(side.forward(model, images)))
-    seed = zlib.crc32(("direction:" + "x".join(map(str, output.shape))).encode())
-    noise = np.random.Generator(np.random.Philox(key=seed)).standard_normal(output.shape)
-    direction = noise.astype(images.dtype)
+    with side.no_grad():
+        outputs = floating(side, model(side.put(images)))
+    if not outputs:
+        raise ParityError("--backward: the model gives no floating tensor to differentiate.")
+    directions = [_noise(tuple(one.shape), images.dtype) for one in outputs]
     names = {  # own key -> PyTorch key, and whether the weight is transposed
         _join(one.own, own): (_join(one.name, rule.leaf), side.name == "paddle" and rule.transpose)
         for one in paired
@@ -40,7 +42,7 @@ def differentiate(
     gradients = dict[str, int]()
 
     def write(prefix: str) -> None:
-        for own, array in side.gradients(model, images, direction).items():
+        for own, array in side.gradients(model, images, directions).items():
             key, transposed = names.get(own, (own, False))
             if array is not None:
                 gradients[prefix + key] = writer.add(array.T if transposed else array)
@@ -63,6 +65,12 @@ def differentiate(
             side.set(tensor, values)  # the model goes on as it was
         training[one.name] = {"values": seen[one.name], "arrays": arrays}
     return gradients, training
+
+
+def _noise(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    seed = zlib.crc32(("direction:" + "x".join(map(str, shape))).encode())
+    rng = np.random.Generator(np.random.Philox(key=seed))
+    return np.asarray(rng.standard_normal(shape)).astype(dtype)
 
 
 def _statistics(side: TorchSide | PaddleSide, norm: Paired) -> dict[str, tuple[Any, np.ndarray]]:

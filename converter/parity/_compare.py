@@ -1,6 +1,6 @@
 """Compare two traces, with NumPy alone, and judge every layer."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -9,7 +9,8 @@ import numpy as np
 
 from .._errors import ParityError
 from ._settings import differing
-from ._trace import INPUT_OF, Call, Finding, Layer, Run, Trace, array_of, describe_input, leaves
+from ._structure import shape, unlike, values_of
+from ._trace import INPUT_OF, Arrays, Finding, Layer, Run, Trace, describe_input
 from ._values import FLOAT64_LIMIT, Apart, apart, not_finite, spell
 from ._weights import differing_weights
 
@@ -198,7 +199,9 @@ class Comparison:
         sides = [t.facts.layers for t in (self.reference, self.candidate)]
         left = [n for n, one in {**sides[0], **sides[1]}.items() if one.traced and n not in ran]
         # What both models have and neither runs is no part of what they compute here.
-        self.never_run = [name for name in left if all(name in layers for layers in sides)]
+        outputs = {t.facts.output for t in (self.reference, self.candidate)}
+        both = [name for name in left if all(name in layers for layers in sides)]
+        self.never_run = [name for name in both if name not in outputs]
         return keys + [name for name in left if name not in self.never_run]
 
     def _first_limited(self) -> int:
@@ -219,15 +222,16 @@ class Comparison:
             for trace in (self.reference, self.candidate)
             for dtype, run in trace.runs.items()
         }
-        shape = next((s for c in runs.items() if (s := _shape(*c)) is not None), ())
-        result = LayerResult(key, self._own(name), kind, shape, "same")
+        shapes = (shape(*one) for one in runs.items())
+        first = next((found for found in shapes if found is not None), ())
+        result = LayerResult(key, self._own(name), kind, first, "same")
         if absent := {trace.label for (trace, _), call in runs.items() if call is None}:
             sides = " and ".join(sorted(absent))
             note = f"the {sides} model did not run this layer"
             if "#" in key:
                 note = f"the {sides} model ran this layer less often"
             return replace(result, verdict="missing", note=note)
-        if note := _unlike(runs):
+        if note := unlike(runs, kind == "output"):
             return self._inherited(replace(result, verdict="shape", note=note), layer)
         return self._values(result, key, layer)
 
@@ -240,7 +244,7 @@ class Comparison:
                 if count := not_finite(array):
                     note = f"{run} has {count} values that are not finite"
                     result = replace(result, verdict="not finite", note=note)
-                    return self._inherited(result, layer)
+                    return result if "float32" in run else self._inherited(result, layer)
             truth = arrays.get("reference float64", arrays.get("candidate float64"))
             if truth is None:
                 continue
@@ -337,12 +341,12 @@ class Comparison:
     def _arrays(self, key: str) -> Iterator[dict[str, np.ndarray]]:
         """Give of each array that a call gives its values in every run."""
         runs = [
-            (f"{side} {dtype}", run.arrays, list(_arrays_of(run.calls[key])))
+            (f"{side} {dtype}", run.arrays, list(values_of(run.calls[key])))
             for side, trace in (("reference", self.reference), ("candidate", self.candidate))
             for dtype, run in trace.runs.items()
         ]
         for i in range(len(runs[0][2])):
-            yield {name: arrays[indices[i]] for name, arrays, indices in runs}
+            yield {name: _value(arrays, found[i]) for name, arrays, found in runs}
 
 
 def _short(value: Any) -> str:
@@ -357,37 +361,6 @@ def _also(result: LayerResult, verdict: Any, told: str) -> LayerResult:
     return replace(result, verdict=kept, note=note)
 
 
-def _arrays_of(call: Call) -> Iterator[int]:
-    for leaf in leaves(call.outputs):
-        if (index := array_of(leaf)) is not None:
-            yield index
-
-
-def _shape(run: tuple[Trace, str], call: Call | None) -> tuple[int, ...] | None:
-    """Give the shape of the first array that a call gives."""
-    if call is None:
-        return None
-    trace, dtype = run
-    return next((trace.runs[dtype].arrays.shape(i) for i in _arrays_of(call)), ())
-
-
-def _unlike(runs: Mapping[tuple[Trace, str], Call | None]) -> str:
-    """Say how the outputs of a call are not built alike in all runs; nothing if they are."""
-    spelled: dict[str, str] = {}
-    for (trace, dtype), call in runs.items():
-        assert call is not None
-        arrays = trace.runs[dtype].arrays
-        parts = []
-        for leaf in leaves(call.outputs):
-            index = array_of(leaf)
-            if index is None:
-                parts.append(str(leaf))
-                continue
-            # Every floating output is of the type that the model runs in.
-            found = arrays.dtype(index)
-            kind = "" if found in (dtype, "int64", "int32", "bool") else f"{found} "
-            parts.append(f"{kind}{list(arrays.shape(index))}")
-        spelled.setdefault(", ".join(parts), f"{trace.label} {dtype}")
-    if len(spelled) > 1:
-        return " and ".join(f"{who} gives {what}" for what, who in spelled.items())
-    return ""
+def _value(arrays: Arrays, found: int | float) -> np.ndarray:
+    """Give an array by its index, or a number that was computed."""
+    return arrays[found] if isinstance(found, int) else np.array(found)

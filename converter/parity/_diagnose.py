@@ -84,7 +84,8 @@ class _Case:
         found = self.candidate.arrays("single")[finding.kept]
         if finding.note:
             yield _told(finding, finding.note)
-        if truth.shape == found.shape and np.isfinite(found).all():
+        alike = truth.shape == found.shape and truth.dtype == found.dtype and found.size
+        if alike and found.dtype.kind == "f" and np.isfinite(found).all():
             if (told := explain_norm(self._norm(), truth, found)) is not None:
                 yield told
             elif not self._has_wrong_weights and (told := explain_values(truth, found)):
@@ -157,9 +158,9 @@ class _Case:
         """Tell whether part of a tensor is a neighbour's in the same block: q among k and v."""
         parent = self.name.rpartition(".")[0]
         weights, arrays = self.reference.facts.weights, self.reference.arrays("weights")
-        wrong = np.flatnonzero((truth != found).reshape(len(truth), -1).any(1))
-        if found.ndim < 2 or not len(wrong):
+        if found.ndim < 2:
             return None
+        wrong = np.flatnonzero((truth != found).reshape(len(truth), -1).any(1))
         rows = {found[row].tobytes() for row in wrong}
         for other in self._others(key, lambda shape: shape[1:] == found.shape[1:]):
             if weights[other].layer.rpartition(".")[0] == parent:
@@ -188,6 +189,8 @@ class _Case:
         if call is None or self.finding is None or self.finding.where != "output":
             return None
         indices = [i for leaf in leaves(call.inputs) if (i := array_of(leaf)) is not None]
+        if not indices:
+            return None
         weights, arrays = self.reference.facts.weights, self.reference.arrays("weights")
         tensors = {
             key[len(self.name) + 1 :]: arrays[weight.array].astype(np.float64)

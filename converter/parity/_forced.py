@@ -5,15 +5,18 @@ and gives its caller the reference's output. So what a layer computes depends on
 what the code of a block does between the layers within it is seen as what it gives to them.
 """
 
+import copy
+import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ._record import normal
 from ._sides import PaddleSide, TorchSide
 from ._trace import INPUT_OF, Call, Finding, Run, Tree, Writer, array_of, to_tree
-from ._values import apart, not_finite
+from ._values import FLOAT64_LIMIT, apart, not_finite
 
 _MOST_KEPT = 24  # arrays that are kept to be looked into
 _NO_REFERENCE = "the reference did not call this layer so often"
@@ -56,6 +59,7 @@ class Forcer:
         if call is None:
             self._find(key, Finding(np.inf, note=_NO_REFERENCE))
             return forward(*args, **kwargs)
+        args, kwargs = normal(forward, args, kwargs)
         try:
             args, kwargs = self._swap([list(args), kwargs], call.inputs, caller, INPUT_OF + key)
         except _Unlike as unlike:
@@ -94,28 +98,48 @@ class Forcer:
         """
         if isinstance(tree, list) and isinstance(own, list | tuple) and len(own) == len(tree):
             parts = [self._swap(*pair, to, where) for pair in zip(own, tree, strict=True)]
-            return parts if isinstance(own, list) else tuple(parts)
-        if isinstance(tree, dict) and "dict" in tree and isinstance(own, dict):
-            if own.keys() == tree["dict"].keys():
-                return {n: self._swap(v, tree["dict"][n], to, where) for n, v in own.items()}
-        elif (index := array_of(tree)) is not None and self.side.is_tensor(own):
+            if isinstance(own, list):
+                return parts
+            return type(own)(*parts) if hasattr(own, "_fields") else tuple(parts)
+        if isinstance(tree, dict) and "dict" in tree:
+            return self._swap_named(own, tree["dict"], to, where)
+        if isinstance(own, np.ndarray | np.generic) and (index := array_of(tree)) is not None:
+            self._compare(np.asarray(own), index, to, where)
+            return self.reference.arrays[index]
+        if (index := array_of(tree)) is not None and self.side.is_tensor(own):
             self._compare(self.side.array(own), index, to, where)
             return self.side.put(self.reference.arrays[index])
-        elif not isinstance(tree, list | dict) and not self.side.is_tensor(own):
-            if to is not None and own != tree:
+        if not isinstance(tree, list | dict) and not self.side.is_tensor(own):
+            if to is not None and not _alike(own, tree):
                 self._find(
                     to, Finding(np.inf, where, note=f"has {own!r}, the reference's {tree!r}")
                 )
             return own
-        elif isinstance(tree, dict) and "other" in tree and not self.side.is_tensor(own):
+        if isinstance(tree, dict) and "other" in tree and not self.side.is_tensor(own):
             return own
         raise _Unlike(f"{self._spell(own)}, the reference's is {_spell(tree, self.reference)}")
+
+    def _swap_named(self, own: Any, tree: Tree, to: str | None, where: str) -> Any:
+        """Do the same with a dict, a kind of dict, or a dataclass, which stays what it is."""
+        made = copy.copy(own)
+        if isinstance(own, dict) and {str(name) for name in own} == tree.keys():
+            for name, value in own.items():
+                made[name] = self._swap(value, tree[str(name)], to, where)
+            return made
+        if is_dataclass(own) and {one.name for one in fields(own)} == tree.keys():
+            for name, part in tree.items():
+                swapped = self._swap(getattr(own, name), part, to, where)
+                object.__setattr__(made, name, swapped)  # a frozen one, too
+            return made
+        expected = _spell({"dict": tree}, self.reference)
+        raise _Unlike(f"{self._spell(own)}, the reference's is {expected}")
 
     def _compare(self, own: np.ndarray, index: int, to: str | None, where: str) -> None:
         if to is None:
             return
         reference = self.reference.arrays[index]
-        if own.shape != reference.shape or own.dtype != reference.dtype:
+        counts = own.dtype.kind in "iu" and reference.dtype.kind in "iu"  # of whatever width
+        if own.shape != reference.shape or (own.dtype != reference.dtype and not counts):
             given = f"{own.dtype} {list(own.shape)}"
             expected = f"{reference.dtype} {list(reference.shape)}"
             note = f"is {given}, the reference's is {expected}"
@@ -159,6 +183,13 @@ class Forcer:
             return 0 if self.side.is_tensor(value) else None
 
         return _spell_parts(to_tree(own, put), lambda _index: "tensor")
+
+
+def _alike(own: Any, tree: Tree) -> bool:
+    """Compare plain values; numbers that were computed may differ by rounding."""
+    if isinstance(own, float) and isinstance(tree, float):
+        return math.isclose(own, tree, rel_tol=FLOAT64_LIMIT)
+    return bool(own == tree)
 
 
 def _spell(tree: Tree, run: Run) -> str:

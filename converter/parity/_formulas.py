@@ -8,6 +8,7 @@ import numpy as np
 # Epsilons found in published models.
 _EPSILONS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-12, 0.0)
 _CLOSE = 1e-9  # relative; a formula that explains the values does so to rounding
+_SHARE = 1e-3  # and it leaves no more than this of the difference that it explains
 _SAMPLES = 20_000  # values that a formula is tried on
 
 Norm = tuple[str, np.ndarray, Mapping[str, np.ndarray], float]
@@ -27,18 +28,18 @@ def explain_norm(norm: Norm | None, truth: np.ndarray, found: np.ndarray) -> str
     if norm is None:
         return None
     kind, x, tensors, own = norm
+    allowed = _allowed(truth, found)
     for eps in (own, *(e for e in _EPSILONS if not math.isclose(e, own, rel_tol=1e-6))):
         for name, axes, shape in _axes(kind, x.ndim, int(tensors["groups"])):
             with np.errstate(all="ignore"):
                 made = _normalise(kind if name == kind else "", x, tensors, eps, axes, shape)
-            if made is None or not _same(made, found):
+            if made is None or not _same(made, found, allowed):
                 continue
             if name != kind:
                 what = "" if eps == own else f" with eps {eps:g}"
                 return f"computes {name}{what} where the reference has {kind}"
             if eps != own:
                 return f"computes with eps {eps:g}, expected {own:g}"
-    del truth
     return None
 
 
@@ -91,38 +92,39 @@ def explain_values(truth: np.ndarray, found: np.ndarray) -> str | None:
     Returns:
         What was computed instead; None if nothing usual gives it.
     """
+    allowed = _allowed(truth, found)
     for cause in (_all_zero, _scaled, _reordered, _another_activation, _shifted_by_channel):
-        if (told := cause(truth, found)) is not None:
+        if (told := cause(truth, found, allowed)) is not None:
             return told
     return None
 
 
-def _all_zero(truth: np.ndarray, found: np.ndarray) -> str | None:
+def _all_zero(truth: np.ndarray, found: np.ndarray, _allowed: float) -> str | None:
     return "is zero throughout" if truth.any() and not found.any() else None
 
 
-def _scaled(truth: np.ndarray, found: np.ndarray) -> str | None:
+def _scaled(truth: np.ndarray, found: np.ndarray, allowed: float) -> str | None:
     power = float((truth * truth).sum())
     factor = float((truth * found).sum()) / power if power else 0.0
-    if factor and _same(truth * factor, found):
+    if factor and _same(truth * factor, found, allowed):
         return f"is the reference's times {factor:.6g}"
     return None
 
 
-def _reordered(truth: np.ndarray, found: np.ndarray) -> str | None:
+def _reordered(truth: np.ndarray, found: np.ndarray, allowed: float) -> str | None:
     """Recognise the same values in other places; sorted, they agree but for rounding."""
-    if not _same(np.sort(truth, None), np.sort(found, None)):
+    if not _same(np.sort(truth, None), np.sort(found, None), allowed):
         return None
     for axis in range(truth.ndim):
         for step in (-2, -1, 1, 2):
-            if _same(np.roll(truth, step, axis), found):
+            if _same(np.roll(truth, step, axis), found, allowed):
                 return f"holds the same values, rolled by {step} along axis {axis}"
-        if _same(np.flip(truth, axis), found):
+        if _same(np.flip(truth, axis), found, allowed):
             return f"holds the same values in reverse order along axis {axis}"
         one, other = (np.moveaxis(a, axis, 0).reshape(a.shape[axis], -1) for a in (truth, found))
         # Rounding moves a sum a little: the order of sums tells which slice went where.
         keys = [np.argsort(a @ np.cos(np.arange(a.shape[1]))) for a in (one, other)]
-        if _same(one[keys[0]], other[keys[1]]):
+        if _same(one[keys[0]], other[keys[1]], allowed):
             what = "channels" if axis in (1, truth.ndim - 1) else "entries"
             return f"holds the same values with the {what} of axis {axis} in another order"
     return "holds the same values in another order: axes, heads or windows are arranged otherwise"
@@ -153,7 +155,7 @@ _LEAST = {
 }
 
 
-def _another_activation(truth: np.ndarray, found: np.ndarray) -> str | None:
+def _another_activation(truth: np.ndarray, found: np.ndarray, allowed: float) -> str | None:
     """Recognise one activation in place of another.
 
     The argument is not known, but where the result is above 0.2 every one of them rises, so that
@@ -175,7 +177,7 @@ def _another_activation(truth: np.ndarray, found: np.ndarray) -> str | None:
         for instead, formula in _ACTIVATIONS.items():
             if instead == name or not _may_come_of(instead, found):
                 continue
-            if _same(formula(high), made):
+            if _same(formula(high), made, allowed):
                 return f"comes of {instead}, the reference's of {name}"
     return None
 
@@ -186,17 +188,21 @@ def _may_come_of(name: str, array: np.ndarray) -> bool:
     return least < min(_LEAST.values()) if name == "no activation" else least >= _LEAST[name]
 
 
-def _shifted_by_channel(truth: np.ndarray, found: np.ndarray) -> str | None:
+def _shifted_by_channel(truth: np.ndarray, found: np.ndarray, allowed: float) -> str | None:
     """Recognise a bias too many or too few: the same difference everywhere in a channel."""
     apart = found - truth
     for axis in {1, truth.ndim - 1} & set(range(1, truth.ndim)):
         others = tuple(a for a in range(truth.ndim) if a != axis)
         mean = apart.mean(others, keepdims=True)
-        if _same(truth + mean, found):
+        if _same(truth + mean, found, allowed):
             return f"differs by one constant per channel of axis {axis}: a bias is missing or extra"
     return None
 
 
-def _same(one: np.ndarray, other: np.ndarray) -> bool:
-    scale = float(np.abs(other).max()) or 1.0
-    return one.shape == other.shape and float(np.abs(one - other).max()) <= _CLOSE * scale
+def _allowed(truth: np.ndarray, found: np.ndarray) -> float:
+    """Say how far off an explanation may be: by rounding, and far less than what it explains."""
+    return min(_CLOSE * float(np.abs(found).max()), _SHARE * float(np.abs(found - truth).max()))
+
+
+def _same(one: np.ndarray, other: np.ndarray, allowed: float) -> bool:
+    return one.shape == other.shape and float(np.abs(one - other).max()) <= allowed

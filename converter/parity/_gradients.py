@@ -88,6 +88,10 @@ def compare_training(reference: Trace, candidate: Trace) -> tuple[list[str], boo
     Returns:
         What was found, in words, and whether it is more than the known differences.
     """
+    asked = [t.facts.gradients is not None for t in (reference, candidate)]
+    if asked[0] != asked[1]:
+        side = (reference if asked[0] else candidate).label
+        return [f"only {side}'s trace has gradients: they are not compared"], False
     one, other = (t.facts.training for t in (reference, candidate))
     if not one or not other:
         return [], False

@@ -13,6 +13,7 @@ from .._errors import ParityError
 # Of the channels red, green and blue, 0..1: what the published models were trained with.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+_MOST_RATIO = 50  # of the sides of a picture
 _PREPROCESSING = {"crop_pct": 0.875, "crop_mode": "center", "interpolation": "bicubic"}
 
 
@@ -66,9 +67,11 @@ def _array(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
         raise ParityError(f"{path}: holds {found}; expected floats [B, 3, H, W], normalised.")
     if images.shape[1] != 3 or not images.size:
         raise ParityError(f"{path}: has the shape {list(images.shape)}; expected [B, 3, H, W].")
+    with np.errstate(over="ignore"):
+        images = np.ascontiguousarray(images, np.float32)
     if not np.isfinite(images).all():
-        raise ParityError(f"{path}: holds values that are not finite.")
-    return np.ascontiguousarray(images, np.float32), {"file": str(path)}
+        raise ParityError(f"{path}: holds values that are not finite as float32.")
+    return images, {"file": str(path)}
 
 
 def _picture(
@@ -79,6 +82,13 @@ def _picture(
 
     try:
         with Image.open(path) as opened:
+            if opened.mode[0] in "IF":
+                raise ParityError(f"{path}: has more than 8 bits per channel. Save it with 8.")
+            if max(opened.size) > _MOST_RATIO * min(opened.size):
+                raise ParityError(
+                    f"{path}: is {opened.size[0]}x{opened.size[1]} pixels, and no side may be more "
+                    f"than {_MOST_RATIO} times the other."
+                )
             picture = opened.convert("RGB")
     except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
         raise ParityError(

@@ -19,6 +19,7 @@ from .._errors import ModelError, ParityError, listing
 from .._kinds import Side
 from .._models import require
 from ._job import FAILURE, ROOM, Job
+from ._trace import FILE
 
 Progress = Callable[[str, int, int], None]
 
@@ -205,7 +206,10 @@ class _Worker:
     def _listen(self, meter: Meter) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            message = json.loads(line)
+            try:
+                message = json.loads(line)
+            except ValueError:  # something else prints as Python starts
+                continue
             if isinstance(message, str):
                 self.reason = message
             else:
@@ -221,9 +225,9 @@ class _Worker:
         if status is None:
             return False
         self.reader.join()
-        if status == FAILURE:
+        if status == FAILURE and self.reason:
             raise ParityError(self.reason)
-        if status:
+        if status or not (Path(self.job.out) / FILE).exists():
             printed = self.stderr.read_text(errors="replace").strip().splitlines()
             raise ParityError(
                 listing(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,6 +63,7 @@ class Report:
         diagnosis: What is wrong and what its cause is likely to be, in words; empty if nothing is.
         never_run: Paired layers that neither model runs on this input: only weights and settings
             of these are compared.
+        limits: Kinds of layers with a float64 limit of their own -> that limit.
         seconds: Wall time of the whole check.
     """
 
@@ -81,12 +82,14 @@ class Report:
     weights: int = 0
     diagnosis: tuple[str, ...] = ()
     never_run: tuple[str, ...] = ()
+    limits: dict[str, float] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:
         """PROVED, NOT PROVED, or MEASURED where nothing is wrong that float32 alone could show."""
         wrong = self.first_diverging is not None or self.training_differs
-        if not self.layers or wrong or not all(g.same for g in self.gradients):
+        has_output = any(layer.kind == "output" for layer in self.layers)
+        if not has_output or wrong or not all(g.same for g in self.gradients):
             return "NOT PROVED"
         return "PROVED" if self.proves else "MEASURED"
 
@@ -140,6 +143,7 @@ class Report:
             "gradients": [dataclasses.asdict(gradient) for gradient in self.gradients],
             "training": list(self.training),
             "never_run": list(self.never_run),
+            "limits": dict(self.limits),
         }
         finite: dict[str, Any] = _finite(data)
         return finite
@@ -233,11 +237,11 @@ def _figures(
     other: np.ndarray | None,
 ) -> OutputFigures:
     def error(found: np.ndarray | None) -> float | None:
-        if found is None or truth is None or found.shape != truth.shape:
+        if found is None or truth is None or found.shape != truth.shape or not found.size:
             return None
         return float(np.abs(found.astype(np.float64) - truth).max())
 
-    if one is None or other is None or one.shape != other.shape:
+    if one is None or other is None or one.shape != other.shape or not one.size:
         return OutputFigures(dtype, None, None, error(one), error(other), None, 0)
     with np.errstate(invalid="ignore"):
         apart = np.abs(one.astype(np.float64) - other)

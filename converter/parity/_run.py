@@ -184,7 +184,12 @@ def dump(
         run([job], how.pythons, Meter(progress))
         if target.exists():
             target.rename(folder / "old")
-        part.rename(target)
+        try:
+            part.rename(target)
+        except OSError:
+            if (folder / "old").exists():
+                (folder / "old").rename(target)
+            raise
     return Trace(target)
 
 
@@ -218,7 +223,13 @@ def compare_traces(
     traces = [Trace(Path(folder)) for folder in (reference, candidate)]
     if traces[0].facts.framework == "paddle" and traces[1].facts.framework == "torch":
         traces.reverse()
-    return _compare(traces[0], traces[1], Meter(progress), start)
+    try:
+        return _compare(traces[0], traces[1], Meter(progress), start)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise ParityError(
+            f"{reference} or {candidate}: is no whole trace ({type(error).__name__}: {error}). "
+            f"Make both again with `vitconvert dump`."
+        ) from error
 
 
 def _compare(reference: Trace, candidate: Trace, meter: Meter, start: float) -> Report:
@@ -247,6 +258,7 @@ def _compare(reference: Trace, candidate: Trace, meter: Meter, start: float) -> 
         output=figures_of_output(reference, candidate),
         proves=comparison.proves,
         never_run=tuple(comparison.never_run),
+        limits={one.kind: one.limit for one in reference.facts.layers.values() if one.limit},
         weights=len(reference.facts.weights),
         diagnosis=tuple(diagnose(reference, candidate, layers)),
         seconds=time.monotonic() - start,

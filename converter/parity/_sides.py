@@ -2,7 +2,8 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,9 @@ class TorchSide:
         torch.backends.cudnn.allow_tf32 = job.tf32
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
+        if hasattr(torch.backends, "mha"):  # it passes by the layers within an attention
+            torch.backends.mha.set_fastpath_enabled(False)
+        self.uncounted = count(-1, -1)
         self.state, self.reader = read_with_torch(checkpoint)
         for key, dtype in job.rounded.items():
             self.state[key] = self.state[key].to(getattr(torch, dtype))
@@ -73,7 +77,9 @@ class TorchSide:
 
     def layers(self, model: Any) -> Iterator[tuple[str, Any]]:
         """Name every layer within the model."""
-        yield from ((name, layer) for name, layer in model.named_modules() if name)
+        for name, layer in model.named_modules(remove_duplicate=False):
+            if name:
+                yield name, layer
 
     def state_of(self, model: Any) -> dict[str, Any]:
         """Give parameters and buffers by key."""
@@ -85,25 +91,25 @@ class TorchSide:
         return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
     def gradients(
-        self, model: Any, images: np.ndarray, direction: np.ndarray
+        self, model: Any, images: np.ndarray, directions: Sequence[np.ndarray]
     ) -> dict[str, np.ndarray | None]:
-        """Differentiate sum(output * direction) by every parameter and by the input."""
+        """Differentiate sum(output * direction) of all outputs by parameters and input."""
         x = self.put(images).requires_grad_()
         found = list(self.parameters(model).items())
-        loss = (self.first(model(x)) * self.put(direction)).sum()
+        loss = self.loss(model(x), directions)
         wanted = [x, *(p for _, p in found)]
         made = self.torch.autograd.grad(loss, wanted, allow_unused=True)
         names = ["input", *(name for name, _ in found)]
         return {n: None if g is None else self.array(g) for n, g in zip(names, made, strict=True)}
 
-    def first(self, output: Any) -> Any:
-        """Give the output, or the first of several."""
-        return output if self.is_tensor(output) else output[0]
+    def loss(self, output: Any, directions: Sequence[np.ndarray]) -> Any:
+        """Sum up outputs times directions."""
+        pairs = zip(floating(self, output), directions, strict=True)
+        return sum((one * self.put(direction)).sum() for one, direction in pairs)
 
-    def forward(self, model: Any, images: np.ndarray) -> Any:
-        """Images -> what the model gives, without gradients."""
-        with self.torch.no_grad():
-            return model(self.put(images))
+    def no_grad(self) -> Any:
+        """Give the context in which nothing is kept for gradients."""
+        return self.torch.no_grad()
 
     def is_tensor(self, value: Any) -> bool:
         """Tell whether a value is a tensor."""
@@ -111,8 +117,16 @@ class TorchSide:
 
     def version(self, tensor: Any) -> int:
         """Count the changes of a tensor in place."""
-        version: int = tensor._version
+        try:
+            version: int = tensor._version
+        except RuntimeError:  # a tensor of inference mode does not count
+            return next(self.uncounted)
         return version
+
+    def identity(self, tensor: Any) -> int:
+        """Tell a tensor from others; two names of one give the same."""
+        place: int = tensor.data_ptr()
+        return place or id(tensor)
 
     def array(self, tensor: Any) -> np.ndarray:
         """Bring a tensor to NumPy."""
@@ -182,7 +196,11 @@ class PaddleSide:
             raise ModelError(f"{self.job.subject.name} gives a {type(model)}, no paddle.nn.Layer.")
         if self.job.subject.table:
             self.cast(model, dtype)
-        load_paddle(model, self.checkpoint)
+        try:
+            load_paddle(model, self.checkpoint)
+        except (AssertionError, ValueError) as error:
+            reason = str(error).split("\n", 1)[0]
+            raise ParityError(f"the weights do not fit the Paddle model: {reason}") from error
         model.eval()
         return model
 
@@ -199,7 +217,10 @@ class PaddleSide:
 
     def layers(self, model: Any) -> Iterator[tuple[str, Any]]:
         """Name every layer within the model."""
-        yield from model.named_sublayers()
+        for name, layer in model._sub_layers.items():
+            if layer is not None:
+                yield name, layer
+                yield from ((f"{name}.{inner}", found) for inner, found in self.layers(layer))
 
     def state_of(self, model: Any) -> dict[str, Any]:
         """Give parameters and buffers by key."""
@@ -211,26 +232,26 @@ class PaddleSide:
         return {name: p for name, p in model.named_parameters() if not p.stop_gradient}
 
     def gradients(
-        self, model: Any, images: np.ndarray, direction: np.ndarray
+        self, model: Any, images: np.ndarray, directions: Sequence[np.ndarray]
     ) -> dict[str, np.ndarray | None]:
-        """Differentiate sum(output * direction) by every parameter and by the input."""
+        """Differentiate sum(output * direction) of all outputs by parameters and input."""
         x = self.put(images)
         x.stop_gradient = False
         found = list(self.parameters(model).items())
-        loss = (self.first(model(x)) * self.put(direction)).sum()
+        loss = self.loss(model(x), directions)
         wanted = [x, *(p for _, p in found)]
         made = self.paddle.grad(loss, wanted, allow_unused=True)
         names = ["input", *(name for name, _ in found)]
         return {n: None if g is None else self.array(g) for n, g in zip(names, made, strict=True)}
 
-    def first(self, output: Any) -> Any:
-        """Give the output, or the first of several."""
-        return output if self.is_tensor(output) else output[0]
+    def loss(self, output: Any, directions: Sequence[np.ndarray]) -> Any:
+        """Sum up outputs times directions."""
+        pairs = zip(floating(self, output), directions, strict=True)
+        return sum((one * self.put(direction)).sum() for one, direction in pairs)
 
-    def forward(self, model: Any, images: np.ndarray) -> Any:
-        """Images -> what the model gives, without gradients."""
-        with self.paddle.no_grad():
-            return model(self.put(images))
+    def no_grad(self) -> Any:
+        """Give the context in which nothing is kept for gradients."""
+        return self.paddle.no_grad()
 
     def is_tensor(self, value: Any) -> bool:
         """Tell whether a value is a tensor."""
@@ -240,6 +261,10 @@ class PaddleSide:
         """Count the changes of a tensor in place."""
         version: int = tensor.inplace_version
         return version
+
+    def identity(self, tensor: Any) -> int:
+        """Tell a tensor from others; two names of one give the same."""
+        return id(tensor)
 
     def array(self, tensor: Any) -> np.ndarray:
         """Bring a tensor to NumPy."""
@@ -253,6 +278,16 @@ class PaddleSide:
     def set(self, tensor: Any, array: np.ndarray) -> None:
         """Fill a tensor that is not trained."""
         tensor.set_value(array)
+
+
+def floating(side: "TorchSide | PaddleSide", output: Any) -> list[Any]:
+    """List the floating tensors among what a model gives, in order."""
+    if side.is_tensor(output):
+        return [output] if output.is_floating_point() else []
+    parts = output.values() if isinstance(output, dict) else output
+    if not isinstance(output, dict | list | tuple):
+        return []
+    return [tensor for part in parts for tensor in floating(side, part)]
 
 
 def make_side(job: Job, table: Table, checkpoint: Checkpoint) -> TorchSide | PaddleSide:

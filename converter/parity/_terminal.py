@@ -114,7 +114,7 @@ def _measured(report: Report) -> list[str]:
             )
         lines.append(
             f"float64: largest difference {worst:.1e} of a layer's largest value{alone}, limit "
-            f"{FLOAT64_LIMIT:.0e}; {output.layer} {output.float64:.1e}"
+            f"{FLOAT64_LIMIT:.0e}; {output.layer} {_figure(output.float64)}"
         )
     errors = [
         max(found)
@@ -137,6 +137,12 @@ def _measured(report: Report) -> list[str]:
         for label, error in zip(labels, errors, strict=True):
             if error is not None:
                 lines.append(f"float32: error of {label} against the float64 truth {error:.1e}")
+    if report.limits:
+        told = ", ".join(f"{kind} {limit:.0e}" for kind, limit in report.limits.items())
+        lines.append(
+            f"Paddle computes these in float32, with a limit of their own: {told}; after them the "
+            f"models are compared as float32 ones are"
+        )
     if report.weights:
         lines.append(
             f"weights: all {report.weights} tensors are exactly the same{_rounded(report)}"

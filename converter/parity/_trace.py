@@ -7,7 +7,7 @@ the weights, and what else was asked for.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -288,6 +288,10 @@ def to_tree(value: Any, put: Callable[[Any], int | None]) -> Tree:
     if isinstance(value, list | tuple):
         return [to_tree(part, put) for part in value]
     if isinstance(value, dict):
-        return {"dict": {str(name): to_tree(part, put) for name, part in value.items()}}
+        parts = {str(name): to_tree(part, put) for name, part in value.items()}
+        return {"dict": dict(sorted(parts.items()))}
+    if is_dataclass(value) and not isinstance(value, type):
+        own = {one.name: to_tree(getattr(value, one.name), put) for one in fields(value)}
+        return {"dict": dict(sorted(own.items()))}
     index = put(value)
     return {"other": type(value).__qualname__} if index is None else {"array": index}

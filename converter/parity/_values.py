@@ -36,6 +36,13 @@ def apart(truth: np.ndarray, other: np.ndarray) -> Apart:
         raise ValueError(f"shapes {truth.shape} and {other.shape}")
     if not truth.size:
         return Apart(0.0, (), 0.0, 0.0)
+    if truth.dtype.kind in "iub":
+        # Numbers that count have no rounding: one that differs is as wrong as can be.
+        unequal = np.asarray(truth != other)
+        index = np.unravel_index(int(unequal.argmax()), unequal.shape)
+        place = tuple(map(int, index))
+        relative = np.inf if unequal[index] else 0.0
+        return Apart(relative, place, float(truth[index]), float(other[index]))
     with np.errstate(invalid="ignore", over="ignore"):
         distance = np.abs(np.subtract(other, truth, dtype=np.float64))
     scale = float(np.abs(truth).max())

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from ..checkpoints import open_checkpoint
 from ._backward import differentiate
 from ._forced import Forcer
 from ._job import FAILURE, ROOM, Job, read_job
-from ._record import Paired, Recorder, watched
+from ._record import Around, Paired, Recorder, watched
 from ._settings import plain_attributes, read_settings, spell_settings
 from ._sides import PaddleSide, TorchSide, make_side
 from ._trace import DTYPES, FILE, INPUT, Facts, Layer, Trace, Weight, Writer, write_facts
@@ -75,7 +75,7 @@ class _Dump:
             job.about_input,
             {},
         )
-        self.done, self.model = count(1), None
+        self.done, self.model = count(1), cast(Any, None)
         self.paired: list[Paired] = []
         self.traced: list[tuple[str, Any]] = []
 
@@ -89,10 +89,14 @@ class _Dump:
         self.paired = pair(self.side, self.model, self.table)
         self.facts.layers = {p.name: describe(p, self.side.name) for p in self.paired}
         output, settings = self.job.subject.output, plain_attributes(self.model)
-        self.facts.layers[output] = Layer(output, "output", settings)
+        limit = self.table.output.limit if self.table.output else None
+        self.facts.layers[output] = Layer(output, "output", settings, limit)
         round_settings(self.paired, self.side.name)
-        layers = [(p.name, p.layer) for p in self.paired if p.layer is not None and p.kind.traced]
-        self.traced = [*layers, (self.job.subject.output, self.model)]
+        self.traced, seen = [], set[int]()
+        for one in self.paired:
+            if one.layer is not None and one.kind.traced and id(one.layer) not in seen:
+                seen.add(id(one.layer))  # a layer of two names is one
+                self.traced.append((one.name, one.layer))
 
     def run(self, dtype: str) -> None:
         """Run the model and record it; only the float64 inputs of layers are of use to others."""
@@ -100,7 +104,7 @@ class _Dump:
         with self._writer(dtype) as writer:
             recorder = Recorder(self.side, writer, self._tick, inputs)
             with watched(self.traced, recorder.around):
-                forward(self.side, self.model, self.images)
+                self._forward(recorder.around)
         self.facts.runs[dtype] = recorder.calls
 
     def weights(self) -> None:
@@ -113,13 +117,15 @@ class _Dump:
     def single(self) -> None:
         """Give every layer alone what the reference's layer was given."""
         limits = {p.name: p.kind.limit or FLOAT64_LIMIT for p in self.paired}
-        limits[self.job.subject.output] = FLOAT64_LIMIT
+        limits[self.job.subject.output] = self.facts.layers[self.job.subject.output].limit or (
+            FLOAT64_LIMIT
+        )
         fed_by = wait_for(Path(self.job.feed))
         reference, self.facts.fed_by = fed_by.runs[DTYPES[0]], fed_by.facts.id
         with self._writer("single") as writer:
             forcer = Forcer(self.side, reference, writer, limits, self._tick)
             with watched(self.traced, forcer.around):
-                self.side.forward(self.model, self.images)
+                self._forward(forcer.around)
         self.facts.single = forcer.findings
 
     def gradients(self) -> None:
@@ -128,6 +134,20 @@ class _Dump:
             self.facts.gradients, self.facts.training = differentiate(
                 self.side, self.model, self.paired, self.images, writer
             )
+
+    def _forward(self, around: Around) -> None:
+        """Run the model on the images; the call of it, hooks and all, goes through `around`."""
+        try:
+            with self.side.no_grad():
+                around(self.job.subject.output, self.model, (self.side.put(self.images),), {})
+        except ValueError as error:
+            # Paddle goes on to show the place in its own source.
+            reason = str(error).partition("\n  [Hint")[0].strip()
+            size = "x".join(map(str, self.images.shape[2:]))
+            raise ParityError(
+                f"the {self.side.name} model does not take these images: {reason} (--input-size "
+                f"was {size})"
+            ) from error
 
     @contextmanager
     def _writer(self, name: str) -> Iterator[Writer]:
@@ -138,20 +158,7 @@ class _Dump:
 
     def _tick(self) -> None:
         passes = len(self.job.dtypes) + bool(self.job.feed)
-        tell(self.say, [next(self.done), passes * len(self.traced)])
-
-
-def forward(side: TorchSide | PaddleSide, model: Any, images: np.ndarray) -> Any:
-    """Run the model on the images."""
-    try:
-        return side.forward(model, images)
-    except ValueError as error:
-        # Paddle goes on to show the place in its own source.
-        reason = str(error).partition("\n  [Hint")[0].strip()
-        size = "x".join(map(str, images.shape[2:]))
-        raise ParityError(
-            f"the {side.name} model does not take these images: {reason} (--input-size was {size})"
-        ) from error
+        tell(self.say, [next(self.done), passes * (len(self.traced) + 1)])
 
 
 def wait_for(folder: Path) -> Trace:
@@ -176,7 +183,14 @@ def pair(side: TorchSide | PaddleSide, model: Any, table: Table) -> list[Paired]
     layers = dict(side.layers(model))
     names = dict.fromkeys([*layers, *side.state_of(model)])
     paired, problems = [], []
-    for own, (torch_name, _paddle_name, kind) in table.layers(side.name, names).items():
+    found_rows = table.layers(side.name, names)
+    if not table.variants:  # a table of many variants describes more than one model has
+        problems += [
+            f"row {row.number}: the model has nothing called {row.name_on(side.name)}."
+            for row in table.rows
+            if not any(row.pair(side.name, own) for own in found_rows)
+        ]
+    for own, (torch_name, _paddle_name, kind) in found_rows.items():
         layer = layers.get(own)
         if kind.class_on(side.name) and not is_class(layer, kind.class_on(side.name)):
             found = f"{type(layer).__module__}.{type(layer).__qualname__}"
@@ -234,8 +248,13 @@ def write_weights(
                 key = f"{one.name}.{rule.leaf}" if rule.leaf else one.name
                 place = writer.add(narrowed(array))
                 weights[key] = Weight(one.name, own, place, rule.transpose)
+    same = {side.identity(state[key]) for key in claimed}
     left = [
-        k for k in state if k not in claimed and not (side.name == "torch" and table.ignored(k))
+        key
+        for key, tensor in state.items()
+        if key not in claimed
+        and side.identity(tensor) not in same  # another name of one that is
+        and not (side.name == "torch" and table.ignored(key))
     ]
     if left:
         rows = f"no row of {table.file} claims {len(left)} tensors of the {NAMES[side.name]} model:"
@@ -267,9 +286,12 @@ def main(job_file: str) -> None:
     # Frameworks print to stdout as they please; progress gets a descriptor of its own.
     say = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    end_with_parent()
     try:
         trace(job, say)
+    except SystemExit as error:
+        tell(say, f"the {job.framework} model ends the process: sys.exit({error.code!r}).")
+        sys.exit(FAILURE)
     except (VitconvertError, OSError, MemoryError) as error:
         reason = str(error) or "out of memory"
         if not isinstance(error, VitconvertError):
@@ -284,10 +306,20 @@ def tell(parent: TextIO, message: object) -> None:
 
 
 def end_with_parent() -> None:
-    """End this process when the one that started it is gone, however it went."""
-    while os.read(0, 1):
-        pass
-    os._exit(1)
+    """End this process when the one that started it is gone, however it went.
+
+    That one holds the other end of our stdin, which becomes empty for everybody else.
+    """
+    parent, nothing = os.dup(0), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+
+    def watch() -> None:
+        while os.read(parent, 1):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ status of a foreseeable failure is 3, and the reason is the last line on stdout.
 import json
 import os
 import sys
-import threading
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -279,7 +278,7 @@ def main(framework: Side, factory: str, height: str, width: str, out: str, state
     # Frameworks print to stdout as they please; the reason of a failure gets one of its own.
     say = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    end_with_parent()
     try:
         made = outline(framework, factory, (int(height), int(width)), Path(state))
     except (VitconvertError, OSError, MemoryError) as error:
