@@ -145,6 +145,12 @@ class Comparison:
         ran = {key.partition("#")[0] for key in self.keys}
         paired = {**self.reference.facts.layers, **self.candidate.facts.layers}
         weights, settings = differing_weights(self.reference, self.candidate), self._settings()
+        # A tensor that is no layer is wrong before anything runs with it.
+        for verdict, found in (("weights", weights), ("settings", settings)):
+            for name in [name for name in found if name not in ran]:
+                kind = paired[name].kind if name in paired else ""
+                told: Any = verdict
+                yield LayerResult(name, self._own(name), kind, (), told, note=found[name])
         pool = ThreadPoolExecutor(_THREADS)  # NumPy lets go of the interpreter while it computes
         try:
             for done, result in enumerate(pool.map(self._call, self.keys), 1):
@@ -156,11 +162,6 @@ class Comparison:
                 progress(done, len(self.keys))
         finally:
             pool.shutdown(cancel_futures=True)
-        for verdict, found in (("weights", weights), ("settings", settings)):
-            for name in [name for name in found if name not in ran]:
-                kind = paired[name].kind if name in paired else ""
-                told: Any = verdict
-                yield LayerResult(name, self._own(name), kind, (), told, note=found[name])
 
     def settings(self) -> Iterator[SettingResult]:
         """Put the settings of all paired layers side by side."""

@@ -229,7 +229,7 @@ def _by_value(key: str, truth: np.ndarray, found: np.ndarray) -> str | None:
     if np.array_equal(rounded.view(np.float32).reshape(truth.shape), found):
         return "was rounded to bfloat16"
     nonzero = truth != 0
-    if nonzero.any():
+    if nonzero.sum() > 1:
         ratios = found[nonzero] / truth[nonzero]
         if np.ptp(ratios) <= 1e-6 * abs(ratios.flat[0]) and not found[~nonzero].any():
             return f"is the reference's times {ratios.flat[0]:.6g}"
