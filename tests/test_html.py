@@ -56,13 +56,15 @@ def layer(name: str, verdict: Any = "same", float64: float | None = 1e-15, **mor
 def good() -> Report:
     """Give a small report of a model with two blocks."""
     blocks = [f"blocks.{i}.{part}" for i in range(2) for part in ("a", "b", "c", "d", "e")]
+    layers = [layer(n, float64=(i * 7 % 11) * 1e-15) for i, n in enumerate(blocks)]
+    layers[-1] = replace(layers[-1], kind="output")
     output = [OutputFigures(run, 5.1e-15, 8.5e-16, 0.0, 5.1e-15, 1.0, 2) for run in ("float64",)]
     return Report(
         model="tiny",
         reference={"framework": "torch", "label": "torch", "torch": "2.13", "sha256": "a" * 64},
         candidate={"framework": "paddle", "label": "Paddle", "paddle": "3.3", "sha256": "b" * 64},
         inputs={"shape": [2, 3, 32, 32], "sha256": "c" * 64},
-        layers=tuple(layer(n, float64=(i * 7 % 11) * 1e-15) for i, n in enumerate(blocks)),
+        layers=tuple(layers),
         settings=(SettingResult("blocks.0.a", "layer_norm", "eps", 1e-6, 1e-6, True),),
         output=tuple(output),
         weights=20,
