@@ -306,7 +306,7 @@ def test_equal_rows_keep_their_order(browse: Browse) -> None:
     """Sorting is stable, in both directions."""
     script = """
     set("grouped", false);
-    done([1, 2].map(() => { heading("Kind").click(); return column("#"); }));
+    done([1, 2].map(() => { heading("Verdict").click(); return column("#"); }));
     """
 
     assert browse(good(), script) == [[str(i) for i in range(1, 11)]] * 2
