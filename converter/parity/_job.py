@@ -13,7 +13,7 @@ from .._table import Table, find_variant, read_table
 from ._trace import DTYPES
 
 FAILURE = 3  # exit status: the last line on stdout is the reason
-ROOM = "The traces of a large model take up to 16 GB; TMPDIR names another folder."
+ROOM = "The traces of a large model take up to 11 GB; TMPDIR names another folder."
 
 
 @dataclass(frozen=True)
