@@ -95,8 +95,27 @@ def test_float32_alone_is_measured_not_proved(
     done = run("compare", tmp_path / "t", traces[1])
 
     assert done.exit_code == 1
-    assert "MEASURED: nothing differs beyond float32 rounding as far as these" in done.output
+    assert "MEASURED: no layer is further off than float32 rounding may be" in done.output
     assert "float32: error of torch against the float64 truth" in done.output
+
+
+@pytest.mark.parametrize("other", ["float64", "float32"])
+def test_float32_that_is_far_off_is_not_proved(
+    other: str, official: Make, converted: Make, tmp_path: Path
+) -> None:
+    """One element is off by a thousandth: no rounding does that."""
+    one, two = tmp_path / "t", tmp_path / "p"
+    dump(VARIANT, "torch", official(VARIANT), one, dtype="float32", input_size=SMALL)
+    dump(VARIANT, "paddle", converted(VARIANT), two, dtype=other, input_size=SMALL)
+    assert compare_traces(one, two).verdict == "MEASURED"
+    values = np.fromfile(one / "float32.bin", "f4")
+    values[1000] += 1e-3 * np.abs(values).max()
+    values.tofile(one / "float32.bin")
+
+    report = compare_traces(one, two)
+
+    assert report.verdict == "NOT PROVED"
+    assert "more than rounding gives" in report.culprit.note
 
 
 def test_gpu_runs_are_not_judged_by_tf32s_error(traces: tuple[Path, Path], tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+from .._errors import some
 from ._report import OutputFigures, Report
 
 _MARK = "@@"  # around the name of each placeholder in report.html; neither CSS nor JS knows it
@@ -99,6 +100,7 @@ def _summary(report: Report, labels: tuple[str, str]) -> list[str]:
         *([f"{report.weights} weight tensors compared"] if report.weights else []),
         *(_side(label, facts) for label, facts in zip(labels, sides, strict=True)),
         *([f"input {shape}"] if shape else []),
+        *([f"neither model runs {some(report.never_run)}"] if report.never_run else []),
         f"{report.seconds:.1f} s",
     ]
 

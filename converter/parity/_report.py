@@ -171,8 +171,8 @@ def claim(report: Report) -> str:
         return f"both {compared} compute the same function."
     if report.verdict == "MEASURED":
         return (
-            "nothing differs beyond float32 rounding as far as these traces show; without a "
-            "float64 run of both sides they cannot show that the function is the same."
+            "no layer is further off than float32 rounding may be; without a float64 run of both "
+            "sides that does not prove that the function is the same."
         )
     first, culprit = report.first_diverging, report.culprit
     if first is None or culprit is None:
