@@ -311,3 +311,19 @@ def test_model_that_ends_or_waits_is_told(made: str, message: str, case: Case) -
             paddle_checkpoint=case.folder / "w.pdparams",
             input_size=(8, 8),
         )
+
+
+def test_gradients_that_paddle_computes_in_float32_are_no_fault(case: Case) -> None:
+    """Those of a mean over nine values: the kind says by how much they may be off."""
+    case.change("self.conv(x).mean", "self.pool(self.conv(x)).mean")
+    case.change("# built", "self.pool = nn.AvgPool2d(3)", "self.pool = nn.AvgPool2D(3)")
+    case.table = case.table.replace("rows = [", 'rows = [\n  ["pool", "pool", "avg_pool2d"],')
+    report = case.compare(backward=True)
+    assert report.culprit.verdict == "settings"  # exclusive; there is no padding here
+    case.number = next(names)
+    case.paddle = case.paddle.replace("AvgPool2D(3)", "AvgPool2D(3, exclusive=False)")
+
+    report = case.compare(backward=True)
+
+    assert report.proved
+    assert 1e-10 < max(gradient.difference for gradient in report.gradients) < 5e-8
