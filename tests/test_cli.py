@@ -284,6 +284,8 @@ def test_interrupt_leaves_no_half_file_and_no_process(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A shell may have started the tests in the background, where some signals are ignored.
+        preexec_fn=lambda: signal.signal(sign, signal.SIG_DFL),
     )
     assert process.stdout is not None
     while "read back and equal" not in process.stdout.readline():
