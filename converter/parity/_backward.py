@@ -7,7 +7,7 @@ import numpy as np
 
 from .._errors import ParityError
 from ._record import Paired, watched
-from ._sides import PaddleSide, TorchSide, floating
+from ._sides import PaddleSide, TorchSide
 from ._trace import TRAINING, Writer
 
 
@@ -42,7 +42,7 @@ def differentiate(
     gradients = dict[str, int]()
 
     def write(prefix: str) -> None:
-        for own, array in side.gradients(model, images, directions).items():
+        for own, array in _gradients(side, model, images, directions).items():
             key, transposed = names.get(own, (own, False))
             if array is not None:
                 gradients[prefix + key] = writer.add(array.T if transposed else array)
@@ -65,6 +65,28 @@ def differentiate(
             side.set(tensor, values)  # the model goes on as it was
         training[one.name] = {"values": seen[one.name], "arrays": arrays}
     return gradients, training
+
+
+def _gradients(
+    side: TorchSide | PaddleSide, model: Any, images: np.ndarray, directions: list[np.ndarray]
+) -> dict[str, np.ndarray | None]:
+    """Differentiate sum(output * direction) of all outputs by parameters and input."""
+    x = side.put_trained(images)
+    trained = {"input": x, **side.parameters(model)}
+    pairs = zip(floating(side, model(x)), directions, strict=True)
+    loss = sum((output * side.put(direction)).sum() for output, direction in pairs)
+    made = zip(trained, side.grad(loss, list(trained.values())), strict=True)
+    return {name: None if one is None else side.array(one) for name, one in made}
+
+
+def floating(side: TorchSide | PaddleSide, output: Any) -> list[Any]:
+    """List the floating tensors among what a model gives, in order."""
+    if side.is_tensor(output):
+        return [output] if output.is_floating_point() else []
+    parts = output.values() if isinstance(output, dict) else output
+    if not isinstance(output, dict | list | tuple):
+        return []
+    return [tensor for part in parts for tensor in floating(side, part)]
 
 
 def _noise(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:

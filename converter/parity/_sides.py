@@ -90,22 +90,14 @@ class TorchSide:
         """Give what is trained, by key."""
         return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
-    def gradients(
-        self, model: Any, images: np.ndarray, directions: Sequence[np.ndarray]
-    ) -> dict[str, np.ndarray | None]:
-        """Differentiate sum(output * direction) of all outputs by parameters and input."""
-        x = self.put(images).requires_grad_()
-        found = list(self.parameters(model).items())
-        loss = self.loss(model(x), directions)
-        wanted = [x, *(p for _, p in found)]
-        made = self.torch.autograd.grad(loss, wanted, allow_unused=True)
-        names = ["input", *(name for name, _ in found)]
-        return {n: None if g is None else self.array(g) for n, g in zip(names, made, strict=True)}
+    def put_trained(self, array: np.ndarray) -> Any:
+        """Bring an array to the device, to be differentiated by."""
+        return self.put(array).requires_grad_()
 
-    def loss(self, output: Any, directions: Sequence[np.ndarray]) -> Any:
-        """Sum up outputs times directions."""
-        pairs = zip(floating(self, output), directions, strict=True)
-        return sum((one * self.put(direction)).sum() for one, direction in pairs)
+    def grad(self, loss: Any, wanted: list[Any]) -> Sequence[Any]:
+        """Differentiate a loss; None for what it does not depend on."""
+        made: Sequence[Any] = self.torch.autograd.grad(loss, wanted, allow_unused=True)
+        return made
 
     def no_grad(self) -> Any:
         """Give the context in which nothing is kept for gradients."""
@@ -231,23 +223,16 @@ class PaddleSide:
         """Give what is trained, by key."""
         return {name: p for name, p in model.named_parameters() if not p.stop_gradient}
 
-    def gradients(
-        self, model: Any, images: np.ndarray, directions: Sequence[np.ndarray]
-    ) -> dict[str, np.ndarray | None]:
-        """Differentiate sum(output * direction) of all outputs by parameters and input."""
-        x = self.put(images)
-        x.stop_gradient = False
-        found = list(self.parameters(model).items())
-        loss = self.loss(model(x), directions)
-        wanted = [x, *(p for _, p in found)]
-        made = self.paddle.grad(loss, wanted, allow_unused=True)
-        names = ["input", *(name for name, _ in found)]
-        return {n: None if g is None else self.array(g) for n, g in zip(names, made, strict=True)}
+    def put_trained(self, array: np.ndarray) -> Any:
+        """Bring an array to the device, to be differentiated by."""
+        tensor = self.put(array)
+        tensor.stop_gradient = False
+        return tensor
 
-    def loss(self, output: Any, directions: Sequence[np.ndarray]) -> Any:
-        """Sum up outputs times directions."""
-        pairs = zip(floating(self, output), directions, strict=True)
-        return sum((one * self.put(direction)).sum() for one, direction in pairs)
+    def grad(self, loss: Any, wanted: list[Any]) -> Sequence[Any]:
+        """Differentiate a loss; None for what it does not depend on."""
+        made: Sequence[Any] = self.paddle.grad(loss, wanted, allow_unused=True)
+        return made
 
     def no_grad(self) -> Any:
         """Give the context in which nothing is kept for gradients."""
@@ -278,16 +263,6 @@ class PaddleSide:
     def set(self, tensor: Any, array: np.ndarray) -> None:
         """Fill a tensor that is not trained."""
         tensor.set_value(array)
-
-
-def floating(side: "TorchSide | PaddleSide", output: Any) -> list[Any]:
-    """List the floating tensors among what a model gives, in order."""
-    if side.is_tensor(output):
-        return [output] if output.is_floating_point() else []
-    parts = output.values() if isinstance(output, dict) else output
-    if not isinstance(output, dict | list | tuple):
-        return []
-    return [tensor for part in parts for tensor in floating(side, part)]
 
 
 def make_side(job: Job, table: Table, checkpoint: Checkpoint) -> TorchSide | PaddleSide:
