@@ -5,7 +5,9 @@
     ├── TableError         a mapping table contradicts itself
     ├── ConversionError    a checkpoint and a table, or a variant, do not fit together
     ├── ModelError         a model cannot be built: unknown variant, missing framework
-    └── ParityError        a parity check could not be carried out
+    ├── ParityError        a parity check could not be carried out
+    ├── DataError          pictures or their labels cannot be read, or do not fit the model
+    └── RunError           a model could not be run, trained or deployed
 
 A parity check that was carried out and failed is a result, not an exception.
 """
@@ -35,6 +37,14 @@ class ModelError(VitconvertError):
 
 class ParityError(VitconvertError):
     """A parity check could not be carried out."""
+
+
+class DataError(VitconvertError):
+    """Pictures or their labels cannot be read, or do not fit the model."""
+
+
+class RunError(VitconvertError):
+    """A model could not be run, trained or deployed."""
 
 
 def listing(heading: str, problems: Sequence[str]) -> str:

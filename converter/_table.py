@@ -7,7 +7,7 @@ import math
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -23,6 +23,16 @@ ShapePattern = tuple[int | str, ...]  # the string is "num_classes"
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+
+# How pictures are brought to a model where its table says nothing else: as for ImageNet. The mean and
+# standard deviation of the channels red, green and blue, 0..1, are what nearly all were trained with.
+PREPROCESSING: Mapping[str, Any] = {
+    "crop_pct": 0.875,
+    "crop_mode": "center",
+    "interpolation": "bicubic",
+    "mean": (0.485, 0.456, 0.406),
+    "std": (0.229, 0.224, 0.225),
+}
 
 # What a table must have.
 _FIELDS = {
@@ -81,6 +91,7 @@ class Variant:
         input_size: Height and width in pixels.
         published: Of each released checkpoint its figures, with their source.
         shapes: PyTorch key -> shape; an axis may be "num_classes".
+        own_preprocessing: What differs from PREPROCESSING where no figures are published.
     """
 
     name: str
@@ -89,6 +100,17 @@ class Variant:
     input_size: tuple[int, int]
     published: tuple[Mapping[str, Any], ...]
     shapes: Mapping[str, ShapePattern]
+    own_preprocessing: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """How pictures become its input: as published, or as the table says; all of PREPROCESSING.
+
+        crop_pct is the share of the shorter side that the crop keeps, 0..1; crop_mode "center" or
+        "squash"; interpolation the resize filter; mean and std are of red, green and blue, 0..1.
+        """
+        known = {**next(iter(self.published), {}), **self.own_preprocessing}
+        return {name: _frozen(known.get(name, value)) for name, value in PREPROCESSING.items()}
 
     @property
     def num_classes(self) -> int:
@@ -321,13 +343,23 @@ def _is_size(value: Any) -> bool:
     return is_pair and all(type(side) is int and side > 0 for side in value)
 
 
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _parse_variant(
     name: str, family: str, entry: Mapping[str, Any], shapes: Mapping[str, list[int | str]]
 ) -> Variant:
     height, width = entry["input_size"]
     expanded = {key: tuple(shape) for p, shape in shapes.items() for key in _expand(p)}
     return Variant(
-        name, family, entry["config"], (height, width), tuple(entry.get("published", ())), expanded
+        name,
+        family,
+        entry["config"],
+        (height, width),
+        tuple(entry.get("published", ())),
+        expanded,
+        entry.get("preprocessing", {}),
     )
 
 
