@@ -1,0 +1,18 @@
+"""Labelled pictures: where they lie, how a model is given them, and a loader of batches."""
+
+from ._loader import Batch, load_batches
+from ._open import read_picture
+from ._pictures import Pictures, check_classes
+from ._preprocess import Preprocessing, preprocessing_of
+from ._sources import open_pictures
+
+__all__ = [
+    "Batch",
+    "Pictures",
+    "Preprocessing",
+    "check_classes",
+    "load_batches",
+    "open_pictures",
+    "preprocessing_of",
+    "read_picture",
+]
