@@ -78,7 +78,7 @@ def check_parity(
     keys: dict[Side, str | None] = {"torch": weights, "paddle": paddle_weights}
     files: dict[Side, Path] = {"torch": Path(torch_checkpoint), "paddle": Path(paddle_checkpoint)}
     opened = {side: open_checkpoint(files[side], keys[side]) for side in _SIDES}
-    subjects = {side: _subject(model, side, opened[side]) for side in _SIDES}
+    subjects = {side: make_subject(model, side, opened[side]) for side in _SIDES}
     heads = [subjects[side].num_classes for side in _SIDES]
     if heads[0] != heads[1]:
         said = [f"{files[s]} has {show_head(n)}" for s, n in zip(_SIDES, heads, strict=True)]
@@ -100,7 +100,7 @@ def check_parity(
                     str(folder / INPUT),
                     str(folder / side),
                     about_input,
-                    _about(opened[side], rounding[side]),
+                    describe_checkpoint(opened[side], rounding[side]),
                     rounding[side],
                     tf32=how.tf32,
                     feed=str(folder / "torch") if side == "paddle" else "",
@@ -151,7 +151,7 @@ def dump(
     python = how.pythons[framework]
     check_pythons({framework: python})
     opened = open_checkpoint(checkpoint, weights)
-    subject = _subject(model, framework, opened)
+    subject = make_subject(model, framework, opened)
     if feed is not None:
         reference = Trace(Path(feed))
         if DTYPES[0] not in reference.runs or dtype == DTYPES[1]:
@@ -175,7 +175,7 @@ def dump(
             str(folder / INPUT),
             str(part),
             about_input,
-            _about(opened, {}),
+            describe_checkpoint(opened, {}),
             dtypes=DTYPES if dtype is None else (dtype,),
             tf32=how.tf32,
             feed="" if feed is None else str(Path(feed).absolute()),
@@ -285,7 +285,7 @@ def _side_facts(trace: Trace) -> dict[str, Any]:
     }
 
 
-def _subject(model: str | Pair, side: Side, checkpoint: Checkpoint) -> Subject:
+def make_subject(model: str | Pair, side: Side, checkpoint: Checkpoint) -> Subject:
     """Check a file by names and shapes before any framework starts, and say what to build."""
     check_side(side, checkpoint)
     if isinstance(model, Pair):
@@ -335,7 +335,7 @@ def _rounding(
     return found
 
 
-def _about(checkpoint: Checkpoint, rounded: Mapping[str, str]) -> dict[str, Any]:
+def describe_checkpoint(checkpoint: Checkpoint, rounded: Mapping[str, str]) -> dict[str, Any]:
     """Say which file this is, with its hash; of a sharded one that of every file."""
     first, *shards = map(_sha256, checkpoint.files)
     facts: dict[str, Any] = {"file": str(checkpoint.path), "sha256": first}
