@@ -75,6 +75,40 @@ class Share:
 
 
 @dataclass(frozen=True)
+class PairedDifference:
+    """How much more often the first of two sides is right, on the same pictures; shares 0..1.
+
+    Attributes:
+        only_first: Pictures that the first side alone classifies rightly.
+        only_second: Pictures that the second alone does.
+        of: All pictures.
+    """
+
+    only_first: int
+    only_second: int
+    of: int
+
+    @property
+    def value(self) -> float:
+        """The first share minus the second; not a number if there are no pictures."""
+        return (self.only_first - self.only_second) / self.of if self.of else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Lower and upper end of the 95 % interval for paired samples.
+
+        Bonett and Price's (2012) adjusted Wald interval: one is added to both counts and two to
+        the pictures, so that it does not vanish where both sides are right on the same ones.
+        """
+        if not self.of:
+            return math.nan, math.nan
+        n = self.of + 2
+        first, second = (self.only_first + 1) / n, (self.only_second + 1) / n
+        half = _Z * math.sqrt((first + second - (first - second) ** 2) / n)
+        return max(-1.0, first - second - half), min(1.0, first - second + half)
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The result of `evaluate`.
 
@@ -158,6 +192,15 @@ class Evaluation:
         if len(self.sides) < 2:
             return None
         return Share(self.count - len(self.disagreements), self.count)
+
+    @cached_property
+    def accuracy_difference(self) -> PairedDifference | None:
+        """How much more often the first side is right than the second; None for one side."""
+        if len(self.sides) < 2:
+            return None
+        first, second = (side.predicted == self.labels for side in self.sides)
+        only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+        return PairedDifference(only_first, only_second, self.count)
 
     @cached_property
     def disagreements(self) -> np.ndarray:
