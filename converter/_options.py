@@ -150,9 +150,9 @@ def finish(report: Report, reports: dict[str, Path | None], converted: Path | No
 
 
 @contextmanager
-def progress_bar() -> Iterator[Progress | None]:
+def progress_bar(wanted: bool = True) -> Iterator[Progress | None]:
     """Show a progress bar on the terminal once work takes a second; none elsewhere."""
-    if not sys.stderr.isatty():
+    if not wanted or not sys.stderr.isatty():
         yield None
         return
     from ._progress import bar

@@ -12,6 +12,7 @@ import click
 
 from . import __version__
 from ._errors import VitconvertError
+from ._eval_command import evaluate
 from ._options import (
     DEVICE,
     FILE,
@@ -204,7 +205,7 @@ def _family_command(family: str) -> click.Command:
     return command
 
 
-for command in (parity, dump, compare, table, convert):
+for command in (evaluate, parity, dump, compare, table, convert):
     cli.add_command(command)
 
 
