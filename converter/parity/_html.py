@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from html import escape
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any
 
 from .._errors import some
+from .._page import NONE, fill, plain, rows, side_by_side, text, with_code
 from ._report import OutputFigures, Report
 
-_MARK = "@@"  # around the name of each placeholder in report.html; neither CSS nor JS knows it
 _SIGNS = {"PROVED": "\u2713", "NOT PROVED": "\u2717", "MEASURED": "\u2248"}
-_NONE = "\u2013"
 _MEANINGS = {
     "float64_limit": "largest difference of a float64 output, relative to its largest value",
     "float32_factor": "how many times the other side's float32 error one side's may be",
@@ -37,33 +35,25 @@ def html(report: Report) -> str:
     labels = _labels(report)
     output = report.layers[-1].layer if report.layers else "output"
     values = {
-        "model": _text(report.model),
+        "model": text(report.model),
         "class": report.verdict.lower().replace(" ", "-"),
         "sign": _SIGNS[report.verdict],
         "verdict": report.verdict,
-        "claim": _text(report.claim),
+        "claim": text(report.claim),
         "diagnosis": _diagnosis(report.diagnosis),
-        "summary": "\n".join(f"<li>{_text(part)}</li>" for part in _summary(report, labels)),
-        "output": _text(output),
+        "summary": "\n".join(f"<li>{text(part)}</li>" for part in _summary(report, labels)),
+        "output": text(output),
         "figures": _figures(report.output, labels),
-        "reference": _text(labels[0]),
-        "candidate": _text(labels[1]),
+        "reference": text(labels[0]),
+        "candidate": text(labels[1]),
         "training": _training(report.training),
-        "sides": _rows(_of_sides(data["reference"], data["candidate"])),
-        "check": _rows(_of_check(data)),
-        "version": _text(data["vitconvert"]),
+        "sides": rows(side_by_side(data["reference"], data["candidate"])),
+        "check": rows(_of_check(data)),
+        "version": text(data["vitconvert"]),
         # With no "<" in it, nothing in the data can end the script element that it is in.
         "json": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
     }
-    # Filled in one pass: a placeholder that the data happens to hold stays what it is.
-    parts = files(__package__).joinpath("report.html").read_text("utf-8").split(_MARK)
-    parts[1::2] = [values[name] for name in parts[1::2]]
-    return "".join(parts)
-
-
-def _text(value: object) -> str:
-    """Escape text; half a surrogate pair, which a file name may hold, is spelled out."""
-    return escape(str(value).encode("utf-8", "backslashreplace").decode("utf-8"))
+    return fill(files(__package__).joinpath("report.html"), values)
 
 
 def _labels(report: Report) -> tuple[str, str]:
@@ -77,17 +67,8 @@ def _labels(report: Report) -> tuple[str, str]:
 def _diagnosis(lines: Sequence[str]) -> str:
     if not lines:
         return ""
-    items = "\n".join(f"<li>{_with_code(line)}</li>" for line in lines)
+    items = "\n".join(f"<li>{with_code(line)}</li>" for line in lines)
     return f'<h2>Diagnosis</h2>\n<ul class="diagnosis">\n{items}\n</ul>'
-
-
-def _with_code(line: str) -> str:
-    """Set what stands between backticks as code."""
-    parts = [_text(part) for part in line.split("`")]
-    if len(parts) % 2 == 0:
-        return "`".join(parts)
-    parts[1::2] = [f"<code>{part}</code>" for part in parts[1::2]]
-    return "".join(parts)
 
 
 def _summary(report: Report, labels: tuple[str, str]) -> list[str]:
@@ -115,70 +96,45 @@ def _figures(output: Sequence[OutputFigures], labels: tuple[str, str]) -> str:
     """Give the table of the output: a row for each figure, a column for each precision."""
     if not output:
         return "<p>There is no output that both sides gave.</p>"
-    rows = [
+    cells = [
         ("Largest difference", *(_number(o.max) for o in output)),
         ("Mean difference", *(_number(o.mean) for o in output)),
         (f"Own error of {labels[0]}", *(_number(o.reference_error) for o in output)),
         (f"Own error of {labels[1]}", *(_number(o.candidate_error) for o in output)),
         ("Same top-1", *(_agreement(o) for o in output)),
     ]
-    head = "".join(f'<th scope="col">{_text(o.run)}</th>' for o in output)
+    head = "".join(f'<th scope="col">{text(o.run)}</th>' for o in output)
     return (
         '<table class="figures">\n<caption>Absolute, over all elements; errors are against the '
         f'float64 truth.</caption>\n<thead><tr><th scope="col">Figure</th>{head}</tr></thead>\n'
-        f"<tbody>\n{_rows(rows)}\n</tbody>\n</table>"
+        f"<tbody>\n{rows(cells)}\n</tbody>\n</table>"
     )
 
 
 def _number(value: float | None) -> str:
     # What is not finite has no place in a report: compared with itself it is not the same.
-    return _NONE if value is None or value - value != 0 else f"{value:.3g}"
+    return NONE if value is None or value - value != 0 else f"{value:.3g}"
 
 
 def _agreement(figures: OutputFigures) -> str:
     if figures.agreement is None:
-        return _NONE
+        return NONE
     return f"{round(figures.agreement * figures.samples)} of {figures.samples}"
 
 
 def _training(lines: Sequence[str]) -> str:
     if not lines:
         return ""
-    told = "\n".join(f"<p>{_with_code(line)}</p>" for line in lines)
+    told = "\n".join(f"<p>{with_code(line)}</p>" for line in lines)
     return f"<section>\n<h2>One training step</h2>\n{told}\n</section>"
-
-
-def _of_sides(reference: dict[str, Any], candidate: dict[str, Any]) -> Iterator[Sequence[str]]:
-    """Put all that is known of both sides side by side."""
-    for key in dict.fromkeys([*reference, *candidate]):
-        yield key, _plain(reference.get(key)), _plain(candidate.get(key))
 
 
 def _of_check(data: dict[str, Any]) -> Iterator[Sequence[str]]:
     """Give the facts of the input, and by what the sides were judged."""
     for key, value in data["inputs"].items():
-        yield f"input {key}", _plain(value)
+        yield f"input {key}", plain(value)
     for key, value in data["criteria"].items():
         meaning = _MEANINGS.get(key, "")
         yield key, f"{value:.3g}{': ' * bool(meaning)}{meaning}"
     for key in ("weights_compared", "seconds", "vitconvert"):
-        yield key.replace("_", " "), _plain(data[key])
-
-
-def _plain(value: Any) -> str:
-    """Spell a value of JSON for people."""
-    if value is None:
-        return _NONE
-    if isinstance(value, list) and all(isinstance(part, str) for part in value):
-        return ", ".join(value)
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _rows(rows: Iterable[Sequence[str]]) -> str:
-    """Give the rows of a table; the first cell of each names it."""
-    return "\n".join(
-        f'<tr><th scope="row">{_text(name)}</th>'
-        + "".join(f"<td>{_text(cell)}</td>" for cell in cells)
-        + "</tr>"
-        for name, *cells in rows
-    )
+        yield key.replace("_", " "), plain(data[key])

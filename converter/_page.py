@@ -1,0 +1,70 @@
+"""What the HTML reports share: one style, and templates filled with text that cannot break out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Any
+
+NONE = "\u2013"
+_MARK = "@@"  # around the name of each placeholder in a template; neither CSS nor JS knows it
+
+
+def fill(template: Traversable, values: Mapping[str, str]) -> str:
+    """Put values, which are HTML, into a template.
+
+    Args:
+        template: HTML with placeholders such as @@title@@; @@style@@ becomes the common style.
+        values: By the name of the placeholder.
+
+    Returns:
+        HTML 5, to be written as UTF-8.
+    """
+    style = files("vitconvert").joinpath("page.css").read_text("utf-8").rstrip()
+    known = {**values, "style": style}
+    # Filled in one pass: a placeholder that the data happens to hold stays what it is.
+    parts = template.read_text("utf-8").split(_MARK)
+    parts[1::2] = [known[name] for name in parts[1::2]]
+    return "".join(parts)
+
+
+def text(value: object) -> str:
+    """Escape text; half a surrogate pair, which a file name may hold, is spelled out."""
+    return escape(str(value).encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def with_code(line: str) -> str:
+    """Set what stands between backticks as code."""
+    parts = [text(part) for part in line.split("`")]
+    if len(parts) % 2 == 0:
+        return "`".join(parts)
+    parts[1::2] = [f"<code>{part}</code>" for part in parts[1::2]]
+    return "".join(parts)
+
+
+def rows(cells: Iterable[Sequence[str]]) -> str:
+    """Give the rows of a table; the first cell of each names it."""
+    return "\n".join(
+        f'<tr><th scope="row">{text(name)}</th>'
+        + "".join(f"<td>{text(cell)}</td>" for cell in others)
+        + "</tr>"
+        for name, *others in cells
+    )
+
+
+def side_by_side(*sides: Mapping[str, Any]) -> Iterator[Sequence[str]]:
+    """Put all that is known of several things side by side: a name, then a cell of each."""
+    for key in dict.fromkeys(key for side in sides for key in side):
+        yield key, *(plain(side.get(key)) for side in sides)
+
+
+def plain(value: Any) -> str:
+    """Spell a value of JSON for people."""
+    if value is None:
+        return NONE
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return ", ".join(value)
+    return value if isinstance(value, str) else json.dumps(value)
