@@ -134,6 +134,8 @@ class Evaluation:
         environment: Machine and versions.
         options: What the run was asked for.
         processes: How many shared the work.
+        run_timed: Pictures that `end_to_end` is of, and
+        run_seconds: how long they took: what a resumed run goes on adding to; None if not known.
     """
 
     variant: str
@@ -156,6 +158,8 @@ class Evaluation:
     environment: Mapping[str, Any]
     options: Mapping[str, Any]
     processes: int = 1
+    run_timed: int | None = None
+    run_seconds: float | None = None
 
     @property
     def count(self) -> int:
