@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ._explain import Explained, Explanation
 
-_SIDE = 300  # pixels of a panel
+_SIDE = 320  # pixels of a panel, which pictures of 32 and 64 pixels fill
 _GAP = 24
 _BAR = 14  # pixels, the height of a bar
 _MOST_CLASSES = 5
@@ -68,13 +68,14 @@ def _row(
     left = [_GAP + n * (_SIDE + _GAP) for n in range(3)]
     explained = found.class_name(one.target)
     unit = "probability" if one.measure == "probability" else "log-odds"
-    seen = f"{one.name}: what the model sees, {one.seen.size[1]}x{one.seen.size[0]}"
-    for x, heading in zip(
-        left,
-        (seen, f"what the {unit} of {explained} depends on", "what the model predicts"),
-        strict=True,
-    ):
-        write_lines(pen, (x, top), wrap(heading, font, _SIDE, 2), font)
+    width, height = one.seen.size
+    headings = (
+        [*wrap(one.name, font, _SIDE, 1), f"what the model sees, {height}x{width}"],
+        wrap(f"what the {unit} of {explained} depends on", font, _SIDE, 2),
+        ["what the model predicts"],
+    )
+    for x, heading in zip(left, headings, strict=True):
+        write_lines(pen, (x, top + (2 - len(heading)) * line_height(font)), heading, font)
     top += 2 * line_height(font) + 4
     under = grey(np.asarray(one.seen))
     limit = float(np.abs(one.heat).max())
@@ -82,7 +83,7 @@ def _row(
     overlay = Image.fromarray(tint(under, heat, limit or 1.0))
     for x, picture in ((left[0], one.seen), (left[1], overlay)):
         shown = fit(picture, (_SIDE, _SIDE))
-        sheet.paste(shown, (x + (_SIDE - shown.size[0]) // 2, top))
+        sheet.paste(shown, (x, top))
     bottom = top + fit(one.seen, (_SIDE, _SIDE)).size[1] + 8
     if one.is_flat:
         write_lines(pen, (left[1], bottom), wrap(flat_text(one, explained), font, _SIDE, 4), font)
@@ -127,7 +128,7 @@ def _scale(
             pen.line((middle, place[1] + _BAR, middle, below + 1), INK)
             pen.text((begin, below), label, INK, font)
             taken.append((begin, begin + wide))
-    meaning = f"{kind.unit} lost where the picture is hidden"
+    meaning = f"{kind.unit} lost where it is hidden"
     write_lines(pen, (place[0], below + line_height(font)), wrap(meaning, font, _SIDE, 1), font)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,9 @@ def _place_torch(device: Device) -> str:
 
 
 def _place_paddle(device: Device) -> str:
-    import paddle as imported
+    with warnings.catch_warnings():  # of ccache, which matters to who compiles
+        warnings.simplefilter("ignore")
+        import paddle as imported
 
     paddle: Any = imported
     has_gpu = paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0

@@ -66,7 +66,7 @@ def make_sheet(tiles: Sequence[Tile], title: str, columns: int = 5, tile: int = 
     cell = tile + 2 * edge
     heading, text = load_font(max(14, tile // 9)), load_font(max(11, tile // 12))
     wanted = min(_TITLE_WIDTH, ceil(heading.getlength(_drawable(title, heading))) + 2 * gap)
-    width = max(wanted, gap + columns * (cell + gap))
+    width = max(wanted, gap + columns * (cell + gap)) if tiles else _TITLE_WIDTH
     titles = wrap(title, heading, width - 2 * gap, _MOST_TITLE_LINES)
     rows = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
     captions = [[_lines(one, text, cell) for one in row] for row in rows]
