@@ -1,0 +1,52 @@
+"""Ctrl-C and SIGTERM while training: noted, and obeyed between two steps."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was ended from outside; its message says how to go on."""
+
+
+class Wish:
+    """Whether somebody wants the training to end.
+
+    A signal in the middle of a step would leave weights half changed, so that it is only noted. A
+    second one ends everything at once: the state on disk is whole at any moment.
+    """
+
+    def __init__(self) -> None:
+        self.is_there = False
+
+    def note(self, _signal: int, _frame: Any) -> None:
+        """Note the first signal; raise at the second."""
+        if self.is_there:
+            raise KeyboardInterrupt
+        self.is_there = True
+
+
+@contextmanager
+def wishes() -> Iterator[Wish]:
+    """Note signals from now on, where signals can be had: in the main thread."""
+    wish = Wish()
+    if threading.current_thread() is not threading.main_thread():
+        yield wish
+        return
+    before = {}
+    for number in _SIGNALS:
+        found = signal.getsignal(number)
+        if found is not signal.SIG_IGN and found is not None:  # ignored under nohup, say
+            before[number] = found
+            signal.signal(number, wish.note)
+    try:
+        yield wish
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
