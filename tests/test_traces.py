@@ -14,8 +14,9 @@ from PIL import Image
 from conftest import Make, arrays, write_paddle
 from tracing import SMALL, compared, noise, parity, trace, traced_once
 from vitconvert import ModelError, ParityError, Report, check_parity, compare_traces, dump
+from vitconvert._table import PREPROCESSING
 from vitconvert.cli import cli
-from vitconvert.parity._inputs import MEAN, STD, make_input
+from vitconvert.parity._inputs import make_input
 
 pytestmark = [pytest.mark.torch, pytest.mark.paddle]
 
@@ -260,7 +261,8 @@ def test_preprocessing_is_that_of_the_field(tmp_path: Path) -> None:
     resized = picture.resize((349, 256), Image.Resampling.BICUBIC)  # 256 * 410 // 300
     left, top = round((349 - 224) / 2), (256 - 224) // 2
     expected = np.asarray(resized.crop((left, top, left + 224, top + 224)), "f8") / 255
-    expected = ((expected - MEAN) / STD).transpose(2, 0, 1)[None]
+    mean, std = PREPROCESSING["mean"], PREPROCESSING["std"]
+    expected = ((expected - mean) / std).transpose(2, 0, 1)[None]
     np.testing.assert_allclose(images, expected, rtol=0, atol=1e-6)
     assert facts["shape"] == [1, 3, 224, 224]
     squashed = {"crop_pct": 1.0, "crop_mode": "squash", "interpolation": "bilinear"}

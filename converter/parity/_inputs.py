@@ -8,13 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .._errors import ParityError
-
-# Of the channels red, green and blue, 0..1: what the published models were trained with.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
-_MOST_RATIO = 50  # of the sides of a picture
-_PREPROCESSING = {"crop_pct": 0.875, "crop_mode": "center", "interpolation": "bicubic"}
+from .._errors import DataError, ParityError
+from .._table import PREPROCESSING
 
 
 def make_input(
@@ -31,7 +26,7 @@ def make_input(
         name: The model; every one has noise of its own.
         batch_size: Images of noise; 2 if None.
         size: Height and width in pixels, of noise or a picture.
-        published: How the model's pictures are preprocessed: crop_pct, crop_mode, interpolation.
+        published: How the model's pictures are preprocessed, where it differs from PREPROCESSING.
 
     Returns:
         float32 [B, 3, H, W], and what they are: shape, origin, hash.
@@ -46,7 +41,8 @@ def make_input(
     elif Path(str(given)).suffix == ".npy":
         images, facts = _array(Path(str(given)))
     else:
-        images, facts = _picture(Path(str(given)), size, {**_PREPROCESSING, **(published or {})})
+        how = {key: (published or {}).get(key, value) for key, value in PREPROCESSING.items()}
+        images, facts = _picture(Path(str(given)), size, how)
     digest = hashlib.sha256(images.tobytes()).hexdigest()
     return images, {"shape": list(images.shape), **facts, "sha256": digest}
 
@@ -78,42 +74,16 @@ def _picture(
     path: Path, size: tuple[int, int], how: Mapping[str, Any]
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Resize, crop and normalise a picture as the published models were evaluated."""
-    from PIL import Image, UnidentifiedImageError
+    from ..pictures import Preprocessing, read_picture
 
+    preprocessing = Preprocessing(size, **how)
     try:
-        with Image.open(path) as opened:
-            if opened.mode[0] in "IF":
-                raise ParityError(f"{path}: has more than 8 bits per channel. Save it with 8.")
-            if max(opened.size) > _MOST_RATIO * min(opened.size):
-                raise ParityError(
-                    f"{path}: is {opened.size[0]}x{opened.size[1]} pixels, and no side may be more "
-                    f"than {_MOST_RATIO} times the other."
-                )
-            picture = opened.convert("RGB")
-    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
+        images = preprocessing(read_picture(path, str(path)))[None]
+    except DataError as error:
         raise ParityError(
-            f"{path}: cannot be read as a picture: {error}. --input takes a picture, or an .npy "
+            f"{path}: {str(error).removeprefix(f'{path}: ')} --input takes a picture, or an .npy "
             f"with floats [B, 3, H, W]."
         ) from error
-    filters = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
-    height, width = size
-    resampling = filters[how["interpolation"]]
-    if how["crop_mode"] == "squash":
-        picture = picture.resize((width, height), resampling)
-    else:
-        # The side that is shorter beside the crop becomes that of the crop, divided by its share.
-        wide, high = picture.size
-        around = int(width / how["crop_pct"]), int(height / how["crop_pct"])
-        if around[0] * high >= around[1] * wide:
-            larger = around[0], around[0] * high // wide
-        else:
-            larger = around[1] * wide // high, around[1]
-        picture = picture.resize(larger, resampling)
-        left, top = round((larger[0] - width) / 2), round((larger[1] - height) / 2)
-        picture = picture.crop((left, top, left + width, top + height))
-    pixels = np.asarray(picture, np.float32) / 255  # [H, W, 3], RGB, 0..1
-    mean, std = (np.array(channels, np.float32) for channels in (MEAN, STD))
-    images = ((pixels - mean) / std).transpose(2, 0, 1)[None]
     text = "{interpolation}, {crop_mode} {crop_pct}".format(**how)
-    facts = {"file": str(path), "preprocessing": text, "mean": list(MEAN), "std": list(STD)}
-    return np.ascontiguousarray(images, np.float32), facts
+    mean, std = list(preprocessing.mean), list(preprocessing.std)
+    return images, {"file": str(path), "preprocessing": text, "mean": mean, "std": std}

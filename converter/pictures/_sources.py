@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 
 from .._errors import DataError, some
+from ._cifar import FORMS, find_cifar, open_cifar
+from ._imagenet import is_imagenet, open_imagenet
 from ._pictures import Pictures
 from ._trees import ARCHIVES, Tree, is_archive, read_archive, read_folder
 
@@ -16,16 +18,23 @@ Split = Literal["val", "train"]
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 # How folders and archives of a split are called, the likeliest first.
 SPLITS: dict[str, tuple[str, ...]] = {"val": ("val", "validation", "test"), "train": ("train",)}
+_ARCHIVES = {"val": (*SPLITS["val"], "ILSVRC2012_img_val"), "train": SPLITS["train"]}
 _ALL_SPLITS = tuple(name for names in SPLITS.values() for name in names)
 
 
 def open_pictures(data: str | Path, split: Split = "val") -> Pictures:
     """Find the labelled pictures of a split; none is read yet.
 
-    Understood are: class folders (`DIR/<class>/*.jpg`, nested ones too; labels are the positions in
-    the sorted list of classes, as torchvision's ImageFolder has it); DIR with `val`, `validation`,
-    `test` or `train` of such folders, or zips of those names; a zip or tar of class folders, read
-    where it is.
+    What is understood:
+
+    - class folders, `DIR/<class>/*.jpg`, nested ones too. Labels are the positions in the sorted
+      list of classes, as torchvision's ImageFolder has them; a folder without pictures counts.
+    - DIR with `val`, `validation`, `test` or `train` of class folders, or zips of these names;
+    - a zip or tar of any of these, read where it is;
+    - ImageNet's validation pictures side by side, with a file of labels among or above them;
+    - CIFAR-10 and CIFAR-100 in their own form, as archive or folder.
+
+    Hidden files are left out. Links to folders are followed, but not in circles.
 
     Args:
         data: Folder or archive.
@@ -39,8 +48,10 @@ def open_pictures(data: str | Path, split: Split = "val") -> Pictures:
         raise DataError(f"{data}: there is no such folder or file.")
     if path.is_dir():
         return _open_folder(path, split, str(data))
-    if is_archive(path):
-        return _from_tree(read_archive(path), split, str(data))
+    if path.is_file() and is_archive(path):
+        # The user named this half: train.zip is taken even where "val" is the default.
+        half = next((name for name in _ALL_SPLITS if path.name.split(".")[0] == name), "")
+        return _from_tree(read_archive(path), path.absolute().parent, split, str(data), half)
     raise DataError(
         f"{data}: is neither a folder nor an archive ({', '.join(ARCHIVES)}). Expected class "
         f"folders, or an archive of them."
@@ -49,30 +60,54 @@ def open_pictures(data: str | Path, split: Split = "val") -> Pictures:
 
 def _open_folder(path: Path, split: Split, source: str) -> Pictures:
     """Find a split in a folder before all of the folder is listed, which may take long."""
-    for name in SPLITS[split]:
-        inner = path / name
-        if inner.is_dir() and any(entry.is_dir() for entry in inner.iterdir()):
-            return _class_folders(read_folder(inner), source, name)
-        for suffix in ARCHIVES:
-            if (path / (name + suffix)).is_file():
-                return _from_tree(read_archive(path / (name + suffix)), split, source, name)
-    return _from_tree(read_folder(path), split, source)
+    try:
+        for name in _ARCHIVES[split]:
+            if _is_split(path / name):
+                return _from_tree(read_folder(path / name), path, split, source, name)
+            for archive in (path / (name + suffix) for suffix in ARCHIVES):
+                if archive.is_file():
+                    return _from_tree(read_archive(archive), path, split, source, name)
+        for form in FORMS:
+            if (path / form.folder).is_dir():
+                path = path / form.folder
+                break
+        else:
+            for name in ("cifar-10-python.tar.gz", "cifar-100-python.tar.gz"):
+                if (path / name).is_file():
+                    return _from_tree(read_archive(path / name), path, split, source)
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be listed: {error.strerror}.") from error
+    return _from_tree(read_folder(path), path.absolute().parent, split, source)
 
 
-def _from_tree(tree: Tree, split: Split, source: str, found: str = "") -> Pictures:
-    """Find class folders in a tree: in it, in its folder of the split, in its only folder."""
+def _is_split(folder: Path) -> bool:
+    """Tell a half of a set, which holds class folders or ImageNet's pictures, from a class."""
+    return folder.is_dir() and any(
+        entry.is_dir() or entry.name.startswith("ILSVRC2012_val_")
+        for entry in folder.iterdir()
+        if not entry.name.startswith(".")
+    )
+
+
+def _from_tree(tree: Tree, beside: Path, split: Split, source: str, found: str = "") -> Pictures:
+    """Find pictures in a tree: right in it, in its folder of the split, in its only folder."""
     while True:
-        halves = [name for name in _ALL_SPLITS if _holds_folders(tree, name)]
+        cifar = find_cifar(tree)
+        if cifar:
+            return open_cifar(*cifar, split, source)
+        halves = [] if found else [name for name in _ALL_SPLITS if _holds_folders(tree, name)]
         wanted = [name for name in SPLITS[split] if name in halves]
         if wanted:
             tree, found = tree.below(wanted[0]), wanted[0]
-        elif halves and not found:
+        elif halves:
             raise DataError(
                 f"{tree.where}: has {' and '.join(halves)}, but nothing for {split}; expected a "
                 f"folder {' or '.join(SPLITS[split])}. Give the folder of pictures itself."
             )
         elif tree.archive and len(tree.folders) == 1 and _holds_folders(tree, *tree.folders):
             tree = tree.below(*tree.folders)
+        elif is_imagenet(tree):
+            return open_imagenet(tree, beside, source)
         else:
             return _class_folders(tree, source, found)
 
@@ -96,7 +131,8 @@ def _class_folders(tree: Tree, source: str, split: str) -> Pictures:
         described = f"{tree.kind} of {described}"
     if split:
         described += f", split {split}"
-    empty = [name for i, name in enumerate(classes) if i not in set(labels.tolist())]
+    used = set(labels.tolist())
+    empty = [name for i, name in enumerate(classes) if i not in used]
     if empty:
         described += f", {len(empty)} of them without pictures ({some(empty, 3)})"
     if len(tree.files) > len(names):
