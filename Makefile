@@ -9,6 +9,7 @@ BIN := .venv/bin
 COMPAT := .venv-compat/bin
 WHEEL := build/wheel/bin
 DEMO := build/demo
+TRAINED := docs/demo/shiftvit_cifar_tiny.pth
 # What these test does not depend on how the package is installed, and takes long.
 NOT_OF_THE_WHEEL := faults false_alarms pairs propose deform
 PIP_INSTALL := pip install --quiet --disable-pip-version-check
@@ -16,24 +17,27 @@ PIP_INSTALL := pip install --quiet --disable-pip-version-check
 .PHONY: help demo test test-slow test-compat fuzz bench lint format types links shapes wheel check clean
 
 help:
-	@echo "make demo         convert a Shunted-T training checkpoint and prove it, layer by layer"
+	@echo "make demo         convert a trained ShiftViT, prove it, classify pictures with both"
 	@echo "make test         run the tests"
 	@echo "make test-slow    run the slow tests: every variant in full, the README's Python"
 	@echo "make test-compat  run the Paddle tests on Paddle 2.6.2 with NumPy 1"
 	@echo "make fuzz         mutate checkpoint files for half an hour (make test: for seconds)"
-	@echo "make bench        measure speed and memory against cp and the usual script"
+	@echo "make bench        measure conversion against cp and the usual script, models against PyTorch"
 	@echo "make lint types   check style and types        make format  put style right"
 	@echo "make wheel        build the wheel and run the tests on it, installed"
 	@echo "make check        all of these, as CI does     make shapes  renew mappings/shapes/"
 	@echo "make clean        remove everything that was built"
 
 demo: .venv/ready
-	@echo "==> 1. Make a training checkpoint as the official Shunted Transformer script saves it"
-	@$(BIN)/python tests/tools/make_checkpoint.py shunted_t $(DEMO)/shunt_t.pth
+	@mkdir -p $(DEMO)
+	@echo "==> 1. vitconvert shiftvit --src $(TRAINED) --dst $(DEMO)/shiftvit.pdparams"
+	@$(BIN)/vitconvert shiftvit --src $(TRAINED) --dst $(DEMO)/shiftvit.pdparams \
+		--force --report $(DEMO)/parity.json
 	@echo
-	@echo "==> 2. vitconvert shunted --src $(DEMO)/shunt_t.pth --dst $(DEMO)/shunt_t.pdparams"
-	@$(BIN)/vitconvert shunted --src $(DEMO)/shunt_t.pth --dst $(DEMO)/shunt_t.pdparams \
-		--force --report $(DEMO)/shunt_t.json
+	@echo "==> 2. vitconvert eval shiftvit_cifar_tiny --weights $(DEMO)/shiftvit.pdparams \\"
+	@echo "         --torch-weights $(TRAINED) --data docs/demo/pictures --report $(DEMO)/eval"
+	@$(BIN)/vitconvert eval shiftvit_cifar_tiny --weights $(DEMO)/shiftvit.pdparams \
+		--torch-weights $(TRAINED) --data docs/demo/pictures --report $(DEMO)/eval --force
 
 test: .venv/ready
 	@echo "==> Running the tests"
@@ -53,6 +57,7 @@ fuzz: .venv/ready
 
 bench: .venv/ready
 	@$(BIN)/python benchmarks/run.py
+	@$(BIN)/python benchmarks/throughput.py
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -64,8 +64,8 @@ def preprocessing_options(command: Any) -> Any:
     "--data",
     required=True,
     type=_DATA,
-    help="Folder or archive of pictures in a folder per class; ImageNet's flat val with its labels; "
-    "cifar-10-python.tar.gz.",
+    help="Folder or archive of pictures, one folder per class; ImageNet's flat val with its "
+    "labels; cifar-10-python.tar.gz.",
 )
 @click.option(
     "--weights",

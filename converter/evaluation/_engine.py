@@ -63,7 +63,7 @@ class Engine:
         self.handle = os.memfd_create("vitconvert")
         os.ftruncate(self.handle, size)
         self.memory = mmap.mmap(self.handle, size)
-        self.stderr = tempfile.TemporaryFile()
+        self.stderr = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed with the process
         task = Task(job, dtype, engine, exported, self.handle, size, threads)
         self.process = subprocess.Popen(
             # -P: a numpy.py in the folder that the user is in is not NumPy.

@@ -1,7 +1,8 @@
-"""Evaluate: give pictures to one or both models, batch by batch, and keep what they make of them."""
+"""Evaluate: give pictures to one or both models, batch by batch, and keep what they make of it."""
 
 from __future__ import annotations
 
+import json
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +22,6 @@ from ..checkpoints import open_checkpoint
 from ..parity._job import Job
 from ..parity._run import describe_checkpoint, make_subject
 from ..pictures import (
-    Pictures,
     Preprocessing,
     check_classes,
     load_batches,
@@ -151,10 +151,10 @@ def evaluate(
         saved = time.monotonic()
         try:
             for _ in steps:
-                if folder is not None and team.count == 1:
-                    if time.monotonic() - saved > _SAVE_EVERY:
-                        write_reports(run.result(), folder, run.pictures)
-                        saved = time.monotonic()
+                due = time.monotonic() - saved > _SAVE_EVERY
+                if folder is not None and team.count == 1 and due:
+                    write_reports(run.result(), folder, run.pictures)
+                    saved = time.monotonic()
         except KeyboardInterrupt:
             if team.count > 1:
                 raise
@@ -226,13 +226,28 @@ class _Run:
         """Go on from what an earlier run has left.
 
         Raises:
-            RunError: That one was asked for something else.
+            RunError: That one was asked for something else, or the pictures have changed.
         """
         now = self.result()
-        for what in ("variant", "data", "described", "wanted", "preprocessing", "options"):
-            found, expected = getattr(before, what), getattr(now, what)
-            if found != expected:
-                raise RunError(f"--resume: {what} was {found}, and is {expected}.")
+        same = ("dtype", "engine", "limit")
+        pairs = {
+            **{
+                n: (getattr(before, n), getattr(now, n)) for n in ("variant", "described", "wanted")
+            },
+            "preprocessing": (before.preprocessing, now.preprocessing),
+            **{name: (before.options.get(name), now.options.get(name)) for name in same},
+            "weights": tuple(
+                {side.label: side.facts["sha256"] for side in one.sides} for one in (before, now)
+            ),
+            "pictures": (before.names, tuple(self.pictures.names[i] for i in before.indices)),
+        }
+        for what, (found, expected) in pairs.items():
+            if json.dumps(found, sort_keys=True) != json.dumps(expected, sort_keys=True):
+                said = f"were {found}, now {expected}" if what != "pictures" else "are others now"
+                raise RunError(
+                    f"--resume goes on with the same evaluation only: {what}: {said}. Start again "
+                    f"with --force."
+                )
         self.tally = tally
 
     def steps(self, progress: Progress | None) -> Iterator[None]:
@@ -319,6 +334,8 @@ class _Run:
             environment=_machine(),
             options=asdict(self.how),
             processes=self.team.count,
+            run_timed=tally.run_timed,
+            run_seconds=tally.run_seconds,
         )
 
     def _scores(self, side: Side, arrays: Mapping[str, np.ndarray]) -> Scores:

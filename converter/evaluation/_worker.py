@@ -6,7 +6,6 @@ images lie in memory that both processes share; the logits are left behind the i
 stdout says so. The end of stdin ends the process.
 """
 
-import dataclasses
 import json
 import mmap
 import os
