@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from ._models import create_model, list_models
     from .checkpoints import Checkpoint, Tensor, open_checkpoint
+    from .evaluation import Evaluation, evaluate
     from .parity import Pair, Report, check_parity, compare_traces, dump
 
 __version__ = "0.1.0"
@@ -31,6 +32,7 @@ __all__ = [
     "Conversion",
     "ConversionError",
     "DataError",
+    "Evaluation",
     "ModelError",
     "Pair",
     "ParityError",
@@ -44,6 +46,7 @@ __all__ = [
     "convert",
     "create_model",
     "dump",
+    "evaluate",
     "list_models",
     "open_checkpoint",
 ]
@@ -62,6 +65,7 @@ _HOMES = {
     ),
     "_models": ("create_model", "list_models"),
     "checkpoints": ("Checkpoint", "Tensor", "open_checkpoint"),
+    "evaluation": ("Evaluation", "evaluate"),
     "parity": ("Pair", "Report", "check_parity", "compare_traces", "dump"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
