@@ -41,7 +41,7 @@ class Published:
         """All of it in one."""
         of = f" for {self.weights}" if self.weights else ""
         remarks = f"not comparable: {'; '.join(self.remarks)}" if self.remarks else ""
-        parts = (f"{self.top1:g} %{of} ({self.source})", self.found, remarks)
+        parts = (f"{self.top1:g}%{of} ({self.source})", self.found, remarks)
         return "; ".join(filter(None, parts))
 
 
@@ -88,7 +88,7 @@ def _place(top1: float, share: Share) -> str:
 
 
 def _named(place: str) -> str:
-    return "in the 95 % interval" if place == "in" else f"{place} the 95 % interval"
+    return "in the 95% interval" if place == "in" else f"{place} the 95% interval"
 
 
 def _classes(evaluation: Evaluation) -> int:

@@ -11,19 +11,17 @@ import numpy as np
 from .._errors import some
 from ._result import Evaluation, Scores, Share
 
-MINUS = "\u2212"
-
 
 def percent(share: float) -> str:
     """Spell a share 0..1 with two decimals; none is a dash."""
-    return "-" if math.isnan(share) else f"{100 * share:.2f} %"
+    return "-" if math.isnan(share) else f"{100 * share:.2f}%"
 
 
 def interval(ends: tuple[float, float]) -> str:
     """Spell the ends of an interval of shares."""
     if any(map(math.isnan, ends)):
         return "-"
-    return f"{100 * ends[0]:.2f} to {100 * ends[1]:.2f} %"
+    return f"{100 * ends[0]:.2f} to {100 * ends[1]:.2f}%"
 
 
 def pictures(count: int) -> str:
@@ -77,7 +75,7 @@ def _share(name: str, shares: Sequence[Share]) -> list[tuple[str, tuple[str, ...
     return [
         (name, tuple(percent(share.value) for share in shares)),
         ("  right", tuple(f"{share.count:,} of {share.of:,}" for share in shares)),
-        ("  95 % interval", tuple(interval(share.interval) for share in shares)),
+        ("  95% interval", tuple(interval(share.interval) for share in shares)),
     ]
 
 
@@ -98,9 +96,9 @@ def comparison(evaluation: Evaluation) -> list[tuple[str, str]]:
     return [
         (
             "top-1 difference",
-            f"{first} {MINUS} {second}: {_signed(difference.value)} points "
-            f"({apart:+,} of {pictures(difference.of)}; 95 % interval for paired samples "
-            f"{_signed(low)} to {_signed(high)})".replace("-", MINUS).replace("+0 of", "0 of"),
+            f"{first} - {second}: {_signed(difference.value)} points "
+            f"({apart:+,} of {pictures(difference.of)}; 95% interval for paired samples "
+            f"{_signed(low)} to {_signed(high)})".replace("+0 of", "0 of"),
         ),
         (
             "only one is right",
