@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def draw(found: Explained) -> Image.Image:
     title, text = load_font(20), load_font(14)
     width = 3 * _SIDE + 4 * _GAP
     titles = wrap(f"Where {found.variant} looked", title, width - 2 * _GAP, 2)
-    facts = f"{found.method}, {found.passes} forward passes each; {found.weights} in {_run(found)}"
+    facts = f"{found.method}, {found.passes} forward passes each; {_run(found)}"
     lines = wrap(facts, text, width - 2 * _GAP, 2)
     head = _GAP + len(titles) * line_height(title) + len(lines) * line_height(text) + _GAP // 2
     high = 2 * line_height(text) + _SIDE + 3 * line_height(text) + _BAR + _GAP
@@ -51,7 +52,8 @@ def draw(found: Explained) -> Image.Image:
 
 def _run(found: Explained) -> str:
     names = {"torch": "PyTorch", "paddle": "Paddle"}
-    return f"{names[found.framework]} on the {found.device.upper()}"
+    where = f"{names[found.framework]} on the {found.device.upper()}"
+    return f"{Path(found.weights).name} in {where}"
 
 
 def _row(
