@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import tarfile
 import tempfile
+import weakref
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from .._errors import DataError
 
@@ -120,7 +121,14 @@ class _Tar(Archive):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.file: IO[bytes] = _plain(path)
+        opener = _decompressor(path)
+        # Only in an uncompressed tar can a file be read without all those before it: of another one
+        # a copy is made that has no name and goes by itself.
+        self.file: IO[bytes] = path.open("rb") if opener is None else tempfile.TemporaryFile()
+        weakref.finalize(self, self.file.close)
+        if opener is not None:
+            with opener(path, "rb") as packed:
+                _copy(packed, self.file)
         self.tar = tarfile.open(fileobj=self.file)  # noqa: SIM115  lives as long as this does
 
     def entries(self) -> Iterator[tuple[str, bool, object]]:
@@ -139,30 +147,24 @@ class _Tar(Archive):
         return found
 
 
-def _plain(path: Path) -> IO[bytes]:
-    """Open a tar uncompressed: a compressed one is copied to a nameless file that goes by itself.
-
-    Only in an uncompressed one can a file be read without all those before it.
-    """
+def _decompressor(path: Path) -> Callable[[Path, str], Any] | None:
+    """Choose by its first bytes what opens a compressed file; None if it is not compressed."""
     import bz2
     import gzip
     import lzma
 
     with path.open("rb") as file:
-        magic = file.read(6)
+        magic = file.read(2)
     openers = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
-    opener = openers.get(magic[:2])
-    if opener is None:
-        return path.open("rb")
-    copy = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the archive
-    with opener(path, "rb") as packed:
-        while copy.tell() < _MOST_UNPACKED:
-            chunk = packed.read(1 << 20)
-            if not chunk:
-                copy.seek(0)
-                return copy
-            copy.write(chunk)
-    raise ValueError("too large to be unpacked on the way; unpack it first")
+    return openers.get(magic)
+
+
+def _copy(packed: IO[bytes], target: IO[bytes]) -> None:
+    while chunk := packed.read(1 << 20):
+        target.write(chunk)
+        if target.tell() > _MOST_UNPACKED:
+            raise ValueError("too large to be unpacked on the way; unpack it first")
+    target.seek(0)
 
 
 def is_archive(path: Path) -> bool:
@@ -179,7 +181,7 @@ def read_archive(path: Path) -> Tree:
     try:
         archive = _Zip(path) if path.name.lower().endswith(".zip") else _Tar(path)
         found = [(_clean(name), folder, place) for name, folder, place in archive.entries()]
-    except (*_DAMAGED, lzma_error()) as error:
+    except (*_DAMAGED, _lzma_error()) as error:
         raise DataError(
             f"{path}: cannot be read as an archive: {_reason(error)}. It is cut short, damaged or "
             f"something else; copy or download it again."
@@ -252,7 +254,7 @@ def _clean(name: str) -> str:
     return "/".join(part for part in name.split("/") if part not in ("", ".", ".."))
 
 
-def lzma_error() -> type[Exception]:
+def _lzma_error() -> type[Exception]:
     """Give the error of a damaged .xz."""
     import lzma
 
