@@ -21,6 +21,7 @@ from vitconvert.explanation import (
     Explanation,
     Options,
     Predictor,
+    _lime,
     draw,
     explain,
     lime,
@@ -514,8 +515,11 @@ def test_weights_that_do_not_fit_are_refused(converted: Make, plain: Make, folde
 def test_lime_finds_the_place_too() -> None:
     """Repeatably for a seed."""
     pytest.importorskip("lime")
+    pixels = np.random.default_rng(0).integers(110, 130, (32, 32, 3), np.uint8)
+    pixels[REGION] = 255
+    image = Image.fromarray(pixels)
     found = [
-        lime(looks_at_region, picture(), normalise, 1, samples, seed)
+        lime(looks_at_region, image, normalise, 1, samples, seed)
         for samples, seed in ((300, 0), (300, 0), (300, 1))
     ]
 
@@ -524,3 +528,17 @@ def test_lime_finds_the_place_too() -> None:
     row, column = np.unravel_index(found[0].argmax(), (32, 32))
     assert 6 <= row < 16
     assert 18 <= column < 28
+
+
+def test_lime_that_is_not_installed_is_named(
+    folder: Path, planted: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before any work is done, with what to install."""
+    given = planted(looks_at_region)
+    monkeypatch.setattr(_lime, "find_spec", lambda _name: None)
+    done = run("--method", "lime")
+
+    assert done.exit_code == 1
+    assert "needs the package lime" in done.output
+    assert not given
+    assert not (folder / "o.png").exists()

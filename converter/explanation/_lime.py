@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..parity import Progress
 
 _SEGMENTS = 50  # asked for; the picture decides
+_COMPACTNESS = 30.0  # of SLIC: how much nearness counts beside colour; at 10, noise is one segment
 
 
 def require_lime() -> None:
@@ -43,8 +44,9 @@ def lime(
 ) -> np.ndarray:
     """Map the weight of every segment of a picture in a linear model of a class's score.
 
-    Segments are SLIC's, of about the same size whatever the picture's; what is hidden gets the mean
-    colour of its segment. Distances, kernel and regression are those of the package.
+    Segments are SLIC's, so that small pictures have enough of them, and they are hidden as in
+    `occlusion`: filled with their own mean, those of one colour would not be hidden at all.
+    Distances, kernel and regression are those of the package.
 
     Args:
         predict: float32 [B, 3, H, W], normalised -> scores [B, K].
@@ -61,7 +63,7 @@ def lime(
         where the picture speaks for the class.
 
     Raises:
-        RunError: The package is not installed.
+        RunError: The package is not installed, or the picture has no parts.
     """
     require_lime()
     from lime.lime_image import LimeImageExplainer
@@ -69,18 +71,17 @@ def lime(
     from sklearn.metrics import pairwise_distances
 
     pixels = np.asarray(image)
-    segments = slic(pixels, _SEGMENTS, start_label=0)
+    segments = slic(pixels, _SEGMENTS, _COMPACTNESS, start_label=0)
     count = int(segments.max()) + 1
-    filled = np.empty_like(pixels)
-    for segment in range(count):
-        filled[segments == segment] = pixels[segments == segment].mean(0)
+    if count < 2:
+        raise RunError("the picture is a single segment to LIME. Use --method occlusion.")
+    whole = normalise(pixels)
     shown = np.random.default_rng(seed).integers(0, 2, (samples, count))
     shown[0] = 1  # the picture itself
     found = []
     for begin in range(0, samples, batch_size):
         batch = shown[begin : begin + batch_size]
-        masks = batch[:, segments][..., None] == 1
-        found.append(predict(np.stack([normalise(p) for p in np.where(masks, pixels, filled)])))
+        found.append(predict(whole * batch[:, None, segments].astype(np.float32)))
         if progress is not None:
             progress("hiding segments", begin + len(batch), samples)
     distances = pairwise_distances(shown, shown[:1], metric="cosine").ravel()
