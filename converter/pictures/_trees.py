@@ -122,9 +122,7 @@ class _Tar(Archive):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         opener = _decompressor(path)
-        # Only in an uncompressed tar can a file be read without all those before it: of another one
-        # a copy is made that has no name and goes by itself.
-        self.file: IO[bytes] = path.open("rb") if opener is None else tempfile.TemporaryFile()
+        self.file: IO[bytes] = path.open("rb") if opener is None else _nameless()
         weakref.finalize(self, self.file.close)
         if opener is not None:
             with opener(path, "rb") as packed:
@@ -157,6 +155,14 @@ def _decompressor(path: Path) -> Callable[[Path, str], Any] | None:
         magic = file.read(2)
     openers = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
     return openers.get(magic)
+
+
+def _nameless() -> IO[bytes]:
+    """Make a file for a copy, which goes by itself.
+
+    Only in an uncompressed tar can a file be read without all those before it.
+    """
+    return tempfile.TemporaryFile()
 
 
 def _copy(packed: IO[bytes], target: IO[bytes]) -> None:
