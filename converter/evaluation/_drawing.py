@@ -20,7 +20,7 @@ def intervals(evaluation: Evaluation, published: Sequence[Published]) -> str:
     Places are percentages of the width, so that text keeps its size on a narrow screen.
 
     Returns:
-        An <svg>; nothing where no picture was evaluated.
+        HTML; nothing where no picture was evaluated.
     """
     if not evaluation.count:
         return ""
@@ -47,10 +47,13 @@ def intervals(evaluation: Evaluation, published: Sequence[Published]) -> str:
             f'<circle cx="{x(share.value)}" cy="{y}" r="6"/></g>'
         )
     drawn = "\n".join(parts)
+    legend = '<p class="hint">Top-1 accuracy with its 95% interval; dashed: published.</p>'
+    if not marks:
+        legend = '<p class="hint">Top-1 accuracy with its 95% interval.</p>'
     return (
-        f'<svg class="intervals" width="100%" height="{floor + 22}" role="img" '
+        f'<div>{legend}\n<svg class="intervals" width="100%" height="{floor + 22}" role="img" '
         f'aria-labelledby="intervals-title"><title id="intervals-title">Top-1 accuracy with 95% '
-        f"intervals</title>\n{drawn}\n</svg>"
+        f"intervals</title>\n{drawn}\n</svg></div>"
     )
 
 

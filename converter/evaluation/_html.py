@@ -64,7 +64,7 @@ def html(evaluation: Evaluation, shown: Sequence[Shown] = ()) -> str:
         "partial": _partial(evaluation),
         "summary": "\n".join(f"<li>{text(part)}</li>" for part in summary),
         "heads": heads,
-        "figures": rows((name.strip(), *cells) for name, cells in figures(evaluation)),
+        "figures": _figures(evaluation),
         "drawing": intervals(evaluation, published(evaluation)),
         "comparison": _comparison(evaluation),
         "published": _published(evaluation),
@@ -77,6 +77,15 @@ def html(evaluation: Evaluation, shown: Sequence[Shown] = ()) -> str:
         "version": text(__version__),
     }
     return fill(files(__package__).joinpath("report.html"), values)
+
+
+def _figures(evaluation: Evaluation) -> str:
+    """Give a row for each figure; those that belong to the one above it are set back."""
+    lines = []
+    for name, cells in figures(evaluation):
+        row = rows([(name.strip(), *cells)])
+        lines.append(row.replace("<tr>", '<tr class="part">', 1) if name.startswith(" ") else row)
+    return "\n".join(lines)
 
 
 def _headline(evaluation: Evaluation) -> str:
@@ -154,7 +163,7 @@ def _tile(evaluation: Evaluation, shown: Shown) -> str:
     for side in evaluation.sides:
         predicted = class_name(evaluation, int(side.predicted[row]))
         told.append((side.label, f"{predicted}, margin {number(float(side.margin[row]))}"))
-    told.append(("logits differ by", number(float(evaluation.difference[row]))))
+    told.append(("logits apart", number(float(evaluation.difference[row]))))
     words = "".join(f"<div><dt>{text(what)}</dt><dd>{text(cell)}</dd></div>" for what, cell in told)
     good = evaluation.is_rounding(row)
     judged = '<p class="same">rounding</p>' if good else '<p class="wrong">more than rounding</p>'
