@@ -123,6 +123,7 @@ def train(
       vitconvert train --resume --out run
     """
     from .training import train as run
+    from .training._devices import expected_team
     from .training._interrupt import Interrupted
 
     if resume and force:
@@ -132,9 +133,11 @@ def train(
         with _bar() as listener:
             done = run(settings, out, resume=resume, force=force, listener=listener)
     except Interrupted as interruption:
-        click.echo(str(interruption), err=True)
+        if expected_team().leads:
+            click.echo(str(interruption), err=True)
         ctx.exit(130)
-    _show(done)
+    if expected_team().leads:
+        _show(done)
 
 
 def _settings(

@@ -41,13 +41,17 @@ class Team:
         distributed.all_reduce(tensor)
         return [float(value) for value in tensor.numpy()]
 
-    def share_buffers(self, model: Any) -> None:
-        """Give all processes the running statistics of the first."""
+    def share_statistics(self, model: Any) -> None:
+        """Give all processes the running statistics of the first, which nothing else aligns.
+
+        Paddle counts those of a BatchNorm among the parameters, as ones that are not trained.
+        """
         if self.size > 1:
             from paddle import distributed
 
-            for buffer in model.buffers():
-                distributed.broadcast(buffer, 0)
+            for value in model.state_dict().values():
+                if value.stop_gradient:
+                    distributed.broadcast(value, 0)
 
     def wait(self) -> None:
         """Wait for all processes."""

@@ -16,7 +16,7 @@ from ._state import Folder, write_bytes, write_text
 
 Row = dict[str, Any]
 
-# Columns of the CSV, in order; what an epoch's row has.
+# Columns of the CSV, in order; an epoch's row also has how many pictures were evaluated.
 COLUMNS = (
     "epoch",
     "train_loss",
@@ -50,7 +50,7 @@ def write_logs(folder: Folder, history: Sequence[Row]) -> None:
     """Write all epochs anew, so that an epoch that is repeated after a kill stands there once."""
     write_text(folder.log, "".join(f"{json.dumps(row)}\n" for row in history))
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
     write_text(folder.table, text.getvalue())

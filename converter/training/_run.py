@@ -87,7 +87,7 @@ def train(
         check_same(stored_settings(folder.path), settings, str(out))
     elif team.leads:
         _check_new(folder, force)
-    prepared = _prepare(settings)
+    prepared = prepare(settings)
     device = choose_device(settings, team)
     weights = None if settings.weights is None else Path(settings.weights)
     resumed = resume and folder.state.exists()
@@ -152,7 +152,7 @@ class Prepared:
         return digest.hexdigest()
 
 
-def _prepare(settings: Settings) -> Prepared:
+def prepare(settings: Settings) -> Prepared:
     """Open both sets of pictures and compare their classes.
 
     Raises:

@@ -100,8 +100,6 @@ class Trainer:
         if not self.team.leads:
             return
         weights = self._weights()
-        if not all(np.isfinite(array).all() for array in weights.values()):
-            raise RunError(self._diverged("weights that are not finite"))
         if self.settings.amp:
             self.progress.scaler = _as_numbers(self.scaler.state_dict())
         optimizer = optimizer_state(self.optimizer, self.model)
@@ -146,7 +144,7 @@ class Trainer:
                     self.save()
                 self._check_wish()
         self._name_unreadable()
-        self.team.share_buffers(self.model)
+        self.team.share_statistics(self.model)
         score = self._evaluate()
         if not np.isfinite(score.loss):
             raise RunError(self._diverged("logits that are not finite"))
@@ -217,12 +215,14 @@ class Trainer:
             "learning_rate": learning_rate(step, self.settings, steps),
             "images_per_second": steps * self.batches.batch_size / done.seconds,
             "seconds": done.seconds,
+            "val_pictures": score.pictures,
+            "val_unreadable": score.unreadable,
         }
         is_best, best = score.top1 > done.best, max(score.top1, done.best)
         history = [*done.history, row]
+        weights = self._weights()
         self.progress = Progress(epoch=done.epoch + 1, best=best, history=history)
         if self.team.leads:
-            weights = self._weights()
             if is_best:
                 write_weights(self.folder.best, weights)
             write_weights(self.folder.last, weights)
@@ -283,7 +283,16 @@ class Trainer:
             _LOG.warning(text)
 
     def _weights(self) -> dict[str, np.ndarray]:
-        return {name: value.numpy() for name, value in self.model.state_dict().items()}
+        """Read the weights.
+
+        Raises:
+            RunError: Some are not finite. The loss need not show that: ReLU makes 0 of nan, and
+                the statistics of a BatchNorm are used in evaluation only.
+        """
+        weights = {name: value.numpy() for name, value in self.model.state_dict().items()}
+        if not all(np.isfinite(array).all() for array in weights.values()):
+            raise RunError(self._diverged("weights that are not finite"))
+        return weights
 
 
 def _line(row: Mapping[str, Any], epochs: int, is_best: bool, score: Score) -> str:
