@@ -132,8 +132,8 @@ def _published(evaluation: Evaluation) -> dict[str, Any]:
 
 def _disagreement(evaluation: Evaluation, row: int) -> dict[str, Any]:
     label = int(evaluation.labels[row])
-    sides = {
-        kind(side): {
+    sides: dict[str, dict[str, Any]] = {
+        kind(side.label): {
             "predicted": int(side.predicted[row]),
             "class": class_name(evaluation, int(side.predicted[row])),
             "margin": float(side.margin[row]),
@@ -198,7 +198,7 @@ def read_partial(folder: Path) -> tuple[Evaluation, Tally]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
     try:
-        sides = [kind(_scores(side, {})) for side in data["sides"]]
+        sides = [kind(str(side["label"])) for side in data["sides"]]
         columns, names = read_rows(rows, data["images"], sides, str(path))
         evaluation = _evaluation(data, columns, names)
         return evaluation, _tally(data, evaluation)
@@ -240,8 +240,7 @@ def _evaluation(
 
 
 def _scores(data: dict[str, Any], columns: dict[str, np.ndarray]) -> Scores:
-    empty = Scores(data["label"], *(np.zeros(0) for _ in PER_SIDE), 0.0, 0, {}, {})
-    own = {name: columns.get(f"{kind(empty)}_{name}", np.zeros(0)) for name in PER_SIDE}
+    own = {name: columns[f"{kind(data['label'])}_{name}"] for name in PER_SIDE}
     return Scores(
         label=data["label"],
         **own,
@@ -258,10 +257,10 @@ def _tally(data: dict[str, Any], evaluation: Evaluation) -> Tally:
     if evaluation.count:
         columns["index"] = [evaluation.indices]
         for side in evaluation.sides:
-            columns |= {f"{kind(side)}.{name}": [getattr(side, name)] for name in PER_SIDE}
+            columns |= {f"{kind(side.label)}.{name}": [getattr(side, name)] for name in PER_SIDE}
         if len(evaluation.sides) == 2:
             columns |= {name: [getattr(evaluation, name)] for name in PER_PAIR}
-    sides = {kind(side): side for side in evaluation.sides if side.timed}
+    sides = {kind(side.label): side for side in evaluation.sides if side.timed}
     unreadable = [(one["index"], one["reason"]) for one in data["unreadable"]]
     if not all(isinstance(index, int) for index, _ in unreadable):
         raise ValueError("a picture that cannot be read has no index")

@@ -13,7 +13,7 @@ import numpy as np
 
 from .._errors import DataError
 from .._kinds import Side
-from ._result import Evaluation, Scores
+from ._result import Evaluation
 from ._tally import PER_PAIR, PER_SIDE
 from ._words import class_name
 
@@ -21,9 +21,9 @@ FILE = "images.csv"
 _DTYPES = {"index": np.int64, "label": np.int64, "predicted": np.int64, "hit5": np.bool_}
 
 
-def kind(side: Scores) -> Side:
-    """Tell whose framework a side is."""
-    return "paddle" if side.label.startswith("Paddle") else "torch"
+def kind(label: str) -> Side:
+    """Tell from its label whose framework a side is."""
+    return "paddle" if label.startswith("Paddle") else "torch"
 
 
 def heading(sides: Sequence[Side]) -> list[str]:
@@ -53,7 +53,7 @@ def write_rows(evaluation: Evaluation) -> bytes:
         columns += [getattr(evaluation, name).tolist() for name in PER_PAIR]
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")  # it writes a float as repr does
-    writer.writerow(heading([kind(side) for side in evaluation.sides]))
+    writer.writerow(heading([kind(side.label) for side in evaluation.sides]))
     writer.writerows(zip(*columns, strict=True))
     return text.getvalue().encode()
 
