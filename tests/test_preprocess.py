@@ -53,19 +53,19 @@ def test_it_is_torchvisions_bit_for_bit(crop_pct: float, interpolation: str) -> 
 @pytest.mark.parametrize("crop_pct", [1.0, 0.96, 0.9, 0.875])
 def test_it_is_paddles_bit_for_bit(crop_pct: float, interpolation: str) -> None:
     """The transforms of `paddle.vision` on Pillow's pictures."""
+    paddle = pytest.importorskip("paddle")
     t = pytest.importorskip("paddle.vision.transforms")
     ours = preprocessing(crop_pct=crop_pct, interpolation=interpolation)
-    theirs = t.Compose(
-        [
-            t.Resize(int(97 / crop_pct), interpolation),
-            t.CenterCrop(97),
-            t.ToTensor(),
-            t.Normalize(MEAN, STD),
-        ]
-    )
+    cut = t.Compose([t.Resize(int(97 / crop_pct), interpolation), t.CenterCrop(97)])
+    normalise = t.Compose([t.ToTensor(), t.Normalize(MEAN, STD)])
+    # Paddle 2 divides by 255 by multiplying with its reciprocal, which is not quite the same.
+    atol = 5e-7 if paddle.__version__.startswith("2.") else 0
     for size in SIZES:
         image = picture(*size)
-        np.testing.assert_array_equal(ours(image), np.asarray(theirs(image)), str(size))
+        theirs = cut(image)
+        np.testing.assert_array_equal(np.asarray(ours.crop(image)), np.asarray(theirs), str(size))
+        values = np.asarray(normalise(theirs))
+        np.testing.assert_allclose(ours(image), values, rtol=0, atol=atol, err_msg=str(size))
 
 
 @pytest.mark.torch

@@ -101,8 +101,9 @@ def _batch(tree: Tree, name: str, key: str, count: int) -> tuple[np.ndarray, np.
     if images is None or images.ndim != 2 or images.shape[1] != 3 * _SIDE**2:
         shape = "none" if images is None else list(images.shape)
         raise DataError(f"{where}: data is {shape}; expected uint8 [N, {3 * _SIDE**2}].")
-    fits = isinstance(labels, list) and len(labels) == len(images)
-    if not fits or not all(type(label) is int and 0 <= label < count for label in labels):
+    labels = labels if isinstance(labels, list) else []
+    fits = all(type(label) is int and 0 <= label < count for label in labels)
+    if not fits or len(labels) != len(images):
         raise DataError(f"{where}: {key} is no list of {len(images)} numbers below {count}.")
     return images.reshape(-1, 3, _SIDE, _SIDE), np.array(labels, np.int64)
 

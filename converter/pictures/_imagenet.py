@@ -75,13 +75,13 @@ def open_imagenet(tree: Tree, beside: Path, source: str) -> Pictures:
         label = _reader(where, text)
         found[where] = np.array([label(name) for name in names], np.int64)
     where, labels = next(iter(found.items()))
-    for other, others in found.items():
-        differing = np.flatnonzero(labels != others)
+    for other, given in found.items():
+        differing = np.flatnonzero(labels != given)
         if len(differing):
             i = int(differing[0])
             raise DataError(
                 f"{where} and {other} contradict each other: {names[i]} has label {labels[i]} by "
-                f"the first, {others[i]} by the second, and {len(differing) - 1} more differ. "
+                f"the first, {given[i]} by the second, and {len(differing) - 1} more differ. "
                 f"Remove the one that is wrong."
             )
     described = f"{len(names)} validation pictures of ImageNet, labels of {where}"

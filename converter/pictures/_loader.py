@@ -54,35 +54,27 @@ def load_batches(
     """
     if batch_size < 1 or workers < 0:
         raise ValueError(f"batch_size {batch_size}, workers {workers}")
-    chunks = (indices[at : at + batch_size] for at in range(0, len(indices), batch_size))
+    chunks = deque(indices[at : at + batch_size] for at in range(0, len(indices), batch_size))
     if not workers:
         for chunk in chunks:
             images = _room(chunk, preprocessing)
-            reasons = [
-                _prepare(pictures, i, preprocessing, out)
-                for i, out in zip(chunk, images, strict=True)
-            ]
-            yield _batch(chunk, images, reasons)
+            places = zip(chunk, images, strict=True)
+            yield _batch(
+                chunk, images, [_prepare(pictures, i, preprocessing, p) for i, p in places]
+            )
         return
     pool = ThreadPoolExecutor(workers, thread_name_prefix="pictures")
     waiting: deque[tuple[Sequence[int], np.ndarray, list[Future[str | None]]]] = deque()
     try:
-        more = True
-        while more or waiting:
-            while more and len(waiting) <= _BATCHES_AHEAD:
-                chunk = next(chunks, None)
-                if chunk is None:
-                    more = False
-                    break
+        while chunks or waiting:
+            while chunks and len(waiting) <= _BATCHES_AHEAD:
+                chunk = chunks.popleft()
                 images = _room(chunk, preprocessing)
-                jobs = [
-                    pool.submit(_prepare, pictures, i, preprocessing, out)
-                    for i, out in zip(chunk, images, strict=True)
-                ]
+                places = zip(chunk, images, strict=True)
+                jobs = [pool.submit(_prepare, pictures, i, preprocessing, p) for i, p in places]
                 waiting.append((chunk, images, jobs))
-            if waiting:
-                chunk, images, jobs = waiting.popleft()
-                yield _batch(chunk, images, [job.result() for job in jobs])
+            chunk, images, jobs = waiting.popleft()
+            yield _batch(chunk, images, [job.result() for job in jobs])
     finally:
         pool.shutdown(cancel_futures=True)
 

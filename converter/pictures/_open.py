@@ -44,7 +44,7 @@ def read_picture(source: Path | bytes, name: str) -> Image:
     Raises:
         DataError: It cannot be read, is cut short, or has more than 8 bits per channel.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         data = _read(source, name)
@@ -57,7 +57,7 @@ def read_picture(source: Path | bytes, name: str) -> Image:
             return opened.convert("RGB")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{name}: has too many pixels to be believed: {error}") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise DataError(
             f"{name}: cannot be read as a picture: no format that Pillow knows."
         ) from error

@@ -153,7 +153,11 @@ def _decompressor(path: Path) -> Callable[[Path, str], Any] | None:
 
     with path.open("rb") as file:
         magic = file.read(2)
-    openers = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
+    openers: dict[bytes, Callable[[Path, str], Any]] = {
+        b"\x1f\x8b": gzip.open,
+        b"BZ": bz2.open,
+        b"\xfd7": lzma.open,
+    }
     return openers.get(magic)
 
 
