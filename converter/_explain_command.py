@@ -163,6 +163,7 @@ def _meant(given: dict[str, Any]) -> dict[str, Any]:
 
 def _line(found: Any, one: Any) -> str:
     """Say in a line what was found for one picture."""
+    from .explanation import MEASURES
     from .explanation._draw import flat_text
 
     name, share = found.class_name(one.target), one.probabilities[one.target]
@@ -171,11 +172,10 @@ def _line(found: Any, one: Any) -> str:
     if best != one.target:
         text += f" (predicted: {found.class_name(best)}, {one.probabilities[best]:.3f})"
     if one.is_flat:
-        return f"{text}. {flat_text(one, name)}"
+        return f"{text}. {flat_text(one)}"
     height, width = one.heat.shape
     top, left = divmod(int(one.heat.argmax()), width)
     where = f"row {top}, column {left} of {height}x{width}"
-    from .explanation import MEASURES
-
     kind = MEASURES[one.measure]
-    return f"{text}; hiding {where} costs it {kind.factor * one.heat.max():.3g} {kind.unit}"
+    lost = f"{kind.factor * one.heat.max():.3g} {kind.unit}"
+    return f"{text}; hiding what is around {where} costs it {lost}"

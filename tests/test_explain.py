@@ -303,7 +303,7 @@ def test_command_writes_picture_and_maps(folder: Path, planted: Callable) -> Non
     row, column = np.unravel_index(heat[0].argmax(), (32, 32))
     share = scores(looks_at_region(normalise(np.asarray(picture()))[None]), "probability")[0, 1]
     assert f"a.png: dog, probability {share:.3f}; " in done.output
-    assert f"hiding row {row}, column {column} of 32x32" in done.output
+    assert f"hiding what is around row {row}, column {column} of 32x32" in done.output
     with Image.open("o.png") as image:
         assert image.format == "PNG"
         assert image.width == 1056
@@ -343,10 +343,11 @@ def test_command_says_that_a_map_is_flat(planted: Callable) -> None:
     done = run("--window", "8")
 
     assert done.exit_code == 0
-    assert "Flat: hiding parts changes the probability of class 1 by no more" in done.output
+    assert "class 1, probability 0.71" in done.output
+    assert "Flat: hiding parts changes its probability by no more than 0.1 perc" in done.output
     assert "--measure log-odds" in done.output
     done = run("--window", "8", "--force", "--measure", "log-odds")
-    assert "Flat: hiding parts changes the log-odds" in done.output
+    assert "Flat: hiding parts changes its log-odds" in done.output
 
 
 @pytest.mark.usefixtures("folder")

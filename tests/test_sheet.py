@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
+from vitconvert.pictures import _sheet
 from vitconvert.pictures._sheet import BACKGROUND, Tile, fit, load_font, make_sheet, wrap
 
 GREEN, RED = (27, 128, 84), (204, 50, 40)
@@ -120,6 +121,14 @@ def test_the_same_tiles_give_the_same_bytes(tmp_path) -> None:
         make_sheet(tiles, "twice").save(tmp_path / name)
 
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_a_pillow_without_freetype_draws_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its one small font, which knows few letters."""
+    monkeypatch.setattr(_sheet, "load_font", lambda _size: ImageFont.load_default_imagefont())
+    sheet = make_sheet([Tile(picture(32, 32), "Bär 漢 " * 20, False)], "Tïtle … — 漢")
+
+    assert has(sheet, RED)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1"])

@@ -40,7 +40,8 @@ def to_srgb(lab: np.ndarray) -> np.ndarray:
     cones = (lab @ np.linalg.inv(_TO_LAB).T) ** 3
     linear = np.clip(cones @ np.linalg.inv(_TO_CONES).T, 0, 1)
     share = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return np.rint(255 * share).astype(np.uint8)
+    pixels: np.ndarray = np.rint(255 * share).astype(np.uint8)
+    return pixels
 
 
 def grey(pixels: np.ndarray) -> np.ndarray:

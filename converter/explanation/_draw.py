@@ -69,11 +69,11 @@ def _row(
 
     left = [_GAP + n * (_SIDE + _GAP) for n in range(3)]
     explained = found.class_name(one.target)
-    unit = "probability" if one.measure == "probability" else "log-odds"
+    what = {"probability": "probability depends", "log-odds": "log-odds depend"}[one.measure]
     width, height = one.seen.size
     headings = (
         [*wrap(one.name, font, _SIDE, 1), f"what the model sees, {height}x{width}"],
-        wrap(f"what the {unit} of {explained} depends on", font, _SIDE, 2),
+        [*wrap(explained, font, _SIDE, 1), f"what its {what} on"],
         ["what the model predicts"],
     )
     for x, heading in zip(left, headings, strict=True):
@@ -88,17 +88,17 @@ def _row(
         sheet.paste(shown, (x, top))
     bottom = top + fit(one.seen, (_SIDE, _SIDE)).size[1] + 8
     if one.is_flat:
-        write_lines(pen, (left[1], bottom), wrap(flat_text(one, explained), font, _SIDE, 4), font)
+        write_lines(pen, (left[1], bottom), wrap(flat_text(one), font, _SIDE, 4), font)
     else:
         _scale(sheet, pen, one, (left[1], bottom), font)
     _bars(pen, found, one, (left[2], top), font)
 
 
-def flat_text(one: Explanation, name: str) -> str:
+def flat_text(one: Explanation) -> str:
     """Say that nothing was found, and what else to try."""
     kind = MEASURES[one.measure]
     least = f"{kind.factor * kind.flat:g} {kind.unit}"
-    text = f"Flat: hiding parts changes the {one.measure} of {name} by no more than {least}."
+    text = f"Flat: hiding parts changes its {one.measure} by no more than {least}."
     if one.measure == "probability":
         text += " Try --measure log-odds."
     return text

@@ -133,8 +133,8 @@ def load_font(size: int) -> Any:
 
 def line_height(font: Any) -> int:
     """Give the pixels from one line of text to the next."""
-    box = font.getbbox("Ağjy|")
-    return round(1.2 * box[3])
+    bottom: float = font.getbbox("Agjy|")[3]
+    return round(1.2 * bottom)
 
 
 def wrap(text: str, font: Any, width: int, most: int) -> list[str]:
