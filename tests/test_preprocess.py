@@ -59,7 +59,7 @@ def test_it_is_paddles_bit_for_bit(crop_pct: float, interpolation: str) -> None:
     cut = t.Compose([t.Resize(int(97 / crop_pct), interpolation), t.CenterCrop(97)])
     normalise = t.Compose([t.ToTensor(), t.Normalize(MEAN, STD)])
     # Paddle 2 divides by 255 by multiplying with its reciprocal, which is not quite the same.
-    atol = 5e-7 if paddle.__version__.startswith("2.") else 0
+    atol = 1e-6 if paddle.__version__.startswith("2.") else 0
     for size in SIZES:
         image = picture(*size)
         theirs = cut(image)
