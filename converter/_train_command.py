@@ -106,6 +106,7 @@ def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.pass_context
 def train(
     ctx: click.Context,
+    /,
     variant: str | None,
     out: Path,
     resume: bool,

@@ -183,6 +183,21 @@ def test_a_run_learns_and_writes_its_files(data: Path, tmp_path: Path) -> None:
         assert (out / name).read_bytes().startswith(b"\x89PNG")
 
 
+def test_pictures_that_cannot_be_read_are_told_once(tmp_path: Path) -> None:
+    """Of both sets, by name; the run goes on with the others."""
+    data = make_pictures(tmp_path / "data", train=9)
+    (data / "train" / "red" / "002.png").write_bytes(b"no picture")
+    (data / "val" / "blue" / "003.png").write_bytes(b"no picture")
+    done = invoke(VARIANT, "--data", data, "--out", tmp_path / "run", "--epochs", 2,
+                  "--batch-size", 3)  # fmt: skip
+
+    assert done.exit_code == 0, done.output
+    assert done.output.count("1 pictures cannot be read; others take their places") == 1
+    assert done.output.count("red/002.png") == 1
+    assert [row["val_unreadable"] for row in rows(tmp_path / "run")] == [1, 1]
+    assert [row["val_pictures"] for row in rows(tmp_path / "run")] == [6, 6]
+
+
 def test_weights_of_a_run_load_everywhere(whole: Path, tmp_path: Path) -> None:
     """As a model, by `inspect`, and back to PyTorch."""
     from vitconvert.cli import cli
@@ -401,6 +416,7 @@ def test_wrong_calls_are_told_from_the_start(whole: Path, data: Path, tmp_path: 
         ((*good, "--out", tmp_path / "run", "--num-classes", 4), "has 3 classes"),
         ((*good, "--out", tmp_path / "run", "--device", "gpu"), "finds no GPU"),
         ((*good, "--out", tmp_path / "run", "--amp", "--device", "cpu"), "on a GPU only"),
+        ((*good, "--out", tmp_path / "run", "--image-size", 8), "--image-size 8x8: images of"),
         ((*good, "--out", tmp_path / "no" / "run"), "does not exist. Make it first"),
     )
     for arguments, message in cases:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -59,7 +59,7 @@ class Batches:
         """Whole batches of an epoch; what is left over waits for another epoch's order."""
         return len(self.chosen) // self.batch_size
 
-    def epoch(self, epoch: int, begin: int) -> Iterator[Arrays]:
+    def epoch(self, epoch: int, begin: int) -> Generator[Arrays, None, None]:
         """Give the batches of one epoch from a step on, this process's share of each.
 
         Closed early, it ends its threads after the batches that they are at.
@@ -132,7 +132,9 @@ def mixed(images: np.ndarray, targets: np.ndarray, share: float) -> Arrays:
     return own * images + other * images[partner], own * targets + other * targets[partner]
 
 
-def _ahead(make: Callable[[int], Arrays], steps: range, workers: int) -> Iterator[Arrays]:
+def _ahead(
+    make: Callable[[int], Arrays], steps: range, workers: int
+) -> Generator[Arrays, None, None]:
     """Give batches in order, made ahead by threads; by none if there are no workers."""
     if not workers:
         yield from map(make, steps)

@@ -94,7 +94,7 @@ def choose_device(settings: Settings, team: Team) -> str:
             f"--batch-size is {settings.batch_size}, of all processes together; expected a "
             f"multiple of {team.size}, as many as were started."
         )
-    paddle.set_device("gpu" if on_gpu else "cpu")
+    paddle.device.set_device("gpu" if on_gpu else "cpu")
     if team.size > 1:
         paddle.distributed.init_parallel_env()
     if on_gpu:

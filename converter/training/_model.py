@@ -60,6 +60,24 @@ def make_model(settings: Settings, num_classes: int, weights: Path | None) -> An
     return model
 
 
+def check_size(model: Any, size: tuple[int, int]) -> None:
+    """Let a model compute one empty picture, so that a size it cannot take is told at once.
+
+    Raises:
+        RunError: It cannot take pictures of that height and width.
+    """
+    import paddle
+
+    model.eval()
+    try:
+        with paddle.no_grad():
+            model(paddle.zeros([1, 3, *size]))
+    except ValueError as error:
+        raise RunError(f"--image-size {size[0]}x{size[1]}: {error}") from error
+    finally:
+        model.train()
+
+
 def _load(model: Any, path: Path, table: Table, variant: Variant, num_classes: int) -> None:
     """Fill a model from a file that may have another head; that one then stays fresh."""
     checkpoint = open_checkpoint(path)

@@ -20,7 +20,7 @@ from ._batches import Batches, spread
 from ._devices import Team, choose_device, expected_team
 from ._interrupt import wishes
 from ._log import check_installed
-from ._model import check_variant, make_model
+from ._model import check_size, check_variant, make_model
 from ._settings import Settings, check_same, from_dict
 from ._state import Folder, locked, read_state, write_text
 from ._trainer import Listener, Trainer, Validation
@@ -93,6 +93,7 @@ def train(
     resumed = resume and folder.state.exists()
     # Weights come with the state then.
     model = make_model(settings, len(prepared.classes), None if resumed else weights)
+    check_size(model, prepared.validation.preprocessing.size)
     if team.leads:
         folder.state.parent.mkdir(parents=True, exist_ok=True)
     team.wait()
@@ -218,7 +219,7 @@ def _begin(
     data = prepared.validation
     facts = {
         "vitconvert": __version__,
-        "paddle": paddle.__version__,
+        "paddle": paddle.version.full_version,
         "device": device,
         "options": settings.to_dict(),
         "classes": prepared.classes,

@@ -313,7 +313,7 @@ def _as_numbers(state: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _as_arrays(state: Mapping[str, Any]) -> dict[str, Any]:
+def _as_arrays(state: Mapping[str, Any]) -> Any:
     """Spell it as GradScaler takes it: the scale is an array."""
     return {
         name: np.array(value, np.float32) if isinstance(value, list) else value
