@@ -27,7 +27,12 @@ def scores(label: str, logits: Any, labels: np.ndarray, **more: Any) -> Scores:
         "model_seconds": 0.1 + 0.2,
         "timed": len(x),
         "peak_bytes": {"process": 3 << 30},
-        "facts": {"file": f"/w/{label}.pdparams", "sha256": "ab" * 32, "device": "cpu"},
+        "facts": {
+            "file": f"/w/{label}.pdparams",
+            "sha256": "ab" * 32,
+            "device": "cpu",
+            "paddle": "3.3.1",
+        },
     }
     return Scores(label, **known | more)
 

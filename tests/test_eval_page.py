@@ -101,6 +101,7 @@ def test_the_page_shows_what_the_terminal_shows() -> None:
         "224x224 pixels, centre crop 0.875, bicubic",
         "ab" * 32,
         "3.00 GiB",
+        "Paddle 3.3.1 on cpu",
         "limit\u2013",
     ):
         assert told in text, told

@@ -295,13 +295,14 @@ def test_a_partial_evaluation_says_how_to_go_on() -> None:
 
 
 def test_pictures_that_cannot_be_read_are_counted_and_named() -> None:
-    """The first few, spelled so that none controls the terminal."""
-    bad = tuple((f"{i}\x1b[31m\n.png", "is empty") for i in range(5))
+    """The first few, once each, spelled so that none controls the terminal."""
+    bad = tuple((name := f"{i}\x1b[31m\n.png", f"{name}: is empty") for i in range(5))
 
     text = printed(replace(random(5), unreadable=bad, wanted=10))
 
     assert "5 pictures, left out of all figures" in text
     assert "2\\x1b[31m\\n.png: is empty" in text
+    assert text.count("2\\x1b") == 1
     assert "and 2 more" in text
     assert "\x1b" not in text
 

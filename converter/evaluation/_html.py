@@ -12,6 +12,7 @@ from ._confusion import show_confusion
 from ._drawing import intervals
 from ._published import published
 from ._result import Evaluation, Scores
+from ._rows import kind
 from ._words import (
     class_name,
     comparison,
@@ -22,6 +23,7 @@ from ._words import (
     percent,
     pictures,
     rates,
+    unreadable,
     verdict,
 )
 
@@ -96,7 +98,7 @@ def _headline(evaluation: Evaluation) -> str:
 
 def _version(side: Scores) -> str:
     facts = side.facts
-    version = facts.get(facts.get("framework", ""), "")
+    version = facts.get(kind(side.label), "")
     where = facts.get("card", facts.get("device", ""))
     return " ".join(filter(None, [side.label, str(version), f"on {where}" if where else ""]))
 
@@ -179,7 +181,7 @@ def _unreadable(evaluation: Evaluation) -> str:
         return ""
     more = f" The first {_LISTED} are listed; report.json has all." if count > _LISTED else ""
     note = f'<p class="hint">{pictures(count)}, left out of all figures.{more}</p>'
-    table = _facts("Pictures that cannot be read", rows(evaluation.unreadable[:_LISTED]))
+    table = _facts("Pictures that cannot be read", rows(unreadable(evaluation)[:_LISTED]))
     return _section("unreadable", "Cannot be read", f"{note}\n{table}")
 
 

@@ -8,7 +8,16 @@ from .._errors import some
 from .._show import printable
 from ._published import published
 from ._result import Evaluation
-from ._words import comparison, described, figures, how_far, pictures, rates, verdict
+from ._words import (
+    comparison,
+    described,
+    figures,
+    how_far,
+    pictures,
+    rates,
+    unreadable,
+    verdict,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,7 +76,7 @@ def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
     if len(known) > _LISTED:
         facts.append(("", f"and {len(known) - _LISTED} more, of other checkpoints"))
     if evaluation.unreadable:
-        reasons = [f"{name}: {reason}" for name, reason in evaluation.unreadable]
+        reasons = [f"{name}: {reason}" for name, reason in unreadable(evaluation)]
         count = pictures(len(evaluation.unreadable))
         facts.append(("cannot be read", f"{count}, left out of all figures"))
         facts += [("", reason) for reason in reasons[:_LISTED]]

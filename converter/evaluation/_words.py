@@ -182,6 +182,11 @@ def worst_first(evaluation: Evaluation) -> list[int]:
     return sorted((int(row) for row in evaluation.disagreements), key=badness, reverse=True)
 
 
+def unreadable(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """Give each picture that cannot be read and why; the reason may name it once more."""
+    return [(name, why.removeprefix(f"{name}: ")) for name, why in evaluation.unreadable]
+
+
 def how_far(evaluation: Evaluation) -> str:
     """Say that an evaluation was interrupted and how to go on; nothing if it was not."""
     if not evaluation.partial:
