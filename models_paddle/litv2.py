@@ -100,40 +100,44 @@ class HiLo(nn.Layer):
         axes = [*range(k.ndim - 2), k.ndim - 1, k.ndim - 2]
         return F.softmax(q @ k.transpose(axes) * self.head_dim**-0.5, -1) @ v
 
-    def hifi(self, x: Tensor) -> Tensor:
-        """High frequencies, within each window: [B, H, W, C] -> [B, H, W, h_dim]."""
-        b, h, w, c = x.shape
+    def hifi(self, x: Tensor, h: int, w: int) -> Tensor:
+        """High frequencies, within each window: [B, N, C] -> [B, N, h_dim]."""
+        b, n, _ = x.shape
         s = self.window
-        x = x.reshape([b, h // s, s, w // s, s, c]).transpose([0, 1, 3, 2, 4, 5])
-        qkv = self.h_qkv(x).reshape([b, h * w // s**2, s**2, 3, self.h_heads, self.head_dim])
+        qkv = self.h_qkv(x).reshape([b, h // s, s, w // s, s, 3 * self.h_heads * self.head_dim])
+        qkv = qkv.transpose([0, 1, 3, 2, 4, 5])
+        qkv = qkv.reshape([b, n // s**2, s**2, 3, self.h_heads, self.head_dim])
         q, k, v = qkv.transpose([3, 0, 1, 4, 2, 5]).unbind(0)  # each [B, windows, heads, s*s, d]
         x = self.attend(q, k, v).transpose([0, 1, 3, 2, 4])
         x = x.reshape([b, h // s, w // s, s, s, self.h_heads * self.head_dim])
-        x = x.transpose([0, 1, 3, 2, 4, 5]).reshape([b, h, w, self.h_heads * self.head_dim])
+        x = x.transpose([0, 1, 3, 2, 4, 5]).reshape([b, n, self.h_heads * self.head_dim])
         return self.h_proj(x)
 
-    def lofi(self, x: Tensor) -> Tensor:
-        """Low frequencies, the mean of each window: [B, H, W, C] -> [B, H, W, l_dim]."""
-        b, h, w, c = x.shape
+    def lofi(self, x: Tensor, h: int, w: int) -> Tensor:
+        """Low frequencies, the mean of each window: [B, N, C] -> [B, N, l_dim]."""
+        b, n, c = x.shape
         s = self.window
-        q = self.l_q(x).reshape([b, h * w, self.l_heads, self.head_dim]).transpose([0, 2, 1, 3])
-        means = x.reshape([b, h // s, s, w // s, s, c]).mean([2, 4])
-        kv = self.l_kv(means).reshape([b, h * w // s**2, 2, self.l_heads, self.head_dim])
+        q = self.l_q(x).reshape([b, n, self.l_heads, self.head_dim]).transpose([0, 2, 1, 3])
+        if s > 1:
+            x = x.reshape([b, h // s, s, w // s, s, c]).mean([2, 4]).reshape([b, n // s**2, c])
+        kv = self.l_kv(x).reshape([b, n // s**2, 2, self.l_heads, self.head_dim])
         k, v = kv.transpose([2, 0, 3, 1, 4]).unbind(0)  # each [B, heads, windows, d]
         x = self.attend(q, k, v).transpose([0, 2, 1, 3])
-        return self.l_proj(x.reshape([b, h, w, self.l_heads * self.head_dim]))
+        return self.l_proj(x.reshape([b, n, self.l_heads * self.head_dim]))
 
     def forward(self, x: Tensor, h: int, w: int) -> Tensor:
         b, n, c = x.shape
-        x = x.reshape([b, h, w, c])
         fits = h % self.window == 0 and w % self.window == 0
+        rows, columns = -(-h // self.window) * self.window, -(-w // self.window) * self.window
         if not fits:
-            x = fill_up(x.transpose([0, 3, 1, 2]), self.window).transpose([0, 2, 3, 1])
-        parts = [self.hifi(x)] if self.h_heads > 0 else []
-        parts += [self.lofi(x)] if self.l_heads > 0 else []
+            x = fill_up(x.transpose([0, 2, 1]).reshape([b, c, h, w]), self.window)
+            x = x.flatten(2).transpose([0, 2, 1])
+        parts = [self.hifi(x, rows, columns)] if self.h_heads > 0 else []
+        parts += [self.lofi(x, rows, columns)] if self.l_heads > 0 else []
+        x = paddle.concat(parts, -1)
         if not fits:
-            parts = [part[:, :h, :w] for part in parts]
-        return paddle.concat(parts, -1).reshape([b, n, c])
+            x = x.reshape([b, rows, columns, c])[:, :h, :w].reshape([b, n, c])
+        return x
 
 
 class ConvFFNBlock(nn.Layer):
