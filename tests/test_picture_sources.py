@@ -405,12 +405,13 @@ def test_imagenets_labels_are_positions_in_the_sorted_synsets(
 
 
 def test_imagenets_own_archive_is_read(tmp_path: Path) -> None:
-    """The tar as it is downloaded, labels beside it."""
+    """The tar as it is downloaded, or another with folders around it; labels beside it."""
     tarred("w")(imagenet(tmp_path / "x"), tmp_path / "ILSVRC2012_img_val.tar", ".")
     name = "ILSVRC2012_validation_ground_truth.txt"
     (tmp_path / name).write_text("\n".join(LISTS[name]))
 
-    for given in (tmp_path, tmp_path / "ILSVRC2012_img_val.tar"):
+    zipped(tmp_path / "x", tmp_path / "all.zip", "all/val/")
+    for given in (tmp_path, tmp_path / "ILSVRC2012_img_val.tar", tmp_path / "all.zip"):
         pictures = open_pictures(given)
         assert pictures.labels.tolist() == [65, 970, 230, 516]
         assert pictures.open(2).size == (8, 6)

@@ -21,7 +21,7 @@ import numpy as np
 
 from .._errors import DataError, some
 from ._pictures import Pictures
-from ._trees import Tree
+from ._trees import Tree, left_out
 
 _PICTURE = re.compile(r"ILSVRC2012_val_(\d{8})\.jpe?g", re.IGNORECASE)
 _SYNSET = re.compile(r"n\d{8}")
@@ -87,9 +87,7 @@ def open_imagenet(tree: Tree, beside: Path, source: str) -> Pictures:
     described = f"{len(names)} validation pictures of ImageNet, labels of {where}"
     if tree.archive:
         described = f"{tree.kind} of {described}"
-    others = len(tree.files.keys() - set(names) - set(LABEL_FILES))
-    if others:
-        described += f", {others} other files left out"
+    described += left_out(len(tree.files.keys() - set(names) - set(LABEL_FILES)))
     classes = tuple(sorted(synsets_by_id()))
     return Pictures(source, described, classes, labels, names, lambda i: tree.read(names[i]))
 

@@ -11,7 +11,7 @@ from .._errors import DataError, some
 from ._cifar import FORMS, find_cifar, open_cifar
 from ._imagenet import is_imagenet, open_imagenet
 from ._pictures import Pictures
-from ._trees import ARCHIVES, Tree, is_archive, read_archive, read_folder
+from ._trees import ARCHIVES, Tree, is_archive, left_out, read_archive, read_folder
 
 Split = Literal["val", "train"]
 
@@ -95,7 +95,7 @@ def _from_tree(tree: Tree, beside: Path, split: Split, source: str, found: str =
         cifar = find_cifar(tree)
         if cifar:
             return open_cifar(*cifar, split, source)
-        halves = [] if found else [name for name in _ALL_SPLITS if _holds_folders(tree, name)]
+        halves = [] if found else [name for name in _ALL_SPLITS if _is_whole(tree, name)]
         wanted = [name for name in SPLITS[split] if name in halves]
         if wanted:
             tree, found = tree.below(wanted[0]), wanted[0]
@@ -104,7 +104,7 @@ def _from_tree(tree: Tree, beside: Path, split: Split, source: str, found: str =
                 f"{tree.where}: has {' and '.join(halves)}, but nothing for {split}; expected a "
                 f"folder {' or '.join(SPLITS[split])}. Give the folder of pictures itself."
             )
-        elif tree.archive and len(tree.folders) == 1 and _holds_folders(tree, *tree.folders):
+        elif tree.archive and len(tree.folders) == 1 and _is_whole(tree, *tree.folders):
             tree = tree.below(*tree.folders)
         elif is_imagenet(tree):
             return open_imagenet(tree, beside, source)
@@ -112,10 +112,12 @@ def _from_tree(tree: Tree, beside: Path, split: Split, source: str, found: str =
             return _class_folders(tree, source, found)
 
 
-def _holds_folders(tree: Tree, name: str) -> bool:
-    return name in tree.folders and any(
-        n.startswith(f"{name}/") and n.count("/") > 1 for n in tree.files
-    )
+def _is_whole(tree: Tree, name: str) -> bool:
+    """Tell whether a folder of a tree is no class: has folders of its own, or ImageNet's files."""
+    if name not in tree.folders:
+        return False
+    inner = tree.below(name)
+    return bool(inner.folders) or is_imagenet(inner)
 
 
 def _class_folders(tree: Tree, source: str, split: str) -> Pictures:
@@ -135,8 +137,7 @@ def _class_folders(tree: Tree, source: str, split: str) -> Pictures:
     empty = [name for i, name in enumerate(classes) if i not in used]
     if empty:
         described += f", {len(empty)} of them without pictures ({some(empty, 3)})"
-    if len(tree.files) > len(names):
-        described += f", {len(tree.files) - len(names)} other files left out"
+    described += left_out(len(tree.files) - len(names))
     return Pictures(source, described, classes, labels, names, lambda i: tree.read(names[i]))
 
 

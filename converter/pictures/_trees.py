@@ -271,6 +271,11 @@ def _lzma_error() -> type[Exception]:
     return lzma.LZMAError
 
 
+def left_out(count: int) -> str:
+    """Say, as the end of a description, that there were other files."""
+    return f", {count} other file{'s' * (count > 1)} left out" if count else ""
+
+
 def _reason(error: BaseException) -> str:
     return (str(error) or type(error).__name__).rstrip(".")
 
