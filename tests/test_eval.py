@@ -199,7 +199,7 @@ def interrupted(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if line.startswith("batch 2"):
+            if line.startswith("batch 6"):
                 break
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=120)

@@ -77,7 +77,9 @@ class Processes:
 def processes() -> Processes:
     """Read what a launcher has told this process."""
     for launcher, names in _LAUNCHERS.items():
-        rank, count, here = (int(os.environ.get(name, d)) for name, d in zip(names, "011", strict=True))
+        rank, count, here = (
+            int(os.environ.get(name, d)) for name, d in zip(names, "011", strict=True)
+        )
         if count > 1:
             return Processes(launcher, rank, count, here)
     return Processes("", 0, 1, 1)

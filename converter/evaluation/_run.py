@@ -32,7 +32,7 @@ from ._engine import Engine
 from ._processes import Processes, processes
 from ._report import check_report_folder, read_partial, write_reports
 from ._result import Evaluation, Scores
-from ._tally import PER_SIDE, Tally, merged
+from ._tally import PER_SIDE, Tally, judge, merged
 
 Progress = Callable[[str, int, int], None]
 
@@ -231,11 +231,11 @@ class _Run:
         now = self.result()
         same = ("dtype", "engine", "limit")
         pairs = {
+            **{name: (before.options.get(name), now.options.get(name)) for name in same},
             **{
                 n: (getattr(before, n), getattr(now, n)) for n in ("variant", "described", "wanted")
             },
             "preprocessing": (before.preprocessing, now.preprocessing),
-            **{name: (before.options.get(name), now.options.get(name)) for name in same},
             "weights": tuple(
                 {side.label: side.facts["sha256"] for side in one.sides} for one in (before, now)
             ),
@@ -243,9 +243,11 @@ class _Run:
         }
         for what, (found, expected) in pairs.items():
             if json.dumps(found, sort_keys=True) != json.dumps(expected, sort_keys=True):
-                said = f"were {found}, now {expected}" if what != "pictures" else "are others now"
+                said = "are others now"
+                if what != "pictures":
+                    said = f"was {found}, now it is {expected}"
                 raise RunError(
-                    f"--resume goes on with the same evaluation only: {what}: {said}. Start again "
+                    f"--resume goes on with the same evaluation only: {what} {said}. Start again "
                     f"with --force."
                 )
         self.tally = tally
@@ -340,7 +342,8 @@ class _Run:
 
     def _scores(self, side: Side, arrays: Mapping[str, np.ndarray]) -> Scores:
         inference = side == "paddle" and self.how.engine == "inference"
-        figures = {n: arrays.get(f"{side}.{n}", np.zeros(0)) for n in PER_SIDE}
+        empty = judge(np.zeros((0, self.num_classes)), np.zeros(0, np.int64))
+        figures = {name: arrays.get(f"{side}.{name}", empty[name]) for name in PER_SIDE}
         return Scores(
             label=_LABELS[side] + (" (inference)" if inference else ""),
             **figures,

@@ -128,22 +128,21 @@ def _gpu_peak(side: TorchSide | PaddleSide) -> int:
 
 def serve(task: Task, run: Run, gpu_peak: GpuPeak, say: TextIO) -> None:
     """Answer one line after another: [shape, repeat] -> logits, their shape and the seconds."""
-    with mmap.mmap(task.memory, task.size) as memory:
-        for line in sys.stdin:
-            shape, repeat = json.loads(line)
-            images = np.frombuffer(memory, np.float32, int(np.prod(shape))).reshape(shape)
-            if repeat:  # what is done once only, allocating and choosing, is not timed
-                run(images)
-            start = time.perf_counter()
-            logits = np.ascontiguousarray(run(images), task.dtype)
-            seconds = time.perf_counter() - start
-            memory[images.nbytes : images.nbytes + logits.nbytes] = logits.tobytes()
-            del images  # the memory cannot be closed while something looks at it
-            # Of Linux, in KiB: the most that this process held so far.
-            held = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10}
-            if on_gpu := gpu_peak():
-                held["gpu"] = on_gpu
-            tell(say, {"shape": logits.shape, "seconds": seconds, "peak_bytes": held})
+    memory = mmap.mmap(task.memory, task.size)  # for as long as this process lives
+    for line in sys.stdin:
+        shape, repeat = json.loads(line)
+        images = np.frombuffer(memory, np.float32, int(np.prod(shape))).reshape(shape)
+        if repeat:  # what is done once only, allocating and choosing, is not timed
+            run(images)
+        start = time.perf_counter()
+        logits = np.ascontiguousarray(run(images), task.dtype)
+        seconds = time.perf_counter() - start
+        memory[images.nbytes : images.nbytes + logits.nbytes] = logits.tobytes()
+        # Of Linux, in KiB: the most that this process held so far.
+        held = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10}
+        if on_gpu := gpu_peak():
+            held["gpu"] = on_gpu
+        tell(say, {"shape": logits.shape, "seconds": seconds, "peak_bytes": held})
 
 
 if __name__ == "__main__":
