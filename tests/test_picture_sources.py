@@ -461,6 +461,48 @@ def test_imagenet_without_labels_is_an_error(tmp_path: Path) -> None:
         open_pictures(tmp_path)
 
 
+# -- lists
+
+
+def test_lists_of_paths_and_labels_are_read_as_paddleclas_does(tmp_path: Path) -> None:
+    """Each split has its own; labels have no names."""
+    make(tmp_path, ["jpg/1.png", "jpg/two words.png", "jpg/3.png"])
+    (tmp_path / "val_list.txt").write_text("jpg/3.png 7\njpg/two words.png 0\n\n")
+    (tmp_path / "train_list.txt").write_text("jpg/1.png 2\njpg/none.png 2\n")
+
+    val, train = open_pictures(tmp_path), open_pictures(tmp_path, "train")
+
+    assert (val.names, val.labels.tolist()) == (("jpg/3.png", "jpg/two words.png"), [7, 0])
+    assert val.open(0).getpixel((0, 0)) == colour("jpg/3.png")
+    assert (val.classes, val.described) == ((), "2 pictures listed in val_list.txt")
+    assert train.labels.tolist() == [2, 2]
+    with pytest.raises(DataError, match=r"none\.png: is no file"):
+        train.open(1)
+    check_classes(val, 8)
+    with pytest.raises(DataError, match=r"jpg/3\.png has label 7; the model has labels 0 to 6"):
+        check_classes(val, 7)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a.png x\nb.png 1", "line 1 is 'a.png x'; expected a path and a label"),
+        (b"a.png 1\na.png 2", "line 2 gives a.png another label"),
+        (b"a.png -1", "line 1 is 'a.png -1'"),
+        (b"a.png\n" * 9, "(?s)line 5 .*and 4 more"),
+        (b"", "is empty"),
+        (b"\xff\xfe", "cannot be read as text"),
+    ],
+)
+def test_lists_that_are_not_understood_are_errors(
+    content: bytes, message: str, tmp_path: Path
+) -> None:
+    """All lines in one error."""
+    (tmp_path / "val_list.txt").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        open_pictures(tmp_path)
+
+
 # -- CIFAR
 
 CLASSES = [f"class {i}" for i in range(10)]

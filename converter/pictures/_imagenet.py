@@ -21,7 +21,7 @@ import numpy as np
 
 from .._errors import DataError, some
 from ._pictures import Pictures
-from ._trees import Tree, left_out
+from ._trees import Tree, left_out, read_text
 
 _PICTURE = re.compile(r"ILSVRC2012_val_(\d{8})\.jpe?g", re.IGNORECASE)
 _SYNSET = re.compile(r"n\d{8}")
@@ -35,7 +35,6 @@ LABEL_FILES = (
     "LOC_val_solution.csv",
 )
 _KIT = Path("ILSVRC2012_devkit_t12/data")
-_MOST_BYTES = 64 << 20  # of a file with labels
 
 Label = Callable[[str], int]  # name of a picture -> its label
 
@@ -101,18 +100,7 @@ def _label_files(tree: Tree, beside: Path) -> Mapping[str, str]:
         for folder in (beside, beside / _KIT):
             if (folder / name).is_file():
                 found[str(folder / name)] = folder / name
-    return {where: _text(where, content) for where, content in found.items()}
-
-
-def _text(where: str, content: Path | bytes) -> str:
-    try:
-        if isinstance(content, Path):
-            if content.stat().st_size > _MOST_BYTES:
-                raise DataError(f"{where}: is too large for a list of labels.")
-            content = content.read_bytes()
-        return content.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{where}: cannot be read as text: {error}.") from error
+    return {where: read_text(where, content) for where, content in found.items()}
 
 
 def _reader(where: str, text: str) -> Label:

@@ -10,6 +10,7 @@ import numpy as np
 from .._errors import DataError, some
 from ._cifar import FORMS, find_cifar, open_cifar
 from ._imagenet import is_imagenet, open_imagenet
+from ._lists import open_list
 from ._pictures import Pictures
 from ._trees import ARCHIVES, Tree, is_archive, left_out, read_archive, read_folder
 
@@ -32,6 +33,7 @@ def open_pictures(data: str | Path, split: Split = "val") -> Pictures:
     - DIR with `val`, `validation`, `test` or `train` of class folders, or zips of these names;
     - a zip or tar of any of these, read where it is;
     - ImageNet's validation pictures side by side, with a file of labels among or above them;
+    - DIR with `val_list.txt` or `train_list.txt` of "path label" lines, as PaddleClas has them;
     - CIFAR-10 and CIFAR-100 in their own form, as archive or folder.
 
     Hidden files are left out. Links to folders are followed, but not in circles.
@@ -67,6 +69,9 @@ def _open_folder(path: Path, split: Split, source: str) -> Pictures:
             for archive in (path / (name + suffix) for suffix in ARCHIVES):
                 if archive.is_file():
                     return _from_tree(read_archive(archive), path, split, source, name)
+        listed = path / f"{split}_list.txt"
+        if listed.is_file() and not any(path.glob("ILSVRC2012_val_*")):
+            return open_list(listed, source)
         for form in FORMS:
             if (path / form.folder).is_dir():
                 path = path / form.folder

@@ -20,6 +20,7 @@ from .._errors import DataError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _MOST_BYTES = 1 << 30  # of one file of an archive
+_MOST_TEXT = 256 << 20  # of a list of labels
 _MOST_UNPACKED = 64 << 30  # of a compressed tar
 _DAMAGED = (
     zipfile.BadZipFile,
@@ -269,6 +270,22 @@ def _lzma_error() -> type[Exception]:
     import lzma
 
     return lzma.LZMAError
+
+
+def read_text(where: str, content: Path | bytes) -> str:
+    """Read a list of labels.
+
+    Raises:
+        DataError: It is no text, or too large.
+    """
+    try:
+        if isinstance(content, Path):
+            if content.stat().st_size > _MOST_TEXT:
+                raise DataError(f"{where}: is too large for a list of labels.")
+            content = content.read_bytes()
+        return content.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{where}: cannot be read as text: {error}.") from error
 
 
 def left_out(count: int) -> str:
