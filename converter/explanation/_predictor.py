@@ -61,8 +61,8 @@ def load_predictor(
         )
     checkpoint = open_checkpoint(weights)
     framework = framework or checkpoint.side or "paddle"
-    require(framework)
     check_side(framework, checkpoint)
+    require(framework)
     if framework == "torch":
         num_classes = make_plan(checkpoint, table, variant).num_classes
     else:
