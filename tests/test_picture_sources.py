@@ -120,14 +120,17 @@ def test_hidden_files_and_others_are_left_out(tmp_path: Path) -> None:
 
 def test_a_class_without_pictures_keeps_its_label(tmp_path: Path) -> None:
     """It is one that the model knows; that it is empty is said."""
-    (make(tmp_path) / "b").mkdir()
+    (make(tmp_path / "set") / "b").mkdir()
 
-    pictures = open_pictures(tmp_path)
+    pictures = open_pictures(tmp_path / "set")
 
     assert pictures.classes == ("a", "a-b", "b", "c")
     assert pictures.labels.tolist() == [0, 0, 1, 3, 3]
     assert pictures.described == "4 class folders, 1 of them without pictures (b)"
-    assert open_pictures(zipped(tmp_path, tmp_path / "x.zip")).described.startswith("zip of 4 c")
+    for name, make_archive in (("x.zip", zipped), ("x.tar", tarred("w"))):
+        packed = make_archive(tmp_path / "set", tmp_path / name, "around/test/")
+        assert open_pictures(packed).classes == ("a", "a-b", "b", "c")
+        assert open_pictures(packed).labels.tolist() == [0, 0, 1, 3, 3]
 
 
 @pytest.mark.parametrize(

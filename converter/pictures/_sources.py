@@ -8,11 +8,12 @@ from typing import Literal
 import numpy as np
 
 from .._errors import DataError, some
+from ._archives import ARCHIVES, is_archive, read_archive
 from ._cifar import FORMS, find_cifar, open_cifar
 from ._imagenet import is_imagenet, open_imagenet
 from ._lists import open_list
 from ._pictures import Pictures
-from ._trees import ARCHIVES, Tree, is_archive, left_out, read_archive, read_folder
+from ._trees import Tree, left_out, read_folder
 
 Split = Literal["val", "train"]
 
