@@ -13,6 +13,8 @@ import click
 from . import __version__
 from ._errors import VitconvertError
 from ._eval_command import evaluate
+from ._explain_command import explain
+from ._export_command import export
 from ._options import (
     DEVICE,
     FILE,
@@ -26,6 +28,7 @@ from ._options import (
 from ._parity_commands import compare, convert, dump, parity, table
 from ._show import console, printable, show_checkpoint, show_plan
 from ._table import CASTS, families, load_table, variants
+from ._train_command import train
 
 
 class Commands(click.Group):
@@ -205,7 +208,7 @@ def _family_command(family: str) -> click.Command:
     return command
 
 
-for command in (evaluate, parity, dump, compare, table, convert):
+for command in (evaluate, train, explain, export, parity, dump, compare, table, convert):
     cli.add_command(command)
 
 

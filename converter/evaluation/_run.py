@@ -19,7 +19,7 @@ from .._kinds import Side
 from .._models import require
 from .._table import Variant, find_variant
 from ..checkpoints import open_checkpoint
-from ..parity._job import Job
+from ..parity._job import Job, Subject
 from ..parity._run import describe_checkpoint, make_subject
 from ..pictures import (
     Preprocessing,
@@ -200,6 +200,8 @@ class _Run:
         """Check the weights by names and shapes, before any framework starts."""
         require(side)
         path, key = self.files[side], self.keys[side]
+        if path.is_dir():
+            return self._exported(path)
         checkpoint = open_checkpoint(path, key)
         subject = make_subject(self.variant.name, side, checkpoint)
         return Job(
@@ -211,6 +213,29 @@ class _Run:
             inputs="",
             out="",
             about_checkpoint=describe_checkpoint(checkpoint, {}),
+        )
+
+    def _exported(self, path: Path) -> Job:
+        """Check the folder of an export."""
+        from ..deploy import read_facts
+
+        facts = read_facts(path)
+        if self.how.engine != "inference":
+            raise RunError(f"{path}: is an export, which --engine inference runs.")
+        if facts.variant != self.variant.name:
+            raise ModelError(f"{path}: is an export of {facts.variant}, not {self.variant.name}.")
+        size, wanted = facts.image_size, self.preprocessing.size
+        if size not in (None, wanted):
+            raise RunError(f"{path}: takes images of {size} pixels, not {wanted}.")
+        return Job(
+            "paddle",
+            Subject(self.variant.name, facts.num_classes, output="logits"),
+            str(path.absolute()),
+            None,
+            self.how.device,
+            inputs="",
+            out="",
+            about_checkpoint={"file": str(path), "sha256": facts.source["sha256"]},
         )
 
     def open(self, data: str) -> None:
@@ -300,7 +325,7 @@ class _Run:
             self.jobs[side],
             dtype=self.how.dtype,
             engine="inference" if inference else "eager",
-            exported="",
+            exported=str(self.files[side].absolute()) if self.files[side].is_dir() else "",
             threads=self.team.threads,
             largest=(largest, 3, *self.preprocessing.size),
         )

@@ -115,7 +115,9 @@ def _deployed(task: Task) -> tuple[Run, dict[str, Any], GpuPeak]:
         if not task.exported:
             export(job.subject.name, job.checkpoint, exported)
         predictor = Predictor(exported, device=job.device, threads=task.threads)
-        return predictor, dict(predictor.environment), lambda: 0
+        facts = dict(predictor.environment)
+        facts[facts.pop("framework")] = facts.pop("version")
+        return predictor, facts, lambda: 0
 
 
 def _gpu_peak(side: TorchSide | PaddleSide) -> int:
