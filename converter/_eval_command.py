@@ -58,7 +58,7 @@ def preprocessing_options(command: Any) -> Any:
     return command
 
 
-@click.command("eval")
+@click.command("eval", short_help="Classify labelled pictures, with both frameworks.")
 @click.argument("variant")
 @click.option(
     "--data",
