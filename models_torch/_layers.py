@@ -42,7 +42,8 @@ def check_size(x: Tensor, least: int) -> None:
         ValueError: Height or width is smaller. Paddle itself would compute something all the same.
     """
     height, width = x.shape[2], x.shape[3]
-    if min(height, width) < least:
+    # While a program for images of any size is traced, the size is not a number.
+    if isinstance(height, int) and isinstance(width, int) and min(height, width) < least:
         raise ValueError(f"images of {height}x{width} pixels, expected at least {least}x{least}.")
 
 

@@ -1,0 +1,244 @@
+"""Write a model in Paddle's inference form, checked against the model itself."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from .. import __version__
+from .._errors import CheckpointError, ModelError
+from .._files import cannot_be_written, check_sources_stay
+from .._models import build, check_side, load, require
+from .._plan import check_paddle
+from .._table import Variant, find_variant
+from ..checkpoints import Checkpoint, open_checkpoint
+from ._check import Check, compare
+from ._facts import FORMAT, LEAST, NAME, Facts, is_export, sha256
+from ._predictor import Predictor
+
+# Their padding depends on the size of the image, which a program for any size does not know.
+_FIXED_ONLY = ("litv2",)
+
+Size = tuple[int, int] | Literal["free"] | None
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A written export: its folder, what it says of itself, and how exact it is."""
+
+    folder: Path
+    facts: Facts
+    check: Check
+
+
+def export(
+    variant: str,
+    weights: str | Path,
+    folder: str | Path,
+    *,
+    image_size: Size = None,
+    num_classes: int | None = None,
+    force: bool = False,
+) -> Exported:
+    """Write a Paddle model in inference form: a program, its parameters and vitconvert.json.
+
+    Any batch size can be run. Layers are exchanged for others that compute the same cheaper, see
+    models_paddle/_deployed.py; what was written is loaded, run and compared before it is named.
+
+    Args:
+        variant: A name of `list_models`, of a classifier.
+        weights: Paddle checkpoint, .pdparams or .safetensors.
+        folder: To be made.
+        image_size: Height and width in pixels; "free" for any, where the model allows it; the
+            variant's own if None. A fixed size runs a little faster.
+        num_classes: What the checkpoint must have; any if None.
+        force: Replace a folder that is an export.
+
+    Raises:
+        CheckpointError: The weights cannot be read or do not fit, or the folder cannot be made.
+        ModelError: The variant is unknown or has no head, or cannot have that image size.
+        RunError: What was written cannot be run, or differs from the model by more than rounding.
+    """
+    require("paddle")
+    target, source = Path(folder), Path(weights)
+    table, found = find_variant(variant)
+    if not found.num_classes:
+        raise ModelError(f"{variant} is a backbone that gives several maps: it is not exported.")
+    size = _check_size(found, image_size)
+    _check_folder(target, force)
+    check_sources_stay([source], [target])
+    checkpoint = open_checkpoint(source)
+    check_side("paddle", checkpoint)
+    classes = check_paddle(checkpoint, table, found)
+    if num_classes not in (None, classes):
+        raise ModelError(f"{source} has {classes} classes; --num-classes says {num_classes}.")
+    with _made_beside(target) as part:
+        check = _write(part, found, checkpoint, classes, size)
+        facts = _describe(part, found, source, classes, size, check)
+        (part / NAME).write_text(facts.to_json(), encoding="utf-8")
+        Predictor(part)  # as a user will load it
+        _publish(part, target, force)
+    return Exported(target, facts, check)
+
+
+def _check_size(variant: Variant, asked: Size) -> tuple[int, int] | None:
+    """Settle on an image size in pixels; None for any."""
+    if asked == "free":
+        if variant.family in _FIXED_ONLY:
+            raise ModelError(
+                f"{variant.name} cannot be exported for images of any size: how much it fills "
+                f"up depends on the size. Give --image-size HxW."
+            )
+        return None
+    size = asked or variant.input_size
+    if min(size) < LEAST:
+        raise ModelError(f"image size is {size[0]}x{size[1]}; expected at least {LEAST}x{LEAST}.")
+    return size[0], size[1]
+
+
+def _check_folder(target: Path, force: bool) -> None:
+    """Refuse a folder that must not be replaced, before any work is done."""
+    if not target.parent.is_dir():
+        raise CheckpointError(f"{target}: the folder {target.parent} does not exist. Make it.")
+    if not (target.exists() or target.is_symlink()):
+        return
+    if target.is_symlink() or not is_export(target):
+        raise CheckpointError(
+            f"{target}: exists and is no export of ours, so it is not replaced. Name another."
+        )
+    if not force:
+        raise CheckpointError(f"{target}: exists already. Pass --force to replace it.")
+
+
+def _write(
+    part: Path,
+    variant: Variant,
+    checkpoint: Checkpoint,
+    classes: int,
+    size: tuple[int, int] | None,
+) -> Check:
+    """Save the program and its parameters, run them, and compare with the model."""
+    import paddle
+
+    # With 32 pixels some map is of one pixel, with an odd size some is not divided evenly.
+    height, width = variant.input_size
+    sizes = [size] if size else [(height, width), (LEAST, LEAST), (height + 37, width)]
+    inputs = [_noise(count, at) for at in sizes for count in (1, 3)]
+    truth = _run(_model(variant, checkpoint, classes, "float64"), inputs)
+    model = _model(variant, checkpoint, classes, "float32")
+    eager = _run(model, inputs)
+    _deployed().for_deployment(model)
+    spec = paddle.static.InputSpec([None, 3, *(size or (None, None))], "float32", "images")
+    with cannot_be_written(part):
+        static = paddle.jit.to_static(model, input_spec=[spec], full_graph=True)
+        paddle.jit.save(static, str(part / "model"))
+        for extra in part.glob("*.info"):  # of training on, which nothing here reads
+            extra.unlink()
+    # The predictor wants to know what it runs; how exact it is, is not known yet.
+    facts = _describe(part, variant, checkpoint.path, classes, size, None)
+    (part / NAME).write_text(facts.to_json(), encoding="utf-8")
+    predictor = Predictor(part)
+    found = [predictor(x) for x in inputs]
+    return compare(found, eager, truth, variant.name)
+
+
+def _model(variant: Variant, checkpoint: Checkpoint, classes: int, dtype: str) -> Any:
+    """Build and load a model in evaluation mode."""
+    import paddle
+
+    usual = paddle.get_default_dtype()
+    paddle.set_default_dtype(dtype)
+    try:
+        model = build("paddle", variant, classes)
+        load("paddle", model, variant.name, checkpoint, classes)
+    finally:
+        paddle.set_default_dtype(usual)
+    model.eval()
+    return model
+
+
+def _run(model: Any, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Run a model eagerly, in its own floating type."""
+    import paddle
+
+    dtype = str(model.parameters()[0].dtype).rpartition(".")[2]
+    with paddle.no_grad():
+        return [model(paddle.to_tensor(x.astype(dtype))).numpy() for x in inputs]
+
+
+def _deployed() -> Any:
+    return import_module("vitconvert.models_paddle._deployed")
+
+
+def _noise(count: int, size: tuple[int, int]) -> np.ndarray:
+    """Make images, float32 [count, 3, H, W], the same each time."""
+    return np.random.default_rng(0).standard_normal((count, 3, *size)).astype("f4")
+
+
+def _describe(
+    part: Path,
+    variant: Variant,
+    source: Path,
+    classes: int,
+    size: tuple[int, int] | None,
+    check: Check | None,
+) -> Facts:
+    """Say what was written, and of what."""
+    import paddle
+
+    written = sorted(path for path in part.iterdir() if path.name != NAME)
+    return Facts(
+        FORMAT,
+        variant.name,
+        classes,
+        size,
+        {**variant.preprocessing, "size": list(size or variant.input_size)},
+        {"name": source.name, "sha256": sha256(source), "bytes": source.stat().st_size},
+        {"vitconvert": __version__, "paddle": paddle.__version__},
+        check.to_dict() if check else {},
+        {path.name: sha256(path) for path in written},
+    )
+
+
+@contextmanager
+def _made_beside(target: Path) -> Iterator[Path]:
+    """Make a temporary folder beside a target; it is gone at the end unless it was renamed."""
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        with cannot_be_written(target):
+            part.mkdir()
+        yield part
+    finally:
+        _remove(part)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder of ours; not even a second Ctrl-C leaves a half of it."""
+    while folder.exists():
+        with suppress(KeyboardInterrupt):
+            shutil.rmtree(folder)
+
+
+def _publish(part: Path, target: Path, force: bool) -> None:
+    """Give a finished folder its name; the old one is back if that fails."""
+    _check_folder(target, force)  # once more: time has passed
+    old = part.with_suffix(".old")
+    try:
+        with cannot_be_written(target):
+            if target.exists():
+                target.rename(old)
+            part.rename(target)
+    except BaseException:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        raise
+    finally:
+        _remove(old)
