@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from .._errors import DataError, ParityError
-from .._table import PREPROCESSING
 
 
 def make_input(
@@ -17,7 +16,7 @@ def make_input(
     name: str,
     batch_size: int | None,
     size: tuple[int, int],
-    published: Mapping[str, Any] | None,
+    preprocessing: Mapping[str, Any],
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Make a batch of images.
 
@@ -26,7 +25,7 @@ def make_input(
         name: The model; every one has noise of its own.
         batch_size: Images of noise; 2 if None.
         size: Height and width in pixels, of noise or a picture.
-        published: How the model's pictures are preprocessed, where it differs from PREPROCESSING.
+        preprocessing: How the model's pictures are preprocessed, all of PREPROCESSING.
 
     Returns:
         float32 [B, 3, H, W], and what they are: shape, origin, hash.
@@ -41,8 +40,7 @@ def make_input(
     elif Path(str(given)).suffix == ".npy":
         images, facts = _array(Path(str(given)))
     else:
-        how = {key: (published or {}).get(key, value) for key, value in PREPROCESSING.items()}
-        images, facts = _picture(Path(str(given)), size, how)
+        images, facts = _picture(Path(str(given)), size, preprocessing)
     digest = hashlib.sha256(images.tobytes()).hexdigest()
     return images, {"shape": list(images.shape), **facts, "sha256": digest}
 

@@ -14,7 +14,7 @@ from .._fit import show_head
 from .._kinds import Side
 from .._models import check_side
 from .._plan import check_paddle, make_plan
-from .._table import Table, find_variant, read_table
+from .._table import PREPROCESSING, Table, find_variant, read_table
 from ..checkpoints import DTYPES as FILE_DTYPES
 from ..checkpoints import Checkpoint, open_checkpoint
 from ._compare import FLOAT32_FACTOR, Comparison, check_comparable
@@ -301,14 +301,15 @@ def make_subject(model: str | Pair, side: Side, checkpoint: Checkpoint) -> Subje
 
 def _write_input(model: str | Pair, how: Options, folder: Path) -> dict[str, Any]:
     """Write the images that the model is given, and say what they are."""
+    preprocessing: Mapping[str, Any]
     if isinstance(model, Pair):
-        name, size, published = "pair", read_table(Path(model.table)).input_size, None
+        name, size, preprocessing = "pair", read_table(Path(model.table)).input_size, PREPROCESSING
     else:
         variant = find_variant(model)[1]
         name, size = model, variant.input_size
-        published = next(iter(variant.published), None)
+        preprocessing = variant.preprocessing
     size = how.input_size or size or (224, 224)
-    images, facts = make_input(how.input, name, how.batch_size, size, published)
+    images, facts = make_input(how.input, name, how.batch_size, size, preprocessing)
     np.save(folder / INPUT, images)
     return facts
 
