@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from training import CLASSES, VARIANT, make_pictures, rows, settings, weights
+from training import CLASSES, QUICK, VARIANT, make_pictures, rows, settings, weights
 
 from conftest import arrays, write_paddle
 from vitconvert import CheckpointError, DataError, ModelError, RunError, create_model
@@ -109,8 +109,8 @@ def test_a_step_is_the_published_adamw_step(
 ) -> None:
     """Loshchilov and Hutter, algorithm 2, in float64; only weights of layers are decayed."""
     asked = settings(
-        data, epochs=1, batch_size=20, lr=0.01, min_lr=0.01, weight_decay=0.3, drop_path=0.0,
-        warmup_epochs=0, clip_grad=clip_grad,
+        data, **QUICK, epochs=1, batch_size=20, lr=0.01, min_lr=0.01, weight_decay=0.3,
+        drop_path=0.0, warmup_epochs=0, clip_grad=clip_grad,
     )  # fmt: skip
     loss, before, gradients = by_hand(asked)
     train(asked, tmp_path / "run")
@@ -149,8 +149,8 @@ def test_drop_path_differs_from_step_to_step(data: Path, tmp_path: Path) -> None
     """It is seeded by the step: the same batch gives another loss in another step."""
     losses = []
     same = settings(
-        data, epochs=3, batch_size=20, lr=1e-12, drop_path=0.9, crop="none", flip=False,
-        color_jitter=0.0, mixup=0.0,
+        data, **QUICK, epochs=3, batch_size=8, limit=8, lr=1e-12, drop_path=0.9, crop="none",
+        flip=False, color_jitter=0.0, mixup=0.0,
     )  # fmt: skip
     train(same, tmp_path / "run", listener=lambda *told: losses.append(told[4]))
     train(same, tmp_path / "again", listener=lambda *told: losses.append(told[4]))
@@ -165,8 +165,8 @@ def test_drop_path_differs_from_step_to_step(data: Path, tmp_path: Path) -> None
 def test_a_run_learns_and_writes_its_files(data: Path, tmp_path: Path) -> None:
     """The three colours are told apart after a few epochs."""
     out = tmp_path / "run"
-    done = invoke(VARIANT, "--data", data, "--out", out, "--epochs", 8, "--batch-size", 10,
-                  "--lr", 0.003, "--mixup", 0, "--drop-path", 0)  # fmt: skip
+    done = invoke(QUICK["variant"], "--data", data, "--out", out, "--epochs", 8, "--lr", 0.003,
+                  "--batch-size", 10, "--mixup", 0, "--image-size", 16)  # fmt: skip
 
     assert done.exit_code == 0, done.output
     assert "learning from 20 pictures" in done.output
@@ -188,8 +188,8 @@ def test_pictures_that_cannot_be_read_are_told_once(tmp_path: Path) -> None:
     data = make_pictures(tmp_path / "data", train=9)
     (data / "train" / "red" / "002.png").write_bytes(b"no picture")
     (data / "val" / "blue" / "003.png").write_bytes(b"no picture")
-    done = invoke(VARIANT, "--data", data, "--out", tmp_path / "run", "--epochs", 2,
-                  "--batch-size", 3)  # fmt: skip
+    done = invoke(QUICK["variant"], "--data", data, "--out", tmp_path / "run", "--epochs", 2,
+                  "--batch-size", 3, "--image-size", 16)  # fmt: skip
 
     assert done.exit_code == 0, done.output
     assert done.output.count("1 pictures cannot be read; others take their places") == 1
@@ -265,7 +265,12 @@ def test_a_signal_saves_and_the_run_goes_on_to_the_same_bits(
 
 
 @pytest.mark.parametrize(
-    ("where", "epoch", "step"), [("step", 1, 2), ("between", 1, 4), ("naming", 0, 2)]
+    ("where", "epoch", "step"),
+    [
+        ("step", 1, 2),
+        pytest.param("between", 1, 4, marks=pytest.mark.slow),
+        pytest.param("naming", 0, 2, marks=pytest.mark.slow),
+    ],
 )
 def test_a_killed_run_goes_on_to_the_same_bits(
     where: str, epoch: int, step: int, whole: Path, data: Path, tmp_path: Path

@@ -8,7 +8,8 @@ from PIL import Image
 
 from vitconvert.training import Settings
 
-VARIANT = "shunted_cifar_tiny"
+VARIANT = "shunted_cifar_tiny"  # has a BatchNorm: its running statistics are to be gone on with
+QUICK = {"variant": "shiftvit_cifar_tiny", "img_size": (16, 16)}  # has none
 CLASSES = ("blue", "green", "red")
 
 
