@@ -256,7 +256,7 @@ def test_preprocessing_is_that_of_the_field(tmp_path: Path) -> None:
     picture = Image.fromarray(rng.integers(0, 256, (300, 410, 3), "u1"))
     picture.save(tmp_path / "x.png")
 
-    images, facts = make_input(str(tmp_path / "x.png"), "x", None, (224, 224), None)
+    images, facts = make_input(str(tmp_path / "x.png"), "x", None, (224, 224), PREPROCESSING)
 
     resized = picture.resize((349, 256), Image.Resampling.BICUBIC)  # 256 * 410 // 300
     left, top = round((349 - 224) / 2), (256 - 224) // 2
@@ -265,7 +265,7 @@ def test_preprocessing_is_that_of_the_field(tmp_path: Path) -> None:
     expected = ((expected - mean) / std).transpose(2, 0, 1)[None]
     np.testing.assert_allclose(images, expected, rtol=0, atol=1e-6)
     assert facts["shape"] == [1, 3, 224, 224]
-    squashed = {"crop_pct": 1.0, "crop_mode": "squash", "interpolation": "bilinear"}
+    squashed = {**PREPROCESSING, "crop_mode": "squash", "interpolation": "bilinear"}
     images, _ = make_input(str(tmp_path / "x.png"), "x", None, (32, 48), squashed)
     assert images.shape == (1, 3, 32, 48)
 
@@ -286,7 +286,7 @@ def test_array_that_is_no_batch_of_images_is_refused(
     """Shape, type and values are checked; nothing pickled is loaded."""
     np.save(tmp_path / "x.npy", array, allow_pickle=True)
     with pytest.raises(ParityError, match=message):
-        make_input(str(tmp_path / "x.npy"), "x", None, (8, 8), None)
+        make_input(str(tmp_path / "x.npy"), "x", None, (8, 8), PREPROCESSING)
 
 
 def test_an_array_is_taken_as_it_is(official: Make, converted: Make, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -136,11 +136,11 @@ def evaluate(
     if folder is not None and team.rank == 0:
         check_report_folder(folder, resume=resume, force=force)
     found = find_variant(variant)[1]
-    files: dict[Side, Path] = {
-        side: Path(file)
-        for side, file in (("paddle", weights), ("torch", torch_weights))
-        if file is not None
-    }
+    files: dict[Side, Path] = {}
+    if weights is not None:
+        files["paddle"] = Path(weights)
+    if torch_weights is not None:
+        files["torch"] = Path(torch_weights)
     run = _Run(found, files, torch_key, how, team, preprocessing_of(found, **(preprocessing or {})))
     run.open(str(data))
     if resume and folder is not None:
@@ -161,6 +161,9 @@ def evaluate(
     if team.count > 1:
         run.tally = merged(team.gather(run.tally))
     result = run.result()
+    if not result.count and not result.partial:
+        name, reason = result.unreadable[0]
+        raise DataError(f"{data}: none of {result.wanted} pictures can be read; {name}: {reason}")
     if folder is not None and team.rank == 0:
         write_reports(result, folder, run.pictures)
     return result
@@ -217,7 +220,7 @@ class _Run:
 
     def _exported(self, path: Path) -> Job:
         """Check the folder of an export."""
-        from ..deploy import read_facts
+        from ..deploy._facts import read_facts
 
         facts = read_facts(path)
         if self.how.engine != "inference":
@@ -276,8 +279,10 @@ class _Run:
                     f"with --force."
                 )
         self.tally = tally
+        known = {side.label: dict(side.facts) for side in before.sides}
+        self.environment = {side: known[self._label(side)] for side in self.jobs}
 
-    def steps(self, progress: Progress | None) -> Iterator[None]:
+    def steps(self, progress: Progress | None) -> Generator[None]:
         """Run batch by batch."""
         done = {int(i) for column in self.tally.columns.get("index", ()) for i in column}
         done |= {index for index, _ in self.tally.unreadable}
@@ -330,6 +335,10 @@ class _Run:
             largest=(largest, 3, *self.preprocessing.size),
         )
 
+    def _label(self, side: Side) -> str:
+        inference = side == "paddle" and self.how.engine == "inference"
+        return _LABELS[side] + (" (inference)" if inference else "")
+
     def _unreadable(self, found: tuple[tuple[int, str], ...]) -> None:
         if found and self.how.strict:
             raise DataError(f"{found[0][1]} (--strict: without it such pictures are left out)")
@@ -366,11 +375,10 @@ class _Run:
         )
 
     def _scores(self, side: Side, arrays: Mapping[str, np.ndarray]) -> Scores:
-        inference = side == "paddle" and self.how.engine == "inference"
         empty = judge(np.zeros((0, self.num_classes)), np.zeros(0, np.int64))
         figures = {name: arrays.get(f"{side}.{name}", empty[name]) for name in PER_SIDE}
         return Scores(
-            label=_LABELS[side] + (" (inference)" if inference else ""),
+            label=self._label(side),
             **figures,
             model_seconds=self.tally.model_seconds.get(side, 0.0) / self.team.count,
             timed=self.tally.timed.get(side, 0),

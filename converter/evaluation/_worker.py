@@ -90,11 +90,10 @@ def _ready(task: Task) -> tuple[Run, dict[str, Any], GpuPeak]:
         return _deployed(task)
     table = task.job.subject.read_table()
     side = make_side(task.job, table, open_checkpoint(task.job.checkpoint, task.job.weights))
-    rank = int(os.environ.get("LOCAL_RANK", "0"))
-    if side.name == "torch" and side.device == "cuda":
-        side.torch.cuda.set_device(rank)
-    if side.name == "torch":
+    if isinstance(side, TorchSide):
         side.torch.set_num_threads(task.threads)
+        if side.device == "cuda":  # of the processes that a launcher starts each has its own
+            side.torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     model = side.model(task.dtype)
 
     def run(images: np.ndarray) -> np.ndarray:
@@ -124,7 +123,7 @@ def _gpu_peak(side: TorchSide | PaddleSide) -> int:
     """Give the most bytes that were held on a GPU; 0 without one."""
     if side.device == "cpu":
         return 0
-    cuda: Any = side.torch.cuda if side.name == "torch" else side.paddle.device.cuda
+    cuda: Any = side.torch.cuda if isinstance(side, TorchSide) else side.paddle.device.cuda
     return int(cuda.max_memory_allocated())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -37,7 +37,7 @@ def load_batches(
     preprocessing: Preprocessing,
     batch_size: int,
     workers: int,
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     """Read and preprocess pictures, in order.
 
     Threads do it, as decoding, resizing and normalising all release Python's lock. They are
