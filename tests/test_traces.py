@@ -247,7 +247,8 @@ def test_a_picture_is_preprocessed_as_the_models_own_were(
 
     assert report.proved
     assert report.inputs["shape"] == [1, 3, 64, 64]
-    assert report.inputs["preprocessing"] == "bicubic, center 0.875"
+    assert report.inputs["preprocessing"] == "bicubic, center 1.0"
+    assert report.inputs["mean"] == [0.4914, 0.4822, 0.4465]  # as its table says
 
 
 def test_preprocessing_is_that_of_the_field(tmp_path: Path) -> None:
