@@ -87,7 +87,7 @@ wheel: .venv/ready
 	$(PYTHON) -m venv build/wheel
 	$(WHEEL)/$(PIP_INSTALL) -c constraints.txt dist/*.whl pytest hypothesis
 	$(WHEEL)/pytest -q -m "not torch and not paddle and not slow"
-	$(WHEEL)/$(PIP_INSTALL) -c constraints.txt "$$(ls dist/*.whl)[torch,cpu]"
+	$(WHEEL)/$(PIP_INSTALL) -c constraints.txt "$$(ls dist/*.whl)[torch,cpu,train]"
 	$(WHEEL)/pytest -q -m "(torch or paddle) and not slow" $(NOT_OF_THE_WHEEL:%=--ignore=tests/test_%.py)
 
 check: test test-slow lint types test-compat wheel
@@ -98,13 +98,13 @@ clean:
 .venv/ready: pyproject.toml constraints.txt
 	@$(call new_venv,.venv)
 	@echo "==> Installing vitconvert with PyTorch and Paddle into .venv (a minute or so, once)"
-	@$(BIN)/$(PIP_INSTALL) -c constraints.txt -e ".[torch,cpu,dev]"
+	@$(BIN)/$(PIP_INSTALL) -c constraints.txt -e ".[torch,cpu,train,explain,dev]"
 	@touch $@
 
 .venv-compat/ready: pyproject.toml constraints-compat.txt
 	@$(call new_venv,.venv-compat)
 	@echo "==> Installing vitconvert with Paddle 2.6.2 into .venv-compat (once)"
-	@$(COMPAT)/$(PIP_INSTALL) -c constraints-compat.txt -e ".[cpu]" pytest hypothesis setuptools
+	@$(COMPAT)/$(PIP_INSTALL) -c constraints-compat.txt -e ".[cpu,train]" pytest hypothesis setuptools
 	@touch $@
 
 define new_venv
