@@ -60,7 +60,7 @@ class ConvShift(nn.Layer):
     def __init__(self, shift: shiftvit.Shift, dim: int) -> None:
         super().__init__()
         g = dim // shift.n_div
-        kernel = np.zeros([dim, 1, 3, 3], "float32")
+        kernel = np.zeros([dim, 1, 3, 3], paddle.get_default_dtype())
         for i, (row, column) in enumerate([(1, 2), (1, 0), (2, 1), (0, 1)]):
             kernel[i * g : (i + 1) * g, 0, row, column] = 1
         kernel[4 * g :, 0, 1, 1] = 1
@@ -94,8 +94,8 @@ class SampledConv(nn.Layer):
         offset = self.conv_offset(x).reshape([-1, 2, 2, 2, rows, columns])
         offset = offset.transpose([0, 4, 1, 5, 2, 3]).reshape([-1, 2 * rows, 2 * columns, 2])
         down, right = offset.unbind(-1)  # pixels, each [B, 2 * rows, 2 * columns]
-        y = down + paddle.arange(2 * rows, dtype="float32").reshape([1, 2 * rows, 1])
-        x_ = right + paddle.arange(2 * columns, dtype="float32").reshape([1, 1, 2 * columns])
+        y = down + paddle.arange(2 * rows, dtype=offset.dtype).reshape([1, 2 * rows, 1])
+        x_ = right + paddle.arange(2 * columns, dtype=offset.dtype).reshape([1, 1, 2 * columns])
         # In shares of half the image, from its middle: -1 and 1 are its edges.
         places = paddle.stack([(2 * x_ + 1) / w - 1, (2 * y + 1) / h - 1], -1)
         return self.conv(F.grid_sample(x, places, align_corners=False))
@@ -105,11 +105,11 @@ def for_deployment(model: nn.Layer) -> None:
     """Exchange layers of a loaded model for cheaper ones that compute the same in evaluation."""
     for layer in model.sublayers(include_self=True):
         if isinstance(layer, litv2.ConvFFNBlock | litv2.Block):
-            layer.mlp = ConvMlp(layer.mlp, adds_itself=False)
+            layer.add_sublayer("mlp", ConvMlp(layer.mlp, adds_itself=False))
         elif isinstance(layer, shunted.Block):
-            layer.mlp = ConvMlp(layer.mlp, adds_itself=True)
+            layer.add_sublayer("mlp", ConvMlp(layer.mlp, adds_itself=True))
         elif isinstance(layer, litv2.DTM):
-            layer.dconv = SampledConv(layer.dconv)
+            layer.add_sublayer("dconv", SampledConv(layer.dconv))
         elif isinstance(layer, shiftvit.Block):
-            layer.shift = ConvShift(layer.shift, layer.mlp.fc1.weight.shape[1])
+            layer.add_sublayer("shift", ConvShift(layer.shift, layer.mlp.fc1.weight.shape[1]))
     model.eval()

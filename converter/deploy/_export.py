@@ -21,7 +21,7 @@ from .._plan import check_paddle
 from .._table import Variant, find_variant
 from ..checkpoints import Checkpoint, open_checkpoint
 from ._check import Check, compare
-from ._facts import FORMAT, LEAST, NAME, Facts, is_export, sha256
+from ._facts import FORMAT, LEAST, NAME, Facts, framework, is_export, sha256
 from ._predictor import Predictor
 
 # Their padding depends on the size of the image, which a program for any size does not know.
@@ -126,8 +126,7 @@ def _write(
     size: tuple[int, int] | None,
 ) -> Check:
     """Save the program and its parameters, run them, and compare with the model."""
-    import paddle
-
+    paddle = framework()
     # With 32 pixels some map is of one pixel, with an odd size some is not divided evenly.
     height, width = variant.input_size
     sizes = [size] if size else [(height, width), (LEAST, LEAST), (height + 37, width)]
@@ -152,8 +151,7 @@ def _write(
 
 def _model(variant: Variant, checkpoint: Checkpoint, classes: int, dtype: str) -> Any:
     """Build and load a model in evaluation mode."""
-    import paddle
-
+    paddle = framework()
     usual = paddle.get_default_dtype()
     paddle.set_default_dtype(dtype)
     try:
@@ -167,8 +165,7 @@ def _model(variant: Variant, checkpoint: Checkpoint, classes: int, dtype: str) -
 
 def _run(model: Any, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Run a model eagerly, in its own floating type."""
-    import paddle
-
+    paddle = framework()
     dtype = str(model.parameters()[0].dtype).rpartition(".")[2]
     with paddle.no_grad():
         return [model(paddle.to_tensor(x.astype(dtype))).numpy() for x in inputs]
@@ -192,8 +189,7 @@ def _describe(
     check: Check | None,
 ) -> Facts:
     """Say what was written, and of what."""
-    import paddle
-
+    paddle = framework()
     written = sorted(path for path in part.iterdir() if path.name != NAME)
     return Facts(
         FORMAT,

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,11 @@ class Facts:
         """Give the text of the file; an image size that is free is the word."""
         facts = asdict(self) | {"image_size": self.image_size or "free"}
         return json.dumps(facts, indent=1) + "\n"
+
+
+def framework() -> Any:
+    """Import Paddle; its types do not name all that it has."""
+    return import_module("paddle")
 
 
 def sha256(path: Path) -> str:
@@ -108,8 +114,7 @@ def read_facts(folder: Path) -> Facts:
 
 def _check_release(folder: Path, program: str, facts: Facts) -> None:
     """Refuse a program that this Paddle cannot read."""
-    import paddle
-
+    paddle = framework()
     if program.endswith(".json") and int(paddle.__version__.partition(".")[0]) < 3:
         raise ModelError(
             f"{folder}: was made with Paddle {facts.versions.get('paddle')}; Paddle "

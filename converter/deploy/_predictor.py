@@ -10,7 +10,7 @@ import numpy as np
 
 from .._errors import ModelError, RunError
 from .._models import require
-from ._facts import LEAST, read_facts
+from ._facts import LEAST, framework, read_facts
 
 
 class Predictor:
@@ -38,8 +38,7 @@ class Predictor:
             RunError: Paddle cannot load it, or there is no such device.
         """
         require("paddle")
-        import paddle
-
+        paddle = framework()
         self.folder = Path(folder)
         self.facts = read_facts(self.folder)
         self.threads = len(os.sched_getaffinity(0)) if threads is None else threads
@@ -60,8 +59,7 @@ class Predictor:
     @property
     def environment(self) -> dict[str, Any]:
         """Say what the model runs on."""
-        import paddle
-
+        paddle = framework()
         return {
             "framework": "paddle",
             "version": paddle.__version__,
@@ -126,8 +124,7 @@ def _device(asked: str) -> str:
     Raises:
         RunError: There is no GPU, or no such device.
     """
-    import paddle
-
+    paddle = framework()
     has_gpu = paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
     if asked == "auto":
         return "gpu" if has_gpu else "cpu"
