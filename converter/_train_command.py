@@ -187,8 +187,9 @@ def _bar() -> Iterator[Listener | None]:
         def tell(epoch: int, epochs: int, done: int, total: int, loss: float, rate: float) -> None:
             if epoch != shown[0]:
                 shown[0] = epoch
-                display.reset(task, total=total, description=f"epoch {epoch}/{epochs}")
-            display.update(task, completed=done, loss=loss, rate=rate)
+                display.reset(task, total=total)
+            text = f"epoch {epoch}/{epochs}{', evaluating' if done == total else ''}"
+            display.update(task, description=text, completed=done, loss=loss, rate=rate)
 
         yield tell
 

@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from training import CLASSES, QUICK, VARIANT, make_pictures, rows, settings, weights
 
 from conftest import arrays, write_paddle
+from training import CLASSES, QUICK, VARIANT, make_pictures, rows, settings, weights
 from vitconvert import CheckpointError, DataError, ModelError, RunError, create_model
 from vitconvert._table import find_variant
-from vitconvert._train_command import train as command
 from vitconvert.training import Settings, train
 from vitconvert.training._devices import Team
 from vitconvert.training._interrupt import Interrupted
@@ -77,8 +76,6 @@ def invoke(*arguments: object) -> Result:
     """Run the command as `vitconvert train`."""
     from vitconvert.cli import cli
 
-    if "train" not in cli.commands:
-        cli.add_command(command)
     return CliRunner().invoke(cli, ["train", *map(str, arguments)])
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from training import make_pictures, settings
 
+from training import make_pictures, settings
 from vitconvert import RunError
 from vitconvert._table import find_variant
 from vitconvert.pictures import open_pictures, preprocessing_of

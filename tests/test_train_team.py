@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training import VARIANT, make_pictures, rows, settings
 
+from training import VARIANT, make_pictures, rows, settings
 from vitconvert.training import train
 from vitconvert.training._devices import expected_team
 from vitconvert.training._state import read_state
@@ -17,11 +17,8 @@ pytestmark = pytest.mark.paddle
 
 # As the installed command is, which launchers of several processes start as a script.
 COMMAND = """
-from vitconvert.cli import cli, main
-from vitconvert._train_command import train
+from vitconvert.cli import main
 
-if "train" not in cli.commands:
-    cli.add_command(train)
 main()
 """
 OPTIONS = ["--epochs", "1", "--drop-path", "0", "--batch-size", "8", "--warmup-epochs", "0"]
