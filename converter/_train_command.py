@@ -147,7 +147,8 @@ def _settings(
     """Make the settings of what was given; of a resumed run the rest is as it was."""
     from .training._run import stored_settings
 
-    options = {n: str(v) if isinstance(v, Path) else v for n, v in options.items()}
+    # From another folder the run goes on as well.
+    options = {n: str(v.absolute()) if isinstance(v, Path) else v for n, v in options.items()}
     if not resume:
         for name, value in (("argument VARIANT", variant), ("option --data", options["data"])):
             if value is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 
 from training import make_pictures, settings
 from vitconvert import RunError
@@ -276,4 +277,17 @@ def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-4])
 
     with pytest.raises(RunError, match=r"resume\.safetensors: cannot be gone on from"):
+        read_state(path)
+
+
+@pytest.mark.parametrize("progress", ["{", "[]", '{"epoch": 1, "pace": 2}', None])
+def test_a_state_that_does_not_say_where_it_is_is_refused(
+    progress: str | None, tmp_path: Path
+) -> None:
+    """As a file that somebody else has written may be."""
+    path = tmp_path / "resume.safetensors"
+    texts = {"version": "1"} | ({} if progress is None else {"progress": progress})
+    save_file({"model.a": np.ones(3)}, path, texts)
+
+    with pytest.raises(RunError, match="does not say how far the run has come"):
         read_state(path)

@@ -144,13 +144,19 @@ def optimizer_state(optimizer: Any, model: Any) -> dict[str, Any]:
 
 
 def restore_optimizer(optimizer: Any, model: Any, state: Mapping[str, Any]) -> None:
-    """Put back what `optimizer_state` gave, into an optimizer that has made no step."""
+    """Put back what `optimizer_state` gave, into an optimizer that has made no step.
+
+    Raises:
+        RunError: It is of another model.
+    """
     import paddle
 
     names = {key: value.name for key, value in model.named_parameters()}
     renamed = {}
     for name, value in state.items():
         slot, _, key = name.partition(".")
+        if key not in names:
+            raise RunError(f"the state holds {name} of an optimizer; the model has no {key!r}.")
         renamed[f"{names[key]}_{slot}"] = paddle.to_tensor(value)
     if renamed:
         optimizer.set_state_dict(renamed)

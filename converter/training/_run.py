@@ -200,8 +200,8 @@ def _check_new(folder: Folder, force: bool) -> None:
         raise RunError(f"{path}: the folder {path.parent} does not exist. Make it first.")
     if path.exists() and not path.is_dir():
         raise RunError(f"{path}: is a file; expected the folder of a run.")
-    if not path.exists() or not any(path.iterdir()):
-        return
+    if not path.exists() or not [one for one in path.iterdir() if one != folder.state.parent]:
+        return  # a run that was killed at once leaves an empty folder
     if not folder.run.exists():
         raise RunError(f"{path}: holds files, and no run. Choose another folder.")
     if not force:

@@ -132,7 +132,10 @@ def read_state(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]
         raise RunError(f"{path}: cannot be gone on from: {error}") from error
     if checkpoint.metadata.get("version") != VERSION:
         raise RunError(f"{path}: is of another version of vitconvert. Begin a new run.")
-    progress = Progress(**json.loads(checkpoint.metadata["progress"]))
+    try:
+        progress = Progress(**json.loads(checkpoint.metadata["progress"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path}: does not say how far the run has come: {error!r:.200}.") from error
     weights, slots = (
         {name.removeprefix(part): array for name, array in arrays.items() if name.startswith(part)}
         for part in ("model.", "slot.")
