@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +21,6 @@ class _Size(ImageSize):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read it."""
         return "free" if value == "free" else super().convert(value, param, ctx)
-
-
-@contextmanager
-def _printing_to_stderr() -> Iterator[None]:
-    """Let what Paddle's compiled code prints on stdout go to stderr; ours alone is the output."""
-    sys.stdout.flush()
-    own = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        os.dup2(own, 1)
-        os.close(own)
 
 
 @click.command()
