@@ -14,7 +14,7 @@ TRAINED := docs/demo/shiftvit_cifar_tiny.pth
 NOT_OF_THE_WHEEL := faults false_alarms pairs propose deform
 PIP_INSTALL := pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-slow test-compat fuzz bench lint format types links shapes wheel check clean
+.PHONY: help demo test test-slow test-compat fuzz bench bench-speed lint format types links shapes wheel check clean
 
 help:
 	@echo "make demo         convert a trained ShiftViT, prove it, classify pictures with both"
@@ -22,7 +22,8 @@ help:
 	@echo "make test-slow    run the slow tests: every variant in full, the README's Python"
 	@echo "make test-compat  run the Paddle tests on Paddle 2.6.2 with NumPy 1"
 	@echo "make fuzz         mutate checkpoint files for half an hour (make test: for seconds)"
-	@echo "make bench        measure conversion against cp and the usual script, models against PyTorch"
+	@echo "make bench        measure conversion beside cp and the usual script, then bench-speed:"
+	@echo "make bench-speed  measure the models' speed beside PyTorch's"
 	@echo "make lint types   check style and types        make format  put style right"
 	@echo "make wheel        build the wheel and run the tests on it, installed"
 	@echo "make check        all of these, as CI does     make shapes  renew mappings/shapes/"
@@ -57,6 +58,9 @@ fuzz: .venv/ready
 
 bench: .venv/ready
 	@$(BIN)/python benchmarks/run.py
+	@$(BIN)/python benchmarks/throughput.py
+
+bench-speed: .venv/ready
 	@$(BIN)/python benchmarks/throughput.py
 
 lint: .venv/ready

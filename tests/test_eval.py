@@ -188,6 +188,31 @@ def test_what_the_model_does_not_take_is_said(pictures: Path, converted: Make) -
         )
 
 
+@pytest.mark.paddle
+@pytest.mark.torch
+def test_the_deployed_form_classifies_alike(
+    pictures: Path, plain: Make, converted: Make, tmp_path: Path
+) -> None:
+    """From a checkpoint as from a folder that was exported; and beside PyTorch."""
+    from vitconvert.deploy import export
+
+    export(VARIANT, converted(VARIANT), tmp_path / "exported")
+    how = {"engine": "inference", "device": "cpu", "batch_size": 16}
+
+    made = evaluate(
+        VARIANT, pictures, weights=converted(VARIANT), torch_weights=plain(VARIANT), **how
+    )
+    given = evaluate(VARIANT, pictures, weights=tmp_path / "exported", **how)
+
+    assert made.same
+    assert made.sides[0].label == "Paddle (inference)"
+    assert (given.sides[0].loss == made.sides[0].loss).all()
+    with pytest.raises(RunError, match="is an export, which --engine inference runs"):
+        evaluate(VARIANT, pictures, weights=tmp_path / "exported")
+    with pytest.raises(ModelError, match=f"is an export of {VARIANT}, not shunted_cifar_tiny"):
+        evaluate("shunted_cifar_tiny", pictures, weights=tmp_path / "exported", **how)
+
+
 def interrupted(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """Start an evaluation, press Ctrl-C once it has begun to classify."""
     with subprocess.Popen(
