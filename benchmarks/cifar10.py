@@ -3,8 +3,8 @@
     python benchmarks/cifar10.py shiftvit_cifar_tiny DATA shiftvit.pth --epochs 20
 
 DATA holds the pictures as `vitconvert eval` takes them. They are kept in memory. Every epoch goes
-over all of them once, in random order, padded, cropped and flipped at random; AdamW, cosine schedule
-after a warm-up, label smoothing. Beside the checkpoint a .json says how it came about.
+over all of them once, in random order, padded, cropped and mirrored at random; AdamW, a cosine
+schedule after a warm-up, label smoothing. Beside the checkpoint a .json says how it came about.
 """
 
 import json
@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 
 from vitconvert._models import build
 from vitconvert._table import find_variant
@@ -50,7 +50,7 @@ def normalised(pixels: torch.Tensor, how: Preprocessing) -> torch.Tensor:
 def augmented(images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     """Move every picture by up to PADDING pixels, and mirror half of them: [B, 3, H, W]."""
     b, c, h, w = images.shape
-    padded = F.pad(images, [PADDING] * 4)
+    padded = functional.pad(images, [PADDING] * 4)
     top, left = torch.randint(0, 2 * PADDING + 1, (2, b, 1, 1), generator=rng)
     rows = top + torch.arange(h).reshape(1, h, 1)
     columns = left + torch.arange(w).reshape(1, 1, w)
@@ -140,7 +140,7 @@ def main(
             last = epoch
         for group in optimizer.param_groups:
             group["lr"] = lr * rate(done)
-        loss = F.cross_entropy(model(x), y, label_smoothing=LABEL_SMOOTHING)
+        loss = functional.cross_entropy(model(x), y, label_smoothing=LABEL_SMOOTHING)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -95,6 +95,12 @@ def check_report(path: Path, mark: str) -> None:
             raise CheckpointError(f"{path}: exists and is no parity report. Choose another name.")
 
 
+def sha256(path: Path) -> str:
+    """Hash a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def check_room(folder: Path, size: int) -> None:
     """Refuse to begin what the disk has no room for.
 

@@ -24,8 +24,8 @@ ShapePattern = tuple[int | str, ...]  # the string is "num_classes"
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
-# How pictures are brought to a model where its table says nothing else: as for ImageNet. The mean and
-# standard deviation of the channels red, green and blue, 0..1, are what nearly all were trained with.
+# How pictures are brought to a model where its table says nothing else: as for ImageNet. Mean and
+# standard deviation of red, green and blue, 0..1, are those that nearly all were trained with.
 PREPROCESSING: Mapping[str, Any] = {
     "crop_pct": 0.875,
     "crop_mode": "center",

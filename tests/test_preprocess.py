@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from vision import torchvision_transforms
 
+from vision import torchvision_transforms
 from vitconvert import DataError
 from vitconvert._table import find_variant, variants
 from vitconvert.pictures import Preprocessing, preprocessing_of, read_picture

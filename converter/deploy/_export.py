@@ -15,13 +15,13 @@ import numpy as np
 
 from .. import __version__
 from .._errors import CheckpointError, ModelError
-from .._files import cannot_be_written, check_sources_stay
+from .._files import cannot_be_written, check_sources_stay, sha256
 from .._models import build, check_side, load, require
 from .._plan import check_paddle
 from .._table import Variant, find_variant
 from ..checkpoints import Checkpoint, open_checkpoint
 from ._check import Check, compare
-from ._facts import FORMAT, LEAST, NAME, Facts, framework, is_export, sha256
+from ._facts import FORMAT, LEAST, NAME, Facts, framework, is_export
 from ._predictor import Predictor
 
 # Their padding depends on the size of the image, which a program for any size does not know.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from .._errors import ModelError
+from .._files import sha256
 
 NAME = "vitconvert.json"
 FORMAT = "vitconvert export 1"
 LEAST = 32  # pixels, of any side; smaller maps have nothing left in the last stage
 _PROGRAMS = ("model.json", "model.pdmodel")  # of Paddle 3 and of 2.6
-_STEP = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -59,15 +58,6 @@ class Facts:
 def framework() -> Any:
     """Import Paddle; its types do not name all that it has."""
     return import_module("paddle")
-
-
-def sha256(path: Path) -> str:
-    """Hash a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_STEP):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def is_export(folder: Path) -> bool:

@@ -145,8 +145,8 @@ class Engine:
 def _environment(threads: int) -> dict[str, str]:
     """Set what must be set before a framework is imported."""
     chosen = {"PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": str(threads)}
-    # Threads of Paddle's OpenMP would go on spinning for 200 ms after their work, in which the other
-    # side is being timed; for 1 ms they may.
+    # Threads of Paddle's OpenMP would go on spinning for 200 ms after their work, in which the
+    # other side is being timed; for 1 ms they may.
     chosen["KMP_BLOCKTIME"] = "1"
     if "NVIDIA_TF32_OVERRIDE" not in os.environ:
         chosen["NVIDIA_TF32_OVERRIDE"] = "0"

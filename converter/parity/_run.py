@@ -1,6 +1,5 @@
 """Check parity: dump a trace of either side, and compare them."""
 
-import hashlib
 import os
 import time
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .._errors import CheckpointError, ParityError
+from .._files import sha256
 from .._fit import show_head
 from .._kinds import Side
 from .._models import check_side
@@ -338,15 +338,10 @@ def _rounding(
 
 def describe_checkpoint(checkpoint: Checkpoint, rounded: Mapping[str, str]) -> dict[str, Any]:
     """Say which file this is, with its hash; of a sharded one that of every file."""
-    first, *shards = map(_sha256, checkpoint.files)
+    first, *shards = map(sha256, checkpoint.files)
     facts: dict[str, Any] = {"file": str(checkpoint.path), "sha256": first}
     if shards:
         facts["shards"] = shards
     if rounded:
         facts["rounded_to"] = ", ".join(sorted(set(rounded.values())))
     return facts
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
