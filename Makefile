@@ -59,9 +59,11 @@ fuzz: .venv/ready
 bench: .venv/ready
 	@$(BIN)/python benchmarks/run.py
 	@$(BIN)/python benchmarks/throughput.py
+	@$(BIN)/python benchmarks/loading.py
 
 bench-speed: .venv/ready
 	@$(BIN)/python benchmarks/throughput.py
+	@$(BIN)/python benchmarks/loading.py
 
 lint: .venv/ready
 	$(BIN)/ruff check .

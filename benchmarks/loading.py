@@ -1,0 +1,101 @@
+"""Measure what loading pictures costs an evaluation; `make bench-speed` runs it.
+
+    python benchmarks/loading.py [--quick]
+
+The deployed Paddle model and the PyTorch model classify JPEG files of 500x375 pixels through
+`vitconvert.evaluate`, with two workers. End to end is compared with the model alone: batches of the
+same size with nothing being loaded meanwhile. Both take turns. Exit status 1 if a full run finds
+less than LEAST of the model's own rate.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+import measure
+import numpy as np
+from PIL import Image
+from rich.box import MARKDOWN
+from rich.console import Console
+from rich.table import Table
+from throughput import DEPLOYED, RESULTS, TORCH, Worker, make_files
+
+from vitconvert import evaluate
+
+VARIANT = "shunted_t"
+CLASSES, BATCH, WORKERS = 1000, 8, 2
+LEAST = 0.9
+HEADINGS = ("model alone, images/s", "ms per image", "end to end, images/s", "share, medians")
+
+
+def make_pictures(folder: Path, count: int) -> None:
+    """Make JPEG files with about as much detail as photographs; most classes stay empty."""
+    rng = np.random.default_rng(0)
+    for i in range(CLASSES):
+        (folder / f"{i:04}").mkdir(parents=True)
+    for i in range(count):
+        whole = np.zeros((375, 500, 3), "f4")
+        for size, share in ((40, 0.6), (8, 0.25), (2, 0.15)):
+            layer = Image.fromarray(rng.integers(0, 256, (375 // size, 500 // size, 3), "u1"))
+            whole += np.asarray(layer.resize((500, 375), Image.Resampling.BICUBIC)) * share
+        Image.fromarray(whole.astype("u1")).save(folder / f"{i % CLASSES:04}" / f"{i}.jpg")
+
+
+def main() -> None:
+    """Measure, show, write down, judge."""
+    quick = "--quick" in sys.argv[1:]
+    count, rounds = (40, 1) if quick else (200, 5)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    rates: dict[str, dict[str, list[float]]] = {}
+    with (
+        tempfile.TemporaryDirectory(dir=RESULTS) as name,
+        (RESULTS / "loading.log").open("wb") as log,
+    ):
+        folder = Path(name)
+        make_pictures(folder / "pictures", count)
+        make_files(VARIANT, folder)
+        busy = measure.others()
+        for _ in range(rounds):
+            for case in (DEPLOYED, TORCH):
+                how = {"weights": folder / VARIANT, "engine": "inference"}
+                if case == TORCH:
+                    how = {"torch_weights": folder / f"{VARIANT}.pth"}
+                worker = Worker(case, VARIANT, folder, log)
+                worker.answer()
+                alone = BATCH / worker.time(BATCH, count // BATCH)
+                worker.end()
+                found = evaluate(
+                    VARIANT,
+                    folder / "pictures",
+                    batch_size=BATCH,
+                    workers=WORKERS,
+                    device="cpu",
+                    **how,
+                )
+                of = rates.setdefault(case, {"alone": [], "whole": []})
+                of["alone"].append(alone)
+                of["whole"].append(found.end_to_end or 0.0)
+        busy = measure.others() - busy
+    table = Table(box=MARKDOWN)
+    table.add_column(f"{VARIANT}, batches of {BATCH}", no_wrap=True)
+    for heading in HEADINGS:
+        table.add_column(heading, justify="right")
+    shares = {}
+    for case, of in rates.items():
+        alone, whole = median(of["alone"]), median(of["whole"])
+        shares[case] = whole / alone
+        row = (f"{alone:.1f}", f"{1000 / alone:.1f}", f"{whole:.1f}", f"{shares[case]:.2f}")
+        table.add_row(case, *row)
+    console = Console(record=True, width=140, highlight=False)
+    console.print(f"{count} pictures of 500x375, {WORKERS} workers, {rounds} rounds in turn.")
+    console.print(f"{os.cpu_count()} cores, of which others used {busy:.0f} s of time.", table)
+    (RESULTS / "loading.json").write_text(json.dumps(rates, indent=1), encoding="utf-8")
+    (RESULTS / "loading.md").write_text(console.export_text(), encoding="utf-8")
+    sys.exit(not quick and min(shares.values()) < LEAST)
+
+
+if __name__ == "__main__":
+    main()
