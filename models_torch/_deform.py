@@ -25,7 +25,8 @@ def deform_conv2d(x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor, strid
         bias: [out].
         stride: Pixels between neighbouring outputs, in both directions.
     """
-    compiled = compiled_deform_conv2d()
+    # torch.compile cannot follow an import; what it makes of the plain form is fused.
+    compiled = None if torch.compiler.is_compiling() else compiled_deform_conv2d()
     if compiled is None or x.dtype == torch.bfloat16:  # which torchvision has not built
         return plain_deform_conv2d(x, offset, weight, bias, stride)
     return compiled(x, offset, weight, bias, stride)
