@@ -47,7 +47,7 @@ def make_pictures(folder: Path, count: int) -> None:
 def main() -> None:
     """Measure, show, write down, judge."""
     quick = "--quick" in sys.argv[1:]
-    count, rounds = (40, 1) if quick else (200, 5)
+    count, rounds = (40, 1) if quick else (120, 3)
     RESULTS.mkdir(parents=True, exist_ok=True)
     rates: dict[str, dict[str, list[float]]] = {}
     with (

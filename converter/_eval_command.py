@@ -149,34 +149,39 @@ def evaluate(
       torchrun --nproc-per-node 2 -m vitconvert eval shunted_s \\
                       --torch-weights S --data DIR
     """
-    from .evaluation import evaluate
+    from .evaluation import ReportError, evaluate
     from .evaluation._processes import processes
     from .evaluation._terminal import show
 
     if weights is None and torch_weights is None:
         raise click.UsageError("give --weights (Paddle), --torch-weights (PyTorch), or both.")
     is_first = processes().rank == 0
-    with progress_bar(is_first) as progress:
-        result = evaluate(
-            variant,
-            data,
-            weights=weights,
-            torch_weights=torch_weights,
-            torch_key=torch_key,
-            preprocessing={
-                "size": size,
-                "crop_pct": crop_pct,
-                "crop_mode": crop_mode,
-                "interpolation": interpolation,
-                "mean": mean,
-                "std": std,
-            },
-            report=report,
-            resume=resume,
-            force=force,
-            progress=progress,
-            **options,
-        )
+    how = {
+        "size": size,
+        "crop_pct": crop_pct,
+        "crop_mode": crop_mode,
+        "interpolation": interpolation,
+        "mean": mean,
+        "std": std,
+    }
+    try:
+        with progress_bar(is_first) as progress:
+            result = evaluate(
+                variant,
+                data,
+                weights=weights,
+                torch_weights=torch_weights,
+                torch_key=torch_key,
+                preprocessing=how,
+                report=report,
+                resume=resume,
+                force=force,
+                progress=progress,
+                **options,
+            )
+    except ReportError as error:
+        show(error.result, console())
+        raise
     if not is_first:
         return
     show(result, console())
@@ -184,5 +189,5 @@ def evaluate(
         click.echo(f"{report} holds the report.")
     if result.partial:
         sys.exit(130)
-    if result.same is False:
+    if result.same is False or not result.finite:
         sys.exit(1)

@@ -54,7 +54,7 @@ class Engine:
             job: Framework, model, weights and device.
             dtype: "float32" or "float64".
             engine: "eager" or "inference".
-            exported: Folder with the deployed form, if there is one.
+            exported: Folder with the deployed form, for "inference"; made if it is not there.
             threads: Of the processor.
             largest: The largest batch, [B, 3, H, W].
         """
@@ -64,7 +64,8 @@ class Engine:
         os.ftruncate(self.handle, size)
         self.memory = mmap.mmap(self.handle, size)
         self.stderr = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed with the process
-        task = Task(job, dtype, engine, exported, self.handle, size, threads)
+        images = largest[2:]
+        task = Task(job, dtype, engine, exported, images, self.handle, size, threads)
         self.process = subprocess.Popen(
             # -P: a numpy.py in the folder that the user is in is not NumPy.
             [sys.executable, "-P", "-m", "vitconvert.evaluation._worker", json.dumps(asdict(task))],

@@ -70,16 +70,28 @@ class Processes:
             import torch.distributed as torch
 
             torch.all_gather_object(found, share)
-            torch.destroy_process_group()
         return found
+
+    def leave(self) -> None:
+        """Part from the others."""
+        if self.launcher == "torch":
+            import torch.distributed as torch
+
+            torch.destroy_process_group()
 
 
 def processes() -> Processes:
-    """Read what a launcher has told this process."""
+    """Read what a launcher has told this process.
+
+    Raises:
+        RunError: It has said what makes no sense.
+    """
     for launcher, names in _LAUNCHERS.items():
-        rank, count, here = (
-            int(os.environ.get(name, d)) for name, d in zip(names, "011", strict=True)
-        )
+        told = [os.environ.get(name, d) for name, d in zip(names, "011", strict=True)]
+        if not all(word.isdecimal() for word in told) or int(told[0]) >= max(int(told[1]), 1):
+            said = ", ".join(f"{n}={word!r}" for n, word in zip(names, told, strict=True))
+            raise RunError(f"the environment has {said}; expected what a launcher sets, or none.")
+        rank, count, here = map(int, told)
         if count > 1:
             return Processes(launcher, rank, count, here)
     return Processes("", 0, 1, 1)

@@ -14,7 +14,7 @@ import numpy as np
 _Z = 1.959964
 # How far apart rounding may bring the logits of one picture, in shares of the largest: more is no
 # rounding. Seen were 3e-6 in float32 (docs/eval.md); deeper models may round more often.
-NOISE = {"float32": 1e-4, "float64": 1e-9}
+NOISE = {"float32": 2e-5, "float64": 1e-9}
 
 
 @dataclass(frozen=True)
@@ -231,6 +231,11 @@ class Evaluation:
         return bool(close and self.difference[row] <= self.noise[row])
 
     @property
+    def finite(self) -> bool:
+        """Whether all logits of all sides are finite."""
+        return not any((side.predicted < 0).any() for side in self.sides)
+
+    @property
     def unexplained(self) -> list[int]:
         """Rows of disagreements that are more than rounding."""
         return [int(row) for row in self.disagreements if not self.is_rounding(int(row))]
@@ -243,6 +248,6 @@ class Evaluation:
         """
         if len(self.sides) < 2:
             return None
-        if any((side.predicted < 0).any() for side in self.sides):
+        if not self.finite:
             return False
         return not self.unexplained and bool((self.difference <= self.noise).all())

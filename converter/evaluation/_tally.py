@@ -47,18 +47,23 @@ class Tally:
             labels: int64 [B].
             answers: Side -> logits [B, num_classes] and how they came about.
         """
-        self._append("index", indices)
-        for side, answer in answers.items():
-            for name, column in judge(answer.logits, labels).items():
-                self._append(f"{side}.{name}", column)
-            self.model_seconds[side] = self.model_seconds.get(side, 0.0) + answer.seconds
-            self.timed[side] = self.timed.get(side, 0) + len(labels)
-            self._hold(side, answer.peak_bytes)
+        found = {
+            f"{side}.{name}": column
+            for side, answer in answers.items()
+            for name, column in judge(answer.logits, labels).items()
+        }
         if len(answers) == 2:
             one, other = (answer.logits.astype(np.float64) for answer in answers.values())
             apart = np.abs(one - other)
-            self._append("difference", apart.max(1))
-            self._append("mean_difference", apart.mean(1))
+            found |= {"difference": apart.max(1), "mean_difference": apart.mean(1)}
+        for name, column in found.items():
+            self.columns.setdefault(name, []).append(column)
+        # Last of all: a batch that was interrupted in the middle of this has no indices yet.
+        self.columns.setdefault("index", []).append(indices)
+        for side, answer in answers.items():
+            self.model_seconds[side] = self.model_seconds.get(side, 0.0) + answer.seconds
+            self.timed[side] = self.timed.get(side, 0) + len(labels)
+            self._hold(side, answer.peak_bytes)
 
     def merge(self, other: Tally) -> None:
         """Add what another process has."""
@@ -76,14 +81,12 @@ class Tally:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Give every column as one array, in the order of the pictures' indices."""
-        joined = {name: np.concatenate(parts) for name, parts in self.columns.items() if parts}
-        if not joined:
+        batches = len(self.columns.get("index", ()))
+        if not batches:
             return {}
+        joined = {n: np.concatenate(parts[:batches]) for n, parts in self.columns.items()}
         order = np.argsort(joined["index"], kind="stable")
         return {name: column[order] for name, column in joined.items()}
-
-    def _append(self, name: str, column: np.ndarray) -> None:
-        self.columns.setdefault(name, []).append(column)
 
     def _hold(self, side: Side, peaks: Mapping[str, int]) -> None:
         held = self.peak_bytes.setdefault(side, {})

@@ -192,9 +192,12 @@ def how_far(evaluation: Evaluation) -> str:
     if not evaluation.partial:
         return ""
     done = evaluation.count + len(evaluation.unreadable)
+    way_on = "With --report, --resume could go on."
+    if evaluation.options.get("report"):
+        way_on = "The same command with --resume goes on."
     return (
         f"PARTIAL: interrupted after {done:,} of {evaluation.wanted:,} pictures; the figures are "
-        f"of these. The same command with --resume goes on."
+        f"of these. {way_on}"
     )
 
 

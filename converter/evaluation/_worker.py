@@ -9,10 +9,8 @@ stdout says so. The end of stdin ends the process.
 import json
 import mmap
 import os
-import resource
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,7 +37,8 @@ class Task:
         job: Framework, model, weights and device.
         dtype: "float32" or "float64".
         engine: "eager", or "inference" for the deployed form.
-        exported: Folder with the deployed form; empty if it is made first.
+        exported: Folder with the deployed form, for "inference"; made if it is not there.
+        image_size: Height and width in pixels.
         memory: Descriptor of the shared memory.
         size: Its bytes.
         threads: Of the processor.
@@ -49,6 +48,7 @@ class Task:
     dtype: str
     engine: str
     exported: str
+    image_size: tuple[int, int]
     memory: int
     size: int
     threads: int
@@ -57,7 +57,7 @@ class Task:
 def read_task(text: str) -> Task:
     """Make a task of JSON."""
     data = json.loads(text)
-    return Task(**data | {"job": read_job(data["job"])})
+    return Task(**data | {"job": read_job(data["job"]), "image_size": (*data["image_size"],)})
 
 
 def main(text: str) -> None:
@@ -109,14 +109,12 @@ def _deployed(task: Task) -> tuple[Run, dict[str, Any], GpuPeak]:
     from ..deploy import Predictor, export
 
     job = task.job
-    with tempfile.TemporaryDirectory(prefix="vitconvert-export-") as folder:
-        exported = Path(task.exported or folder) / ("" if task.exported else "model")
-        if not task.exported:
-            export(job.subject.name, job.checkpoint, exported)
-        predictor = Predictor(exported, device=job.device, threads=task.threads)
-        facts = dict(predictor.environment)
-        facts[facts.pop("framework")] = facts.pop("version")
-        return predictor, facts, lambda: 0
+    if not Path(task.exported).exists():
+        export(job.subject.name, job.checkpoint, task.exported, image_size=task.image_size)
+    predictor = Predictor(task.exported, device=job.device, threads=task.threads)
+    facts = dict(predictor.environment)
+    facts[facts.pop("framework")] = facts.pop("version")
+    return predictor, facts, lambda: 0
 
 
 def _gpu_peak(side: TorchSide | PaddleSide) -> int:
@@ -139,11 +137,16 @@ def serve(task: Task, run: Run, gpu_peak: GpuPeak, say: TextIO) -> None:
         logits = np.ascontiguousarray(run(images), task.dtype)
         seconds = time.perf_counter() - start
         memory[images.nbytes : images.nbytes + logits.nbytes] = logits.tobytes()
-        # Of Linux, in KiB: the most that this process held so far.
-        held = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10}
+        held = {"process": _most_held()}
         if on_gpu := gpu_peak():
             held["gpu"] = on_gpu
         tell(say, {"shape": logits.shape, "seconds": seconds, "peak_bytes": held})
+
+
+def _most_held() -> int:
+    """Give the most bytes that this process held so far; of getrusage it would be its parent's."""
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    return next(int(w.split()[1]) << 10 for w in status.splitlines() if w.startswith("VmHWM"))
 
 
 if __name__ == "__main__":

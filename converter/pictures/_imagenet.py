@@ -170,7 +170,7 @@ def _position(where: str, given: str) -> int:
     """Give a label: the position of a synset in the sorted list, or the number itself."""
     if _SYNSET.fullmatch(given) and given in _positions():
         return _positions()[given]
-    if given.isdecimal() and int(given) < len(_positions()):
+    if given.isdecimal() and len(given) < 5 and int(given) < len(_positions()):
         return int(given)
     raise DataError(
         f"{where}: has the label {given!r}; expected one of ImageNet's 1000 synsets, or its "

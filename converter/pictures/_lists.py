@@ -11,6 +11,7 @@ from ._pictures import Pictures
 from ._trees import read_text
 
 _MOST_PROBLEMS = 5
+_MOST_DIGITS = 9  # of a label
 
 
 def open_list(file: Path, source: str) -> Pictures:
@@ -25,7 +26,7 @@ def open_list(file: Path, source: str) -> Pictures:
         name, _, label = line.strip().rpartition(" ")
         if not line.strip():
             continue
-        if not name or not label.isdecimal():
+        if not name or not label.isdecimal() or len(label) > _MOST_DIGITS:
             problems.append(f"line {number} is {line!r}; expected a path and a label from 0.")
         elif labels.setdefault(name.strip(), int(label)) != int(label):
             problems.append(f"line {number} gives {name} another label than a line before.")

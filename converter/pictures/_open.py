@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _MOST_BYTES = 1 << 30  # of one picture's file
+# Others of Pillow's formats are no pictures of data sets, and one starts another program (EPS).
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM", "MPO")
 # What Pillow's decoders raise over damaged files, beside its own errors.
 _DAMAGED = (
     OSError,
@@ -48,7 +50,7 @@ def read_picture(source: Path | bytes, name: str) -> Image:
 
     try:
         data = _read(source, name)
-        with Image.open(BytesIO(data)) as opened:
+        with Image.open(BytesIO(data), formats=_FORMATS) as opened:
             if opened.mode[0] in "IF":  # I, F, I;16 and its relatives
                 raise DataError(
                     f"{name}: has more than 8 bits per channel (mode {opened.mode}). "
@@ -59,7 +61,7 @@ def read_picture(source: Path | bytes, name: str) -> Image:
         raise DataError(f"{name}: has too many pixels to be believed: {error}") from error
     except UnidentifiedImageError as error:
         raise DataError(
-            f"{name}: cannot be read as a picture: no format that Pillow knows."
+            f"{name}: cannot be read as a picture: is none of {', '.join(_FORMATS)}."
         ) from error
     except _DAMAGED as error:
         reason = str(error) or type(error).__name__

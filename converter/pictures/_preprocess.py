@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from .._table import Variant
 
 _MOST_RATIO = 50  # of the sides of a picture
+_MOST_SIDE = 8192  # pixels of the input
 _FILTERS = ("nearest", "bilinear", "bicubic", "lanczos")
 _MODES = ("center", "squash")
 
@@ -45,17 +47,24 @@ class Preprocessing:
     std: tuple[float, float, float]
 
     def __post_init__(self) -> None:
-        if len(self.size) != 2 or min(self.size) < 1:
-            raise DataError(f"size is {self.size}; expected height and width in pixels.")
-        if not 0 < self.crop_pct <= 1:
-            raise DataError(f"crop_pct is {self.crop_pct}; expected a share, over 0 and up to 1.")
+        if len(self.size) != 2 or not 1 <= min(self.size) <= max(self.size) <= _MOST_SIDE:
+            raise DataError(
+                f"size is {self.size}; expected height and width in pixels, 1 to {_MOST_SIDE}."
+            )
+        if not 0 < self.crop_pct <= 1 or max(self.size) / self.crop_pct > 2 * _MOST_SIDE:
+            raise DataError(
+                f"crop_pct is {self.crop_pct}; expected a share, over 0 and up to 1, that pictures "
+                f"are not enlarged to more than {2 * _MOST_SIDE} pixels for."
+            )
         if self.crop_mode not in _MODES:
             raise DataError(f"crop_mode is {self.crop_mode!r}; expected {' or '.join(_MODES)}.")
         if self.interpolation not in _FILTERS:
             raise DataError(
                 f"interpolation is {self.interpolation!r}; expected {', '.join(_FILTERS)}."
             )
-        if len(self.mean) != 3 or len(self.std) != 3 or not min(self.std) > 0:
+        channels = (*self.mean, *self.std)
+        is_finite = len(self.mean) == len(self.std) == 3 and all(map(math.isfinite, channels))
+        if not is_finite or not min(self.std) > 0:
             raise DataError(
                 f"mean is {self.mean}, std is {self.std}; expected three numbers each, of red, "
                 f"green and blue, and none of std 0."
