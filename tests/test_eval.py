@@ -2,11 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +17,12 @@ from PIL import Image
 
 import vitconvert
 from conftest import Make, arrays, write_paddle
-from vitconvert import DataError, ModelError, RunError
+from vitconvert import CheckpointError, DataError, ModelError, RunError
 from vitconvert._table import find_variant
-from vitconvert.evaluation import evaluate
-from vitconvert.evaluation._tally import judge
+from vitconvert.evaluation import Evaluation, ReportError, evaluate
+from vitconvert.evaluation._engine import Answer
+from vitconvert.evaluation._processes import processes
+from vitconvert.evaluation._tally import Tally, judge
 from vitconvert.pictures import open_pictures, preprocessing_of
 
 VARIANT = "shiftvit_cifar_tiny"
@@ -368,3 +373,156 @@ def test_logits_that_are_not_finite_are_no_prediction() -> None:
 
     assert found["predicted"].tolist() == [-1, -1, 1]
     assert found["hit5"].tolist() == [False, False, True]
+
+
+@pytest.fixture
+def stopped(
+    pictures: Path, converted: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Evaluation]:
+    """Make an evaluation that Ctrl-C ended after two batches, its report in tmp_path / "out"."""
+    from vitconvert.evaluation import _session
+
+    def stop(data: Path = pictures, **options: Any) -> Evaluation:
+        made, add = [], Tally.add
+
+        def two(self: Tally, *arguments: Any) -> None:
+            if len(made) == 2:
+                raise KeyboardInterrupt
+            made.append(add(self, *arguments))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(_session.Tally, "add", two)
+            return evaluate(
+                VARIANT,
+                data,
+                weights=converted(VARIANT),
+                report=tmp_path / "out",
+                **{"batch_size": 4, "device": "cpu", **options},
+            )
+
+    return stop
+
+
+@pytest.mark.paddle
+def test_resuming_is_of_the_same_pictures_labels_and_weights(
+    stopped: Callable[..., Evaluation], pictures: Path, converted: Make, tmp_path: Path
+) -> None:
+    """Other labels, more pictures, another batch size: each is named, and nothing is mixed."""
+    copy = tmp_path / "copy"
+    shutil.copytree(pictures, copy)
+    again = {"weights": converted(VARIANT), "report": tmp_path / "out", "resume": True}
+    again |= {"batch_size": 4, "device": "cpu"}
+
+    assert stopped(copy).partial
+    with pytest.raises(RunError, match="batch_size was 4, now it is 5"):
+        evaluate(VARIANT, copy, **{**again, "batch_size": 5})
+    shutil.copy(next((copy / "class9").iterdir()), copy / "class9" / "zzz.png")
+    with pytest.raises(RunError, match="pictures or labels are others now"):
+        evaluate(VARIANT, copy, **again)
+    (copy / "class9" / "zzz.png").unlink()
+    (copy / "class0").rename(copy / "class99")  # every label is another one
+    with pytest.raises(RunError, match="pictures or labels are others now"):
+        evaluate(VARIANT, copy, **again)
+    (copy / "class99").rename(copy / "class0")
+
+    assert evaluate(VARIANT, copy, **again).count == 43
+
+
+@pytest.mark.paddle
+def test_a_batch_that_is_interrupted_half_way_is_not_counted(
+    stopped: Callable[..., Evaluation],
+) -> None:
+    """Whatever of its figures are there already, those of whole batches are shown."""
+    assert stopped().count == 8
+
+    tally = Tally()
+    answer = Answer(np.eye(3, dtype="f4"), 0.1, {})
+    tally.add(np.arange(3), np.arange(3), {"paddle": answer})
+    tally.columns["paddle.loss"].append(np.zeros(3))
+
+    assert {len(column) for column in tally.arrays().values()} == {3}
+
+
+@pytest.mark.paddle
+def test_a_report_that_cannot_be_written_loses_no_figures(
+    pictures: Path, converted: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They come with the error."""
+    from vitconvert.evaluation import _run
+
+    def full(*_arguments: object) -> None:
+        raise CheckpointError("out/report.json: cannot be written: No space left on device.")
+
+    monkeypatch.setattr(_run, "write_reports", full)
+
+    with pytest.raises(ReportError, match="No space left") as caught:
+        evaluate(
+            VARIANT, pictures, weights=converted(VARIANT), report=tmp_path / "out", device="cpu"
+        )
+    assert caught.value.result.count == 43
+
+
+@pytest.mark.paddle
+def test_logits_that_are_not_finite_end_with_status_1(
+    pictures: Path, converted: Make, tmp_path: Path
+) -> None:
+    """Though nothing stands beside them to differ from."""
+    state = arrays(converted(VARIANT))
+    state["head.bias"] = np.full_like(state["head.bias"], np.nan)
+    broken = write_paddle(tmp_path / "nan.pdparams", state)
+
+    done = run(VARIANT, "--weights", broken, "--data", pictures, "--limit", "4")
+
+    assert done.returncode == 1
+    assert "not finite" in done.stdout
+
+
+@pytest.mark.paddle
+def test_the_deployed_form_is_made_for_the_size_that_is_asked_for(
+    pictures: Path, converted: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """And nothing of it is left behind."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+
+    result = evaluate(
+        VARIANT,
+        pictures,
+        weights=converted(VARIANT),
+        engine="inference",
+        preprocessing={"size": (40, 48)},
+        device="cpu",
+        limit=5,
+    )
+
+    assert result.count == 5
+    assert not list(tmp_path.glob("vitconvert-export-*"))
+
+
+@pytest.mark.paddle
+def test_memory_is_that_of_the_process_alone(pictures: Path, converted: Make) -> None:
+    """Not of the one that started it, whatever that holds."""
+    held = np.ones(3 << 27, "u1")  # 400 MB more than a process with Paddle needs by far
+
+    result = evaluate(VARIANT, pictures, weights=converted(VARIANT), limit=4, device="cpu")
+
+    status = Path("/proc/self/status").read_text()
+    own = next(int(x.split()[1]) << 10 for x in status.splitlines() if x.startswith("VmHWM"))
+    assert 100e6 < result.sides[0].peak_bytes["process"] < own - held.nbytes / 4
+
+
+@pytest.mark.paddle
+def test_a_report_does_not_become_a_class(pictures: Path, converted: Make) -> None:
+    """A folder among the pictures is refused before it is made."""
+    with pytest.raises(DataError, match="would lie among the pictures"):
+        evaluate(VARIANT, pictures, weights=converted(VARIANT), report=pictures / "report")
+    assert not (pictures / "report").exists()
+
+
+def test_an_environment_that_no_launcher_sets_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rather than a traceback."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "")
+
+    with pytest.raises(RunError, match=r"RANK=''.*WORLD_SIZE='2'"):
+        processes()

@@ -10,7 +10,13 @@ import pytest
 from PIL import Image
 
 from vitconvert import DataError
-from vitconvert.pictures import Pictures, Preprocessing, load_batches, open_pictures
+from vitconvert.pictures import (
+    Pictures,
+    Preprocessing,
+    load_batches,
+    open_pictures,
+    read_picture,
+)
 
 HOW = Preprocessing((8, 10), 0.875, "center", "bilinear", (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
 WORKERS = [0, 1, 4]
@@ -159,3 +165,17 @@ def test_impossible_settings_are_refused(batch_size: int, workers: int, pictures
     """Before anything is loaded."""
     with pytest.raises(ValueError, match="batch_size"):
         next(load_batches(pictures, [0], HOW, batch_size, workers))
+
+
+def test_no_program_is_started_for_a_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow would give PostScript to Ghostscript, whatever the name of the file."""
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n%%EOF\n"
+
+    with pytest.raises(DataError, match="is none of JPEG, PNG"):
+        read_picture(script, "cat/a.jpg")
+    assert not (tmp_path / "started").exists()

@@ -220,3 +220,18 @@ def test_values_out_of_range_are_refused(change: dict, message: str) -> None:
     """When it is made, not at the first picture."""
     with pytest.raises(DataError, match=message):
         preprocessing(**change)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"std": (1.0, float("nan"), 1.0)},
+        {"mean": (0.0, float("inf"), 0.0)},
+        {"size": (99999, 99999)},
+        {"crop_pct": 0.0001},
+    ],
+)
+def test_what_no_picture_can_become_is_refused(wrong: dict) -> None:
+    """Numbers that are none, and sizes that would take all memory."""
+    with pytest.raises(DataError, match="expected"):
+        preprocessing_of(find_variant("shunted_t")[1], **wrong)

@@ -18,7 +18,7 @@ from vitconvert.training import Settings, train
 from vitconvert.training._devices import Team
 from vitconvert.training._interrupt import Interrupted
 from vitconvert.training._model import decays, make_model
-from vitconvert.training._run import prepare
+from vitconvert.training._prepare import prepare
 from vitconvert.training._state import read_state
 
 pytestmark = pytest.mark.paddle

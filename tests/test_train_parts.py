@@ -17,8 +17,8 @@ from vitconvert.training import Settings
 from vitconvert.training._augment import Augmentation, augmentation_of
 from vitconvert.training._batches import Batches, mixed, smoothed, spread
 from vitconvert.training._devices import Team
+from vitconvert.training._prepare import prepare
 from vitconvert.training._random import Purpose, generator
-from vitconvert.training._run import prepare
 from vitconvert.training._schedule import learning_rate
 from vitconvert.training._settings import check_same
 from vitconvert.training._state import Progress, read_state, write_state

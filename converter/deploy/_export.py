@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -14,14 +11,15 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import __version__
-from .._errors import CheckpointError, ModelError
-from .._files import cannot_be_written, check_sources_stay, sha256
+from .._errors import ModelError, RunError
+from .._files import cannot_be_written, check_room, sha256
 from .._models import build, check_side, load, require
 from .._plan import check_paddle
 from .._table import Variant, find_variant
 from ..checkpoints import Checkpoint, open_checkpoint
 from ._check import Check, compare
-from ._facts import FORMAT, LEAST, NAME, Facts, framework, is_export
+from ._facts import FORMAT, LEAST, NAME, Facts, framework
+from ._folder import check_folder, made_beside, publish, put_in_order
 from ._predictor import Predictor
 
 # Their padding depends on the size of the image, which a program for any size does not know.
@@ -73,19 +71,23 @@ def export(
     if not found.num_classes:
         raise ModelError(f"{variant} is a backbone that gives several maps: it is not exported.")
     size = _check_size(found, image_size)
-    _check_folder(target, force)
-    check_sources_stay([source], [target])
+    put_in_order(target)
+    check_folder(target, [source], force)
     checkpoint = open_checkpoint(source)
+    sources = [source, *checkpoint.files]
+    check_folder(target, sources, force)
     check_side("paddle", checkpoint)
     classes = check_paddle(checkpoint, table, found)
     if num_classes not in (None, classes):
         raise ModelError(f"{source} has {classes} classes; --num-classes says {num_classes}.")
-    with _made_beside(target) as part:
-        check = _write(part, found, checkpoint, classes, size)
+    # Twice: a program of Paddle 3 is text, and some layers become larger ones.
+    check_room(target.parent, 2 * sum(tensor.nbytes for tensor in checkpoint.tensors.values()))
+    with made_beside(target) as part:
+        check = _write(part, target, found, checkpoint, classes, size)
         facts = _describe(part, found, source, classes, size, check)
-        (part / NAME).write_text(facts.to_json(), encoding="utf-8")
+        _store(part, target, facts)
         Predictor(part)  # as a user will load it
-        _publish(part, target, force)
+        publish(part, target, sources, force)
     return Exported(target, facts, check)
 
 
@@ -104,22 +106,9 @@ def _check_size(variant: Variant, asked: Size) -> tuple[int, int] | None:
     return size[0], size[1]
 
 
-def _check_folder(target: Path, force: bool) -> None:
-    """Refuse a folder that must not be replaced, before any work is done."""
-    if not target.parent.is_dir():
-        raise CheckpointError(f"{target}: the folder {target.parent} does not exist. Make it.")
-    if not (target.exists() or target.is_symlink()):
-        return
-    if target.is_symlink() or not is_export(target):
-        raise CheckpointError(
-            f"{target}: exists and is no export of ours, so it is not replaced. Name another."
-        )
-    if not force:
-        raise CheckpointError(f"{target}: exists already. Pass --force to replace it.")
-
-
 def _write(
     part: Path,
+    target: Path,
     variant: Variant,
     checkpoint: Checkpoint,
     classes: int,
@@ -136,17 +125,22 @@ def _write(
     eager = _run(model, inputs)
     _deployed().for_deployment(model)
     spec = paddle.static.InputSpec([None, 3, *(size or (None, None))], "float32", "images")
-    with cannot_be_written(part):
+    with cannot_be_written(target):
         static = paddle.jit.to_static(model, input_spec=[spec], full_graph=True)
         paddle.jit.save(static, str(part / "model"))
         for extra in part.glob("*.info"):  # of training on, which nothing here reads
             extra.unlink()
     # The predictor wants to know what it runs; how exact it is, is not known yet.
     facts = _describe(part, variant, checkpoint.path, classes, size, None)
-    (part / NAME).write_text(facts.to_json(), encoding="utf-8")
+    _store(part, target, facts)
     predictor = Predictor(part)
     found = [predictor(x) for x in inputs]
     return compare(found, eager, truth, variant.name)
+
+
+def _store(part: Path, target: Path, facts: Facts) -> None:
+    with cannot_be_written(target):
+        (part / NAME).write_text(facts.to_json(), encoding="utf-8")
 
 
 def _model(variant: Variant, checkpoint: Checkpoint, classes: int, dtype: str) -> Any:
@@ -202,39 +196,3 @@ def _describe(
         check.to_dict() if check else {},
         {path.name: sha256(path) for path in written},
     )
-
-
-@contextmanager
-def _made_beside(target: Path) -> Iterator[Path]:
-    """Make a temporary folder beside a target; it is gone at the end unless it was renamed."""
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
-        with cannot_be_written(target):
-            part.mkdir()
-        yield part
-    finally:
-        _remove(part)
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder of ours; not even a second Ctrl-C leaves a half of it."""
-    while folder.exists():
-        with suppress(KeyboardInterrupt):
-            shutil.rmtree(folder)
-
-
-def _publish(part: Path, target: Path, force: bool) -> None:
-    """Give a finished folder its name; the old one is back if that fails."""
-    _check_folder(target, force)  # once more: time has passed
-    old = part.with_suffix(".old")
-    try:
-        with cannot_be_written(target):
-            if target.exists():
-                target.rename(old)
-            part.rename(target)
-    except BaseException:
-        if old.exists() and not target.exists():
-            old.rename(target)
-        raise
-    finally:
-        _remove(old)

@@ -16,6 +16,8 @@ NAME = "vitconvert.json"
 FORMAT = "vitconvert export 1"
 LEAST = 32  # pixels, of any side; smaller maps have nothing left in the last stage
 _PROGRAMS = ("model.json", "model.pdmodel")  # of Paddle 3 and of 2.6
+# What an export that was killed may hold; the last is of training on, and does not stay.
+_OWN = {NAME, *_PROGRAMS, "model.pdiparams", "model.pdiparams.info"}
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,27 @@ def framework() -> Any:
 
 def is_export(folder: Path) -> bool:
     """Tell whether a folder is an export of ours, of whatever release and in whatever state."""
+    return str(_said(folder).get("format", "")).startswith("vitconvert export")
+
+
+def strangers(folder: Path) -> list[str]:
+    """Name what a folder holds that no export of ours put there.
+
+    Raises:
+        OSError: It cannot be listed.
+    """
+    files = _said(folder).get("files")
+    own = _OWN | set(files if isinstance(files, dict) else ())
+    return sorted(path.name for path in folder.iterdir() if path.name not in own or path.is_dir())
+
+
+def _said(folder: Path) -> dict[str, Any]:
+    """Give what an export says of itself; nothing if it does not."""
     try:
         facts = json.loads((folder / NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(facts, dict) and str(facts.get("format", "")).startswith("vitconvert export")
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def read_facts(folder: Path) -> Facts:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +17,7 @@ from ._pictures import Pictures
 from ._preprocess import Preprocessing
 
 _BATCHES_AHEAD = 2
+_NICE = 10
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def load_batches(
                 chunk, images, [_prepare(pictures, i, preprocessing, p) for i, p in places]
             )
         return
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="pictures")
+    pool = ThreadPoolExecutor(workers, "pictures", initializer=_step_back)
     waiting: deque[tuple[Sequence[int], np.ndarray, list[Future[str | None]]]] = deque()
     try:
         while chunks or waiting:
@@ -77,6 +81,16 @@ def load_batches(
             yield _batch(chunk, images, [job.result() for job in jobs])
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _step_back() -> None:
+    """Let this thread have what is left of the processor by those that run a model.
+
+    One of those that has to wait for its core holds up all the others of the model: with equal
+    rights PyTorch had 0.81 of its own rate, on two cores with two such threads.
+    """
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def _room(chunk: Sequence[int], preprocessing: Preprocessing) -> np.ndarray:

@@ -12,7 +12,8 @@ from .._errors import RunError, listing
 Crop = Literal["padded", "resized", "none"]
 Device = Literal["auto", "cpu", "gpu"]
 
-# What may differ from one start of a run to the next: none of it changes a number.
+# What may differ from one start of a run to the next. Another device rounds otherwise and so ends
+# with other bits; nothing else here changes a number.
 FREE = ("data", "val_data", "workers", "device", "save_every", "visualdl")
 
 
@@ -107,8 +108,11 @@ def from_dict(options: Mapping[str, Any], where: str) -> Settings:
     if options.keys() != names:
         odd = ", ".join(sorted(options.keys() ^ names))
         raise RunError(f"{where}: its options are of another version ({odd}). Begin a new run.")
-    size = options["img_size"]
-    return Settings(**{**options, "img_size": None if size is None else (size[0], size[1])})
+    try:
+        size = options["img_size"]
+        return Settings(**{**options, "img_size": None if size is None else (size[0], size[1])})
+    except (TypeError, IndexError, KeyError) as error:
+        raise RunError(f"{where}: its options are damaged: {error!r:.200}.") from error
 
 
 def check_same(stored: Settings, asked: Settings, where: str) -> None:
