@@ -345,7 +345,7 @@ deploy.export(*sys.argv[1:4], force=True)
 """
 
 
-@pytest.mark.parametrize("moment", ["compare", "_publish", "Predictor"])
+@pytest.mark.parametrize("moment", ["compare", "publish", "Predictor"])
 def test_interrupted_export_leaves_nothing(
     moment: str, converted: Make, exported: Make, tmp_path: Path
 ) -> None:

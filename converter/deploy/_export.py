@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import __version__
-from .._errors import ModelError, RunError
+from .._errors import ModelError
 from .._files import cannot_be_written, check_room, sha256
 from .._models import build, check_side, load, require
 from .._plan import check_paddle
@@ -72,7 +72,6 @@ def export(
         raise ModelError(f"{variant} is a backbone that gives several maps: it is not exported.")
     size = _check_size(found, image_size)
     put_in_order(target)
-    check_folder(target, [source], force)
     checkpoint = open_checkpoint(source)
     sources = [source, *checkpoint.files]
     check_folder(target, sources, force)
@@ -80,7 +79,7 @@ def export(
     classes = check_paddle(checkpoint, table, found)
     if num_classes not in (None, classes):
         raise ModelError(f"{source} has {classes} classes; --num-classes says {num_classes}.")
-    # Twice: a program of Paddle 3 is text, and some layers become larger ones.
+    # Twice: the program is no more than the weights, nor are the kernels of exchanged layers.
     check_room(target.parent, 2 * sum(tensor.nbytes for tensor in checkpoint.tensors.values()))
     with made_beside(target) as part:
         check = _write(part, target, found, checkpoint, classes, size)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _MOST_BYTES = 1 << 30  # of one picture's file
 # Others of Pillow's formats are no pictures of data sets, and one starts another program (EPS).
-_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM", "MPO")
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 # What Pillow's decoders raise over damaged files, beside its own errors.
 _DAMAGED = (
     OSError,
