@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from conftest import Make
-from vitconvert._errors import CheckpointError
+from vitconvert._errors import CheckpointError, RunError
 from vitconvert.deploy import _folder
 
 TINY = "shiftvit_cifar_tiny"
@@ -249,4 +249,30 @@ def test_a_disk_that_fills_up_is_told(
     with pytest.raises(CheckpointError, match="out: cannot be written: No space left") as caught:
         export(TINY, converted(TINY), tmp_path / "out")
     assert ".part" not in str(caught.value)
+    assert left(tmp_path) == []
+
+
+@pytest.mark.paddle
+@pytest.mark.parametrize("limit", [1000, 1_000_000])
+def test_a_file_that_paddle_cut_short_is_told(
+    limit: int, converted: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paddle writes on as if nothing was: the program is cut, or the parameters are."""
+    import paddle
+
+    from vitconvert.deploy import export
+
+    save = paddle.jit.save
+
+    def cut(model: object, stem: str) -> None:
+        save(model, stem)
+        for path in Path(stem).parent.iterdir():
+            os.truncate(path, min(limit, path.stat().st_size))
+
+    monkeypatch.setattr(paddle.jit, "save", cut)
+    with pytest.raises(
+        RunError, match=r"out: what was written cannot be loaded.*may be full"
+    ) as no:
+        export(TINY, converted(TINY), tmp_path / "out")
+    assert ".part" not in str(no.value)
     assert left(tmp_path) == []

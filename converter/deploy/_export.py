@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -11,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import __version__
-from .._errors import ModelError
+from .._errors import ModelError, RunError
 from .._files import cannot_be_written, check_room, sha256
 from .._models import build, check_side, load, require
 from .._plan import check_paddle
@@ -85,7 +86,7 @@ def export(
         check = _write(part, target, found, checkpoint, classes, size)
         facts = _describe(part, found, source, classes, size, check)
         _store(part, target, facts)
-        Predictor(part)  # as a user will load it
+        _load(part, target)  # as a user will
         publish(part, target, sources, force)
     return Exported(target, facts, check)
 
@@ -132,7 +133,7 @@ def _write(
     # The predictor wants to know what it runs; how exact it is, is not known yet.
     facts = _describe(part, variant, checkpoint.path, classes, size, None)
     _store(part, target, facts)
-    predictor = Predictor(part)
+    predictor = _load(part, target)
     found = [predictor(x) for x in inputs]
     return compare(found, eager, truth, variant.name)
 
@@ -140,6 +141,24 @@ def _write(
 def _store(part: Path, target: Path, facts: Facts) -> None:
     with cannot_be_written(target):
         (part / NAME).write_text(facts.to_json(), encoding="utf-8")
+
+
+def _load(part: Path, target: Path) -> Predictor:
+    """Load what was written.
+
+    Raises:
+        RunError: Paddle cannot; it does not tell when a file that it writes is cut short.
+    """
+    try:
+        return Predictor(part)
+    except RunError as error:
+        free = shutil.disk_usage(part).free
+        why = str(error).removeprefix(f"{part}: ")
+        raise RunError(
+            f"{target}: what was written cannot be loaded. The disk may be full or this user's "
+            f"share of it used up ({free:,} bytes are free): make room and export again. Nothing "
+            f"was left behind. {why}"
+        ) from error
 
 
 def _model(variant: Variant, checkpoint: Checkpoint, classes: int, dtype: str) -> Any:
