@@ -117,6 +117,8 @@ class Worker:
         command = [sys.executable, __file__, "--serve", case, variant, str(folder)]
         command += ["--threads", str(THREADS)]
         threads = {"OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS)}
+        # Where anything else runs, threads that spin take the core from those they wait for.
+        threads["OMP_WAIT_POLICY"] = "PASSIVE"
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=log, text=True, env=os.environ | threads

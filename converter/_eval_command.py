@@ -144,8 +144,8 @@ def evaluate(
 
     \b
     On several devices or machines, every picture counted once:
-      python -m paddle.distributed.launch $(which vitconvert) eval shunted_s \\
-                      --weights D --data DIR
+      python -m paddle.distributed.launch --nproc_per_node 2 \\
+                      $(which vitconvert) eval shunted_s --weights D --data DIR
       torchrun --nproc-per-node 2 -m vitconvert eval shunted_s \\
                       --torch-weights S --data DIR
     """
@@ -184,6 +184,9 @@ def evaluate(
         raise
     if not is_first:
         return
+    if not result.count:
+        click.echo("Interrupted before the first batch was done.")
+        sys.exit(130)
     show(result, console())
     if report is not None:
         click.echo(f"{report} holds the report.")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import signal
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,9 @@ def cli() -> None:
     \b
       vitconvert shunted --src shunt_s.pth --dst shunt_s.pdparams
     """
+    # What Paddle says of itself as it is imported and exports is no concern of the user's.
+    warnings.filterwarnings("ignore", "No ccache found")
+    os.environ.setdefault("GLOG_minloglevel", "2")
     logger = logging.getLogger("vitconvert")
     logger.setLevel(logging.INFO)
     logger.handlers = [_Echo()]

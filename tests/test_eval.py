@@ -165,7 +165,7 @@ def test_data_and_weights_must_fit(pictures: Path, converted: Make, tmp_path: Pa
     (tmp_path / "a").mkdir()
     Image.new("RGB", (40, 40)).save(tmp_path / "a" / "1.png")
 
-    with pytest.raises(DataError, match=r"has 1 classes.*tells 10 apart"):
+    with pytest.raises(DataError, match=r"has 1 classes.*a head for 10"):
         evaluate(VARIANT, tmp_path, weights=converted(VARIANT))
     (tmp_path / "a" / "1.png").unlink()
     with pytest.raises(DataError):

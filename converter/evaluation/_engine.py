@@ -146,9 +146,12 @@ class Engine:
 def _environment(threads: int) -> dict[str, str]:
     """Set what must be set before a framework is imported."""
     chosen = {"PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": str(threads)}
-    # Threads of Paddle's OpenMP would go on spinning for 200 ms after their work, in which the
-    # other side is being timed; for 1 ms they may.
+    # Threads that wait must not spin: Paddle's would for 200 ms after their work, in which the
+    # other side is being timed, and PyTorch's take the core from the one that they wait for
+    # where anything else runs (190 images a second instead of 1,050).
     chosen["KMP_BLOCKTIME"] = "1"
+    if "OMP_WAIT_POLICY" not in os.environ:
+        chosen["OMP_WAIT_POLICY"] = "PASSIVE"
     if "NVIDIA_TF32_OVERRIDE" not in os.environ:
         chosen["NVIDIA_TF32_OVERRIDE"] = "0"
     return {**os.environ, **chosen}

@@ -222,6 +222,7 @@ def channels(value: Any) -> str:
 
 def rates(evaluation: Evaluation) -> str:
     """Say how fast the whole run was, loading and every side together."""
-    rate = "-" if evaluation.end_to_end is None else f"{evaluation.end_to_end:,.1f}"
-    many = f", {evaluation.processes} processes" if evaluation.processes > 1 else ""
-    return f"{rate} images/s, {evaluation.seconds:,.1f} s in all{many}"
+    known = evaluation.end_to_end is not None
+    rate = [f"{evaluation.end_to_end:,.1f} images/s"] if known else []
+    many = [f"{evaluation.processes} processes"] if evaluation.processes > 1 else []
+    return ", ".join([*rate, f"{evaluation.seconds:,.1f} s in all", *many])

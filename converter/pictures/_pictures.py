@@ -64,15 +64,13 @@ def check_classes(pictures: Pictures, num_classes: int) -> None:
     if pictures.classes and len(pictures.classes) != num_classes:
         raise DataError(
             f"{where}: has {len(pictures.classes)} classes ({some(pictures.classes, 4)}); the "
-            f"model tells {num_classes} apart. A class is known by its place in the sorted list, "
-            f"so the whole list is needed. Give pictures of those classes, or the number of "
-            f"classes that the checkpoint has."
+            f"model has a head for {num_classes}. A class is known by its place in the sorted "
+            f"list, so all {num_classes} are needed."
         )
     largest = int(pictures.labels.max(initial=0))
     if largest >= num_classes:
         index = int(pictures.labels.argmax())
         raise DataError(
             f"{where}: {pictures.names[index]} has label {largest}; the model has labels 0 to "
-            f"{num_classes - 1}. Give pictures of those classes, or the number of classes that "
-            f"the checkpoint has."
+            f"{num_classes - 1}."
         )
