@@ -172,10 +172,12 @@ def _line(found: Any, one: Any) -> str:
     if best != one.target:
         text += f" (predicted: {found.class_name(best)}, {one.probabilities[best]:.3f})"
     if one.is_flat:
-        return f"{text}. {flat_text(one)}"
+        return f"{text}. {flat_text(found, one)}"
     height, width = one.heat.shape
     top, left = divmod(int(one.heat.argmax()), width)
     where = f"row {top}, column {left} of {height}x{width}"
     kind = MEASURES[one.measure]
     lost = f"{kind.factor * one.heat.max():.3g} {kind.unit}"
+    if found.is_linear:
+        return f"{text}; the segment at {where}, by LIME's linear model, adds {lost}"
     return f"{text}; hiding what is around {where} costs it {lost}"

@@ -32,7 +32,7 @@ from vitconvert.explanation import (
 from vitconvert.explanation import _explain as explaining
 from vitconvert.explanation._colours import AGAINST, FOR, grey, tint, to_oklab, to_srgb
 from vitconvert.explanation._draw import shown_classes
-from vitconvert.explanation._explain import find_class
+from vitconvert.explanation._explain import find_class, short_names
 from vitconvert.pictures import preprocessing_of
 
 VARIANT = "shiftvit_cifar_tiny"
@@ -246,6 +246,18 @@ def test_classes_are_found_by_name_and_number() -> None:
             find_class(target, names, 5)
 
 
+def test_files_are_called_by_what_tells_them_apart() -> None:
+    """The end of the path, no longer than needed; the same file twice has one name."""
+    given = ("x/horse/drawn.png", "x/cat/drawn.png", "drawn.png", "y/cat/b.png", "/z/cat/drawn.png")
+    paths = [Path(name) for name in given]
+
+    assert short_names(paths) == [
+        "horse/drawn.png", "x/cat/drawn.png", "drawn.png", "b.png", "z/cat/drawn.png",
+    ]  # fmt: skip
+    assert short_names([Path("a/b.png"), Path("a/b.png")]) == ["b.png", "b.png"]
+    assert short_names([Path("b.png"), Path("/b.png")]) == ["b.png", "/b.png"]
+
+
 # The command.
 
 
@@ -369,7 +381,7 @@ def test_a_model_that_is_sure_has_a_map_of_its_log_odds(planted: Callable) -> No
         (["--image", "names.txt"], 1, "names.txt: cannot be read as a picture"),
         (["--image", "thin.png"], 1, "thin.png: is 600x2 pixels"),
         (["--class", "3"], 1, "there is no class 3: the model has 0 to 2"),
-        (["--class", "cow"], 1, "no class is called 'cow': no names were given"),
+        (["--class", "cow"], 1, "no names were given. Give --classes FILE, or a number 0 to 2."),
         (["--classes", "two.txt"], 1, "2 names of classes were given; w.pdparams has a head for 3"),
         (["--classes", "hole.txt"], 1, "hole.txt: line 2 is empty"),
         (["--classes", "b.png"], 1, "b.png: cannot be read as a text of class names"),
@@ -531,6 +543,37 @@ def test_lime_finds_the_place_too() -> None:
     assert 18 <= column < 28
 
 
+@pytest.mark.usefixtures("folder")
+def test_lime_says_whose_number_it_is(planted: Callable) -> None:
+    """A weight of a linear model: hiding that segment alone was never tried."""
+    pytest.importorskip("lime")
+    planted(looks_at_region)
+    done = run("--method", "lime", "--samples", "60")
+
+    assert done.exit_code == 0, done.output
+    assert "; the segment at row " in done.output
+    assert ", by LIME's linear model, adds " in done.output
+    assert "costs" not in done.output
+    planted(indifferent)
+    done = run("--method", "lime", "--samples", "60", "--force")
+    assert "Flat: no segment's weight in LIME's linear model exceeds 0.1 perc" in done.output
+
+
+def test_pictures_of_one_name_are_told_apart(folder: Path, planted: Callable) -> None:
+    """In the lines and in the numbers."""
+    planted(looks_at_region)
+    for name in ("horse", "cat"):
+        (folder / name).mkdir()
+        picture().save(folder / name / "drawn.png")
+    both = ["--image", "horse/drawn.png", "--image", "cat/drawn.png"]
+    done = run(*both, "--window", "8", "--stride", "8", "--map", "o.json")
+
+    assert "horse/drawn.png: class 1, " in done.output
+    assert "cat/drawn.png: class 1, " in done.output
+    facts = json.loads((folder / "o.json").read_text())
+    assert [p["picture"] for p in facts["pictures"]] == ["horse/drawn.png", "cat/drawn.png"]
+
+
 def test_lime_that_is_not_installed_is_named(
     folder: Path, planted: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -541,5 +584,6 @@ def test_lime_that_is_not_installed_is_named(
 
     assert done.exit_code == 1
     assert "needs the package lime" in done.output
+    assert "pip install lime;" in " ".join(done.output.split())
     assert not given
     assert not (folder / "o.png").exists()

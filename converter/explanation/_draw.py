@@ -88,17 +88,19 @@ def _row(
         sheet.paste(shown, (x, top))
     bottom = top + fit(one.seen, (_SIDE, _SIDE)).size[1] + 8
     if one.is_flat:
-        write_lines(pen, (left[1], bottom), wrap(flat_text(one), font, _SIDE, 4), font)
+        write_lines(pen, (left[1], bottom), wrap(flat_text(found, one), font, _SIDE, 4), font)
     else:
         _scale(sheet, pen, one, (left[1], bottom), font)
     _bars(pen, found, one, (left[2], top), font)
 
 
-def flat_text(one: Explanation) -> str:
+def flat_text(found: Explained, one: Explanation) -> str:
     """Say that nothing was found, and what else to try."""
     kind = MEASURES[one.measure]
     least = f"{kind.factor * kind.flat:g} {kind.unit}"
     text = f"Flat: hiding parts changes its {one.measure} by no more than {least}."
+    if found.is_linear:
+        text = f"Flat: no segment's weight in LIME's linear model exceeds {least}."
     if one.measure == "probability":
         text += " Try --measure log-odds."
     return text

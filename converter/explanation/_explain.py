@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Method = Literal["occlusion", "lime"]
 
+_LIME = "LIME"  # as it is called in words
+
 
 @dataclass(frozen=True)
 class Options:
@@ -54,7 +56,7 @@ class Explanation:
     """Where a model looked at one picture.
 
     Attributes:
-        name: Of the picture.
+        name: Of the picture, as much of its path as tells it from the others.
         seen: RGB, what the model sees of it.
         probabilities: float64 [K].
         target: The class that is explained.
@@ -98,6 +100,11 @@ class Explained:
     passes: int
     classes: tuple[str, ...]
     explanations: tuple[Explanation, ...] = field(repr=False)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether maps hold the weights of LIME's linear model, not what hiding a place costs."""
+        return self.method.startswith(_LIME)
 
     def class_name(self, number: int) -> str:
         """Name a class: "cat", or "class 3"."""
@@ -151,12 +158,11 @@ def explain(
         )
     wanted = None if target is None else find_class(target, classes, predictor.num_classes)
     found = []
-    for number, (path, picture) in enumerate(zip(images, seen, strict=True), 1):
+    names = short_names(images)
+    for number, (name, picture) in enumerate(zip(names, seen, strict=True), 1):
         text = f"picture {number} of {len(seen)}"
         report = _titled(progress, text)
-        found.append(
-            _explain(predictor, path.name, picture, preprocessing, wanted, options, report)
-        )
+        found.append(_explain(predictor, name, picture, preprocessing, wanted, options, report))
     return Explained(
         variant,
         str(weights),
@@ -167,6 +173,21 @@ def explain(
         tuple(classes),
         tuple(found),
     )
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """Name each file by as little of the end of its path as tells it from the others."""
+
+    def end(path: Path, count: int) -> Path:
+        return Path(*path.parts[-count:])
+
+    names = []
+    for path in paths:
+        others, count = {other for other in paths if other != path}, 1
+        while count < len(path.parts) and end(path, count) in {end(o, count) for o in others}:
+            count += 1
+        names.append(str(end(path, count)))
+    return names
 
 
 def find_class(target: str | int, classes: Sequence[str], num_classes: int) -> int:
@@ -182,7 +203,11 @@ def find_class(target: str | int, classes: Sequence[str], num_classes: int) -> i
     if places_of:
         return places_of[0]
     if not str(target).isdecimal():
-        known = f"there are {some(list(classes))}" if classes else "no names were given"
+        known = "no names were given"
+        if classes:
+            known = f"there are {some(list(classes))}"
+        else:
+            known += f". Give --classes FILE, or a number 0 to {num_classes - 1}"
         raise DataError(f"no class is called {target!r}: {known}.")
     if int(target) >= num_classes:
         raise DataError(f"there is no class {target}: the model has 0 to {num_classes - 1}.")
@@ -193,7 +218,7 @@ def _described(options: Options, size: tuple[int, int]) -> tuple[str, int]:
     """Say what will be done, and count its forward passes; refuse what cannot be."""
     if options.method == "lime":
         require_lime()
-        return f"LIME, {options.samples} samples, seed {options.seed}", options.samples + 1
+        return f"{_LIME}, {options.samples} samples, seed {options.seed}", options.samples + 1
     window, stride = default_window(size, options.window, options.stride)
     passes = len(places(size, window, stride)) + 2  # once for the answer, once to compare with
     return f"occlusion, window {window} px, stride {stride} px", passes

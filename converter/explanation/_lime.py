@@ -28,7 +28,7 @@ def require_lime() -> None:
     if find_spec("lime") is None or find_spec("skimage") is None:
         raise RunError(
             "--method lime needs the package lime, which is not installed here. Install it: "
-            "pip install 'vitconvert[explain]'; or use the default, --method occlusion."
+            "pip install lime; or use the default, --method occlusion."
         )
 
 
