@@ -81,6 +81,7 @@ def prepare(settings: Settings) -> Prepared:
             f"would be evaluated. Expected train/ and val/ or test/ of class folders, or train.zip "
             f"and test.zip; or give the pictures to evaluate with --val-data."
         )
+    _check_asked(settings.num_classes, pictures)
     found = len(pictures.classes) or int(pictures.labels.max()) + 1
     num_classes = found if settings.num_classes is None else settings.num_classes
     for part in (pictures, validation):
@@ -108,6 +109,16 @@ def _check_fit(pictures: Pictures, validation: Pictures) -> None:
             f"{pictures.source} ({pictures.described}) and {validation.source} "
             f"({validation.described}) have other classes: {', '.join(odd[:8])}. Labels are places "
             f"in the sorted list, so that both need the same."
+        )
+
+
+def _check_asked(asked: int | None, pictures: Pictures) -> None:
+    """Refuse another number of classes than the pictures have names of."""
+    found = len(pictures.classes)
+    if found and asked not in (None, found):
+        raise DataError(
+            f"--num-classes is {asked}, the pictures have {found} classes. Leave it out: the head "
+            f"is made for the pictures."
         )
 
 

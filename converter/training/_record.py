@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,33 @@ def read_record(folder: Folder) -> dict[str, Any]:
             f"Begin a new run in another folder."
         )
     return found
+
+
+def check_writable(folder: Folder) -> None:
+    """Refuse a folder that this user cannot make, or write into, before any work is done.
+
+    Raises:
+        RunError: The rights are missing.
+    """
+    path = folder.path
+    rights = os.R_OK | os.W_OK | os.X_OK
+    if os.path.lexists(path):
+        if path.is_dir() and not os.access(path, rights):
+            raise RunError(f"{path}: no permission to write into it.")
+    elif path.parent.is_dir() and not os.access(path.parent, os.W_OK | os.X_OK):
+        raise RunError(f"{path}: cannot be made: Permission denied.")
+
+
+def make_folder(folder: Folder) -> None:
+    """Make the folder of a run, if it is not there.
+
+    Raises:
+        RunError: The system refuses.
+    """
+    try:
+        folder.state.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder.path}: cannot be made: {error.strerror or error}.") from error
 
 
 def check_new(folder: Folder, sources: Sequence[Path], force: bool) -> None:

@@ -12,12 +12,13 @@ from typing import Any
 from .. import __version__
 from .._errors import RunError
 from .._models import require
+from ._batches import Batches
 from ._devices import Team, choose_device, expected_team
 from ._interrupt import wishes
 from ._log import check_installed
 from ._model import check_size, check_variant, make_model
 from ._prepare import Prepared, prepare
-from ._record import check_new, read_record
+from ._record import check_new, check_writable, make_folder, read_record
 from ._settings import Settings, check_same, from_dict
 from ._state import Folder, locked, read_state, write_text
 from ._trainer import Listener, Trainer
@@ -85,19 +86,21 @@ def train(
     # Weights come with the state then.
     model = make_model(settings, len(prepared.classes), None if resumed else weights)
     check_size(model, prepared.validation.preprocessing.size)
+    batches = prepared.batches(settings, team)
     if team.leads:
-        folder.state.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     team.wait()
     with locked(folder) if team.leads else nullcontext(), wishes() as wish:
         if team.leads:
             # Once more: another may have begun, and even finished, a run there meanwhile.
             _check(folder, settings, team, resume, force)
             _begin(folder, settings, prepared, device, team, resume)
+            _tell(settings, prepared, batches, device)
         trainer = Trainer(
             settings=settings,
             folder=folder,
             team=team,
-            batches=prepared.batches(settings, team),
+            batches=batches,
             validation=prepared.validation,
             classes=prepared.classes,
             model=model,
@@ -115,7 +118,8 @@ def _check(folder: Folder, settings: Settings, team: Team, resume: bool, force: 
     """Refuse a folder that the run cannot have.
 
     Raises:
-        RunError: It holds another run than the one to resume, or what must not be replaced.
+        RunError: It holds another run than the one to resume, or what must not be replaced; or the
+            rights to write there are missing.
     """
     if resume:
         check_same(stored_settings(folder.path), settings, str(folder.path))
@@ -125,7 +129,10 @@ def _check(folder: Folder, settings: Settings, team: Team, resume: bool, force: 
                 f"{folder.path} was begun by {begun} processes; now there are {team.size}, which "
                 f"would compute other numbers. Start as many as then, or a new run."
             )
+        if team.leads:
+            check_writable(folder)
     elif team.leads:
+        check_writable(folder)
         named = (settings.weights, settings.data, settings.val_data)
         check_new(folder, [Path(name) for name in named if name is not None], force)
 
@@ -133,10 +140,9 @@ def _check(folder: Folder, settings: Settings, team: Team, resume: bool, force: 
 def _begin(
     folder: Folder, settings: Settings, prepared: Prepared, device: str, team: Team, resume: bool
 ) -> None:
-    """Store what the run is, in the place of an earlier one, and say what it is made of."""
+    """Store what the run is, in the place of an earlier one."""
     import paddle
 
-    data = prepared.validation
     facts = {
         "vitconvert": __version__,
         "paddle": paddle.version.full_version,
@@ -144,7 +150,7 @@ def _begin(
         "processes": team.size,
         "options": settings.to_dict(),
         "classes": prepared.classes,
-        "preprocessing": data.preprocessing.to_dict(),
+        "preprocessing": prepared.validation.preprocessing.to_dict(),
         "pictures": prepared.fingerprint(),
     }
     if not resume:
@@ -152,6 +158,11 @@ def _begin(
             if file != folder.run:  # until it is replaced the folder is known by it
                 file.unlink(missing_ok=True)
         write_text(folder.run, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+
+
+def _tell(settings: Settings, prepared: Prepared, batches: Batches, device: str) -> None:
+    """Say what a run is made of."""
+    data = prepared.validation
     for name, part, chosen in (
         ("learning from", prepared.pictures, prepared.chosen),
         ("evaluating", data.pictures, data.chosen),
@@ -160,8 +171,13 @@ def _begin(
         _LOG.info(f"{name} {len(chosen)}{of} pictures: {part.source}, {part.described}")
     if prepared.is_same:
         _LOG.warning("what is evaluated is what is learnt from: top-1 says nothing of new pictures")
+    size, steps = batches.batch_size, batches.steps
+    if size < settings.batch_size:
+        _LOG.warning(f"batches of {size}: there are no more pictures")
     height, width = data.preprocessing.size
-    _LOG.info(f"{settings.variant}, {len(prepared.classes)} classes, {height}x{width}, {device}")
+    model = f"{settings.variant}, {len(prepared.classes)} classes, {height}x{width}"
+    pace = f"batches of {size}, {steps} step{'s' * (steps > 1)} an epoch"
+    _LOG.info(f"{model}, {pace}, {device}")
 
 
 def _resume(trainer: Trainer, folder: Folder, prepared: Prepared) -> None:
@@ -181,5 +197,10 @@ def _resume(trainer: Trainer, folder: Folder, prepared: Prepared) -> None:
         return
     trainer.restore(*read_state(folder.state))
     done = trainer.progress
-    if trainer.team.leads and not trainer.is_done:
+    if not trainer.team.leads:
+        return
+    if trainer.is_done:
+        epochs = "its one epoch is" if done.epoch == 1 else f"all {done.epoch} epochs are"
+        _LOG.info(f"{folder.path}: {epochs} done; nothing to go on with.")
+    else:
         _LOG.info(f"goes on in epoch {done.epoch + 1} after {done.step} steps.")
