@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from training import QUICK, make_pictures, settings, weights
+from training import CLASSES, QUICK, make_pictures, rows, settings, weights
 from vitconvert import DataError, RunError
 from vitconvert.training import Settings, train
 from vitconvert.training._prepare import prepare
@@ -108,6 +108,26 @@ def test_a_run_that_appeared_meanwhile_is_not_removed(
     assert weights(out) == weights(finished)
 
 
+def test_a_folder_without_rights_is_told_before_any_work(
+    run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To be made, to be replaced, or to go on in."""
+    from vitconvert.training import _record, _run
+
+    def prepare(_settings: Settings) -> None:
+        raise AssertionError("pictures are opened")
+
+    monkeypatch.setattr(_record.os, "access", lambda *_: False)  # root may write anywhere
+    monkeypatch.setattr(_run, "prepare", prepare)
+    with pytest.raises(RunError, match=r"new: cannot be made: Permission denied\.$"):
+        train(short(data), tmp_path / "new")
+    for how in ({"force": True}, {"resume": True}):
+        with pytest.raises(RunError, match=r"run: no permission to write into it\.$"):
+            train(short(data), run, **how)
+    with pytest.raises(RunError, match="holds no run to resume"):
+        train(short(data), tmp_path / "new", resume=True)
+
+
 # -- what a run goes on from
 
 
@@ -187,3 +207,42 @@ def test_evaluating_what_is_learnt_from_is_said(data: Path, tmp_path: Path) -> N
 
     assert done.exit_code == 0, done.output
     assert "what is evaluated is what is learnt from" in done.output
+
+
+# -- what is said
+
+
+def said(data: Path, out: Path) -> str:
+    """Train for an epoch on the command line; give what is on the screen."""
+    from vitconvert.cli import cli
+
+    quick = ["--data", str(data), "--out", str(out), "--image-size", "16", "--epochs", "1"]
+    done = CliRunner().invoke(cli, ["train", QUICK["variant"], *quick, "--batch-size", "500"])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_few_pictures_make_smaller_batches_which_is_said(data: Path, tmp_path: Path) -> None:
+    """Nobody asked for batches of twenty."""
+    output = said(data, tmp_path / "run")
+
+    assert "batches of 20: there are no more pictures" in output
+    assert "16x16, batches of 20, 1 step an epoch, " in output
+    assert "top-5" not in output
+
+
+def test_top_5_is_told_of_more_than_five_classes(tmp_path: Path) -> None:
+    """Of fewer it is 100 % whatever the model is."""
+    data = make_pictures(tmp_path / "data", train=6, val=6)
+    for half in ("train", "val"):
+        for number, path in enumerate(sorted((data / half).rglob("*.png"))):
+            (data / half / f"class {number}").mkdir()
+            path.rename(data / half / f"class {number}" / "one.png")
+        for name in CLASSES:
+            (data / half / name).rmdir()
+    output = said(data, tmp_path / "run")
+
+    (row,) = rows(tmp_path / "run")
+    assert row["val_top5"] in [pytest.approx(100 * n / 6) for n in range(7)]
+    assert f"top-5 {row['val_top5']:.2f} %" in output
+    assert f",{row['val_top5']}," in (tmp_path / "run" / "curves.csv").read_text()

@@ -16,7 +16,8 @@ from ._state import Folder, write_bytes, write_text
 
 Row = dict[str, Any]
 
-# Columns of the CSV, in order; an epoch's row also has how many pictures were evaluated.
+# Columns of the CSV, in order; an epoch's row also has how many pictures were evaluated. Top-5 is
+# None where five classes or fewer would make it 100 % of any model.
 COLUMNS = (
     "epoch",
     "train_loss",
@@ -38,7 +39,7 @@ def check_installed(visualdl: bool) -> None:
     if find_spec("matplotlib") is None:
         raise RunError(
             "Matplotlib is not installed here; it draws the learning curves. Install it: pip "
-            "install 'vitconvert[train]'"
+            "install matplotlib"
         )
     if visualdl and find_spec("visualdl") is None:
         raise RunError(
@@ -73,6 +74,8 @@ def draw_curves(path: Path, history: Sequence[Row], title: str) -> None:
     for axes, (heading, lines) in zip(figure.subplots(1, len(panels)), panels, strict=True):
         for label, column in lines.items():
             values = [row[column] for row in history]
+            if all(value is None for value in values):
+                continue
             axes.plot(epochs, values, marker="." if len(epochs) < 40 else "", label=label)
         axes.set_title(heading, fontsize=10)
         axes.set_xlabel("epoch")
@@ -99,7 +102,8 @@ class VisualDL:
         """Add the values of an epoch."""
         if self._writer is not None:
             for name in COLUMNS[1:]:
-                self._writer.add_scalar(tag=name, value=row[name], step=row["epoch"])
+                if row[name] is not None:
+                    self._writer.add_scalar(tag=name, value=row[name], step=row["epoch"])
 
     def close(self) -> None:
         """Write what is left."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("vitconvert")
 _MOST_NAMED = 8  # unreadable pictures
+_TOP = 5  # classes, up to which every model's top-5 is 100 %
 _REDRAW = 30.0  # seconds between two drawings of the curves
 
 # Told of every step: epoch from 1, epochs, steps done, steps, mean loss of the epoch so far,
@@ -211,7 +212,7 @@ class Trainer:
             "train_loss": done.loss / steps,
             "val_loss": score.loss,
             "val_top1": score.top1,
-            "val_top5": score.top5,
+            "val_top5": score.top5 if len(self.classes) > _TOP else None,
             "learning_rate": learning_rate(step, self.settings, steps),
             "images_per_second": steps * self.batches.batch_size / done.seconds,
             "seconds": done.seconds,
@@ -297,9 +298,10 @@ class Trainer:
 
 def _line(row: Mapping[str, Any], epochs: int, is_best: bool, score: Score) -> str:
     skipped = f", {score.unreadable} unreadable" if score.unreadable else ""
+    top5 = "" if row["val_top5"] is None else f", top-5 {row['val_top5']:.2f} %"
     return (
         f"epoch {row['epoch']}/{epochs}: loss {row['train_loss']:.4f}, validation loss "
-        f"{row['val_loss']:.4f}, top-1 {row['val_top1']:.2f} %, top-5 {row['val_top5']:.2f} %"
+        f"{row['val_loss']:.4f}, top-1 {row['val_top1']:.2f} %{top5}"
         f"{skipped}; {row['images_per_second']:.0f} images/s, {row['seconds']:.0f} s"
         f"{' (best so far)' if is_best else ''}"
     )
