@@ -249,7 +249,8 @@ def _check_family(checkpoint: Checkpoint, table: Table, own: Fit, expected: Side
     names = checkpoint.tensors
     claimed = sum(1 for key in names if table.claims(key) or table.ignored(key))
     if expected == "paddle":
-        claimed = len(names) - len(own.extra)
+        fits = (fit(checkpoint.shapes, v, table, "paddle") for v in table.variants.values())
+        claimed = len(names) - min(len(found.extra) for found in fits)
     others = [
         (closest(checkpoint.shapes, other, side), side)
         for other in map(load_table, families())

@@ -244,10 +244,8 @@ def residual_in_mlp(self: Any, x: Any, h: int, w: int) -> Any:
 def lofi_first(self: Any, x: Any, h: int, w: int) -> Any:
     import paddle
 
-    b, n, c = x.shape
-    x = x.reshape([b, h, w, c])
-    parts = [f(x) for f, heads in ((self.lofi, self.l_heads), (self.hifi, self.h_heads)) if heads]
-    return paddle.concat(parts, -1).reshape([b, n, c])
+    both = ((self.lofi, self.l_heads), (self.hifi, self.h_heads))
+    return paddle.concat([part(x, h, w) for part, heads in both if heads], -1)
 
 
 def gelu_by_tanh(x: Any, *_: Any) -> Any:

@@ -241,6 +241,18 @@ def test_threads_change_no_bit_of_a_run(whole: Path, data: Path, tmp_path: Path)
     assert rows(tmp_path / "run") == rows(whole)
 
 
+def test_what_else_runs_in_the_process_changes_no_bit(
+    whole: Path, data: Path, tmp_path: Path
+) -> None:
+    """A Predictor, say, sets the threads of all matrix products of its process."""
+    from paddle.base import core
+
+    core.set_num_threads(2)
+    train(settings(data), tmp_path / "run")
+
+    assert weights(tmp_path / "run") == weights(whole)
+
+
 # -- the end of a run, and going on
 
 

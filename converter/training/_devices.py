@@ -70,6 +70,12 @@ def expected_team() -> Team:
     return Team()
 
 
+def threads() -> int:
+    """Give the threads of the processor for a matrix product: Paddle's own default is one."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdecimal() and int(asked) > 0 else 1
+
+
 def choose_device(settings: Settings, team: Team) -> str:
     """Set the device of this process, and meet the others; give its name for people.
 
@@ -77,6 +83,7 @@ def choose_device(settings: Settings, team: Team) -> str:
         RunError: There is no such device, or it cannot do what was asked for.
     """
     import paddle
+    from paddle.base import core
 
     gpu = paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
     if settings.device == "gpu" and not gpu:
@@ -95,6 +102,8 @@ def choose_device(settings: Settings, team: Team) -> str:
             f"multiple of {team.size}, as many as were started."
         )
     paddle.device.set_device("gpu" if on_gpu else "cpu")
+    # Whatever a Predictor in this process has set it to: the bits of a run depend on it.
+    core.set_num_threads(threads())
     if team.size > 1:
         paddle.distributed.init_parallel_env()
     if on_gpu:
