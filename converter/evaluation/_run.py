@@ -12,12 +12,13 @@ from typing import Any
 from .._errors import DataError, RunError, VitconvertError
 from .._kinds import Side
 from .._table import find_variant
+from ..parity import Progress
 from ..pictures import preprocessing_of
 from ._processes import processes
 from ._report import check_report_folder, read_partial, write_reports
 from ._request import Options
 from ._result import Evaluation
-from ._session import Progress, Session
+from ._session import Session
 from ._tally import merged
 
 _SAVE_EVERY = 60.0  # seconds

@@ -7,7 +7,7 @@ import json
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +21,7 @@ from .._kinds import Side
 from .._models import require
 from .._table import Variant
 from ..checkpoints import open_checkpoint
+from ..parity import Progress
 from ..parity._job import Job, Subject
 from ..parity._run import describe_checkpoint, make_subject
 from ..pictures import Preprocessing, check_classes, load_batches, open_pictures
@@ -29,8 +30,6 @@ from ._processes import Processes
 from ._request import Options
 from ._result import Evaluation, Scores
 from ._tally import PER_SIDE, Tally, judge
-
-Progress = Callable[[str, int, int], None]
 
 _LABELS: dict[Side, str] = {"paddle": "Paddle", "torch": "PyTorch"}
 
