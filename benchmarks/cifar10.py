@@ -2,6 +2,9 @@
 
     python benchmarks/cifar10.py shiftvit_cifar_tiny DATA shiftvit.pth --epochs 20
 
+The variant may also be swin_cifar_tiny, timm's Swin of swin_cifar_tiny.toml, for comparison; it
+needs timm (pip install -c constraints.txt timm).
+
 DATA holds the pictures as `vitconvert eval` takes them. They are kept in memory. Every epoch goes
 over all of them once, in random order, padded, cropped and mirrored at random; AdamW, a cosine
 schedule after a warm-up, label smoothing. Beside the checkpoint a .json says how it came about.
@@ -12,7 +15,8 @@ import math
 import os
 import platform
 import time
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -22,6 +26,7 @@ from torch.nn import functional
 
 from vitconvert._models import build
 from vitconvert._table import find_variant
+from vitconvert.models_torch._torchvision import import_torchvision
 from vitconvert.pictures import Pictures, Preprocessing, open_pictures, preprocessing_of
 
 PADDING = 4  # pixels
@@ -75,6 +80,23 @@ def steps(
             yield epoch, (epoch * whole + step) / (epochs * whole), images, labels[rows]
 
 
+def prepare(name: str) -> tuple[Callable[[int], torch.nn.Module], Preprocessing]:
+    """Give what makes a model for a number of classes, and how it takes pictures."""
+    path = Path(__file__).with_name(f"{name}.toml")
+    if not path.exists():
+        variant = find_variant(name)[1]
+        return lambda classes: build("torch", variant, classes), preprocessing_of(variant)
+    data = tomllib.loads(path.read_text(encoding="utf-8"))
+
+    def make(classes: int) -> torch.nn.Module:
+        import_torchvision()
+        from timm.models.swin_transformer import SwinTransformer
+
+        return SwinTransformer(num_classes=classes, **data["config"])
+
+    return make, preprocessing_of(find_variant(data["like"])[1])
+
+
 def rate(done: float) -> float:
     """Give the share of the learning rate: up linearly, then down as a cosine."""
     if done < WARM_UP:
@@ -107,11 +129,10 @@ def main(
 ) -> None:
     """Train, and write the weights after every epoch."""
     torch.manual_seed(0)
-    found = find_variant(variant)[1]
-    how = preprocessing_of(found)
+    make, how = prepare(variant)
     pictures = open_pictures(data, "train")
     pixels, labels = (torch.from_numpy(a) for a in read(pictures, how, limit))
-    model = build("torch", found, len(pictures.classes))
+    model = make(len(pictures.classes))
     # Norms, biases and other vectors are not decayed.
     grouped = [
         {"params": [p for p in model.parameters() if (p.ndim > 1) == big], "weight_decay": decay}
