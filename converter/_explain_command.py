@@ -7,28 +7,12 @@ from typing import Any
 
 import click
 
-from ._errors import DataError, ModelError
-from ._options import DEVICE, FILE, OUTPUT, progress_bar
+from ._errors import ModelError
+from ._options import CLASSES, DEVICE, FILE, OUTPUT, progress_bar
 from ._show import printable
 from ._table import find_variant
 
 _MAPS = (".npy", ".json")
-
-
-def read_classes(path: Path) -> tuple[str, ...]:
-    """Read names of classes, one to a line.
-
-    Raises:
-        DataError: The file is no text, or a line between others is empty.
-    """
-    try:
-        names = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as a text of class names: {error}.") from error
-    for number, name in enumerate(names, 1):
-        if not name.strip():
-            raise DataError(f"{path}: line {number} is empty; expected the name of a class.")
-    return tuple(name.strip() for name in names)
 
 
 @click.command()
@@ -43,7 +27,7 @@ def read_classes(path: Path) -> tuple[str, ...]:
     metavar="N|NAME",
     help="The class to explain.  [default: of each picture the predicted one]",
 )
-@click.option("--classes", type=FILE, help="Names of the classes, one to a line.")
+@click.option("--classes", type=FILE, help=CLASSES)
 @click.option("--out", required=True, type=OUTPUT, help="Picture to write, a .png.")
 @click.option("--map", "maps", type=OUTPUT, help="Write the maps as numbers: an .npy or .json.")
 @click.option(
@@ -115,6 +99,7 @@ def explain(
     from ._files import check_distinct, check_target
     from .explanation import Options, write_explained
     from .explanation import explain as explain_pictures
+    from .pictures import read_classes
 
     try:
         find_variant(variant)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ._errors import ModelError
-from ._options import FILE, OUTPUT, ImageSize
+from ._options import CLASSES, FILE, OUTPUT, ImageSize
 from ._show import printable
 from ._table import find_variant
 
@@ -38,6 +38,7 @@ class _Size(ImageSize):
     metavar="HxW|free",
     help="Pixels; free for any size, where the model allows it.  [default: the model's own]",
 )
+@click.option("--classes", type=FILE, help=CLASSES)
 @click.option("--force", is_flag=True, help="Replace an export that is there.")
 def export(
     variant: str,
@@ -45,6 +46,7 @@ def export(
     out: Path,
     num_classes: int | None,
     image_size: Any,
+    classes: Path | None,
     force: bool,
 ) -> None:
     """Write a Paddle model in inference form, for paddle.inference, and check it.
@@ -58,14 +60,24 @@ def export(
       vitconvert export shunted_s --weights shunt_s.pdparams --out shunt_s
       vitconvert export shunted_s --weights D --out DIR --image-size 256x192
       vitconvert export shiftvit_tiny_light --weights D --out DIR --image-size free
+      vitconvert export shunted_s --weights run/best.pdparams --out DIR --classes run/run.json
     """
     try:
         find_variant(variant)
     except ModelError as error:
         raise click.BadParameter(str(error), param_hint="VARIANT") from error
     from .deploy import export as write
+    from .pictures import read_classes
 
-    done = write(variant, weights, out, image_size=image_size, num_classes=num_classes, force=force)
+    done = write(
+        variant,
+        weights,
+        out,
+        image_size=image_size,
+        num_classes=num_classes,
+        classes=() if classes is None else read_classes(classes),
+        force=force,
+    )
     facts, check = done.facts, done.check
     size = facts.image_size
     pixels = f"{size[0]}x{size[1]} pixels" if size else "any size from 32x32 pixels on"

@@ -20,6 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 OUTPUT = click.Path(path_type=Path)
+CLASSES = "Names of the classes: a text, one to a line, or a training's run.json."
 DEVICE = click.Choice(["auto", "cpu", "gpu"])
 
 

@@ -383,8 +383,12 @@ def test_a_model_that_is_sure_has_a_map_of_its_log_odds(planted: Callable) -> No
         (["--class", "3"], 1, "there is no class 3: the model has 0 to 2"),
         (["--class", "cow"], 1, "no names were given. Give --classes FILE, or a number 0 to 2."),
         (["--classes", "two.txt"], 1, "2 names of classes were given; w.pdparams has a head for 3"),
-        (["--classes", "hole.txt"], 1, "hole.txt: line 2 is empty"),
-        (["--classes", "b.png"], 1, "b.png: cannot be read as a text of class names"),
+        (["--classes", "hole.txt"], 1, "hole.txt: name 2 is empty"),
+        (["--classes", "b.png"], 1, "b.png: cannot be read as names of classes"),
+        (["--classes", "none.txt"], 1, "none.txt: names no classes"),
+        (["--classes", "cut.json"], 1, "cut.json: cannot be read as names of classes"),
+        (["--classes", "list.json"], 1, 'list.json: has no list "classes" of names'),
+        (["--classes", "numbers.json"], 1, 'numbers.json: has no list "classes" of names'),
         (["--window", "40"], 1, "the window has 40 pixels; expected 1 to 32"),
         (["--window", "4", "--stride", "9"], 1, "leaves gaps"),
         (["--out", "there.png"], 1, "there.png: exists already. Pass --force"),
@@ -405,6 +409,10 @@ def test_what_cannot_be_done_is_one_error(
     picture(600, 2).save(folder / "thin.png")
     (folder / "two.txt").write_text("cat\ndog\n")
     (folder / "hole.txt").write_text("cat\n\ndog\n")
+    (folder / "none.txt").write_text("\n")
+    (folder / "cut.json").write_text('{"classes": ["cat"')
+    (folder / "list.json").write_text('["cat", "dog", "cow"]')
+    (folder / "numbers.json").write_text('{"classes": [1, 2, 3]}')
     (folder / "there.png").write_bytes(b"mine")
     before = {path: path.read_bytes() for path in folder.iterdir()}
 
@@ -458,6 +466,17 @@ def test_names_with_a_byte_order_mark_are_read(folder: Path, planted: Callable) 
 
     assert done.exit_code == 0, done.output
     assert "a.png: cat, " in done.output
+
+
+def test_names_of_a_training_are_read_from_its_run(folder: Path, planted: Callable) -> None:
+    """run.json is given as it is."""
+    planted(looks_at_region)
+    names = ["cat", "dog", "Ünicorn"]
+    (folder / "run.json").write_text(json.dumps({"classes": names}), encoding="utf-8")
+    done = run("--classes", "run.json", "--class", "Ünicorn", "--window", "8")
+
+    assert done.exit_code == 0, done.output
+    assert "a.png: Ünicorn, " in done.output
 
 
 # With real models.

@@ -131,6 +131,28 @@ def test_number_of_classes_is_that_of_the_weights(converted: Make, tmp_path: Pat
     assert left(tmp_path) == ["out", "three.pdparams"]
 
 
+def test_names_of_classes_go_with_the_export(converted: Make, tmp_path: Path) -> None:
+    """With them and the preprocessing a program needs nothing else to name what it sees."""
+    from PIL import Image
+
+    from vitconvert._errors import DataError
+    from vitconvert.deploy import Predictor, export
+    from vitconvert.pictures import Preprocessing, preprocessing_of
+
+    names = [f"Tier {number} ü" for number in range(10)]
+    for wrong in (names[:9], [*names, "one more"]):
+        with pytest.raises(DataError, match=f"{len(wrong)} names of classes .* a head for 10"):
+            export(TINY, converted(TINY), tmp_path / "out", classes=wrong)
+    assert left(tmp_path) == []
+
+    export(TINY, converted(TINY), tmp_path / "out", classes=names)
+    facts = Predictor(tmp_path / "out").facts
+    assert facts.classes == tuple(names)
+    picture = Image.effect_noise((50, 40), 64).convert("RGB")
+    expected = preprocessing_of(_table.find_variant(TINY)[1])(picture)
+    assert np.array_equal(Preprocessing(**facts.preprocessing)(picture), expected)
+
+
 @pytest.mark.parametrize("variant", ["shunted_cifar_tiny", TINY])
 def test_free_image_size(variant: str, converted: Make, tmp_path: Path) -> None:
     """One program for sizes that the export did not try; too small ones are refused."""
@@ -321,7 +343,9 @@ def test_command_says_what_it_wrote_and_how_exact_it_is(converted: Make, tmp_pat
     """Beside what Paddle prints by itself; a variant that is not known is wrong usage."""
     code = "from vitconvert._export_command import export; export()"
     command = [sys.executable, "-c", code, "--weights", converted(TINY), "--out", tmp_path / "out"]
-    done = subprocess.run([*command, TINY], capture_output=True, text=True)
+    (tmp_path / "names.txt").write_text("\n".join("abcdefghij"))
+    with_names = [*command, TINY, "--classes", tmp_path / "names.txt"]
+    done = subprocess.run(with_names, capture_output=True, text=True)
     wrong = subprocess.run([*command, "shiftvit_x"], capture_output=True, text=True)
 
     assert done.returncode == 0
@@ -330,7 +354,8 @@ def test_command_says_what_it_wrote_and_how_exact_it_is(converted: Make, tmp_pat
     assert first.endswith(f"holds {TINY}: images of 32x32 pixels, any batch size, 10 classes.")
     assert second.startswith("Compared with the model in float32: largest difference")
     assert third.startswith("Error from float64")
-    assert (wrong.returncode, left(tmp_path)) == (2, ["out"])
+    assert json.loads((tmp_path / "out" / "vitconvert.json").read_text())["classes"][1] == "b"
+    assert (wrong.returncode, left(tmp_path)) == (2, ["names.txt", "out"])
 
 
 INTERRUPTED = """

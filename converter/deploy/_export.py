@@ -18,6 +18,7 @@ from .._models import build, check_side, load, require
 from .._plan import check_paddle
 from .._table import Variant, find_variant
 from ..checkpoints import Checkpoint, open_checkpoint
+from ..pictures import check_names
 from ._check import Check, compare
 from ._facts import FORMAT, LEAST, NAME, Facts, framework
 from ._folder import check_folder, made_beside, publish, put_in_order
@@ -45,6 +46,7 @@ def export(
     *,
     image_size: Size = None,
     num_classes: int | None = None,
+    classes: Sequence[str] = (),
     force: bool = False,
 ) -> Exported:
     """Write a Paddle model in inference form: a program, its parameters and vitconvert.json.
@@ -59,10 +61,12 @@ def export(
         image_size: Height and width in pixels; "free" for any, where the model allows it; the
             variant's own if None. A fixed size runs a little faster.
         num_classes: What the checkpoint must have; any if None.
+        classes: Their names in the order of the head, kept in vitconvert.json; () if not known.
         force: Replace a folder that is an export.
 
     Raises:
         CheckpointError: The weights cannot be read or do not fit, or the folder cannot be made.
+        DataError: There are more or fewer names of classes than classes.
         ModelError: The variant is unknown or has no head, or cannot have that image size.
         RunError: What was written cannot be run, or differs from the model by more than rounding.
     """
@@ -77,14 +81,15 @@ def export(
     sources = [source, *checkpoint.files]
     check_folder(target, sources, force)
     check_side("paddle", checkpoint)
-    classes = check_paddle(checkpoint, table, found)
-    if num_classes not in (None, classes):
-        raise ModelError(f"{source} has {classes} classes; --num-classes says {num_classes}.")
+    count = check_paddle(checkpoint, table, found)
+    if num_classes not in (None, count):
+        raise ModelError(f"{source} has {count} classes; --num-classes says {num_classes}.")
+    check_names(classes, count, source)
     # Twice: the program is no more than the weights, nor are the kernels of exchanged layers.
     check_room(target.parent, 2 * sum(tensor.nbytes for tensor in checkpoint.tensors.values()))
     with made_beside(target) as part:
-        check = _write(part, target, found, checkpoint, classes, size)
-        facts = _describe(part, found, source, classes, size, check)
+        check = _write(part, target, found, checkpoint, count, size)
+        facts = _describe(part, found, source, count, size, check, classes)
         _store(part, target, facts)
         _load(part, target)  # as a user will
         publish(part, target, sources, force)
@@ -111,7 +116,7 @@ def _write(
     target: Path,
     variant: Variant,
     checkpoint: Checkpoint,
-    classes: int,
+    num_classes: int,
     size: tuple[int, int] | None,
 ) -> Check:
     """Save the program and its parameters, run them, and compare with the model."""
@@ -120,8 +125,8 @@ def _write(
     height, width = variant.input_size
     sizes = [size] if size else [(height, width), (LEAST, LEAST), (height + 37, width)]
     inputs = [_noise(count, at) for at in sizes for count in (1, 3)]
-    truth = _run(_model(variant, checkpoint, classes, "float64"), inputs)
-    model = _model(variant, checkpoint, classes, "float32")
+    truth = _run(_model(variant, checkpoint, num_classes, "float64"), inputs)
+    model = _model(variant, checkpoint, num_classes, "float32")
     eager = _run(model, inputs)
     _deployed().for_deployment(model)
     spec = paddle.static.InputSpec([None, 3, *(size or (None, None))], "float32", "images")
@@ -131,7 +136,7 @@ def _write(
         for extra in part.glob("*.info"):  # of training on, which nothing here reads
             extra.unlink()
     # The predictor wants to know what it runs; how exact it is, is not known yet.
-    facts = _describe(part, variant, checkpoint.path, classes, size, None)
+    facts = _describe(part, variant, checkpoint.path, num_classes, size, None)
     _store(part, target, facts)
     predictor = _load(part, target)
     found = [predictor(x) for x in inputs]
@@ -161,14 +166,14 @@ def _load(part: Path, target: Path) -> Predictor:
         ) from error
 
 
-def _model(variant: Variant, checkpoint: Checkpoint, classes: int, dtype: str) -> Any:
+def _model(variant: Variant, checkpoint: Checkpoint, num_classes: int, dtype: str) -> Any:
     """Build and load a model in evaluation mode."""
     paddle = framework()
     usual = paddle.get_default_dtype()
     paddle.set_default_dtype(dtype)
     try:
-        model = build("paddle", variant, classes)
-        load("paddle", model, variant.name, checkpoint, classes)
+        model = build("paddle", variant, num_classes)
+        load("paddle", model, variant.name, checkpoint, num_classes)
     finally:
         paddle.set_default_dtype(usual)
     model.eval()
@@ -196,9 +201,10 @@ def _describe(
     part: Path,
     variant: Variant,
     source: Path,
-    classes: int,
+    num_classes: int,
     size: tuple[int, int] | None,
     check: Check | None,
+    classes: Sequence[str] = (),
 ) -> Facts:
     """Say what was written, and of what."""
     paddle = framework()
@@ -206,7 +212,8 @@ def _describe(
     return Facts(
         FORMAT,
         variant.name,
-        classes,
+        num_classes,
+        tuple(classes),
         size,
         {**variant.preprocessing, "size": list(size or variant.input_size)},
         {"name": source.name, "sha256": sha256(source), "bytes": source.stat().st_size},

@@ -28,6 +28,7 @@ class Facts:
         format: FORMAT; another is of another release.
         variant: Name of the variant.
         num_classes: Of the head; 0 if the model gives features.
+        classes: Their names in the order of the logits; () if they were not given.
         image_size: Height and width in pixels; None if any from LEAST on.
         preprocessing: Of pictures in evaluation.
         source: Name, sha256 and bytes of the weights it was made of.
@@ -39,6 +40,7 @@ class Facts:
     format: str
     variant: str
     num_classes: int
+    classes: tuple[str, ...]
     image_size: tuple[int, int] | None
     preprocessing: Mapping[str, Any]
     source: Mapping[str, Any]
@@ -106,7 +108,8 @@ def read_facts(folder: Path) -> Facts:
         )
     try:
         size = data["image_size"]
-        facts = Facts(**data | {"image_size": None if size == "free" else (size[0], size[1])})
+        own = {"image_size": None if size == "free" else (size[0], size[1])}
+        facts = Facts(**data | own | {"classes": tuple(data["classes"])})
         program = facts.program
     except (TypeError, KeyError, IndexError, StopIteration) as error:
         raise ModelError(f"{folder / NAME}: is not complete. Export the weights again.") from error

@@ -12,7 +12,7 @@ import numpy as np
 from .._errors import DataError, some
 from .._kinds import Side
 from .._table import find_variant
-from ..pictures import Preprocessing, preprocessing_of, read_picture
+from ..pictures import Preprocessing, check_names, preprocessing_of, read_picture
 from ._lime import lime, require_lime
 from ._measures import MEASURES, Measure, probabilities, scores
 from ._occlusion import default_window, occlusion, places
@@ -151,11 +151,7 @@ def explain(
     words, passes = _described(options, preprocessing.size)
     seen = [_seen(path, preprocessing) for path in images]
     predictor = load_predictor(variant, weights, framework, device)
-    if classes and len(classes) != predictor.num_classes:
-        raise DataError(
-            f"{len(classes)} names of classes were given; {weights} has a head for "
-            f"{predictor.num_classes}."
-        )
+    check_names(classes, predictor.num_classes, weights)
     wanted = None if target is None else find_class(target, classes, predictor.num_classes)
     found = []
     names = short_names(images)

@@ -1,6 +1,7 @@
 """Labelled pictures: where they lie, how a model is given them, and a loader of batches."""
 
 from ._loader import Batch, load_batches
+from ._names import check_names, read_classes
 from ._open import read_picture
 from ._pictures import Pictures, check_classes
 from ._preprocess import Preprocessing, preprocessing_of
@@ -11,8 +12,10 @@ __all__ = [
     "Pictures",
     "Preprocessing",
     "check_classes",
+    "check_names",
     "load_batches",
     "open_pictures",
     "preprocessing_of",
+    "read_classes",
     "read_picture",
 ]
