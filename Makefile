@@ -12,6 +12,9 @@ DEMO := build/demo
 TRAINED := docs/demo/shiftvit_cifar_tiny.pth
 # What these test does not depend on how the package is installed, and takes long.
 NOT_OF_THE_WHEEL := faults false_alarms pairs propose deform
+# So many tests at once; most wait for processes of their own, or run on one core.
+JOBS := 2
+PYTEST := pytest -q -n $(JOBS) --dist worksteal
 PIP_INSTALL := pip install --quiet --disable-pip-version-check
 
 .PHONY: help demo test test-slow test-compat fuzz bench bench-speed lint format types links shapes wheel check clean
@@ -42,15 +45,15 @@ demo: .venv/ready
 
 test: .venv/ready
 	@echo "==> Running the tests"
-	@$(BIN)/pytest -q
+	@$(BIN)/$(PYTEST)
 
 test-slow: .venv/ready
 	@echo "==> Running the slow tests"
-	@$(BIN)/pytest -q -m slow
+	@$(BIN)/$(PYTEST) -m slow
 
 test-compat: .venv-compat/ready
 	@echo "==> Running the Paddle tests on Paddle 2.6.2"
-	@$(COMPAT)/pytest -q -m "not torch"
+	@$(COMPAT)/$(PYTEST) -m "not torch"
 
 fuzz: .venv/ready
 	@echo "==> Mutating checkpoint files; the first failure ends it"
@@ -91,10 +94,10 @@ wheel: .venv/ready
 	rm -rf dist build/wheel build/lib build/bdist.*
 	$(BIN)/python -m build --wheel --outdir dist
 	$(PYTHON) -m venv build/wheel
-	$(WHEEL)/$(PIP_INSTALL) -c constraints.txt dist/*.whl pytest hypothesis
-	$(WHEEL)/pytest -q -m "not torch and not paddle and not slow"
+	$(WHEEL)/$(PIP_INSTALL) -c constraints.txt dist/*.whl pytest pytest-xdist hypothesis
+	$(WHEEL)/$(PYTEST) -m "not torch and not paddle and not slow"
 	$(WHEEL)/$(PIP_INSTALL) -c constraints.txt "$$(ls dist/*.whl)[torch,cpu,train]"
-	$(WHEEL)/pytest -q -m "(torch or paddle) and not slow" $(NOT_OF_THE_WHEEL:%=--ignore=tests/test_%.py)
+	$(WHEEL)/$(PYTEST) -m "(torch or paddle) and not slow" $(NOT_OF_THE_WHEEL:%=--ignore=tests/test_%.py)
 
 check: test test-slow lint types test-compat wheel
 
@@ -110,7 +113,7 @@ clean:
 .venv-compat/ready: pyproject.toml constraints-compat.txt
 	@$(call new_venv,.venv-compat)
 	@echo "==> Installing vitconvert with Paddle 2.6.2 into .venv-compat (once)"
-	@$(COMPAT)/$(PIP_INSTALL) -c constraints-compat.txt -e ".[cpu,train]" pytest hypothesis setuptools
+	@$(COMPAT)/$(PIP_INSTALL) -c constraints-compat.txt -e ".[cpu,train]" pytest pytest-xdist hypothesis setuptools
 	@touch $@
 
 define new_venv
