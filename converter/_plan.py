@@ -210,15 +210,21 @@ def check_paddle(checkpoint: Checkpoint, table: Table, variant: Variant) -> int:
     """Check that a Paddle checkpoint is a whole model of a variant; give its number of classes.
 
     Raises:
-        CheckpointError: Every key that is missing, too many, ill-shaped or of no floating type.
+        CheckpointError: It is another model; or every key that is missing, too many, ill-shaped or
+            of no floating type.
     """
-    match = fit(checkpoint.shapes, variant, table, "paddle")
+    shapes = checkpoint.shapes
+    match = fit(shapes, variant, table, "paddle")
     if match.distance > 0:
-        better = closest(checkpoint.shapes, table, "paddle")
+        tables = [table, *map(load_table, families())]
+        fits = [closest(shapes, other, "paddle") for other in tables]
+        better = min(fits, key=lambda found: found.distance)
         if better.distance == 0:
             raise CheckpointError(
                 f"{checkpoint.path} is a {better.variant.name}, not a {variant.name}."
             )
+        if told := _unknown(checkpoint, table, len(shapes) - len(match.extra)):
+            raise CheckpointError(told)
     problems = [f"{key}: missing; expected {list(shape)}." for key, shape in match.missing.items()]
     problems += [
         f"{key}: {tensor.dtype}; expected one of {', '.join(FLOATING)}."
@@ -268,12 +274,20 @@ def _check_family(checkpoint: Checkpoint, table: Table, own: Fit, expected: Side
             f"{checkpoint.path} {word} a {found.name} as {NAMES[side]} has it (family "
             f"{found.family}), not a {NAMES[expected]} checkpoint of {table.title}. {advice}"
         )
-    if 2 * claimed < len(names):
-        raise ConversionError(
-            f"{checkpoint.path} is not a {table.title} checkpoint: {table.file} knows {claimed} of "
-            f"its {len(names)} tensors, which begin with {some(list(names), 3)}. See what it "
-            f"holds: vitconvert inspect FILE."
-        )
+    if told := _unknown(checkpoint, table, claimed):
+        raise ConversionError(told)
+
+
+def _unknown(checkpoint: Checkpoint, table: Table, claimed: int) -> str:
+    """Say that most names of a checkpoint are unknown, without listing them; "" if they are not."""
+    names = list(checkpoint.tensors)
+    if 2 * claimed >= len(names):
+        return ""
+    return (
+        f"{checkpoint.path} is not a {table.title} checkpoint: {table.file} knows {claimed} of "
+        f"its {len(names)} tensors, which begin with {some(names, 3)}. See what it holds: "
+        f"vitconvert inspect FILE."
+    )
 
 
 def _problems(checkpoint: Checkpoint, table: Table, match: Fit) -> list[str]:

@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from conftest import Make, arrays
-from vitconvert import Checkpoint, ConversionError, Tensor, _table, open_checkpoint
+from conftest import Make, arrays, write_paddle
+from vitconvert import (
+    Checkpoint,
+    CheckpointError,
+    ConversionError,
+    Tensor,
+    _table,
+    open_checkpoint,
+)
 from vitconvert._fit import closest, twins
-from vitconvert._plan import make_plan
+from vitconvert._plan import check_paddle, make_plan
 from vitconvert.checkpoints._storage import Storage
 
 SHUNTED = _table.load_table("shunted")
@@ -71,6 +78,31 @@ def test_wrong_variant_is_told_the_right_one(plain: Make, tmp_path: Path) -> Non
 
     assert "is a shunted_t, not a shunted_s" in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("wanted", ["shunted_s", "shiftvit_tiny_light"])
+def test_converted_weights_of_another_model_are_told_in_one_line(
+    wanted: str, converted: Make
+) -> None:
+    """To whatever reads them: another variant or another family."""
+    checkpoint = open_checkpoint(converted("shunted_t"))
+    with pytest.raises(CheckpointError) as caught:
+        check_paddle(checkpoint, table_of(wanted), table_of(wanted).variants[wanted])
+
+    assert str(caught.value) == f"{checkpoint.path} is a shunted_t, not a {wanted}."
+
+
+def test_paddle_weights_of_an_unknown_model_are_not_listed(tmp_path: Path) -> None:
+    """Two hundred names that are missing say no more than that it is another model."""
+    state = {f"blocks.{number}.weight": np.zeros(3, "f4") for number in range(200)}
+    checkpoint = open_checkpoint(write_paddle(tmp_path / "x.pdparams", state))
+    table = table_of("shunted_t")
+    with pytest.raises(CheckpointError) as caught:
+        check_paddle(checkpoint, table, table.variants["shunted_t"])
+
+    assert "is not a Shunted Transformer checkpoint" in str(caught.value)
+    assert "knows 0 of its 200 tensors, which begin with blocks.0.weight, " in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("variant", ["shunted_t", "shiftvit_cifar", "litv2_cifar"])
