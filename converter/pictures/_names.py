@@ -19,7 +19,8 @@ def read_classes(path: Path) -> tuple[str, ...]:
     """
     try:
         text = path.read_text(encoding="utf-8-sig").rstrip()
-        names = _of_json(path, json.loads(text)) if path.suffix == ".json" else text.splitlines()
+        is_json = path.suffix.lower() == ".json"
+        names = _of_json(path, json.loads(text)) if is_json else text.splitlines()
     except (OSError, ValueError) as error:  # what is no text or no JSON is a ValueError
         raise DataError(f"{path}: cannot be read as names of classes: {error}.") from error
     if not names:
