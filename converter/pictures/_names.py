@@ -21,7 +21,7 @@ def read_classes(path: Path) -> tuple[str, ...]:
         text = path.read_text(encoding="utf-8-sig").rstrip()
         is_json = path.suffix.lower() == ".json"
         names = _of_json(path, json.loads(text)) if is_json else text.splitlines()
-    except (OSError, ValueError) as error:  # what is no text or no JSON is a ValueError
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no text, no JSON
         raise DataError(f"{path}: cannot be read as names of classes: {error}.") from error
     if not names:
         raise DataError(f"{path}: names no classes.")
