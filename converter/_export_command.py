@@ -60,7 +60,8 @@ def export(
       vitconvert export shunted_s --weights shunt_s.pdparams --out shunt_s
       vitconvert export shunted_s --weights D --out DIR --image-size 256x192
       vitconvert export shiftvit_tiny_light --weights D --out DIR --image-size free
-      vitconvert export shunted_s --weights run/best.pdparams --out DIR --classes run/run.json
+      vitconvert export shunted_s --weights run/best.pdparams --out DIR \\
+                        --classes run/run.json
     """
     try:
         find_variant(variant)
