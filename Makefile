@@ -11,7 +11,7 @@ WHEEL := build/wheel/bin
 DEMO := build/demo
 TRAINED := docs/demo/shiftvit_cifar_tiny.pth
 # What these test does not depend on how the package is installed, and takes long.
-NOT_OF_THE_WHEEL := faults false_alarms pairs propose deform
+NOT_OF_THE_WHEEL := faults false_alarms pairs propose deform golden output traces
 # So many tests at once; most wait for processes of their own, or run on one core.
 JOBS := 2
 PYTEST := pytest -q -n $(JOBS) --dist worksteal
