@@ -216,8 +216,7 @@ def check_paddle(checkpoint: Checkpoint, table: Table, variant: Variant) -> int:
     shapes = checkpoint.shapes
     match = fit(shapes, variant, table, "paddle")
     if match.distance > 0:
-        tables = [table, *map(load_table, families())]
-        fits = [closest(shapes, other, "paddle") for other in tables]
+        fits = (closest(shapes, other, "paddle") for other in map(load_table, families()))
         better = min(fits, key=lambda found: found.distance)
         if better.distance == 0:
             raise CheckpointError(
