@@ -21,6 +21,7 @@ from vitconvert.explanation import (
     Explanation,
     Options,
     Predictor,
+    _draw,
     _lime,
     draw,
     explain,
@@ -31,7 +32,7 @@ from vitconvert.explanation import (
 )
 from vitconvert.explanation import _explain as explaining
 from vitconvert.explanation._colours import AGAINST, FOR, grey, tint, to_oklab, to_srgb
-from vitconvert.explanation._draw import shown_classes
+from vitconvert.explanation._draw import scale_text, shown_classes
 from vitconvert.explanation._explain import find_class, short_names
 from vitconvert.pictures import preprocessing_of
 
@@ -563,9 +564,16 @@ def test_lime_finds_the_place_too() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_lime_says_whose_number_it_is(planted: Callable) -> None:
+def test_lime_says_whose_number_it_is(planted: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """A weight of a linear model: hiding that segment alone was never tried."""
     pytest.importorskip("lime")
+    captions: list[str] = []
+
+    def kept(found: Explained) -> str:
+        captions.append(scale_text(found))
+        return captions[-1]
+
+    monkeypatch.setattr(_draw, "scale_text", kept)
     planted(looks_at_region)
     done = run("--method", "lime", "--samples", "60")
 
@@ -573,6 +581,9 @@ def test_lime_says_whose_number_it_is(planted: Callable) -> None:
     assert "; the segment at row " in done.output
     assert ", by LIME's linear model, adds " in done.output
     assert "costs" not in done.output
+    assert captions == ["added, by LIME's linear model"]
+    assert run("--window", "8", "--force").exit_code == 0
+    assert captions[1:] == ["lost where it is hidden"]
     planted(indifferent)
     done = run("--method", "lime", "--samples", "60", "--force")
     assert "Flat: no segment's weight in LIME's linear model exceeds 0.1 perc" in done.output

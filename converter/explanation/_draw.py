@@ -90,7 +90,7 @@ def _row(
     if one.is_flat:
         write_lines(pen, (left[1], bottom), wrap(flat_text(found, one), font, _SIDE, 4), font)
     else:
-        _scale(sheet, pen, one, (left[1], bottom), font)
+        _scale(sheet, pen, found, one, (left[1], bottom), font)
     _bars(pen, found, one, (left[2], top), font)
 
 
@@ -109,6 +109,7 @@ def flat_text(found: Explained, one: Explanation) -> str:
 def _scale(
     sheet: Image.Image,
     pen: ImageDraw.ImageDraw,
+    found: Explained,
     one: Explanation,
     place: tuple[int, int],
     font: Any,
@@ -132,8 +133,13 @@ def _scale(
             pen.line((middle, place[1] + _BAR, middle, below + 1), INK)
             pen.text((begin, below), label, INK, font)
             taken.append((begin, begin + wide))
-    meaning = f"{kind.unit} lost where it is hidden"
+    meaning = f"{kind.unit} {scale_text(found)}"
     write_lines(pen, (place[0], below + line_height(font)), wrap(meaning, font, _SIDE, 1), font)
+
+
+def scale_text(found: Explained) -> str:
+    """Say what the numbers of a map are, after their unit."""
+    return "added, by LIME's linear model" if found.is_linear else "lost where it is hidden"
 
 
 def _bars(
