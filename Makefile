@@ -39,9 +39,9 @@ demo: .venv/ready
 		--force --report $(DEMO)/parity.json
 	@echo
 	@echo "==> 2. vitconvert eval shiftvit_cifar_tiny --weights $(DEMO)/shiftvit.pdparams \\"
-	@echo "         --torch-weights $(TRAINED) --data docs/demo/pictures --report $(DEMO)/eval"
+	@echo "         --torch-weights $(TRAINED) --data docs/demo/images --report $(DEMO)/eval"
 	@$(BIN)/vitconvert eval shiftvit_cifar_tiny --weights $(DEMO)/shiftvit.pdparams \
-		--torch-weights $(TRAINED) --data docs/demo/pictures --report $(DEMO)/eval --force
+		--torch-weights $(TRAINED) --data docs/demo/images --report $(DEMO)/eval --force
 
 test: .venv/ready
 	@echo "==> Running the tests"

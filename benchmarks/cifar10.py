@@ -24,10 +24,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from vitconvert._models import build
-from vitconvert._table import find_variant
+from vitconvert.images import Pictures, Preprocessing, open_pictures, preprocessing_of
+from vitconvert.models import build
 from vitconvert.models_torch._torchvision import import_torchvision
-from vitconvert.pictures import Pictures, Preprocessing, open_pictures, preprocessing_of
+from vitconvert.tables.reading import find_variant
 
 PADDING = 4  # pixels
 WEIGHT_DECAY = 0.05

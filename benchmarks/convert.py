@@ -14,25 +14,26 @@ from pathlib import Path
 
 from shapes import SHAPES
 
-from vitconvert import _table
+from vitconvert.tables import reading
+from vitconvert.tables.table import Table
 
 FAMILY = "vit_large"
 
-_families, _load_table = _table.families, _table.load_table
+_families, _load_table = reading.families, reading.load_table
 
 
 @cache
-def load_table(family: str) -> _table.Table:
+def load_table(family: str) -> Table:
     """Give the benchmark's table, or one of the package."""
     if family != FAMILY:
         return _load_table(family)
     data = tomllib.loads(Path(__file__).with_name("vit_large.toml").read_text(encoding="utf-8"))
     kinds = (files("vitconvert.mappings") / "_kinds.toml").read_text(encoding="utf-8")
-    return _table.parse_table(f"{FAMILY}.toml", data, tomllib.loads(kinds) | data["kinds"], SHAPES)
+    return reading.parse_table(f"{FAMILY}.toml", data, tomllib.loads(kinds) | data["kinds"], SHAPES)
 
 
-_table.families = lambda: sorted({*_families(), FAMILY})
-_table.load_table = load_table
+reading.families = lambda: sorted({*_families(), FAMILY})
+reading.load_table = load_table
 
 if __name__ == "__main__":
     from vitconvert.cli import main

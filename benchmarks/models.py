@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vitconvert import _table, create_model
-from vitconvert.parity import _job, _worker
+from vitconvert import create_model
+from vitconvert.parity import _dump
+from vitconvert.running import job as jobs
+from vitconvert.tables import reading
 
 SHAPE = (2, 3, 224, 224)
 
@@ -58,11 +60,11 @@ def trace(side: str, variant: str, file: str, out: str, feed: str = "") -> None:
     with tempfile.TemporaryDirectory(dir=Path(out).parent) as folder:
         np.save(Path(folder) / "in.npy", images())
         Path(out).mkdir(exist_ok=True)
-        classes = _table.variants()[variant].num_classes
-        subject = _job.Subject(variant, classes, output="logits")
+        classes = reading.variants()[variant].num_classes
+        subject = jobs.Subject(variant, classes, output="logits")
         files = (file, None, "cpu", str(Path(folder) / "in.npy"), out)
         facts = {"shape": list(SHAPE), "sha256": "as made"}
-        _worker.trace(_job.Job(side, subject, *files, facts, feed=feed), io.StringIO())
+        _dump.trace(jobs.Job(side, subject, *files, facts, feed=feed), io.StringIO())
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def paddle_run(case: str, variant: str, folder: Path) -> Run:
     import paddle
 
     from vitconvert import create_model
-    from vitconvert.deploy import Predictor
+    from vitconvert.apps.deploy import Predictor
 
     if case == DEPLOYED:
         return Predictor(folder / variant, threads=THREADS)
@@ -86,7 +86,7 @@ def paddle_run(case: str, variant: str, folder: Path) -> Run:
 
 def images_of(variant: str, batch: int) -> np.ndarray:
     """Make images, float32 [batch, 3, H, W], the same in every process."""
-    from vitconvert._table import find_variant
+    from vitconvert.tables.reading import find_variant
 
     shape = (batch, 3, *find_variant(variant)[1].input_size)
     return np.random.default_rng(0).standard_normal(shape).astype("f4")
@@ -151,7 +151,7 @@ def make_files(variant: str, folder: Path) -> None:
     import torch
 
     from vitconvert import convert, create_model
-    from vitconvert._table import find_variant
+    from vitconvert.tables.reading import find_variant
 
     torch.manual_seed(0)
     torch.save(create_model(variant, "torch").state_dict(), folder / f"{variant}.pth")

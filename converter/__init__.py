@@ -8,8 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._convert import Conversion, convert
-    from ._errors import (
+    from .apps.evaluation import Evaluation, evaluate
+    from .checkpoints import Checkpoint, Tensor, open_checkpoint
+    from .conversion import Conversion, convert
+    from .errors import (
         CheckpointError,
         ConversionError,
         DataError,
@@ -19,12 +21,9 @@ if TYPE_CHECKING:
         TableError,
         VitconvertError,
     )
-    from ._models import create_model, list_models
-    from .checkpoints import Checkpoint, Tensor, open_checkpoint
-    from .evaluation import Evaluation, evaluate
+    from .models import create_model, list_models
     from .parity import Pair, Report, check_parity, compare_traces, dump
 
-__version__ = "0.1.0"
 
 __all__ = [
     "Checkpoint",
@@ -52,8 +51,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "_convert": ("Conversion", "convert"),
-    "_errors": (
+    "conversion": ("Conversion", "convert"),
+    "errors": (
         "CheckpointError",
         "ConversionError",
         "DataError",
@@ -63,9 +62,9 @@ _HOMES = {
         "TableError",
         "VitconvertError",
     ),
-    "_models": ("create_model", "list_models"),
+    "models": ("create_model", "list_models"),
     "checkpoints": ("Checkpoint", "Tensor", "open_checkpoint"),
-    "evaluation": ("Evaluation", "evaluate"),
+    "apps.evaluation": ("Evaluation", "evaluate"),
     "parity": ("Pair", "Report", "check_parity", "compare_traces", "dump"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -12,12 +12,15 @@ import pytest
 from safetensors.numpy import save_file
 
 from golden import rule
-from vitconvert import _table, convert
+from vitconvert import convert
 from vitconvert.checkpoints import held, open_checkpoint, pdparams
 from vitconvert.checkpoints.writing import Layout, write
+from vitconvert.tables import reading
 
+ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
 TOOLS = Path(__file__).parent / "tools"
+OLD_TORCH = Path(__file__).parent / "data" / "old_torch"
 
 Make = Callable[[str], Path]
 
@@ -46,7 +49,7 @@ def every_variant() -> list:
     Those are the large ones, and those that use the same rows of their table as a smaller one.
     """
     params, seen = [], set()
-    found = [(_table.load_table(v.family), v) for v in _table.variants().values()]
+    found = [(reading.load_table(v.family), v) for v in reading.variants().values()]
     for table, variant in sorted(found, key=lambda pair: pair[0].parameters(pair[1])):
         rows = frozenset(c.row.torch for key in variant.shapes for c in table.claims(key))
         is_slow = rows in seen or is_large(variant.name, 25e6)
@@ -57,13 +60,13 @@ def every_variant() -> list:
 
 def is_large(variant: str, parameters: float) -> bool:
     """Tell whether a variant has more parameters than that."""
-    table, found = _table.find_variant(variant)
+    table, found = reading.find_variant(variant)
     return table.parameters(found) > parameters
 
 
 def model_name(golden_name: str) -> str:
     """Give the variant of a golden file, which may add an input size: shunted_s_256x192."""
-    return max((v for v in _table.variants() if golden_name.startswith(v)), key=len)
+    return max((v for v in reading.variants() if golden_name.startswith(v)), key=len)
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +76,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Make:
 
     def make(variant: str) -> Path:
         if variant not in made:
-            found = _table.variants()[variant]
+            found = reading.variants()[variant]
             state = {
                 key: rule.weight(key, found.resolve(shape, found.num_classes), _dtype(key))
                 for key, shape in found.shapes.items()
@@ -112,7 +115,7 @@ def converted(plain: Make, tmp_path_factory: pytest.TempPathFactory) -> Make:
     def make(variant: str) -> Path:
         path = folder / f"{variant}.pdparams"
         if not path.exists():
-            family = _table.variants()[variant].family
+            family = reading.variants()[variant].family
             convert(plain(variant), path, family, parity=False)
         return path
 

@@ -16,9 +16,9 @@ import pytest
 from click.testing import CliRunner, Result
 from safetensors.numpy import save_file
 
-from conftest import Make, arrays, write_paddle
-from vitconvert import _table
+from conftest import ROOT, Make, arrays, write_paddle
 from vitconvert.cli import cli
+from vitconvert.tables import reading
 
 
 def run(*arguments: object) -> Result:
@@ -27,10 +27,10 @@ def run(*arguments: object) -> Result:
     return result
 
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+README = (ROOT / "README.md").read_text()
 MAIN = "from vitconvert.cli import main; main()"
 COMMANDS = [
-    *_table.families(),
+    *reading.families(),
     *("parity", "dump", "compare", "table", "convert", "inspect", "models"),
 ]
 
@@ -224,7 +224,7 @@ def test_models_lists_every_variant() -> None:
     """With size, published figure, and how pictures were brought to that size."""
     shown = run("models")
 
-    assert all(name in shown.output for name in _table.variants())
+    assert all(name in shown.output for name in reading.variants())
     rows = [re.split("  +", line.strip()) for line in shown.output.splitlines()]
     assert ["litv2_base_384", "384x384", "86.5 M", "84.7", "bicubic, squash 1.0"] in rows
     assert ["shiftvit_base_r2", "224x224", "89.0 M", "-", "-"] in rows
@@ -253,7 +253,7 @@ def test_one_line_converts_and_proves(official: Make, tmp_path: Path) -> None:
 @pytest.mark.paddle
 def test_the_demonstration_is_as_the_readme_shows_it(tmp_path: Path) -> None:
     """A trained model is converted and proved, and both sides tell all ten pictures."""
-    demo, target = Path(__file__).parents[1] / "docs" / "demo", tmp_path / "shiftvit.pdparams"
+    demo, target = ROOT / "docs" / "demo", tmp_path / "shiftvit.pdparams"
     source = demo / "shiftvit_cifar_tiny.pth"
     shown = [line.split() for line in README.splitlines()]
 

@@ -69,9 +69,9 @@ def test_missing_framework_is_said_before_anything_is_written(
     missing: str, plain: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the line that installs it; without parity neither is needed."""
-    from vitconvert import ModelError, _models
+    from vitconvert import ModelError, models
 
-    monkeypatch.setattr(_models, "find_spec", lambda name: None if name == missing else "there")
+    monkeypatch.setattr(models, "find_spec", lambda name: None if name == missing else "there")
 
     with pytest.raises(ModelError, match=r"is not installed here\. Install it: pip install"):
         convert(plain("shunted_t"), tmp_path / "x.pdparams", "shunted")
@@ -82,9 +82,9 @@ def test_folder_under_the_unverified_name_is_refused_first(
     plain: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second name a conversion may need is checked as early as the first."""
-    from vitconvert import _models
+    from vitconvert import models
 
-    monkeypatch.setattr(_models, "find_spec", lambda _name: "there")
+    monkeypatch.setattr(models, "find_spec", lambda _name: "there")
     (tmp_path / "x.pdparams.unverified").mkdir()
 
     with pytest.raises(CheckpointError, match=r"x\.pdparams\.unverified: is a folder"):

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Make
+from conftest import ROOT, Make
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+README = (ROOT / "README.md").read_text()
 
 
 @pytest.mark.slow

@@ -9,14 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .._errors import CheckpointError
-from .._kinds import Side
+from ..errors import CheckpointError
+from ..sides import Side
 from . import index, npz, pdparams, safe, torch_legacy, torch_zip
 from ._checkpoint import Checkpoint, peel
 from ._storage import File
-from ._tensor import DTYPES, FLOATING, Tensor, floats, held
+from ._tensor import CASTS, DTYPES, FLOATING, Tensor, floats, held
 
 __all__ = [
+    "CASTS",
     "DTYPES",
     "FLOATING",
     "Checkpoint",

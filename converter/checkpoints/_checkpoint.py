@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .._errors import CheckpointError, some
-from .._kinds import Side
+from ..errors import CheckpointError, some
+from ..sides import Side
 from . import _pickle
 from ._storage import Storage
 from ._tensor import Tensor

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .._errors import CheckpointError
+from ..errors import CheckpointError
 from ._storage import Part, Storage
 
 _MARK = object()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .._errors import CheckpointError
+from ..errors import CheckpointError
 
 CHUNK = 1 << 20  # bytes handled at a time: what fits the cache of one core
 

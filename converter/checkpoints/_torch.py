@@ -6,7 +6,7 @@ Source of the format: PyTorch, torch/serialization.py and torch/_utils.py, relea
 from collections.abc import Callable
 from typing import Any
 
-from .._errors import CheckpointError
+from ..errors import CheckpointError
 from . import _pickle
 from ._storage import Storage
 from ._tensor import DTYPES, Tensor, check_axes, view

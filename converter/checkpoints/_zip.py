@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from .._errors import CheckpointError
+from ..errors import CheckpointError
 from ._storage import CHUNK, Checked, File, Part, Storage
 
 MAGIC = b"PK\x03\x04"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .._errors import CheckpointError, some
+from ..errors import CheckpointError, some
 from ._storage import File
 from ._tensor import Tensor
 

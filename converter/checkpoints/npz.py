@@ -5,7 +5,7 @@ Source of the format: NumPy, numpy/lib/format.py.
 
 import ast
 
-from .._errors import CheckpointError
+from ..errors import CheckpointError
 from . import _pickle, _zip
 from ._storage import File, Part, Storage
 from ._tensor import DTYPES, Tensor, view

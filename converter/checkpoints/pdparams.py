@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from .._errors import CheckpointError
+from ..errors import CheckpointError
 from . import _pickle
 from ._checkpoint import DEEPEST
 from ._pickle import integer, text

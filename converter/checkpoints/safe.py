@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .._errors import CheckpointError
+from ..errors import CheckpointError
 from ._storage import File, Part
 from ._tensor import DTYPES, Tensor, view
 from .writing import Layout

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .._errors import CheckpointError
+from ..errors import CheckpointError
 from . import _pickle
 from ._storage import File, Part, Storage
 from ._torch import Storages

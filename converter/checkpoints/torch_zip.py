@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from .._errors import CheckpointError
+from ..errors import CheckpointError
 from . import _pickle, _zip
 from ._pickle import integer, text
 from ._storage import File, Storage

@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 
 import numpy as np
 
-from .._errors import CheckpointError
+from ..errors import CheckpointError
 from ._storage import CHUNK, Opened, Part, Storage
 from ._tensor import BLOCK, DTYPES, Tensor, runs
 

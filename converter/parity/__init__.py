@@ -1,7 +1,7 @@
 """Parity: run both models in two processes, compare every paired layer, report."""
 
+from ..terminal import Progress
 from ._compare import LayerResult
-from ._processes import Progress
 from ._report import Report, write_text
 from ._request import Device, Pair
 from ._run import check_parity, compare_traces, dump

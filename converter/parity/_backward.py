@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from .._errors import ParityError
+from ..errors import ParityError
+from ..running.paddle_side import PaddleSide
+from ..running.torch_side import TorchSide
 from ._record import Paired, watched
-from ._sides import PaddleSide, TorchSide
 from ._trace import TRAINING, Writer
 
 

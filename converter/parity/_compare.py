@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .._errors import ParityError
+from ..errors import ParityError
+from ._distance import FLOAT64_LIMIT, Apart, apart, not_finite, spell
 from ._settings import differing
 from ._structure import shape, unlike, values_of
 from ._trace import INPUT_OF, Arrays, Finding, Layer, Run, Trace, describe_input
-from ._values import FLOAT64_LIMIT, Apart, apart, not_finite, spell
 from ._weights import differing_weights
 
 Verdict = Literal[

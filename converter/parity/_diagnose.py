@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from ..running.job import DTYPES
 from ._compare import LayerResult
-from ._formulas import explain_norm, explain_values
-from ._trace import DTYPES, INPUT_OF, Call, Finding, Trace, array_of, leaves
+from ._lookalikes import explain_norm, explain_values
+from ._trace import INPUT_OF, Call, Finding, Trace, array_of, leaves
 
 _MOST_LAYERS = 3  # of the wrong ones that are looked into
 _MOST_SIBLINGS = 3  # names of layers with the same weight

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ._distance import FLOAT64_LIMIT, apart, spell
 from ._trace import TRAINING, Trace
-from ._values import FLOAT64_LIMIT, apart, spell
 
 
 @dataclass(frozen=True)

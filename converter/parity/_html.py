@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any
 
-from .._errors import some
-from .._page import NONE, fill, plain, rows, side_by_side, text, with_code
+from ..errors import some
+from ..page import NONE, fill, plain, rows, side_by_side, text, with_code
 from ._report import OutputFigures, Report
 
 _SIGNS = {"PROVED": "\u2713", "NOT PROVED": "\u2717", "MEASURED": "\u2248"}

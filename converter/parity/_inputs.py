@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._errors import DataError, ParityError
+from ..errors import DataError, ParityError
 
 
 def make_input(
@@ -72,7 +72,7 @@ def _picture(
     path: Path, size: tuple[int, int], how: Mapping[str, Any]
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Resize, crop and normalise a picture as the published models were evaluated."""
-    from ..pictures import Preprocessing, read_picture
+    from ..images import Preprocessing, read_picture
 
     preprocessing = Preprocessing(size, **how)
     try:

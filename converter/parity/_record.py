@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .._errors import ParityError
-from .._kinds import Kind
-from ._sides import PaddleSide, TorchSide
+from ..errors import ParityError
+from ..running.paddle_side import PaddleSide
+from ..running.torch_side import TorchSide
+from ..tables.kinds import Kind
 from ._trace import Call, Tree, Writer, to_tree
 
 Around = Callable[[str, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]

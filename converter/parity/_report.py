@@ -12,9 +12,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ._compare import FLOAT32_FACTOR, FLOAT32_FLOOR, LayerResult, SettingResult
+from ._distance import FLOAT64_LIMIT
 from ._gradients import GradientResult
 from ._trace import Trace, array_of, leaves
-from ._values import FLOAT64_LIMIT
 
 Verdict = Literal["PROVED", "NOT PROVED", "MEASURED"]
 
@@ -116,7 +116,7 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Give everything as plain data, for JSON; what is not finite becomes None."""
         first, culprit = self.first_diverging, self.culprit
-        from .. import __version__
+        from ..version import __version__
 
         data = {
             "vitconvert": __version__,
@@ -155,7 +155,7 @@ class Report:
 
 def write_text(path: Path, text: str) -> None:
     """Write a report; an older one is replaced in one step."""
-    from .._files import cannot_be_written, publish, written_beside
+    from ..files import cannot_be_written, publish, written_beside
 
     with written_beside(path) as (file, part):
         with cannot_be_written(path):

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from .._errors import ParityError
-from .._kinds import Side
+from ..errors import ParityError
+from ..sides import Side
 
 Device = Literal["auto", "cpu", "gpu"]
 

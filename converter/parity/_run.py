@@ -8,25 +8,30 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .._errors import CheckpointError, ParityError
-from .._files import sha256
-from .._fit import show_head
-from .._kinds import Side
-from .._models import check_side
-from .._plan import check_paddle, make_plan
-from .._table import PREPROCESSING, Table, find_variant, read_table
 from ..checkpoints import DTYPES as FILE_DTYPES
 from ..checkpoints import Checkpoint, open_checkpoint
+from ..errors import CheckpointError, ParityError
+from ..files import sha256
+from ..models import check_side
+from ..running.interpreters import check_pythons
+from ..running.job import DTYPES, Job, Subject
+from ..running.process import Meter, run
+from ..running.scratch import temporary_folder
+from ..sides import Side
+from ..tables.identify import show_head
+from ..tables.plan import check_paddle, make_plan
+from ..tables.reading import find_variant, read_table
+from ..tables.table import Table
+from ..tables.variant import PREPROCESSING
+from ..terminal import Progress
 from ._compare import FLOAT32_FACTOR, Comparison, check_comparable
 from ._diagnose import diagnose
+from ._distance import FLOAT64_LIMIT
 from ._gradients import compare_gradients, compare_training
 from ._inputs import make_input
-from ._job import Job, Subject
-from ._processes import Meter, Progress, check_pythons, run, temporary_folder
 from ._report import Report, figures_of_output
 from ._request import Options, Pair
-from ._trace import DTYPES, FILE, INPUT, Trace, describe_input
-from ._values import FLOAT64_LIMIT
+from ._trace import FILE, INPUT, Trace, describe_input
 
 _SIDES: tuple[Side, Side] = ("torch", "paddle")
 

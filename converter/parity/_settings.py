@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from .._kinds import Kind, Setting, Side
+from ..sides import Side
+from ..tables.kinds import Kind, Setting
 
 _PLAIN = (bool, int, float, str)
 _CLOSE = 1e-12  # 1 - 0.9 is not quite 0.1

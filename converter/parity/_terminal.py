@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from .._errors import some
+from ..errors import some
 from ._compare import FLOAT32_FACTOR, FLOAT32_FLOOR, LayerResult
+from ._distance import FLOAT64_LIMIT
 from ._report import OutputFigures, Report
-from ._values import FLOAT64_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

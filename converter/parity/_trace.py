@@ -15,14 +15,14 @@ from uuid import uuid4
 
 import numpy as np
 
-from .._errors import ParityError
+from ..errors import ParityError
+from ..running.job import DTYPES, TRACE
 
 FORMAT = 1
-FILE = "trace.json"
+FILE = TRACE
 INPUT = "input.npy"
 TRAINING = "training: "  # before the key of a gradient, if norms were in training mode
 INPUT_OF = "input of "  # in a finding: before the key of the layer that is called
-DTYPES = ("float64", "float32")
 
 # What a layer is called with, or gives: a plain value, {"array": index}, a list of trees,
 # {"dict": {name: tree}}, or {"other": class} for what cannot be written down.

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from ._distance import not_finite
 from ._trace import Trace
-from ._values import not_finite
 
 
 def differing_weights(reference: Trace, candidate: Trace) -> dict[str, str]:

@@ -191,7 +191,7 @@ def main() -> None:
     """Draw all of them."""
     for draw, picture in SCENES:
         draw(ImageDraw.Draw(picture))
-        folder = Path(__file__).parent / "pictures" / draw.__name__
+        folder = Path(__file__).parent / "images" / draw.__name__
         folder.mkdir(parents=True, exist_ok=True)
         small = picture.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
         small.save(folder / "drawn.png", optimize=True)

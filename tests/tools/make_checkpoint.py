@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from vitconvert._models import build
-from vitconvert._table import find_variant
+from vitconvert.models import build
+from vitconvert.tables.reading import find_variant
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 

@@ -8,13 +8,15 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from vitconvert import _table
-from vitconvert._models import build
+from vitconvert.models import build
+from vitconvert.tables import reading
+from vitconvert.tables.table import Table
+from vitconvert.tables.variant import Variant
 
 Pattern = tuple[int | str, ...]
 
 
-def shape_patterns(variant: _table.Variant) -> dict[str, Pattern]:
+def shape_patterns(variant: Variant) -> dict[str, Pattern]:
     """Build a variant with two numbers of classes; where a size follows, that axis is named."""
     import torch
 
@@ -52,7 +54,7 @@ def fold(patterns: dict[str, Pattern]) -> Iterable[tuple[str, Pattern]]:
     yield from plain
 
 
-def render(table: _table.Table) -> str:
+def render(table: Table) -> str:
     """Spell the shapes of all variants of a family in TOML."""
     lines = [
         "# PyTorch key = shape, for every variant; {0..2} stands for 0, 1 and 2.",
@@ -68,6 +70,6 @@ def render(table: _table.Table) -> str:
 
 if __name__ == "__main__":
     folder = Path(__file__).parents[2] / "mappings" / "shapes"
-    for family in _table.families():
-        (folder / f"{family}.toml").write_text(render(_table.load_table(family)))
+    for family in reading.families():
+        (folder / f"{family}.toml").write_text(render(reading.load_table(family)))
         print(f"wrote mappings/shapes/{family}.toml")

@@ -1,0 +1,1 @@
+"""What one does with converted models; nothing below knows of these."""

@@ -1,0 +1,224 @@
+"""Write a model in Paddle's inference form, checked against the model itself."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ...checkpoints import Checkpoint, open_checkpoint
+from ...errors import ModelError, RunError
+from ...files import cannot_be_written, check_room, sha256
+from ...images import check_names
+from ...models import build, check_side, load, require
+from ...tables.plan import check_paddle
+from ...tables.reading import find_variant
+from ...tables.variant import Variant
+from ...version import __version__
+from ._check import Check, compare
+from ._folder import check_folder, made_beside, publish, put_in_order
+from ._manifest import FORMAT, LEAST, NAME, Facts, framework
+from ._predictor import Predictor
+
+# Their padding depends on the size of the image, which a program for any size does not know.
+_FIXED_ONLY = ("litv2",)
+
+Size = tuple[int, int] | Literal["free"] | None
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A written export: its folder, what it says of itself, and how exact it is."""
+
+    folder: Path
+    facts: Facts
+    check: Check
+
+
+def export(
+    variant: str,
+    weights: str | Path,
+    folder: str | Path,
+    *,
+    image_size: Size = None,
+    num_classes: int | None = None,
+    classes: Sequence[str] = (),
+    force: bool = False,
+) -> Exported:
+    """Write a Paddle model in inference form: a program, its parameters and vitconvert.json.
+
+    Any batch size can be run. Layers are exchanged for others that compute the same cheaper, see
+    models_paddle/_deployed.py; what was written is loaded, run and compared before it is named.
+
+    Args:
+        variant: A name of `list_models`, of a classifier.
+        weights: Paddle checkpoint, .pdparams or .safetensors.
+        folder: To be made.
+        image_size: Height and width in pixels; "free" for any, where the model allows it; the
+            variant's own if None. A fixed size runs a little faster.
+        num_classes: What the checkpoint must have; any if None.
+        classes: Their names in the order of the head, kept in vitconvert.json; () if not known.
+        force: Replace a folder that is an export.
+
+    Raises:
+        CheckpointError: The weights cannot be read or do not fit, or the folder cannot be made.
+        DataError: There are more or fewer names of classes than classes.
+        ModelError: The variant is unknown or has no head, or cannot have that image size.
+        RunError: What was written cannot be run, or differs from the model by more than rounding.
+    """
+    require("paddle")
+    target, source = Path(folder), Path(weights)
+    table, found = find_variant(variant)
+    if not found.num_classes:
+        raise ModelError(f"{variant} is a backbone that gives several maps: it is not exported.")
+    size = _check_size(found, image_size)
+    put_in_order(target)
+    checkpoint = open_checkpoint(source)
+    sources = [source, *checkpoint.files]
+    check_folder(target, sources, force)
+    check_side("paddle", checkpoint)
+    count = check_paddle(checkpoint, table, found)
+    if num_classes not in (None, count):
+        raise ModelError(f"{source} has {count} classes; --num-classes says {num_classes}.")
+    check_names(classes, count, source)
+    # Twice: the program is no more than the weights, nor are the kernels of exchanged layers.
+    check_room(target.parent, 2 * sum(tensor.nbytes for tensor in checkpoint.tensors.values()))
+    with made_beside(target) as part:
+        check = _write(part, target, found, checkpoint, count, size)
+        facts = _describe(part, found, source, count, size, check, classes)
+        _store(part, target, facts)
+        _load(part, target)  # as a user will
+        publish(part, target, sources, force)
+    return Exported(target, facts, check)
+
+
+def _check_size(variant: Variant, asked: Size) -> tuple[int, int] | None:
+    """Settle on an image size in pixels; None for any."""
+    if asked == "free":
+        if variant.family in _FIXED_ONLY:
+            raise ModelError(
+                f"{variant.name} cannot be exported for images of any size: how much it fills "
+                f"up depends on the size. Give --image-size HxW."
+            )
+        return None
+    size = asked or variant.input_size
+    if min(size) < LEAST:
+        raise ModelError(f"image size is {size[0]}x{size[1]}; expected at least {LEAST}x{LEAST}.")
+    return size[0], size[1]
+
+
+def _write(
+    part: Path,
+    target: Path,
+    variant: Variant,
+    checkpoint: Checkpoint,
+    num_classes: int,
+    size: tuple[int, int] | None,
+) -> Check:
+    """Save the program and its parameters, run them, and compare with the model."""
+    paddle = framework()
+    # With 32 pixels some map is of one pixel, with an odd size some is not divided evenly.
+    height, width = variant.input_size
+    sizes = [size] if size else [(height, width), (LEAST, LEAST), (height + 37, width)]
+    inputs = [_noise(count, at) for at in sizes for count in (1, 3)]
+    truth = _run(_model(variant, checkpoint, num_classes, "float64"), inputs)
+    model = _model(variant, checkpoint, num_classes, "float32")
+    eager = _run(model, inputs)
+    _deployed().for_deployment(model)
+    spec = paddle.static.InputSpec([None, 3, *(size or (None, None))], "float32", "images")
+    with cannot_be_written(target):
+        static = paddle.jit.to_static(model, input_spec=[spec], full_graph=True)
+        paddle.jit.save(static, str(part / "model"))
+        for extra in part.glob("*.info"):  # of training on, which nothing here reads
+            extra.unlink()
+    # The predictor wants to know what it runs; how exact it is, is not known yet.
+    facts = _describe(part, variant, checkpoint.path, num_classes, size, None)
+    _store(part, target, facts)
+    predictor = _load(part, target)
+    found = [predictor(x) for x in inputs]
+    return compare(found, eager, truth, variant.name)
+
+
+def _store(part: Path, target: Path, facts: Facts) -> None:
+    with cannot_be_written(target):
+        (part / NAME).write_text(facts.to_json(), encoding="utf-8")
+
+
+def _load(part: Path, target: Path) -> Predictor:
+    """Load what was written.
+
+    Raises:
+        RunError: Paddle cannot; it does not tell when a file that it writes is cut short.
+    """
+    try:
+        return Predictor(part)
+    except RunError as error:
+        free = shutil.disk_usage(part).free
+        why = str(error).removeprefix(f"{part}: ")
+        raise RunError(
+            f"{target}: what was written cannot be loaded. The disk may be full or this user's "
+            f"share of it used up ({free:,} bytes are free): make room and export again. Nothing "
+            f"was left behind. {why}"
+        ) from error
+
+
+def _model(variant: Variant, checkpoint: Checkpoint, num_classes: int, dtype: str) -> Any:
+    """Build and load a model in evaluation mode."""
+    paddle = framework()
+    usual = paddle.get_default_dtype()
+    paddle.set_default_dtype(dtype)
+    try:
+        model = build("paddle", variant, num_classes)
+        load("paddle", model, variant.name, checkpoint, num_classes)
+    finally:
+        paddle.set_default_dtype(usual)
+    model.eval()
+    return model
+
+
+def _run(model: Any, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Run a model eagerly, in its own floating type."""
+    paddle = framework()
+    dtype = str(model.parameters()[0].dtype).rpartition(".")[2]
+    with paddle.no_grad():
+        return [model(paddle.to_tensor(x.astype(dtype))).numpy() for x in inputs]
+
+
+def _deployed() -> Any:
+    return import_module("vitconvert.models_paddle._deployed")
+
+
+def _noise(count: int, size: tuple[int, int]) -> np.ndarray:
+    """Make images, float32 [count, 3, H, W], the same each time."""
+    return np.random.default_rng(0).standard_normal((count, 3, *size)).astype("f4")
+
+
+def _describe(
+    part: Path,
+    variant: Variant,
+    source: Path,
+    num_classes: int,
+    size: tuple[int, int] | None,
+    check: Check | None,
+    classes: Sequence[str] = (),
+) -> Facts:
+    """Say what was written, and of what."""
+    paddle = framework()
+    written = sorted(path for path in part.iterdir() if path.name != NAME)
+    return Facts(
+        FORMAT,
+        variant.name,
+        num_classes,
+        tuple(classes),
+        size,
+        {**variant.preprocessing, "size": list(size or variant.input_size)},
+        {"name": source.name, "sha256": sha256(source), "bytes": source.stat().st_size},
+        {"vitconvert": __version__, "paddle": paddle.__version__},
+        check.to_dict() if check else {},
+        {path.name: sha256(path) for path in written},
+    )

@@ -1,0 +1,134 @@
+"""What `vitconvert.json` in the folder of an export says, and whether the files are as it says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ...errors import ModelError
+from ...files import sha256
+
+NAME = "vitconvert.json"
+FORMAT = "vitconvert export 1"
+LEAST = 32  # pixels, of any side; smaller maps have nothing left in the last stage
+_PROGRAMS = ("model.json", "model.pdmodel")  # of Paddle 3 and of 2.6
+# What an export that was killed may hold; the last is of training on, and does not stay.
+_OWN = {NAME, *_PROGRAMS, "model.pdiparams", "model.pdiparams.info"}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an export holds.
+
+    Attributes:
+        format: FORMAT; another is of another release.
+        variant: Name of the variant.
+        num_classes: Of the head; 0 if the model gives features.
+        classes: Their names in the order of the logits; () if they were not given.
+        image_size: Height and width in pixels; None if any from LEAST on.
+        preprocessing: Of pictures in evaluation.
+        source: Name, sha256 and bytes of the weights it was made of.
+        versions: Of vitconvert and Paddle, which made it.
+        check: How far it was from the model as Paddle runs it eagerly.
+        files: Name of each other file -> its sha256.
+    """
+
+    format: str
+    variant: str
+    num_classes: int
+    classes: tuple[str, ...]
+    image_size: tuple[int, int] | None
+    preprocessing: Mapping[str, Any]
+    source: Mapping[str, Any]
+    versions: Mapping[str, str]
+    check: Mapping[str, float]
+    files: Mapping[str, str]
+
+    @property
+    def program(self) -> str:
+        """Give the name of the file with the program."""
+        return next(name for name in _PROGRAMS if name in self.files)
+
+    def to_json(self) -> str:
+        """Give the text of the file; an image size that is free is the word."""
+        facts = asdict(self) | {"image_size": self.image_size or "free"}
+        return json.dumps(facts, indent=1) + "\n"
+
+
+def framework() -> Any:
+    """Import Paddle; its types do not name all that it has."""
+    return import_module("paddle")
+
+
+def is_export(folder: Path) -> bool:
+    """Tell whether a folder is an export of ours, of whatever release and in whatever state."""
+    return str(_said(folder).get("format", "")).startswith("vitconvert export")
+
+
+def strangers(folder: Path) -> list[str]:
+    """Name what a folder holds that no export of ours put there.
+
+    Raises:
+        OSError: It cannot be listed.
+    """
+    files = _said(folder).get("files")
+    own = _OWN | set(files if isinstance(files, dict) else ())
+    return sorted(path.name for path in folder.iterdir() if path.name not in own or path.is_dir())
+
+
+def _said(folder: Path) -> dict[str, Any]:
+    """Give what an export says of itself; nothing if it does not."""
+    try:
+        facts = json.loads((folder / NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def read_facts(folder: Path) -> Facts:
+    """Read what an export says of itself, and check its files against it.
+
+    Raises:
+        ModelError: The folder is no export, or of another release, or its files were changed.
+    """
+    if not is_export(folder):
+        raise ModelError(
+            f"{folder} is no export: it has no {NAME} of ours. Make one: vitconvert export "
+            f"VARIANT --weights D.pdparams --out {folder}"
+        )
+    data = json.loads((folder / NAME).read_text(encoding="utf-8"))
+    if data["format"] != FORMAT:
+        raise ModelError(
+            f"{folder / NAME}: {data['format']!r}, expected {FORMAT!r}: another release of "
+            f"vitconvert made it. Export the weights again."
+        )
+    try:
+        size = data["image_size"]
+        own = {"image_size": None if size == "free" else (size[0], size[1])}
+        facts = Facts(**data | own | {"classes": tuple(data["classes"])})
+        program = facts.program
+    except (TypeError, KeyError, IndexError, StopIteration) as error:
+        raise ModelError(f"{folder / NAME}: is not complete. Export the weights again.") from error
+    for name, expected in facts.files.items():
+        path = folder / Path(name).name
+        if not path.is_file():
+            raise ModelError(f"{path}: is missing. Export the weights again.")
+        if sha256(path) != expected:
+            raise ModelError(f"{path}: was changed after it was made. Export the weights again.")
+    _check_release(folder, program, facts)
+    return facts
+
+
+def _check_release(folder: Path, program: str, facts: Facts) -> None:
+    """Refuse a program that this Paddle cannot read."""
+    paddle = framework()
+    if program.endswith(".json") and int(paddle.__version__.partition(".")[0]) < 3:
+        raise ModelError(
+            f"{folder}: was made with Paddle {facts.versions.get('paddle')}; Paddle "
+            f"{paddle.__version__}, which is installed, cannot read it. Export the weights again "
+            f"here, or install Paddle 3."
+        )

@@ -1,0 +1,228 @@
+"""An evaluation in words and figures, as the terminal and the page both show them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...errors import some
+from ._result import Evaluation, Scores, Share
+
+
+def percent(share: float) -> str:
+    """Spell a share 0..1 with two decimals; none is a dash."""
+    return "-" if math.isnan(share) else f"{100 * share:.2f}%"
+
+
+def interval(ends: tuple[float, float]) -> str:
+    """Spell the ends of an interval of shares."""
+    if any(map(math.isnan, ends)):
+        return "-"
+    return f"{100 * ends[0]:.2f} to {100 * ends[1]:.2f}%"
+
+
+def pictures(count: int) -> str:
+    """Count pictures: "1 picture", "10,000 pictures"."""
+    return f"{count:,} picture" + "s" * (count != 1)
+
+
+def size(count: int) -> str:
+    """Spell a number of bytes."""
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def number(value: float) -> str:
+    """Spell a difference; what is not a number is a dash."""
+    return "-" if math.isnan(value) else f"{value:.2g}"
+
+
+def class_name(evaluation: Evaluation, label: int) -> str:
+    """Name a class, or give its number; -1 is that of logits that are not finite."""
+    if label < 0:
+        return "not finite"
+    return evaluation.classes[label] if label < len(evaluation.classes) else str(label)
+
+
+def figures(evaluation: Evaluation) -> list[tuple[str, tuple[str, ...]]]:
+    """Give the figures of the sides: a name, then a text for each side.
+
+    A name that begins with a blank belongs to the one above it.
+    """
+    sides = evaluation.sides
+    rows = _share("top-1", [evaluation.top1(side) for side in sides])
+    top5 = [share for side in sides if (share := evaluation.top5(side)) is not None]
+    rows += _share("top-5", top5) if top5 else []
+    losses = [evaluation.loss(side) for side in sides]
+    rows.append(("loss", tuple("-" if math.isnan(x) else f"{x:.4f} nats" for x in losses)))
+    broken = [int((side.predicted < 0).sum()) for side in sides]
+    if any(broken):
+        rows.append(("logits not finite", tuple(pictures(count) for count in broken)))
+    rates = [side.images_per_second for side in sides]
+    told = tuple("-" if rate is None else f"{rate:,.1f}" for rate in rates)
+    rows.append(("images/s, model", told))
+    for place in dict.fromkeys(place for side in sides for place in side.peak_bytes):
+        many = any(len(side.peak_bytes) > 1 for side in sides)
+        found = [side.peak_bytes.get(place) for side in sides]
+        name = f"peak memory, {place}" if many else "peak memory"
+        rows.append((name, tuple("-" if peak is None else size(peak) for peak in found)))
+    return rows
+
+
+def _share(name: str, shares: Sequence[Share]) -> list[tuple[str, tuple[str, ...]]]:
+    return [
+        (name, tuple(percent(share.value) for share in shares)),
+        ("  right", tuple(f"{share.count:,} of {share.of:,}" for share in shares)),
+        ("  95% interval", tuple(interval(share.interval) for share in shares)),
+    ]
+
+
+def comparison(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """Say how two sides compare: a name and a text each; empty for one side or no picture."""
+    difference, agreement = evaluation.accuracy_difference, evaluation.agreement
+    if difference is None or agreement is None or not evaluation.count:
+        return []
+    first, second = (side.label for side in evaluation.sides)
+    low, high = difference.interval
+    apart = difference.only_first - difference.only_second
+    finite = np.isfinite(evaluation.difference)
+    logits = f"largest {number(float(np.max(evaluation.difference, where=finite, initial=0.0)))}"
+    if finite.any():
+        logits += f", mean {number(float(evaluation.mean_difference[finite].mean()))}"
+    if not finite.all():
+        logits += f"; {pictures(int((~finite).sum()))} not finite left out"
+    return [
+        (
+            "top-1 difference",
+            f"{first} - {second}: {_signed(difference.value)} points "
+            f"({apart:+,} of {pictures(difference.of)}; 95% interval for paired samples "
+            f"{_signed(low)} to {_signed(high)})".replace("+0 of", "0 of"),
+        ),
+        (
+            "only one is right",
+            f"{first} {difference.only_first:,}, {second} {difference.only_second:,}",
+        ),
+        (
+            "same prediction",
+            f"{agreement.count:,} of {agreement.of:,}",
+        ),
+        ("logit difference", logits),
+    ]
+
+
+def _signed(share: float) -> str:
+    return f"{100 * share:+.2f}"
+
+
+def verdict(evaluation: Evaluation) -> str | None:
+    """Say in words whether two sides are the same; None for one side."""
+    if evaluation.same is None:
+        return None
+    if not evaluation.count:
+        return "no picture was evaluated: nothing is known of how the two sides compare."
+    of = f"{evaluation.count:,}"
+    broken = [_not_finite(evaluation, side) for side in evaluation.sides]
+    if any(broken):
+        return f"NOT THE SAME: {'; '.join(filter(None, broken))}."
+    count = len(evaluation.disagreements)
+    unexplained = evaluation.unexplained
+    if unexplained:
+        worst = worst_first(evaluation)[0]
+        share = "" if len(unexplained) == count else f", {len(unexplained):,} of them"
+        return (
+            f"NOT THE SAME: {count:,} of {pictures(evaluation.count)} get another class{share} by "
+            f"more than rounding; the worst is {evaluation.names[worst]}. `vitconvert parity` "
+            f"finds the layer."
+        )
+    told = f"both classify all {of} pictures the same"
+    if evaluation.count == 1:
+        told = "both classify the one picture the same"
+    if count:
+        each = ", each" if count > 1 else ""
+        told = f"{count:,} of {pictures(evaluation.count)} get another class{each} by no more than "
+        told += "rounding"
+    apart = np.flatnonzero(evaluation.difference > evaluation.noise)
+    if len(apart):
+        worst = int(apart[np.argmax((evaluation.difference / evaluation.noise)[apart])])
+        return (
+            f"NOT THE SAME: {told}, but the logits of {pictures(len(apart))} are further apart "
+            f"than rounding brings them: {number(float(evaluation.difference[worst]))} where "
+            f"{number(float(evaluation.noise[worst]))} is the most, for {evaluation.names[worst]}. "
+            f"`vitconvert parity` finds the layer."
+        )
+    return f"{told}."
+
+
+def _not_finite(evaluation: Evaluation, side: Scores) -> str:
+    """Name the pictures for which a side has no class, if there are any."""
+    found = np.flatnonzero(side.predicted < 0)
+    if not len(found):
+        return ""
+    names = some([evaluation.names[row] for row in found], 3)
+    return f"the logits of {pictures(len(found))} are not finite in {side.label}: {names}"
+
+
+def worst_first(evaluation: Evaluation) -> list[int]:
+    """Order the disagreements: the more a difference is beyond rounding, the earlier.
+
+    What is not finite is first. Where the logits differ equally, the larger margin is first: the
+    more certain both sides are of their classes, the less can rounding have exchanged them.
+    """
+
+    def badness(row: int) -> tuple[bool, bool, float, float]:
+        margin = max(float(side.margin[row]) for side in evaluation.sides)
+        beyond = float(evaluation.difference[row] / max(evaluation.noise[row], 1e-300))
+        is_broken = any(side.predicted[row] < 0 for side in evaluation.sides)
+        if math.isnan(beyond):
+            beyond = math.inf
+        return is_broken, not evaluation.is_rounding(row), beyond, margin
+
+    return sorted((int(row) for row in evaluation.disagreements), key=badness, reverse=True)
+
+
+def unreadable(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """Give each picture that cannot be read and why; the reason may name it once more."""
+    return [(name, why.removeprefix(f"{name}: ")) for name, why in evaluation.unreadable]
+
+
+def how_far(evaluation: Evaluation) -> str:
+    """Say that an evaluation was interrupted and how to go on; nothing if it was not."""
+    if not evaluation.partial:
+        return ""
+    done = evaluation.count + len(evaluation.unreadable)
+    way_on = "With --report, --resume could go on."
+    if evaluation.options.get("report"):
+        way_on = "The same command with --resume goes on."
+    return (
+        f"PARTIAL: interrupted after {done:,} of {evaluation.wanted:,} pictures; the figures are "
+        f"of these. {way_on}"
+    )
+
+
+def described(preprocessing: Mapping[str, Any]) -> str:
+    """Say in one line how pictures became the input."""
+    known = dict(preprocessing)
+    height, width = known.pop("size")
+    mode, share = known.pop("crop_mode"), known.pop("crop_pct")
+    crop = "squashed" if mode == "squash" else "centre crop" if mode == "center" else str(mode)
+    parts = [f"{height}x{width} pixels", f"{crop} {share:g}", str(known.pop("interpolation"))]
+    for name, value in known.items():
+        parts.append(f"{name} {channels(value)}")
+    return ", ".join(parts)
+
+
+def channels(value: Any) -> str:
+    """Spell a value of the preprocessing, which may be one number per channel."""
+    if isinstance(value, list | tuple):
+        return "/".join(f"{part:g}" for part in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def rates(evaluation: Evaluation) -> str:
+    """Say how fast the whole run was, loading and every side together."""
+    known = evaluation.end_to_end is not None
+    rate = [f"{evaluation.end_to_end:,.1f} images/s"] if known else []
+    many = [f"{evaluation.processes} processes"] if evaluation.processes > 1 else []
+    return ", ".join([*rate, f"{evaluation.seconds:,.1f} s in all", *many])

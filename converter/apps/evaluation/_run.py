@@ -1,0 +1,135 @@
+"""Evaluate: run a session, save what it has so far, write the report."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from ...errors import DataError, RunError, VitconvertError
+from ...images import preprocessing_of
+from ...running.team import processes
+from ...sides import Side
+from ...tables.reading import find_variant
+from ...terminal import Progress
+from ._options import Options
+from ._report_folder import check_report_folder, read_partial, write_reports
+from ._result import Evaluation
+from ._session import Session
+from ._tally import merged
+
+_SAVE_EVERY = 60.0  # seconds
+
+
+class ReportError(RunError):
+    """The report cannot be written; `result` holds what was found all the same."""
+
+    def __init__(self, message: str, result: Evaluation) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+def evaluate(
+    variant: str,
+    data: str | Path,
+    *,
+    weights: str | Path | None = None,
+    torch_weights: str | Path | None = None,
+    torch_key: str | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+    report: str | Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Evaluation:
+    """Classify labelled pictures with a Paddle model, a PyTorch model, or both on the same arrays.
+
+    Args:
+        variant: For example "shunted_s".
+        data: Where the pictures are, see `vitconvert.pictures.open_pictures`.
+        weights: Of the Paddle model: a .pdparams or .safetensors; or the folder of an export.
+        torch_weights: Of the PyTorch model.
+        torch_key: Key of the weights in that file where it holds several.
+        preprocessing: What differs from the variant's own: size, crop_pct, crop_mode,
+            interpolation, mean, std.
+        report: Folder to write the report to; saved every minute while it runs.
+        resume: Whether to go on with what an interrupted run has left in `report`.
+        force: Whether a report that is there may be replaced.
+        progress: Called with a text, the pictures done and their total.
+        options: What `Options` has.
+
+    Returns:
+        The result; `partial` if Ctrl-C ended it. Of several processes (see `Processes`) only the
+        first has all of it, the others their share.
+
+    Raises:
+        CheckpointError: A file cannot be read or does not fit.
+        DataError: There are no pictures, or they do not fit the model; or one cannot be read and
+            `strict` is given.
+        ModelError: The variant is unknown or a framework not installed.
+        RunError: A model cannot run on these pictures, or the options contradict each other.
+        ReportError: The report cannot be written.
+    """
+    how = Options(**options)
+    how.check()
+    team = processes()
+    folder = None if report is None else Path(report)
+    if resume and (folder is None or team.count > 1):
+        raise RunError("--resume needs --report, and a single process.")
+    if folder is not None and folder.resolve().is_relative_to(Path(data).resolve()):
+        raise DataError(f"{folder}: the report would lie among the pictures. Choose another place.")
+    if folder is not None and team.rank == 0:
+        check_report_folder(folder, resume=resume, force=force)
+    found = find_variant(variant)[1]
+    files: dict[Side, Path] = {}
+    if weights is not None:
+        files["paddle"] = Path(weights)
+    if torch_weights is not None:
+        files["torch"] = Path(torch_weights)
+    run = Session(
+        found, files, torch_key, how, team, preprocessing_of(found, **(preprocessing or {}))
+    )
+    run.open(str(data))
+    run.reported = folder is not None and team.count == 1
+    if resume and folder is not None:
+        run.take(*read_partial(folder))
+    if team.launcher:
+        team.join()
+        if len(set(team.gather(run.fingerprint))) > 1:
+            raise RunError(f"{data}: the processes do not find the same pictures and labels there.")
+    with closing(run.steps(progress)) as steps:
+        saved = time.monotonic()
+        try:
+            for _ in steps:
+                due = time.monotonic() - saved > _SAVE_EVERY
+                if folder is not None and team.count == 1 and due:
+                    _save(run, folder)
+                    saved = time.monotonic()
+        except KeyboardInterrupt:
+            if team.count > 1:
+                raise
+    if team.launcher:
+        run.tally = merged(team.gather(run.tally))
+        team.leave()
+    result = run.result()
+    if not result.count and not result.partial:
+        name, reason = result.unreadable[0]
+        raise DataError(f"{data}: none of {result.wanted} pictures can be read; {name}: {reason}")
+    if folder is not None and team.rank == 0:
+        try:
+            write_reports(result, folder, run.pictures)
+        except VitconvertError as error:
+            raise ReportError(str(error), result) from error
+    return result
+
+
+def _save(run: Session, folder: Path) -> None:
+    """Bring the report up to date; if that fails now, it may not at the end."""
+    try:
+        write_reports(run.result(), folder, run.pictures)
+    except VitconvertError as error:
+        logging.getLogger("vitconvert").warning("%s Going on.", error)

@@ -1,0 +1,129 @@
+"""What is kept of every picture and of the time, batch by batch; of several processes, added up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...sides import Side
+from ._engine import Answer
+
+PER_SIDE = ("predicted", "hit5", "loss", "margin", "largest")
+PER_PAIR = ("difference", "mean_difference")
+
+
+@dataclass
+class Tally:
+    """Figures so far.
+
+    Attributes:
+        columns: Name -> one array per batch, an entry per picture: "index"; of each side "paddle."
+            and a name of PER_SIDE; of two sides those of PER_PAIR.
+        unreadable: Index of a picture and why it could not be read.
+        model_seconds: Side -> time of its model alone, of so many `timed` pictures.
+        timed: Side -> pictures.
+        peak_bytes: Side -> where -> the most bytes held.
+        seconds: Wall time so far.
+        run_seconds: Wall time of the run without its warm-up, of so many `run_timed` pictures.
+        run_timed: Pictures.
+    """
+
+    columns: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    unreadable: list[tuple[int, str]] = field(default_factory=list)
+    model_seconds: dict[Side, float] = field(default_factory=dict)
+    timed: dict[Side, int] = field(default_factory=dict)
+    peak_bytes: dict[Side, dict[str, int]] = field(default_factory=dict)
+    seconds: float = 0.0
+    run_seconds: float = 0.0
+    run_timed: int = 0
+
+    def add(self, indices: np.ndarray, labels: np.ndarray, answers: Mapping[Side, Answer]) -> None:
+        """Add a batch.
+
+        Args:
+            indices: int64 [B], of the pictures.
+            labels: int64 [B].
+            answers: Side -> logits [B, num_classes] and how they came about.
+        """
+        found = {
+            f"{side}.{name}": column
+            for side, answer in answers.items()
+            for name, column in judge(answer.logits, labels).items()
+        }
+        if len(answers) == 2:
+            one, other = (answer.logits.astype(np.float64) for answer in answers.values())
+            apart = np.abs(one - other)
+            found |= {"difference": apart.max(1), "mean_difference": apart.mean(1)}
+        for name, column in found.items():
+            self.columns.setdefault(name, []).append(column)
+        # Last of all: a batch that was interrupted in the middle of this has no indices yet.
+        self.columns.setdefault("index", []).append(indices)
+        for side, answer in answers.items():
+            self.model_seconds[side] = self.model_seconds.get(side, 0.0) + answer.seconds
+            self.timed[side] = self.timed.get(side, 0) + len(labels)
+            self._hold(side, answer.peak_bytes)
+
+    def merge(self, other: Tally) -> None:
+        """Add what another process has."""
+        for name, column in other.columns.items():
+            self.columns.setdefault(name, []).extend(column)
+        self.unreadable += other.unreadable
+        for side in other.timed:
+            # The time of all processes together, though they ran side by side.
+            self.model_seconds[side] = self.model_seconds.get(side, 0.0) + other.model_seconds[side]
+            self.timed[side] = self.timed.get(side, 0) + other.timed[side]
+            self._hold(side, other.peak_bytes[side])
+        self.seconds = max(self.seconds, other.seconds)
+        self.run_seconds = max(self.run_seconds, other.run_seconds)
+        self.run_timed += other.run_timed
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Give every column as one array, in the order of the pictures' indices."""
+        batches = len(self.columns.get("index", ()))
+        if not batches:
+            return {}
+        joined = {n: np.concatenate(parts[:batches]) for n, parts in self.columns.items()}
+        order = np.argsort(joined["index"], kind="stable")
+        return {name: column[order] for name, column in joined.items()}
+
+    def _hold(self, side: Side, peaks: Mapping[str, int]) -> None:
+        held = self.peak_bytes.setdefault(side, {})
+        for where, amount in peaks.items():
+            held[where] = max(held.get(where, 0), amount)
+
+
+def judge(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Give the figures of PER_SIDE, as `Scores` describes them.
+
+    Of equal logits the first counts as the largest, on both sides alike.
+
+    Args:
+        logits: float [B, num_classes].
+        labels: int64 [B].
+    """
+    logits = logits.astype(np.float64)
+    finite = np.isfinite(logits).all(1)
+    safe = np.where(finite[:, None], logits, 0.0)
+    rows = np.arange(len(labels))
+    order = np.argsort(-safe, 1, kind="stable")[:, :5]
+    best = safe[rows, order[:, 0]]
+    second = safe[rows, order[:, 1]] if safe.shape[1] > 1 else best
+    # log(sum(exp(x))) without overflow
+    total = best + np.log(np.exp(safe - best[:, None]).sum(1))
+    return {
+        "predicted": np.where(finite, order[:, 0], -1),
+        "hit5": (order == labels[:, None]).any(1) & finite,
+        "loss": np.where(finite, total - safe[rows, labels], np.nan),
+        "margin": best - second,
+        "largest": np.abs(safe).max(1),
+    }
+
+
+def merged(tallies: Sequence[Tally]) -> Tally:
+    """Add up what several processes have."""
+    whole = Tally()
+    for tally in tallies:
+        whole.merge(tally)
+    return whole

@@ -1,0 +1,26 @@
+"""Where a model looked: which parts of a picture its answer depends on, without gradients."""
+
+from ._draw import draw
+from ._explain import Explained, Explanation, Options, explain
+from ._lime import lime
+from ._measures import MEASURES, Measure, scores
+from ._model import Predictor, load_predictor
+from ._occlusion import occlusion, places
+from ._write import write_explained
+
+__all__ = [
+    "MEASURES",
+    "Explained",
+    "Explanation",
+    "Measure",
+    "Options",
+    "Predictor",
+    "draw",
+    "explain",
+    "lime",
+    "load_predictor",
+    "occlusion",
+    "places",
+    "scores",
+    "write_explained",
+]

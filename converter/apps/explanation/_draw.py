@@ -1,0 +1,182 @@
+"""The picture of an explanation: what the model sees, where it looked, what it predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...images._sheet import BACKGROUND, INK, fit, line_height, load_font, wrap, write_lines
+from ._colours import AGAINST, FOR, grey, tint
+from ._measures import MEASURES
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageDraw
+
+    from ._explain import Explained, Explanation
+
+_SIDE = 320  # pixels of a panel, which pictures of 32 and 64 pixels fill
+_GAP = 24
+_BAR = 14  # pixels, the height of a bar
+_MOST_CLASSES = 5
+_FAINT = (222, 222, 219)  # RGB, what a full bar would fill
+_PLAIN = (110, 110, 108)  # of the bars of classes that are not explained
+_UNDER = 0.8  # lightness of the colour scale where it is 0
+
+
+def draw(found: Explained) -> Image.Image:
+    """Draw all explanations, one under the other, each with its own colour scale.
+
+    Returns:
+        RGB; the same explanations give the same pixels.
+    """
+    from PIL import Image, ImageDraw
+
+    title, text = load_font(20), load_font(14)
+    width = 3 * _SIDE + 4 * _GAP
+    titles = wrap(f"Where {found.variant} looked", title, width - 2 * _GAP, 2)
+    facts = f"{found.method}, {found.passes} forward passes each; {_run(found)}"
+    lines = wrap(facts, text, width - 2 * _GAP, 2)
+    head = _GAP + len(titles) * line_height(title) + len(lines) * line_height(text) + _GAP // 2
+    high = 2 * line_height(text) + _SIDE + 3 * line_height(text) + _BAR + _GAP
+    sheet = Image.new("RGB", (width, head + high * len(found.explanations)), BACKGROUND)
+    pen = ImageDraw.Draw(sheet)
+    write_lines(pen, (_GAP, _GAP), titles, title)
+    write_lines(pen, (_GAP, _GAP + len(titles) * line_height(title)), lines, text)
+    for number, one in enumerate(found.explanations):
+        _row(sheet, pen, found, one, head + number * high, text)
+    return sheet
+
+
+def _run(found: Explained) -> str:
+    names = {"torch": "PyTorch", "paddle": "Paddle"}
+    where = f"{names[found.framework]} on the {found.device.upper()}"
+    return f"{Path(found.weights).name} in {where}"
+
+
+def _row(
+    sheet: Image.Image,
+    pen: ImageDraw.ImageDraw,
+    found: Explained,
+    one: Explanation,
+    top: int,
+    font: Any,
+) -> None:
+    """Draw one explanation: three panels with their headings."""
+    from PIL import Image
+
+    left = [_GAP + n * (_SIDE + _GAP) for n in range(3)]
+    explained = found.class_name(one.target)
+    what = {"probability": "probability depends", "log-odds": "log-odds depend"}[one.measure]
+    width, height = one.seen.size
+    headings = (
+        [*wrap(one.name, font, _SIDE, 1), f"what the model sees, {height}x{width}"],
+        [*wrap(explained, font, _SIDE, 1), f"what its {what} on"],
+        ["what the model predicts"],
+    )
+    for x, heading in zip(left, headings, strict=True):
+        write_lines(pen, (x, top + (2 - len(heading)) * line_height(font)), heading, font)
+    top += 2 * line_height(font) + 4
+    under = grey(np.asarray(one.seen))
+    limit = float(np.abs(one.heat).max())
+    heat = np.zeros_like(one.heat) if one.is_flat else one.heat
+    overlay = Image.fromarray(tint(under, heat, limit or 1.0))
+    for x, picture in ((left[0], one.seen), (left[1], overlay)):
+        shown = fit(picture, (_SIDE, _SIDE))
+        sheet.paste(shown, (x, top))
+    bottom = top + fit(one.seen, (_SIDE, _SIDE)).size[1] + 8
+    if one.is_flat:
+        write_lines(pen, (left[1], bottom), wrap(flat_text(found, one), font, _SIDE, 4), font)
+    else:
+        _scale(sheet, pen, found, one, (left[1], bottom), font)
+    _bars(pen, found, one, (left[2], top), font)
+
+
+def flat_text(found: Explained, one: Explanation) -> str:
+    """Say that nothing was found, and what else to try."""
+    kind = MEASURES[one.measure]
+    least = f"{kind.factor * kind.flat:g} {kind.unit}"
+    text = f"Flat: hiding parts changes its {one.measure} by no more than {least}."
+    if found.is_linear:
+        text = f"Flat: no segment's weight in LIME's linear model exceeds {least}."
+    if one.measure == "probability":
+        text += " Try --measure log-odds."
+    return text
+
+
+def _scale(
+    sheet: Image.Image,
+    pen: ImageDraw.ImageDraw,
+    found: Explained,
+    one: Explanation,
+    place: tuple[int, int],
+    font: Any,
+) -> None:
+    """Draw the colour scale from the lowest to the highest value, and what it means."""
+    from PIL import Image
+
+    kind = MEASURES[one.measure]
+    low, high = min(0.0, float(one.heat.min())), max(0.0, float(one.heat.max()))
+    ramp = np.repeat(np.linspace(low, high, _SIDE)[None], _BAR, axis=0)
+    under = np.zeros((*ramp.shape, 3))
+    under[..., 0] = _UNDER
+    sheet.paste(Image.fromarray(tint(under, ramp, max(high, -low))), place)
+    below, taken = place[1] + _BAR + 3, list[tuple[float, float]]()
+    for value in sorted({low, high, 0.0}, key=abs, reverse=True):
+        label = f"{kind.factor * value:+.3g}" if value else "0"
+        wide = font.getlength(label)
+        middle = place[0] + (value - low) / (high - low) * (_SIDE - 1)
+        begin = min(max(middle - wide / 2, place[0]), place[0] + _SIDE - wide)
+        if all(begin + wide + 6 < a or begin > b + 6 for a, b in taken):
+            pen.line((middle, place[1] + _BAR, middle, below + 1), INK)
+            pen.text((begin, below), label, INK, font)
+            taken.append((begin, begin + wide))
+    meaning = f"{kind.unit} {scale_text(found)}"
+    write_lines(pen, (place[0], below + line_height(font)), wrap(meaning, font, _SIDE, 1), font)
+
+
+def scale_text(found: Explained) -> str:
+    """Say what the numbers of a map are, after their unit."""
+    return "added, by LIME's linear model" if found.is_linear else "lost where it is hidden"
+
+
+def _bars(
+    pen: ImageDraw.ImageDraw,
+    found: Explained,
+    one: Explanation,
+    place: tuple[int, int],
+    font: Any,
+) -> None:
+    """Draw the probabilities of the likeliest classes, and of the one that is explained."""
+    left, top = place
+    for number in shown_classes(one.probabilities, one.target):
+        share = float(one.probabilities[number])
+        is_it = number == one.target
+        percent = f"{100 * share:.1f} %"
+        room = _SIDE - int(font.getlength(percent)) - 12
+        mark = " (explained)" if is_it else ""
+        name = wrap(found.class_name(number), font, room - int(font.getlength(mark)), 1)[0] + mark
+        pen.text((left, top), name, INK, font)
+        pen.text((left + _SIDE - font.getlength(percent), top), percent, INK, font)
+        top += line_height(font) + 1
+        pen.rectangle((left, top, left + _SIDE - 1, top + _BAR - 1), _FAINT)
+        filled = round(share * _SIDE)
+        if filled:
+            colour = FOR if is_it else _PLAIN
+            pen.rectangle((left, top, left + filled - 1, top + _BAR - 1), colour)
+        top += _BAR + 12
+    if one.is_flat:
+        return
+    top += 4
+    for colour, meaning in ((FOR, "speaks for it"), (AGAINST, "speaks against it")):
+        pen.rectangle((left, top + 3, left + 11, top + 14), colour)
+        pen.text((left + 20, top), meaning, INK, font)
+        top += line_height(font)
+
+
+def shown_classes(probabilities: np.ndarray, target: int) -> Sequence[int]:
+    """Choose the likeliest classes, likeliest first, and the one that is explained in any case."""
+    order = [int(k) for k in np.argsort(-probabilities, kind="stable")[:_MOST_CLASSES]]
+    return order if target in order else [*order, target]

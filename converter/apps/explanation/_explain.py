@@ -1,0 +1,266 @@
+"""Pictures and a model -> where the model looked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from ...errors import DataError, some
+from ...images import Preprocessing, check_names, preprocessing_of, read_picture
+from ...sides import Side
+from ...tables.reading import find_variant
+from ._lime import lime, require_lime
+from ._measures import MEASURES, Measure, probabilities, scores
+from ._model import Device, Predictor, load_predictor
+from ._occlusion import default_window, occlusion, places
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from ...terminal import Progress
+
+Method = Literal["occlusion", "lime"]
+
+_LIME = "LIME"  # as it is called in words
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to explain.
+
+    Attributes:
+        method: "occlusion" slides a grey window; "lime" hides random sets of segments.
+        measure: What of the answer is watched.
+        window: Of occlusion, in pixels; a fifth of the shorter side if None.
+        stride: Of occlusion, in pixels; a quarter of the window if None.
+        samples: Of LIME.
+        seed: Of LIME; occlusion has no chance in it.
+        batch_size: Pictures that the model is given at once.
+    """
+
+    method: Method = "occlusion"
+    measure: Measure = "probability"
+    window: int | None = None
+    stride: int | None = None
+    samples: int = 1000
+    seed: int = 0
+    batch_size: int = 32
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Where a model looked at one picture.
+
+    Attributes:
+        name: Of the picture, as much of its path as tells it from the others.
+        seen: RGB, what the model sees of it.
+        probabilities: float64 [K].
+        target: The class that is explained.
+        heat: float64 [H, W], in units of the measure; positive where the picture speaks for it.
+        measure: What of the answer was watched.
+    """
+
+    name: str
+    seen: Image
+    probabilities: np.ndarray
+    target: int
+    heat: np.ndarray
+    measure: Measure
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether nothing that was hidden mattered: what the map holds is rounding."""
+        return bool(np.abs(self.heat).max() <= MEASURES[self.measure].flat)
+
+
+@dataclass(frozen=True)
+class Explained:
+    """All that was found, and how.
+
+    Attributes:
+        variant: The model.
+        weights: Its file, as it was given.
+        framework: That ran it.
+        device: Where.
+        method: In words, with its sizes.
+        passes: Pictures that the model was given for each explanation.
+        classes: Their names, or ().
+        explanations: One per picture.
+    """
+
+    variant: str
+    weights: str
+    framework: Side
+    device: str
+    method: str
+    passes: int
+    classes: tuple[str, ...]
+    explanations: tuple[Explanation, ...] = field(repr=False)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether maps hold the weights of LIME's linear model, not what hiding a place costs."""
+        return self.method.startswith(_LIME)
+
+    def class_name(self, number: int) -> str:
+        """Name a class: "cat", or "class 3"."""
+        return self.classes[number] if self.classes else f"class {number}"
+
+
+def explain(
+    variant: str,
+    weights: Path,
+    images: Sequence[Path],
+    *,
+    target: str | int | None = None,
+    classes: Sequence[str] = (),
+    framework: Side | None = None,
+    device: Device = "auto",
+    preprocessing: Preprocessing | None = None,
+    options: Options | None = None,
+    progress: Progress | None = None,
+) -> Explained:
+    """Find where a model looks.
+
+    Args:
+        variant: A name of `list_models`, such as "shunted_s".
+        weights: A .pdparams for Paddle; a .pth or .safetensors for PyTorch.
+        images: Files of pictures.
+        target: Number or name of the class to explain; of each picture the predicted one if None.
+        classes: Their names in the order of the head; numbers only if there are none.
+        framework: The one the weights are of if None.
+        device: "auto" takes a GPU where the framework sees one.
+        preprocessing: As the variant was published with if None.
+        options: How.
+        progress: Called with a text, the pictures done and their total.
+
+    Raises:
+        DataError: A picture cannot be read, or classes do not fit the model.
+        ModelError: The variant is unknown or has no head, or the framework is not installed.
+        CheckpointError: The weights cannot be read, or are of the other framework.
+        ConversionError: They do not fit the variant.
+        RunError: The options do not fit, the device or a package is missing, or the model gave
+            what is not finite.
+    """
+    options = options or Options()
+    preprocessing = preprocessing or preprocessing_of(find_variant(variant)[1])
+    words, passes = _described(options, preprocessing.size)
+    seen = [_seen(path, preprocessing) for path in images]
+    predictor = load_predictor(variant, weights, framework, device)
+    check_names(classes, predictor.num_classes, weights)
+    wanted = None if target is None else find_class(target, classes, predictor.num_classes)
+    found = []
+    names = short_names(images)
+    for number, (name, picture) in enumerate(zip(names, seen, strict=True), 1):
+        text = f"picture {number} of {len(seen)}"
+        report = _titled(progress, text)
+        found.append(_explain(predictor, name, picture, preprocessing, wanted, options, report))
+    return Explained(
+        variant,
+        str(weights),
+        predictor.framework,
+        predictor.device,
+        words,
+        passes,
+        tuple(classes),
+        tuple(found),
+    )
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """Name each file by as little of the end of its path as tells it from the others."""
+
+    def end(path: Path, count: int) -> Path:
+        return Path(*path.parts[-count:])
+
+    names = []
+    for path in paths:
+        others, count = {other for other in paths if other != path}, 1
+        while count < len(path.parts) and end(path, count) in {end(o, count) for o in others}:
+            count += 1
+        names.append(str(end(path, count)))
+    return names
+
+
+def find_class(target: str | int, classes: Sequence[str], num_classes: int) -> int:
+    """Find a class by its name or, else, its number.
+
+    Raises:
+        DataError: There is no such class, or several have that name.
+    """
+    places_of = [number for number, name in enumerate(classes) if name == str(target)]
+    if len(places_of) > 1:
+        numbers = some([str(number) for number in places_of])
+        raise DataError(f"{target!r} is the name of the classes {numbers}. Give the number.")
+    if places_of:
+        return places_of[0]
+    if not str(target).isdecimal():
+        known = "no names were given"
+        if classes:
+            known = f"there are {some(list(classes))}"
+        else:
+            known += f". Give --classes FILE, or a number 0 to {num_classes - 1}"
+        raise DataError(f"no class is called {target!r}: {known}.")
+    if int(target) >= num_classes:
+        raise DataError(f"there is no class {target}: the model has 0 to {num_classes - 1}.")
+    return int(target)
+
+
+def _described(options: Options, size: tuple[int, int]) -> tuple[str, int]:
+    """Say what will be done, and count its forward passes; refuse what cannot be."""
+    if options.method == "lime":
+        require_lime()
+        return f"{_LIME}, {options.samples} samples, seed {options.seed}", options.samples + 1
+    window, stride = default_window(size, options.window, options.stride)
+    passes = len(places(size, window, stride)) + 2  # once for the answer, once to compare with
+    return f"occlusion, window {window} px, stride {stride} px", passes
+
+
+def _seen(path: Path, preprocessing: Preprocessing) -> Image:
+    picture = read_picture(path, str(path))
+    try:
+        return preprocessing.crop(picture)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _explain(
+    predictor: Predictor,
+    name: str,
+    picture: Image,
+    preprocessing: Preprocessing,
+    target: int | None,
+    options: Options,
+    progress: Progress | None,
+) -> Explanation:
+    """Explain the answer to one picture."""
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        return scores(predictor.predict(images), options.measure)
+
+    normalise = preprocessing.normalise
+    found = probabilities(predictor.predict(normalise(np.asarray(picture))[None]))[0]
+    target = int(found.argmax()) if target is None else target
+    how = options.batch_size, progress
+    if options.method == "lime":
+        heat = lime(predict, picture, normalise, target, options.samples, options.seed, *how)
+    else:
+        window = default_window(preprocessing.size, options.window, options.stride)
+        heat = occlusion(predict, picture, normalise, target, *window, *how)
+    return Explanation(name, picture, found, target, heat, options.measure)
+
+
+def _titled(progress: Progress | None, title: str) -> Progress | None:
+    """Put a title before the text of every step."""
+    if progress is None:
+        return None
+    report = progress
+
+    def titled(text: str, done: int, total: int) -> None:
+        report(f"{title}: {text}", done, total)
+
+    return titled

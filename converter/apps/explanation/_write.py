@@ -1,0 +1,87 @@
+"""Writing an explanation: the picture, and the maps as numbers, each whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...files import cannot_be_written, publish, written_beside
+from ._draw import draw
+
+if TYPE_CHECKING:
+    from ._explain import Explained
+
+
+def write_explained(found: Explained, out: Path, maps: Path | None, force: bool) -> None:
+    """Write the picture and, if asked for, the maps; both get their names when both are written.
+
+    Args:
+        found: All explanations.
+        out: The picture, a PNG.
+        maps: An .npy, float64 [N, H, W], or a .json with all that is known.
+        force: Whether files that are there may be replaced.
+
+    Raises:
+        CheckpointError: A file cannot be written; nothing is left behind.
+    """
+    files = {out: _png(found)}
+    if maps is not None:
+        files[maps] = _npy(found) if maps.suffix == ".npy" else _json(found)
+    _write(files, force)
+
+
+def _write(files: Mapping[Path, bytes], force: bool) -> None:
+    with ExitStack() as stack:
+        parts = []
+        for path, data in files.items():
+            file, part = stack.enter_context(written_beside(path))
+            with cannot_be_written(path):
+                file.write(data)
+                file.flush()
+            parts.append((part, path))
+        for part, path in parts:
+            publish(part, path, force)
+
+
+def _png(found: Explained) -> bytes:
+    data = io.BytesIO()
+    draw(found).save(data, "PNG", optimize=False)
+    return data.getvalue()
+
+
+def _npy(found: Explained) -> bytes:
+    data = io.BytesIO()
+    np.save(data, np.stack([one.heat for one in found.explanations]), allow_pickle=False)
+    return data.getvalue()
+
+
+def _json(found: Explained) -> bytes:
+    pictures: list[dict[str, Any]] = [
+        {
+            "picture": one.name,
+            "class": one.target,
+            "class_name": found.class_name(one.target),
+            "measure": one.measure,
+            "flat": one.is_flat,
+            "probabilities": one.probabilities.tolist(),
+            "map": one.heat.tolist(),
+        }
+        for one in found.explanations
+    ]
+    facts = {
+        "variant": found.variant,
+        "weights": found.weights,
+        "framework": found.framework,
+        "device": found.device,
+        "method": found.method,
+        "forward_passes": found.passes,
+        "classes": list(found.classes),
+        "pictures": pictures,
+    }
+    return json.dumps(facts, ensure_ascii=False).encode() + b"\n"

@@ -1,0 +1,338 @@
+"""Pair the layers of two outlines: what runs where, with which tensors, under which name.
+
+Both models are trees of calls. From the root down, what a layer's code calls is put side by side by
+the tensors beneath it, in the order of execution; what has no counterpart is opened and its parts
+take its place, so that neither has to be nested as the other is. Needs NumPy for nothing, and
+neither framework.
+"""
+
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+
+from ...sides import NAMES, Side
+from ...tables.kinds import Kind
+from ...tables.reading import read_kinds
+from ._align import align, closest, listed, rank, similarity, skeleton
+from ._outline import Leaf, Outline, Shape, Unit
+from ._rows import Group, Match, Proposed
+from ._tree import Token, Tree, above, bare, contents, ends, join
+
+_SIDES: tuple[Side, Side] = ("torch", "paddle")
+_Sides = tuple[list[str], list[str]]  # names of either
+
+
+def match_outlines(
+    torch: Outline, paddle: Outline, choices: Mapping[Hashable, int] | None = None
+) -> Match:
+    """Pair two outlines.
+
+    Args:
+        torch: Of the PyTorch model.
+        paddle: Of the Paddle model.
+        choices: Key of a group -> which of its options to take; the first if it is not there.
+    """
+    return _Matcher(Tree(torch, "torch"), Tree(paddle, "paddle"), choices or {}).match()
+
+
+class _Matcher:
+    """Pairs two models."""
+
+    def __init__(self, torch: Tree, paddle: Tree, choices: Mapping[Hashable, int]) -> None:
+        self.torch, self.paddle, self.choices = torch, paddle, choices
+        self.found = Match()
+        self.pairs: dict[str, str] = {}  # layers with tensors
+        self.scopes: dict[str, str] = {}  # layers that hold such layers
+        self.notes: dict[str, str] = {}  # of a PyTorch layer, and of all beneath it
+        self.leaves: dict[str, str] = {}  # bare tensors
+
+    def match(self) -> Match:
+        """Pair everything, from what says most to what says least."""
+        self.scopes[""] = ""
+        self._align(self.torch.parts(""), self.paddle.parts(""))
+        self._rest()
+        self._bare_tensors()
+        self._tensorless()
+        self._blocks()
+        self._unclaimed()
+        self.found.rows.sort(key=lambda row: row.order)
+        return self.found
+
+    def _align(self, torch: list[str], paddle: list[str]) -> None:
+        """Pair what runs within a pair of layers, then what runs within that."""
+        while True:
+            pairs, doubts = self._side_by_side(torch, paddle)
+            taken = {name for pair in pairs for name in pair}
+            closed = [name for name in torch if name not in taken and self.torch.opens(name)]
+            others = [name for name in paddle if name not in taken and self.paddle.opens(name)]
+            if not closed and not others:
+                break
+            # The largest first: one model's stages are opened before the other one's blocks.
+            sizes = *map(self.torch.size, closed), *map(self.paddle.size, others)
+            torch = self.torch.open(torch, closed, max(sizes))
+            paddle = self.paddle.open(paddle, others, max(sizes))
+        self.notes |= doubts
+        for one, other in self._follow(self._in_parallel(pairs)):
+            leaves = one in self.torch.tokens, other in self.paddle.tokens
+            if all(leaves):
+                self.pairs[one] = other
+            elif not any(leaves):
+                self.scopes[one] = other
+            alike = leaves[0] == leaves[1]
+            ones = self.torch.parts(one) if alike or not leaves[0] else [one]
+            others = self.paddle.parts(other) if alike or not leaves[1] else [other]
+            if ones and others:
+                self._align(ones, others)
+
+    def _side_by_side(
+        self, torch: Sequence[str], paddle: Sequence[str]
+    ) -> tuple[list[tuple[str, str]], dict[str, str]]:
+        """Pair what has the same tensors beneath it: in order, then what runs out of order.
+
+        Returns:
+            The pairs, and why some are uncertain, by PyTorch name.
+        """
+        models, doubts = (self.torch, self.paddle), dict[str, str]()
+        pairs = dict[str, str]()
+        # First what is also fed by the same kind of layer: a norm goes with its convolution.
+        for label in (Tree.label, lambda tree, name: tree.bags[name]):
+            labels = [{n: label(m, n) for n in [*torch, *paddle] if n in m.bags} for m in models]
+            pairs |= self._in_order(torch, paddle, labels, pairs)
+            taken = {*pairs.values()}
+            left = defaultdict[Hashable, _Sides](lambda: ([], []))
+            for name in torch:
+                if name not in pairs:
+                    left[labels[0][name]][0].append(name)
+            for name in paddle:
+                if name not in taken:
+                    left[labels[1][name]][1].append(name)
+            for ones, others in left.values():
+                for one, other in closest(ones, others):
+                    pairs[one] = other
+                    if len(ones) + len(others) > 2:
+                        alternatives = listed(name for name in others if name != other)
+                        doubts[one] = (
+                            f"{one} runs at another place than {other}; "
+                            f"{alternatives or 'another layer'} has the same shapes"
+                        )
+        return list(pairs.items()), doubts
+
+    def _in_order(
+        self,
+        torch: Sequence[str],
+        paddle: Sequence[str],
+        labels: Sequence[Mapping[str, Hashable]],
+        fixed: Mapping[str, str],
+    ) -> dict[str, str]:
+        """Pair what has the same label, in order of execution, around pairs that are fixed."""
+        taken = set(fixed.values())
+
+        def alike(one: str, other: str) -> float | None:
+            if one in fixed or other in taken:
+                return 4.0 if fixed.get(one) == other else None
+            if labels[0][one] != labels[1][other]:
+                return None
+            units = self.torch.units[one], self.paddle.units[other]
+            return similarity(one, other) + (units[0].outputs == units[1].outputs)
+
+        return dict(align(torch, paddle, alike))
+
+    def _in_parallel(self, pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Reorder layers that are given the same tensor: their order of execution says nothing."""
+        groups = defaultdict[Hashable, list[tuple[str, str]]](list)
+        for one, other in pairs:
+            groups[self.torch.bags[one], self.torch.units[one].sources].append((one, other))
+        merged = defaultdict[Hashable, list[tuple[str, str]]](list)
+        # One side may recompute what it gives to each; the other one's word is enough.
+        for members in groups.values():
+            if len(members) > 1 and self.torch.units[members[0][0]].sources:
+                merged[members[0]] = members
+                continue
+            for one, other in members:
+                sources = self.paddle.units[other].sources
+                merged[self.paddle.bags[other], sources or one].append((one, other))
+        return [pair for members in merged.values() for pair in self._choose(members)]
+
+    def _follow(self, pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Let what directly follows a layer go where that layer went."""
+        found = dict(sorted(pairs, key=lambda pair: self.torch.units[pair[0]].entered or 0))
+        back = {other: one for one, other in found.items()}
+        for one, other in list(found.items()):
+            feeder = next((found[n] for n in self.torch.feeders[one] if n in found), None)
+            if feeder is None or feeder in self.paddle.feeders[found[one]]:
+                continue
+            for wanted, holder in back.items():
+                fed = feeder in self.paddle.feeders[wanted]
+                if fed and self.paddle.bags[wanted] == self.paddle.bags[other]:
+                    mine = found[one]
+                    found[one], found[holder] = wanted, mine
+                    back[wanted], back[mine] = one, holder
+                    break
+        return list(found.items())
+
+    def _choose(self, members: list[tuple[str, str]], what: str = "") -> list[tuple[str, str]]:
+        """Pair the members of a group as names say, or as was chosen, and note the doubt."""
+        if len(members) < 2:
+            return members
+        torch, paddle = (tuple(names) for names in zip(*members, strict=True))
+        options, doubt = rank(torch, paddle)
+        key = (tuple(map(skeleton, torch)), tuple(map(skeleton, paddle)))
+        what = what or "are given the same tensor and have the same shapes"
+        note = f"{listed(torch)} {what}; {doubt}" if doubt else ""
+        self.found.groups.append(Group(key, torch, paddle, options, note))
+        chosen = options[self.choices.get(key, 0) % len(options)]
+        made = [(one, paddle[i]) for one, i in zip(torch, chosen, strict=True)]
+        if note:
+            for one, other in made:
+                others = listed([name for name in paddle if name != other])
+                self.notes[one] = f"{note}. Could be {others} as well"
+        return made
+
+    def _rest(self) -> None:
+        """Pair layers with tensors that never run, or run where nothing is like them."""
+        done = set(self.pairs), set(self.pairs.values())
+        left = defaultdict[Token, _Sides](lambda: ([], []))
+        for i, model in enumerate((self.torch, self.paddle)):
+            for name, token in model.tokens.items():
+                if name not in done[i]:
+                    left[token][i].append(name)
+        for ones, others in left.values():
+            for one, other in closest(ones, others):
+                self.pairs[one] = other
+                runs = self.torch.units[one].calls, self.paddle.units[other].calls
+                told = "runs elsewhere" if all(runs) else "never runs, so that no run can show it"
+                self.notes[one] = f"{one} {told}; paired by shapes and name"
+                if alternatives := [name for name in others if name != other]:
+                    self.notes[one] += f". Could be {listed(alternatives)} as well"
+
+    def _bare_tensors(self) -> None:
+        """Make rows of layers; pair the tensors that are in no layer of a known kind."""
+        found = defaultdict[tuple[str | None, Shape], _Sides](lambda: ([], []))
+        owners = {**self.scopes, **{t: p for t, p in self.pairs.items() if not self._kind(t)}}
+        known = {**dict(zip(owners.values(), owners, strict=True))}
+        for one, other in self.pairs.items():
+            if kind := self._kind(one):
+                self._add(one, other, kind.name)
+            else:
+                classes = self.torch.units[one].cls, self.paddle.units[other].cls
+                self._note(one, "{} and {} are of no kind; tensors are taken as they are", *classes)
+                self._add(one, other, "block")
+        for i, model in enumerate((self.torch, self.paddle)):
+            for unit, leaf in bare(model):
+                owner: str | None = unit.name if i == 0 else known.get(unit.name)
+                owner = owner if owner in owners else None
+                found[owner, leaf.shape][i].append(join(unit.name, leaf.name))
+        leftover = defaultdict[Shape, _Sides](lambda: ([], []))
+        for (_owner, shape), sides in found.items():
+            if len(sides[0]) == len(sides[1]):
+                members = closest(*sides)
+                self.leaves |= self._choose(members, "are bare tensors of the same shape")
+            else:
+                for i in (0, 1):
+                    leftover[shape][i].extend(sides[i])
+        for sides in leftover.values():
+            for one, other in closest(*sides):
+                self.leaves[one] = other
+                if len(sides[0]) + len(sides[1]) > 2:
+                    self._note(one, "several bare tensors have this shape; paired by name")
+        for one, other in self.leaves.items():
+            self._add(one, other, "param")
+
+    def _tensorless(self) -> None:
+        """Pair layers without tensors, such as activations, by what runs around them."""
+        anchors, paired = self.pairs, set(self.pairs.values())
+        names = ends(self.torch), ends(self.paddle)
+
+        def alike(one: str, other: str) -> float | None:
+            if one in anchors or other in paired:
+                return 4.0 if anchors.get(one) == other else None
+            units = self.torch.units[one], self.paddle.units[other]
+            kinds = self.torch.kinds[one], self.paddle.kinds[other]
+            if kinds[0] is None or kinds[0] != kinds[1]:
+                return None
+            if units[0].calls != units[1].calls or units[0].outputs != units[1].outputs:
+                return None
+            return similarity(one, other)
+
+        plain = dict[str, str]()
+        for one, other in align(*names, alike):
+            kind = self._kind(one)
+            if one not in anchors and kind:
+                self._add(one, other, kind.name)
+                plain[one] = other
+        done = set(plain), set(plain.values())
+        for i, model in enumerate((self.torch, self.paddle)):
+            for name in names[i]:
+                if name not in done[i] and name not in model.tokens:
+                    self.found.left_out.append((_SIDES[i], name))
+
+    def _blocks(self) -> None:
+        """Pair layers that hold the same paired layers, and give as many and as large outputs."""
+        back = {p: t for t, p in self.pairs.items()}
+        inside = [
+            contents(self.torch, {name: name for name in self.pairs}),
+            contents(self.paddle, back),
+        ]
+        by_contents = defaultdict[Hashable, _Sides](lambda: ([], []))
+        for i, model in enumerate((self.torch, self.paddle)):
+            for name, held in inside[i].items():
+                unit = model.units[name]
+                by_contents[held, unit.outputs, unit.calls][i].append(name)
+        for ones, others in by_contents.values():
+            # Of several around the same layers the outermost are paired first.
+            for one, other in zip(ones, others, strict=False):
+                self._add(one, other, "block")
+
+    def _unclaimed(self) -> None:
+        """Say which tensors no row claims, and ignore those that are not needed."""
+        known = set(self.torch.tokens) & set(self.pairs), set(self.pairs.values())
+        leaves = set(self.leaves), set(self.leaves.values())
+        for i, model in enumerate((self.torch, self.paddle)):
+            for unit in model.units.values():
+                for leaf in unit.tensors:
+                    key = join(unit.name, leaf.name)
+                    if (unit.name in known[i] and model.kinds[unit.name]) or key in leaves[i]:
+                        continue
+                    if i == 0 and (why := _needless(unit, leaf, model.kinds[unit.name])):
+                        self.found.ignore[key] = why
+                    else:
+                        where = f"{NAMES[_SIDES[i]]} {key} {list(leaf.shape)}, of {unit.cls}"
+                        self.found.problems.append(
+                            f"{where}: the other model has nothing of this kind and shape left"
+                        )
+
+    def _kind(self, torch: str) -> Kind | None:
+        return self.torch.kinds[torch]
+
+    def _note(self, torch: str, text: str, *parts: str) -> None:
+        told = text.format(*parts)
+        self.notes[torch] = f"{self.notes[torch]}; {told}" if torch in self.notes else told
+
+    def _add(self, torch: str, paddle: str, kind: str) -> None:
+        """Add a row; its doubts are its own and those of what it is in."""
+        owner = torch if torch in self.torch.units else torch.rpartition(".")[0]
+        unit, traced = self.torch.units[owner], read_kinds()[kind].traced
+        ran = bool(unit.calls), bool(kind == "param" or self.paddle.units[paddle].calls)
+        runs = traced and (owner == "" or all(ran))
+        never_runs = traced and kind != "param" and not any(ran)
+        # A block stands behind what it holds, a bare tensor before what its layer holds.
+        first = unit.entered if unit.entered is not None else (-1 if owner == "" else float("inf"))
+        order = (first, 0) if kind == "param" else (self._last(owner), 1 + (unit.left or 0))
+        note = next((self.notes[n] for n in above(torch) if n in self.notes), "")
+        row = Proposed(torch, paddle, kind, note, bool(note), runs, never_runs, order)
+        self.found.rows.append(row)
+
+    def _last(self, name: str) -> float:
+        """Give the place of the last layer that runs within another."""
+        unit = self.torch.units[name]
+        if unit.entered is None:
+            return float("inf")
+        return max([unit.entered, *map(self._last, self.torch.children.get(name, []))])
+
+
+def _needless(unit: Unit, leaf: Leaf, kind: Kind | None) -> str:
+    """Say why Paddle can do without a tensor of PyTorch; empty if nothing says so."""
+    if leaf.computed:
+        return "computed when the PyTorch model is built; the Paddle model does not keep it"
+    if kind and not unit.calls:
+        return "of a layer that the PyTorch model never runs and the Paddle model does not have"
+    return ""

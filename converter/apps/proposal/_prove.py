@@ -1,0 +1,303 @@
+"""Propose a mapping table for two models of the user's, and prove it by running both."""
+
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import combinations, product
+from pathlib import Path
+
+from ...checkpoints import open_checkpoint, pdparams
+from ...checkpoints.writing import write
+from ...errors import VitconvertError
+from ...parity._distance import FLOAT64_LIMIT
+from ...parity._report import Report
+from ...parity._request import Pair
+from ...parity._run import check_parity
+from ...running.interpreters import check_pythons
+from ...running.scratch import temporary_folder
+from ...sides import Side
+from ...tables.plan import apply_rows
+from ...tables.reading import read_kinds, read_table
+from ...terminal import Progress
+from ._compress import compress, compress_keys
+from ._match import match_outlines
+from ._outline import Outline
+from ._outlines import STATE, outline_both
+from ._rows import Group, Match, Proposed
+from ._table_text import write_table
+from ._tree import join
+
+_MOST_RUNS = 12  # of both models
+_MOST_AT_ONCE = 3  # choices that are changed together
+
+_SIDES: tuple[Side, Side] = ("torch", "paddle")
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A table for two models.
+
+    Attributes:
+        text: The table as TOML, with comments.
+        rows: Its rows.
+        undecided: What nothing decides, a line each: rows that are a guess, tensors without a row.
+        report: Of the run with this table; None if it could not be run.
+        failure: Why it could not; empty otherwise.
+        left_out: Layers without a row, and why: the other model has no such layer, for example.
+    """
+
+    text: str
+    rows: tuple[Proposed, ...]
+    undecided: tuple[str, ...]
+    report: Report | None
+    failure: str = ""
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def proved(self) -> bool:
+        """Whether both models compute the same function if this table converts the weights.
+
+        Layers that neither model runs are no part of that function; they are among `undecided`.
+        """
+        return self.report is not None and self.report.proved
+
+
+def propose_table(
+    torch_model: str,
+    paddle_model: str,
+    *,
+    input_size: tuple[int, int] = (224, 224),
+    progress: Progress | None = None,
+    torch_python: str | None = None,
+    paddle_python: str | None = None,
+) -> Proposal:
+    """Pair the layers of two models that no table describes, and prove it.
+
+    Each model is run once to see what it consists of. The PyTorch model's weights, seeded noise,
+    are then converted by the table and both are run and compared in float64, as `check_parity`
+    does. If they differ, other pairings of what shapes and order leave open are tried.
+
+    Args:
+        torch_model: Function that builds the PyTorch model, as "package.module:function".
+        paddle_model: The same for Paddle.
+        input_size: Height and width in pixels of the images [2, 3, H, W].
+        progress: Called with a text, the amount done and the total.
+        torch_python: Interpreter that has PyTorch; this one if None.
+        paddle_python: Interpreter that has Paddle; this one if None.
+
+    Returns:
+        The table, also where it is not proved: `proved` and `undecided` tell.
+
+    Raises:
+        ModelError: A framework is not installed.
+        ParityError: There is no such function, it gives no model, or none for such images.
+    """
+    pythons: dict[Side, str | None] = {"torch": torch_python, "paddle": paddle_python}
+    check_pythons(pythons)
+    factories: dict[Side, str] = {"torch": torch_model, "paddle": paddle_model}
+    with temporary_folder() as folder:
+        torch, paddle = outline_both(factories, input_size, pythons, folder, progress)
+        prover = _Prover(torch, paddle, folder, input_size, pythons, progress)
+        return prover.propose()
+
+
+class _Attempt:
+    """One table and what came of it."""
+
+    def __init__(
+        self, match: Match, names: tuple[list[str], list[str]], left: Mapping[str, str]
+    ) -> None:
+        self.match, self.left = match, left
+        rows = [row for row in match.rows if row.torch not in left or row.kind == "param"]
+        self.rows = compress(rows, *names)
+        self.ignore = compress_keys(match.ignore, names[0])
+        self.report: Report | None = None
+        self.failure = ""
+
+    @property
+    def proved(self) -> bool:
+        return self.report is not None and self.report.proved
+
+    @property
+    def same(self) -> int:
+        """Count the layers that are the same on both sides."""
+        return sum(layer.verdict == "same" for layer in self.report.layers) if self.report else -1
+
+    def structural(self) -> dict[str, str]:
+        """Name the rows without tensors that do not hold although both outputs are the same.
+
+        They carry no weights: without them the table converts the same, and proves as much.
+
+        Returns:
+            PyTorch name -> why the row does not hold.
+        """
+        layers = self.report.layers if self.report else ()
+        output = next((layer for layer in layers if layer.kind == "output"), None)
+        if output is None or output.float64 is None:
+            return {}
+        if output.verdict != "same" and output.float64 > FLOAT64_LIMIT:
+            return {}
+        kinds = read_kinds()
+        found = {}
+        for layer in layers:
+            kind = kinds.get(layer.kind)
+            if layer.verdict == "same" or kind is None or kind.tensors:
+                continue
+            if layer.verdict != "settings" or not kind.torch:
+                found[layer.layer.partition("#")[0]] = f"{layer.verdict}: {layer.note}"
+        return found
+
+
+class _Prover:
+    """Tries tables until one is proved."""
+
+    def __init__(
+        self,
+        torch: Outline,
+        paddle: Outline,
+        folder: Path,
+        size: tuple[int, int],
+        pythons: Mapping[Side, str | None],
+        progress: Progress | None,
+    ) -> None:
+        self.torch, self.paddle, self.folder = torch, paddle, folder
+        self.size, self.pythons, self.progress = size, pythons, progress
+        self.runs = 0
+        # Of all layers and tensors: no placeholder may claim one that is not its own.
+        self.names = _names(torch), _names(paddle)
+
+    def propose(self) -> Proposal:
+        """Try the best guess, then without rows that do not hold, then other guesses."""
+        choices, best = dict[Hashable, int](), self._without_wrong_blocks({})
+        is_better = True
+        while is_better and best.report is not None:
+            is_better = False
+            for changed in _alternatives(best):
+                if best.proved or self.runs >= _MOST_RUNS:
+                    break
+                tried = self._without_wrong_blocks({**choices, **changed})
+                if is_better := tried.proved or tried.same > best.same:
+                    best, choices = tried, {**choices, **changed}
+                    break
+        return self._finish(best)
+
+    def _without_wrong_blocks(self, choices: Mapping[Hashable, int]) -> _Attempt:
+        """Run a guess; if outputs agree, run it again without the rows that do not hold."""
+        left = dict[str, str]()
+        attempt = self._attempt(choices, left)
+        while (wrong := attempt.structural()) and self.runs < _MOST_RUNS:
+            left = {**left, **wrong}
+            attempt = self._attempt(choices, left)
+        return attempt
+
+    def _attempt(self, choices: Mapping[Hashable, int], left: Mapping[str, str]) -> _Attempt:
+        """Make a table and run both models with it."""
+        match = match_outlines(self.torch, self.paddle, choices)
+        attempt = _Attempt(match, self.names, left)
+        self.runs += 1
+        if match.problems or not attempt.rows:
+            return attempt
+        path = self.folder / "proposed.toml"
+        path.write_text(write_table((), attempt.rows, attempt.ignore, (), ()), encoding="utf-8")
+        paddle = self.folder / "converted.pdparams"
+        source = open_checkpoint(self.folder / STATE)
+        layout = pdparams.layout(apply_rows(source, read_table(path)))
+        with paddle.open("w+b") as file:
+            for _bytes in write(file.fileno(), layout):
+                pass
+        try:
+            attempt.report = check_parity(
+                Pair(self.torch.model, self.paddle.model, path),
+                torch_checkpoint=self.folder / STATE,
+                paddle_checkpoint=paddle,
+                progress=self.progress,
+                device="cpu",
+                input_size=self.size,
+                torch_python=self.pythons["torch"],
+                paddle_python=self.pythons["paddle"],
+            )
+        except VitconvertError as error:
+            attempt.failure = str(error)
+        return attempt
+
+    def _finish(self, attempt: _Attempt) -> Proposal:
+        """Write the table for people, with what is known about each row."""
+        rows = [_settled(row) if attempt.proved else row for row in attempt.rows]
+        match = attempt.match
+        partners = {row.torch: row.paddle for row in match.rows}
+        out = [f"{one} | {partners[one]}: {why}" for one, why in attempt.left.items()]
+        doubts = [f"{row.torch} | {row.paddle}: {row.note}" for row in rows if row.undecided]
+        doubts += [f"{told} (left out)" for told in out if ": settings: " in told]
+        doubts += match.problems
+        failure = attempt.failure
+        if match.problems:
+            failure = "some tensors have no row."
+        elif not rows:
+            failure = "the models have nothing in common."
+        alone = [
+            f"{side} {name}: the other model has no such layer"
+            for side in _SIDES
+            for name in compress_keys(
+                {name: "x" for own, name in match.left_out if own == side},
+                self.names[_SIDES.index(side)],
+            )
+        ]
+        head = _heading(self.torch, self.paddle, attempt, failure)
+        left = [*out, *alone]
+        text = write_table(head, rows, attempt.ignore, left, match.problems, self.size)
+        return Proposal(text, tuple(rows), tuple(doubts), attempt.report, failure, tuple(left))
+
+
+def _names(model: Outline) -> list[str]:
+    """Name all layers and tensors of a model."""
+    tensors = [join(unit.name, leaf.name) for unit in model.units for leaf in unit.tensors]
+    return [unit.name for unit in model.units if unit.name] + tensors
+
+
+def _alternatives(attempt: _Attempt) -> Iterator[dict[Hashable, int]]:
+    """Give other choices of what could be paired otherwise: few at once, nearest to the fault."""
+    culprit = attempt.report.culprit if attempt.report else None
+    name = culprit.layer.partition("#")[0] if culprit else ""
+
+    def distance(group: Group) -> tuple[bool, bool]:
+        return not group.note, not any(f"{one}.".startswith(f"{name}.") for one in group.torch)
+
+    by_key = {group.key: group for group in reversed(attempt.match.groups)}
+    groups = sorted(by_key.values(), key=distance)
+    for count in range(1, min(len(groups), _MOST_AT_ONCE) + 1):
+        for chosen in combinations(groups, count):
+            options = [range(1, len(group.options)) for group in chosen]
+            for numbers in product(*options):
+                keys = (group.key for group in chosen)
+                yield dict(zip(keys, numbers, strict=True))
+
+
+def _settled(row: Proposed) -> Proposed:
+    """Take a doubt for settled if the run would have shown a wrong row."""
+    if not row.undecided or not row.runs:
+        return row
+    return replace(row, note=f"{row.note}. The run proves this one", undecided=False)
+
+
+def _heading(torch: Outline, paddle: Outline, attempt: _Attempt, failure: str) -> list[str]:
+    """Say how the table was made, and whether it is proved."""
+    from ...version import __version__
+
+    report = attempt.report
+    said = [
+        f"Proposed by `vitconvert table`, release {__version__}, from the tensors of both models "
+        f"and the order in which their layers run:",
+        f"  PyTorch  {torch.model} (torch {torch.version})",
+        f"  Paddle   {paddle.model} (paddle {paddle.version})",
+    ]
+    if report is None:
+        return [*said, "NOT PROVED, the models were not run: " + failure.replace("\n", "; ")]
+    if not attempt.proved:
+        return [*said, f"NOT PROVED: {report.claim}"]
+    largest = max(layer.float64 or 0.0 for layer in report.layers)
+    said.append(
+        f"PROVED with weights of seeded noise: {len(report.layers)} outputs compared "
+        f"on images {report.inputs['shape']}, largest float64 difference {largest:.1e}."
+    )
+    if report.never_run:
+        said.append(f"Not compared, for neither model runs them: {', '.join(report.never_run)}.")
+    return said

@@ -1,0 +1,131 @@
+"""A model as a tree of calls: what runs within what, and which tensors are beneath it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+
+from ...sides import Side
+from ...tables.kinds import Kind
+from ...tables.reading import read_kinds
+from ._outline import SHARED, Leaf, Outline, Shape, Unit
+
+# What a layer is when only its tensors are looked at: its kind, empty for an unknown class, and
+# their names and shapes as PyTorch has them.
+Token = tuple[str, tuple[tuple[str, Shape], ...]]
+
+
+class Tree:
+    """One outline, indexed."""
+
+    def __init__(self, outline: Outline, side: Side) -> None:
+        self.units = {unit.name: unit for unit in outline.units}
+        by_class = {k.class_on(side): k for k in read_kinds().values() if k.class_on(side)}
+        self.kinds: dict[str, Kind | None] = {}
+        self.tokens: dict[str, Token] = {}
+        inner = {"", *(name.rpartition(".")[0] for name in self.units)}
+        for unit in outline.units:
+            kind = by_class.get(unit.cls)
+            shapes = _canonical(unit, kind, side) if kind else None
+            # A tensor that the kind has no rule for makes it another kind of layer.
+            self.kinds[unit.name] = kind if shapes is not None else None
+            if shapes and kind:
+                self.tokens[unit.name] = (kind.name, shapes)
+            elif unit.tensors and unit.name not in inner and unit.cls != SHARED:
+                self.tokens[unit.name] = ("", tuple(sorted(("", t.shape) for t in unit.tensors)))
+        self.children: dict[str, list[str]] = defaultdict(list)
+        ran = [unit for unit in outline.units if unit.entered is not None and unit.name]
+        for unit in sorted(ran, key=lambda unit: unit.entered or 0):
+            self.children[unit.parent].append(unit.name)
+        self.bags: dict[str, frozenset[tuple[Token, int]]] = {}
+        self._bag("")
+        made = defaultdict[int, list[str]](list)
+        for unit in sorted(ran, key=lambda unit: unit.left or 0):
+            for number in unit.results:
+                made[number].append(unit.name)
+        # Who gives a layer its one input, directly; innermost first.
+        self.feeders = {
+            unit.name: made.get(unit.sources[0], []) if len(unit.sources) == 1 else []
+            for unit in ran
+        }
+
+    def _bag(self, name: str) -> Counter[Token]:
+        """Count the tokens beneath a layer that runs."""
+        found = Counter([self.tokens[name]]) if name in self.tokens else Counter[Token]()
+        if name not in self.tokens:
+            found.update(("param", (("", leaf.shape),)) for leaf in self.units[name].tensors)
+        for child in self.children.get(name, []):
+            found += self._bag(child)
+        self.bags[name] = frozenset(found.items())
+        return found
+
+    def label(self, name: str) -> Hashable:
+        """Give the tensors beneath a layer, and those of the layer that directly feeds it."""
+        return self.bags[name], next(map(self.tokens.get, self.feeders[name]), None)
+
+    def size(self, name: str) -> int:
+        """Count the layers with tensors and bare tensors beneath a layer."""
+        return sum(count for _token, count in self.bags[name])
+
+    def opens(self, name: str) -> bool:
+        """Tell whether there are layers within."""
+        return name not in self.tokens and bool(self.parts(name))
+
+    def open(self, names: Sequence[str], closed: Sequence[str], size: int) -> list[str]:
+        """Put the parts of those closed layers in their place that have the size."""
+        chosen = {name for name in closed if self.size(name) == size}
+        parts = (self.parts(name) if name in chosen else [name] for name in names)
+        return [part for found in parts for part in found]
+
+    def parts(self, name: str) -> list[str]:
+        """Name what a layer's code calls and has tensors beneath it, in order of execution."""
+        return [child for child in self.children.get(name, []) if self.bags[child]]
+
+
+def _canonical(unit: Unit, kind: Kind, side: Side) -> tuple[tuple[str, Shape], ...] | None:
+    """Give leaf names and shapes as PyTorch has them; None if the kind lacks a rule for one."""
+    rules = {(r.leaf if side == "torch" else r.paddle): r for r in kind.tensors}
+    found = []
+    for leaf in unit.tensors:
+        rule = rules.get(leaf.name)
+        if rule is None:
+            return None
+        if rule.paddle is not None:
+            turn = rule.transpose and side == "paddle"
+            found.append((rule.leaf, leaf.shape[::-1] if turn else leaf.shape))
+    return tuple(sorted(found))
+
+
+def bare(model: Tree) -> Iterator[tuple[Unit, Leaf]]:
+    """Give the tensors that are in no layer of a known kind."""
+    for unit in model.units.values():
+        if unit.cls != SHARED and model.tokens.get(unit.name, ("", ()))[0] == "":
+            for leaf in unit.tensors:
+                yield unit, leaf
+
+
+def ends(model: Tree) -> list[str]:
+    """Name the layers that run and have none within, in order of execution."""
+    inner = {name.rpartition(".")[0] for name in model.units if name}
+    ran = [u for u in model.units.values() if u.entered is not None and u.name]
+    ends = [u for u in ran if u.name in model.tokens or u.name not in inner]
+    return [unit.name for unit in sorted(ends, key=lambda unit: unit.entered or 0)]
+
+
+def contents(model: Tree, paired: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    """Name, for each layer that runs and is no end, the paired layers beneath it."""
+    found = defaultdict[str, set[str]](set)
+    for name, torch in paired.items():
+        for holder in above(name.rpartition(".")[0]):
+            if model.units[holder].calls and holder not in model.tokens:
+                found[holder].add(torch)
+    return {name: frozenset(found[name]) for name in model.units if name in found}
+
+
+def above(name: str) -> Iterator[str]:
+    """Give a name and those of all that it is in, innermost first."""
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
+
+
+def join(layer: str, leaf: str) -> str:
+    return f"{layer}.{leaf}" if layer else leaf

@@ -1,0 +1,107 @@
+"""What is changed at random in a picture that is learnt from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ._settings import Crop, Settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+
+    from ...images import Preprocessing
+
+SMALL = 64  # pixels up to which pictures are padded and cropped, not enlarged
+_PADDING = 8  # the side is so many times the padding: 4 pixels at 32
+_TRIES = 10  # for a crop that fits into the picture
+_RATIO = 4 / 3  # most that a crop's sides differ by, before it is resized
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How pictures are changed; parameters are drawn for every picture anew.
+
+    Attributes:
+        preprocessing: How they are evaluated.
+        crop: "padded", "resized" or "none".
+        crop_scale: Smallest share of the area that "resized" takes.
+        flip: Whether every other one is mirrored.
+        color_jitter: Most that brightness, contrast and saturation change by.
+    """
+
+    preprocessing: Preprocessing
+    crop: Crop
+    crop_scale: float
+    flip: bool
+    color_jitter: float
+
+    def __call__(self, picture: Image, rng: np.random.Generator) -> Image:
+        """Make of an RGB picture one of the model's size.
+
+        Raises:
+            DataError: One side is more than 50 times the other.
+        """
+        from PIL import Image
+
+        if self.crop == "resized":
+            picture = self._resized(picture, rng)
+        else:
+            picture = self.preprocessing.crop(picture)
+            if self.crop == "padded":
+                picture = _moved(picture, rng)
+        if self.flip and rng.random() < 0.5:
+            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        if self.color_jitter:
+            picture = _jittered(picture, self.color_jitter, rng)
+        return picture
+
+    def _resized(self, picture: Image, rng: np.random.Generator) -> Image:
+        """Cut out a part of random size, proportions and place, and bring it to the size."""
+        from PIL import Image
+
+        wide, high = picture.size
+        height, width = self.preprocessing.size
+        for _ in range(_TRIES):
+            area = wide * high * rng.uniform(self.crop_scale, 1)
+            ratio = width / height * math.exp(rng.uniform(-1, 1) * math.log(_RATIO))
+            w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if 0 < w <= wide and 0 < h <= high:
+                break
+        else:
+            return self.preprocessing.crop(picture)
+        left, top = int(rng.integers(wide - w + 1)), int(rng.integers(high - h + 1))
+        resampling = Image.Resampling[self.preprocessing.interpolation.upper()]
+        return picture.resize((width, height), resampling, (left, top, left + w, top + h))
+
+
+def augmentation_of(settings: Settings, preprocessing: Preprocessing) -> Augmentation:
+    """Give the augmentation that was asked for."""
+    usual: Crop = "padded" if max(preprocessing.size) <= SMALL else "resized"
+    return Augmentation(
+        preprocessing,
+        settings.crop or usual,
+        settings.crop_scale,
+        settings.flip,
+        settings.color_jitter,
+    )
+
+
+def _moved(picture: Image, rng: np.random.Generator) -> Image:
+    """Cut the picture's size out of it with a black frame: Pillow gives black beyond the edge."""
+    width, height = picture.size
+    x, y = width // _PADDING, height // _PADDING
+    left, top = int(rng.integers(-x, x + 1)), int(rng.integers(-y, y + 1))
+    return picture.crop((left, top, left + width, top + height))
+
+
+def _jittered(picture: Image, most: float, rng: np.random.Generator) -> Image:
+    """Change brightness, contrast and saturation, in random order."""
+    from paddle.vision.transforms import functional as F  # noqa: N812
+
+    changes = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation)
+    for which in rng.permutation(len(changes)):
+        picture = changes[which](picture, 1 + most * float(rng.uniform(-1, 1)))
+    return picture

@@ -1,0 +1,152 @@
+"""Batches to learn from: in random order, augmented, with soft targets; prepared ahead."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...errors import DataError
+from ._random import Purpose, generator
+
+if TYPE_CHECKING:
+    from ...images import Pictures
+    from ._augment import Augmentation
+    from ._devices import Team
+    from ._settings import Settings
+
+Arrays = tuple[np.ndarray, np.ndarray]  # images float32 [b, 3, H, W], targets float32 [b, classes]
+_BATCHES_AHEAD = 2
+
+
+@dataclass
+class Batches:
+    """What one process of a team is given to learn from.
+
+    Every batch is a function of the run's seed, the epoch and the number of the step. A picture
+    that cannot be read is left out: the next that can takes its place, so that batches keep their
+    size.
+
+    Attributes:
+        pictures: Where they come from.
+        chosen: int64 [N], those of them that are learnt from.
+        num_classes: Of the model.
+        augmentation: What is changed at random.
+        settings: Has batch size, mixup, label smoothing, seed, workers.
+        team: The processes that share every batch.
+        unreadable: Index and reason of pictures that could not be read so far.
+    """
+
+    pictures: Pictures
+    chosen: np.ndarray
+    num_classes: int
+    augmentation: Augmentation
+    settings: Settings
+    team: Team
+    unreadable: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def batch_size(self) -> int:
+        """Pictures of a step, of all processes together; fewer than asked for if there are few."""
+        return min(self.settings.batch_size, len(self.chosen) // self.team.size * self.team.size)
+
+    @property
+    def steps(self) -> int:
+        """Whole batches of an epoch; what is left over waits for another epoch's order."""
+        return len(self.chosen) // self.batch_size
+
+    def epoch(self, epoch: int, begin: int) -> Generator[Arrays, None, None]:
+        """Give the batches of one epoch from a step on, this process's share of each.
+
+        Closed early, it ends its threads after the batches that they are at.
+        """
+        order = generator(self.settings.seed, Purpose.ORDER, epoch).permutation(len(self.chosen))
+        own = self.batch_size // self.team.size
+
+        def make(step: int) -> Arrays:
+            first = step * self.batch_size + self.team.rank * own
+            return self._make(order[first : first + own], epoch, step)
+
+        return _ahead(make, range(begin, self.steps), self.settings.workers)
+
+    def _make(self, places: np.ndarray, epoch: int, step: int) -> Arrays:
+        """Prepare the pictures at some places of `chosen`."""
+        images = np.empty((len(places), 3, *self.augmentation.preprocessing.size), np.float32)
+        labels = [self._fill(int(place), epoch, images[i]) for i, place in enumerate(places)]
+        targets = smoothed(labels, self.num_classes, self.settings.label_smoothing)
+        if self.settings.mixup:
+            rng = generator(self.settings.seed, Purpose.MIXUP, epoch, step)
+            return mixed(images, targets, rng.beta(self.settings.mixup, self.settings.mixup))
+        return images, targets
+
+    def _fill(self, place: int, epoch: int, out: np.ndarray) -> int:
+        """Write one augmented picture, or the next that can be read; give its label."""
+        for at in range(len(self.chosen)):
+            index = int(self.chosen[(place + at) % len(self.chosen)])
+            if index in self.unreadable:
+                continue
+            rng = generator(self.settings.seed, Purpose.PICTURE, epoch, index)
+            try:
+                picture = self.augmentation(self.pictures.open(index), rng)
+            except DataError as error:
+                name, why = self.pictures.names[index], str(error)
+                self.unreadable[index] = why if name in why else f"{name}: {why}"
+                continue
+            self.augmentation.preprocessing.normalise(np.asarray(picture), out)
+            return int(self.pictures.labels[index])
+        raise DataError(f"{self.pictures.source}: none of its pictures can be read.")
+
+
+def spread(count: int, limit: int | None) -> np.ndarray:
+    """Choose so many of some pictures, evenly spread, thus of every class: int64 [N]."""
+    wanted = count if limit is None else min(limit, count)
+    return np.linspace(0, count, wanted, endpoint=False).astype(np.int64)
+
+
+def smoothed(labels: list[int], num_classes: int, share: float) -> np.ndarray:
+    """Make targets: 1 at the label, of which a share is spread over all: float32 [b, classes]."""
+    targets = np.full((len(labels), num_classes), share / num_classes, np.float32)
+    targets[np.arange(len(labels)), labels] += np.float32(1 - share)
+    return targets
+
+
+def mixed(images: np.ndarray, targets: np.ndarray, share: float) -> Arrays:
+    """Mix every picture with its neighbour, and their targets alike.
+
+    The order is random already, so neighbours are any two; and a share of a batch that begins at an
+    even place is mixed as in the whole batch. An odd last one stays as it is.
+
+    Args:
+        images: float32 [b, 3, H, W].
+        targets: float32 [b, classes].
+        share: Of the picture itself; its neighbour has the rest.
+    """
+    even = len(images) // 2 * 2
+    partner = np.arange(len(images))
+    partner[:even] ^= 1
+    own, other = np.float32(share), np.float32(1 - share)
+    return own * images + other * images[partner], own * targets + other * targets[partner]
+
+
+def _ahead(
+    make: Callable[[int], Arrays], steps: range, workers: int
+) -> Generator[Arrays, None, None]:
+    """Give batches in order, made ahead by threads; by none if there are no workers."""
+    if not workers:
+        yield from map(make, steps)
+        return
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="batches")
+    waiting: deque[Future[Arrays]] = deque()
+    try:
+        for step in steps:
+            waiting.append(pool.submit(make, step))
+            if len(waiting) >= workers + _BATCHES_AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

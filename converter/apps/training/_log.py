@@ -1,0 +1,111 @@
+"""What a run writes of every epoch: lines of JSON, a CSV, curves, and VisualDL where wanted."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ...errors import RunError
+from ._state import Folder, write_bytes, write_text
+
+Row = dict[str, Any]
+
+# Columns of the CSV, in order; an epoch's row also has how many pictures were evaluated. Top-5 is
+# None where five classes or fewer would make it 100 % of any model.
+COLUMNS = (
+    "epoch",
+    "train_loss",
+    "val_loss",
+    "val_top1",
+    "val_top5",
+    "learning_rate",
+    "images_per_second",
+    "seconds",
+)
+
+
+def check_installed(visualdl: bool) -> None:
+    """Check for what draws, before any work is done.
+
+    Raises:
+        RunError: It is not installed; the message says how to get it.
+    """
+    if find_spec("matplotlib") is None:
+        raise RunError(
+            "Matplotlib is not installed here; it draws the learning curves. Install it: pip "
+            "install matplotlib"
+        )
+    if visualdl and find_spec("visualdl") is None:
+        raise RunError(
+            "--visualdl: VisualDL is not installed here. Install it: pip install visualdl"
+        )
+
+
+def write_logs(folder: Folder, history: Sequence[Row]) -> None:
+    """Write all epochs anew, so that an epoch that is repeated after a kill stands there once."""
+    write_text(folder.log, "".join(f"{json.dumps(row)}\n" for row in history))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_text(folder.table, text.getvalue())
+
+
+def draw_curves(path: Path, history: Sequence[Row], title: str) -> None:
+    """Draw losses, accuracies and learning rate over the epochs, as PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    epochs = [row["epoch"] for row in history]
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = (
+        ("loss", {"training": "train_loss", "validation": "val_loss"}),
+        ("accuracy in percent", {"top-1": "val_top1", "top-5": "val_top5"}),
+        ("learning rate at the end of the epoch", {"": "learning_rate"}),
+    )
+    for axes, (heading, lines) in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        for label, column in lines.items():
+            values = [row[column] for row in history]
+            if all(value is None for value in values):
+                continue
+            axes.plot(epochs, values, marker="." if len(epochs) < 40 else "", label=label)
+        axes.set_title(heading, fontsize=10)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        if len(lines) > 1:
+            axes.legend()
+    figure.suptitle(title, fontsize=11)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=110)
+    write_bytes(path, picture.getvalue())
+
+
+class VisualDL:
+    """Scalars for VisualDL, in the folder of the run; nothing unless wanted."""
+
+    def __init__(self, folder: Folder, wanted: bool) -> None:
+        self._writer: Any = None
+        if wanted:
+            logs = str(folder.path / "visualdl")
+            self._writer = import_module("visualdl").LogWriter(logdir=logs)
+
+    def add(self, row: Row) -> None:
+        """Add the values of an epoch."""
+        if self._writer is not None:
+            for name in COLUMNS[1:]:
+                if row[name] is not None:
+                    self._writer.add_scalar(tag=name, value=row[name], step=row["epoch"])
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self._writer is not None:
+            self._writer.close()

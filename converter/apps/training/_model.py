@@ -1,0 +1,164 @@
+"""The model to train, with weights but perhaps another head, and its optimizer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...checkpoints import held, open_checkpoint
+from ...errors import ModelError, RunError
+from ...models import build, check_side, load_paddle
+from ...tables.plan import check_paddle
+from ...tables.reading import find_variant
+from ...tables.table import Table
+from ...tables.variant import Variant
+
+if TYPE_CHECKING:
+    from ._settings import Settings
+
+_LOG = logging.getLogger("vitconvert")
+
+
+def check_variant(name: str) -> tuple[Table, Variant]:
+    """Give a variant that can be trained, and its table.
+
+    Raises:
+        ModelError: There is none of that name, or it has no head.
+    """
+    table, variant = find_variant(name)
+    if not variant.num_classes:
+        raise ModelError(
+            f"{name} is a backbone without a head: it tells no classes apart. Train the variant "
+            f"with a head, see `vitconvert models`."
+        )
+    return table, variant
+
+
+def make_model(settings: Settings, num_classes: int, weights: Path | None) -> Any:
+    """Build a model in training mode; of weights with another head all but the head is taken.
+
+    Args:
+        settings: Has variant, drop path rate and seed.
+        num_classes: Of the head.
+        weights: Paddle checkpoint; freshly initialised if None.
+
+    Raises:
+        CheckpointError: The file is no whole model of the variant.
+    """
+    import paddle
+
+    table, variant = check_variant(settings.variant)
+    if settings.drop_path is not None:
+        config = {**variant.config, "drop_path_rate": settings.drop_path}
+        variant = replace(variant, config=config)
+    paddle.seed(settings.seed)
+    model = build("paddle", variant, num_classes)
+    if weights is not None:
+        _load(model, weights, table, variant, num_classes)
+    model.train()
+    return model
+
+
+def check_size(model: Any, size: tuple[int, int]) -> None:
+    """Let a model compute one empty picture, so that a size it cannot take is told at once.
+
+    Raises:
+        RunError: It cannot take pictures of that height and width.
+    """
+    import paddle
+
+    model.eval()
+    try:
+        with paddle.no_grad():
+            model(paddle.zeros([1, 3, *size]))
+    except ValueError as error:
+        raise RunError(f"--image-size {size[0]}x{size[1]}: {error}") from error
+    finally:
+        model.train()
+
+
+def _load(model: Any, path: Path, table: Table, variant: Variant, num_classes: int) -> None:
+    """Fill a model from a file that may have another head; that one then stays fresh."""
+    checkpoint = open_checkpoint(path)
+    check_side("paddle", checkpoint)
+    found = check_paddle(checkpoint, table, variant)
+    if found != num_classes:
+        fresh = {
+            key: value for key, value in model.state_dict().items() if key in _head(table, variant)
+        }
+        kept = {key: tensor for key, tensor in checkpoint.tensors.items() if key not in fresh}
+        new = {key: held(value.numpy()) for key, value in fresh.items()}
+        checkpoint = replace(checkpoint, tensors={**kept, **new})
+        has = f"a head for {found} classes" if found else "no head"
+        _LOG.info(f"{path} has {has}: a new one for {num_classes} begins at random.")
+    load_paddle(model, checkpoint)
+
+
+def _head(table: Table, variant: Variant) -> set[str]:
+    """Name the Paddle tensors whose shape depends on the number of classes."""
+    keys = [key for key, shape in variant.shapes.items() if "num_classes" in shape]
+    return {claim.target for key in keys for claim in table.claims(key) if claim.target is not None}
+
+
+def decays(key: str, value: Any) -> bool:
+    """Tell whether a parameter is decayed: weights of linear layers and convolutions are.
+
+    Norms, biases, position embeddings and tables of relative positions are not.
+    """
+    return key.rpartition(".")[2] == "weight" and len(value.shape) > 1
+
+
+def make_optimizer(model: Any, settings: Settings) -> Any:
+    """Make AdamW for a model; the learning rate is set before every step."""
+    import paddle
+
+    decayed = {value.name for key, value in model.named_parameters() if decays(key, value)}
+    clip = None
+    if settings.clip_grad is not None:
+        clip = paddle.nn.ClipGradByGlobalNorm(settings.clip_grad)
+    return paddle.optimizer.AdamW(
+        learning_rate=settings.lr,
+        parameters=model.parameters(),
+        weight_decay=settings.weight_decay,
+        apply_decay_param_fun=decayed.__contains__,
+        grad_clip=clip,
+    )
+
+
+def optimizer_state(optimizer: Any, model: Any) -> dict[str, Any]:
+    """Give what the optimizer keeps, as arrays by "moment1_0.blocks.0.fc.weight".
+
+    Paddle names it by names of parameters that are others in the next process.
+    """
+    keys = {value.name: key for key, value in model.named_parameters()}
+    state = {}
+    for name, value in optimizer.state_dict().items():
+        if name in ("LR_Scheduler", "master_weights"):
+            continue
+        parameter = next((own for own in keys if name.startswith(f"{own}_")), None)
+        if parameter is None:
+            raise RunError(f"the optimizer of this Paddle keeps {name}, which is of no parameter.")
+        state[f"{name[len(parameter) + 1 :]}.{keys[parameter]}"] = value.numpy()
+    return state
+
+
+def restore_optimizer(optimizer: Any, model: Any, state: Mapping[str, Any]) -> None:
+    """Put back what `optimizer_state` gave, into an optimizer that has made no step.
+
+    Raises:
+        RunError: It is of another model.
+    """
+    import paddle
+
+    names = {key: value.name for key, value in model.named_parameters()}
+    renamed = {}
+    for name, value in state.items():
+        slot, _, key = name.partition(".")
+        if key not in names:
+            raise RunError(f"the state holds {name} of an optimizer; the model has no {key!r}.")
+        renamed[f"{names[key]}_{slot}"] = paddle.to_tensor(value)
+    if renamed:
+        optimizer.set_state_dict(renamed)

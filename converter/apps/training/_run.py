@@ -1,0 +1,206 @@
+"""One training run, from its options to its last file."""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import RunError
+from ...models import require
+from ...version import __version__
+from ._batches import Batches
+from ._devices import Team, choose_device, expected_team
+from ._interrupt import wishes
+from ._log import check_installed
+from ._model import check_size, check_variant, make_model
+from ._prepare import Prepared, prepare
+from ._run_json import check_new, check_writable, make_folder, read_record
+from ._settings import Settings, check_same, from_dict
+from ._state import Folder, locked, read_state, write_text
+from ._trainer import Listener, Trainer
+
+_LOG = logging.getLogger("vitconvert")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came out of a run.
+
+    Attributes:
+        folder: Its files.
+        best: Row of the epoch with the highest top-1.
+        last: Row of the last epoch.
+    """
+
+    folder: Folder
+    best: dict[str, Any]
+    last: dict[str, Any]
+
+
+def stored_settings(out: Path) -> Settings:
+    """Read the options that a run was begun with.
+
+    Raises:
+        RunError: There is no run in that folder.
+    """
+    return from_dict(read_record(Folder(out))["options"], str(out))
+
+
+def train(
+    settings: Settings,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    listener: Listener | None = None,
+) -> Summary:
+    """Train a variant, or go on with a run that was ended.
+
+    Args:
+        settings: What to train, on what, how.
+        out: Folder of the run; made if it is not there.
+        resume: Go on from the state that the folder holds, to the bit where the run would be.
+        force: Replace the run that the folder holds.
+        listener: Told of every step.
+
+    Raises:
+        ModelError: The variant is unknown, or has no head.
+        DataError: Pictures or labels cannot be read, or do not fit.
+        CheckpointError: The weights do not fit, or a file cannot be written.
+        RunError: The options do not fit the run or this machine, or the loss is not finite.
+        Interrupted: Ctrl-C or SIGTERM; the state is saved.
+    """
+    check_variant(settings.variant)
+    check_installed(settings.visualdl)
+    require("paddle")
+    folder, team = Folder(Path(out)), expected_team()
+    _check(folder, settings, team, resume, force)
+    prepared = prepare(settings)
+    device = choose_device(settings, team)
+    weights = None if settings.weights is None else Path(settings.weights)
+    resumed = resume and folder.state.exists()
+    # Weights come with the state then.
+    model = make_model(settings, len(prepared.classes), None if resumed else weights)
+    check_size(model, prepared.validation.preprocessing.size)
+    batches = prepared.batches(settings, team)
+    if team.leads:
+        make_folder(folder)
+    team.wait()
+    with locked(folder) if team.leads else nullcontext(), wishes() as wish:
+        if team.leads:
+            # Once more: another may have begun, and even finished, a run there meanwhile.
+            _check(folder, settings, team, resume, force)
+            _begin(folder, settings, prepared, device, team, resume)
+            _tell(settings, prepared, batches, device)
+        trainer = Trainer(
+            settings=settings,
+            folder=folder,
+            team=team,
+            batches=batches,
+            validation=prepared.validation,
+            classes=prepared.classes,
+            model=model,
+            wish=wish,
+            listener=listener,
+        )
+        if resume:
+            _resume(trainer, folder, prepared)
+        trainer.run()
+    history = trainer.progress.history
+    return Summary(folder, max(history, key=lambda row: row["val_top1"]), history[-1])
+
+
+def _check(folder: Folder, settings: Settings, team: Team, resume: bool, force: bool) -> None:
+    """Refuse a folder that the run cannot have.
+
+    Raises:
+        RunError: It holds another run than the one to resume, or what must not be replaced; or the
+            rights to write there are missing.
+    """
+    if resume:
+        check_same(stored_settings(folder.path), settings, str(folder.path))
+        begun = read_record(folder)["processes"]
+        if begun != team.size:
+            raise RunError(
+                f"{folder.path} was begun by {begun} processes; now there are {team.size}, which "
+                f"would compute other numbers. Start as many as then, or a new run."
+            )
+        if team.leads:
+            check_writable(folder)
+    elif team.leads:
+        check_writable(folder)
+        named = (settings.weights, settings.data, settings.val_data)
+        check_new(folder, [Path(name) for name in named if name is not None], force)
+
+
+def _begin(
+    folder: Folder, settings: Settings, prepared: Prepared, device: str, team: Team, resume: bool
+) -> None:
+    """Store what the run is, in the place of an earlier one."""
+    import paddle
+
+    facts = {
+        "vitconvert": __version__,
+        "paddle": paddle.version.full_version,
+        "device": device,
+        "processes": team.size,
+        "options": settings.to_dict(),
+        "classes": prepared.classes,
+        "preprocessing": prepared.validation.preprocessing.to_dict(),
+        "pictures": prepared.fingerprint(),
+    }
+    if not resume:
+        for file in folder.own():
+            if file != folder.run:  # until it is replaced the folder is known by it
+                file.unlink(missing_ok=True)
+        write_text(folder.run, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+
+
+def _tell(settings: Settings, prepared: Prepared, batches: Batches, device: str) -> None:
+    """Say what a run is made of."""
+    data = prepared.validation
+    for name, part, chosen in (
+        ("learning from", prepared.pictures, prepared.chosen),
+        ("evaluating", data.pictures, data.chosen),
+    ):
+        of = f" of {len(part)}" if len(chosen) < len(part) else ""
+        _LOG.info(f"{name} {len(chosen)}{of} pictures: {part.source}, {part.described}")
+    if prepared.is_same:
+        _LOG.warning("what is evaluated is what is learnt from: top-1 says nothing of new pictures")
+    size, steps = batches.batch_size, batches.steps
+    if size < settings.batch_size:
+        _LOG.warning(f"batches of {size}: there are no more pictures")
+    height, width = data.preprocessing.size
+    model = f"{settings.variant}, {len(prepared.classes)} classes, {height}x{width}"
+    pace = f"batches of {size}, {steps} step{'s' * (steps > 1)} an epoch"
+    _LOG.info(f"{model}, {pace}, {device}")
+
+
+def _resume(trainer: Trainer, folder: Folder, prepared: Prepared) -> None:
+    """Put a trainer where the run was.
+
+    Raises:
+        RunError: The pictures are others, or the state cannot be read.
+    """
+    if read_record(folder)["pictures"] != prepared.fingerprint():
+        raise RunError(
+            f"{folder.path} was begun with other pictures than {prepared.pictures.source} and "
+            f"{prepared.validation.pictures.source} hold now. Begin a new run with --weights."
+        )
+    if not folder.state.exists():
+        if trainer.team.leads:
+            _LOG.info(f"{folder.path} has no state yet: begins at the beginning.")
+        return
+    trainer.restore(*read_state(folder.state))
+    done = trainer.progress
+    if not trainer.team.leads:
+        return
+    if trainer.is_done:
+        epochs = "its one epoch is" if done.epoch == 1 else f"all {done.epoch} epochs are"
+        _LOG.info(f"{folder.path}: {epochs} done; nothing to go on with.")
+    else:
+        _LOG.info(f"goes on in epoch {done.epoch + 1} after {done.step} steps.")

@@ -1,0 +1,185 @@
+"""What a run keeps on disk to go on from: one file, replaced in one step.
+
+Weights, what the optimizer keeps and how far the run has come are in the same file, so that no
+kill leaves the weights of one step with the moments of another. It is a .safetensors; how far the
+run has come stands as JSON in its header.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...checkpoints import held, open_checkpoint
+from ...checkpoints.target import Output, written
+from ...errors import CheckpointError, RunError
+from ...files import cannot_be_written, publish, written_beside
+
+VERSION = "1"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The files of a run."""
+
+    path: Path
+
+    @property
+    def run(self) -> Path:
+        """Options, classes and preprocessing."""
+        return self.path / "run.json"
+
+    @property
+    def best(self) -> Path:
+        """Weights of the epoch with the highest top-1."""
+        return self.path / "best.pdparams"
+
+    @property
+    def last(self) -> Path:
+        """Weights of the last epoch."""
+        return self.path / "last.pdparams"
+
+    @property
+    def state(self) -> Path:
+        """What the run goes on from."""
+        return self.path / "state" / "resume.safetensors"
+
+    @property
+    def log(self) -> Path:
+        """A line of JSON for every epoch."""
+        return self.path / "log.jsonl"
+
+    @property
+    def table(self) -> Path:
+        """The learning curves as CSV."""
+        return self.path / "curves.csv"
+
+    @property
+    def curves(self) -> Path:
+        """The learning curves as a picture."""
+        return self.path / "curves.png"
+
+    @property
+    def sheet(self) -> Path:
+        """Pictures with predicted and true class."""
+        return self.path / "predictions.png"
+
+    def own(self) -> list[Path]:
+        """List every file that a run writes here."""
+        weights = [self.best, self.last]
+        return [self.run, self.state, *weights, self.log, self.table, self.curves, self.sheet]
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        epoch: The one that is being learnt, from 0.
+        step: Steps of it that are done.
+        loss: Sum of their losses.
+        seconds: That the epoch has taken, of all starts together.
+        best: Highest top-1 so far, in percent; -1 before the first evaluation.
+        history: A row for every epoch that is done.
+        scaler: What the loss scaling of mixed precision keeps.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    loss: float = 0.0
+    seconds: float = 0.0
+    best: float = -1.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    scaler: dict[str, Any] = field(default_factory=dict)
+
+
+def write_weights(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write weights as every Paddle reads them; the old or the new file is there at any moment."""
+    _write(Output(path, {name: held(array) for name, array in arrays.items()}, {}))
+
+
+def write_state(
+    path: Path,
+    weights: Mapping[str, np.ndarray],
+    optimizer: Mapping[str, np.ndarray],
+    progress: Progress,
+) -> None:
+    """Write what a run goes on from; the old or the new file is there at any moment."""
+    tensors = {f"model.{name}": held(array) for name, array in weights.items()}
+    tensors |= {f"slot.{name}": held(array) for name, array in optimizer.items()}
+    texts = {"version": VERSION, "progress": json.dumps(asdict(progress))}
+    _write(Output(path, tensors, texts))
+
+
+def read_state(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], Progress]:
+    """Read weights, what the optimizer keeps, and progress.
+
+    Raises:
+        RunError: The file cannot be read, or is not what this version writes.
+    """
+    try:
+        checkpoint = open_checkpoint(path)
+        arrays = {name: np.array(tensor.read()) for name, tensor in checkpoint.tensors.items()}
+    except CheckpointError as error:
+        raise RunError(f"{path}: cannot be gone on from: {error}") from error
+    if checkpoint.metadata.get("version") != VERSION:
+        raise RunError(f"{path}: is of another version of vitconvert. Begin a new run.")
+    try:
+        progress = Progress(**json.loads(checkpoint.metadata["progress"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path}: does not say how far the run has come: {error!r:.200}.") from error
+    weights, slots = (
+        {name.removeprefix(part): array for name, array in arrays.items() if name.startswith(part)}
+        for part in ("model.", "slot.")
+    )
+    return weights, slots, progress
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text; the old or the new file is there at any moment."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file; the old or the new one is there at any moment."""
+    with written_beside(path) as (file, part):
+        with cannot_be_written(path):
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        publish(part, path, force=True)
+
+
+@contextmanager
+def locked(folder: Folder) -> Iterator[None]:
+    """Keep a second process from training in the same folder.
+
+    Raises:
+        RunError: One does already.
+    """
+    handle = os.open(folder.state.parent, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"{folder.path}: another process is training there.") from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def _write(output: Output) -> None:
+    def advance(_text: str, amounts: Iterator[int]) -> None:
+        for _ in amounts:
+            pass
+
+    with written(output, force=True, check=True, advance=advance) as draft:
+        draft.publish(output.path, force=True)

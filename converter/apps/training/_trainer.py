@@ -1,0 +1,323 @@
+"""The loop over epochs and steps, and what is saved of it when."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import RunError
+from ._evaluate import Score, evaluate
+from ._interrupt import Interrupted, Wish
+from ._log import VisualDL, draw_curves, write_logs
+from ._model import make_optimizer, optimizer_state, restore_optimizer
+from ._predictions import draw_predictions
+from ._random import Purpose, generator
+from ._schedule import learning_rate
+from ._state import Progress, write_state, write_weights
+
+if TYPE_CHECKING:
+    from ...images import Pictures, Preprocessing
+    from ._batches import Batches
+    from ._devices import Team
+    from ._settings import Settings
+    from ._state import Folder
+
+_LOG = logging.getLogger("vitconvert")
+_MOST_NAMED = 8  # unreadable pictures
+_TOP = 5  # classes, up to which every model's top-5 is 100 %
+_REDRAW = 30.0  # seconds between two drawings of the curves
+
+# Told of every step: epoch from 1, epochs, steps done, steps, mean loss of the epoch so far,
+# pictures per second.
+Listener = Callable[[int, int, int, int, float, float], None]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What is evaluated: `chosen`, int64 [N], of the pictures, and how they are preprocessed."""
+
+    pictures: Pictures
+    chosen: np.ndarray
+    preprocessing: Preprocessing
+
+
+@dataclass
+class Trainer:
+    """A model on its way through the epochs."""
+
+    settings: Settings
+    folder: Folder
+    team: Team
+    batches: Batches
+    validation: Validation
+    classes: tuple[str, ...]
+    model: Any
+    wish: Wish
+    listener: Listener | None
+
+    def __post_init__(self) -> None:
+        import paddle
+
+        self.progress = Progress()
+        self.optimizer = make_optimizer(self.model, self.settings)
+        self.scaler = paddle.amp.GradScaler(enable=self.settings.amp)
+        self._net = paddle.DataParallel(self.model) if self.team.size > 1 else self.model
+        self._drawn = -_REDRAW
+        self._named = 0  # unreadable pictures that were spoken of
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all epochs are over."""
+        return self.progress.epoch >= self.settings.epochs
+
+    def restore(
+        self,
+        weights: Mapping[str, np.ndarray],
+        optimizer: Mapping[str, np.ndarray],
+        progress: Progress,
+    ) -> None:
+        """Put back what `save` wrote.
+
+        Raises:
+            RunError: The weights are not those of the model.
+        """
+        own = self.model.state_dict()
+        if {k: tuple(v.shape) for k, v in own.items()} != {k: v.shape for k, v in weights.items()}:
+            raise RunError(f"{self.folder.state}: holds the weights of another model.")
+        self.model.set_state_dict(dict(weights))
+        restore_optimizer(self.optimizer, self.model, optimizer)
+        if progress.scaler:
+            self.scaler.load_state_dict(_as_arrays(progress.scaler))
+        self.progress = progress
+
+    def save(self) -> None:
+        """Write the state; only the first process does."""
+        if not self.team.leads:
+            return
+        weights = self._weights()
+        if self.settings.amp:
+            self.progress.scaler = _as_numbers(self.scaler.state_dict())
+        optimizer = optimizer_state(self.optimizer, self.model)
+        write_state(self.folder.state, weights, optimizer, self.progress)
+
+    def run(self) -> None:
+        """Train to the end.
+
+        Raises:
+            Interrupted: Somebody wanted it to end; the state is saved.
+            RunError: The loss is not finite.
+        """
+        if not (self.is_done or self.progress.epoch or self.progress.step):
+            self.save()
+        logs = VisualDL(self.folder, self.settings.visualdl and self.team.leads)
+        with closing(logs):
+            while not self.is_done:
+                row = self._epoch()
+                if self.team.leads:
+                    logs.add(row)
+                self._check_wish()
+        if self.team.leads:
+            self._finish()
+        self.team.wait()
+
+    def _epoch(self) -> dict[str, Any]:
+        """Learn what is left of an epoch, evaluate, write; give the epoch's row."""
+        done, before = self.progress, self.progress.seconds
+        start, steps = time.perf_counter(), self.batches.steps
+        self.model.train()
+        with closing(self.batches.epoch(done.epoch, done.step)) as batches:
+            for images, targets in batches:
+                done.loss += self._step(images, targets)
+                done.step += 1
+                done.seconds = before + time.perf_counter() - start
+                if self.listener is not None and self.team.leads:
+                    rate = done.step * self.batches.batch_size / done.seconds
+                    at = (done.epoch + 1, self.settings.epochs, done.step, steps)
+                    self.listener(*at, done.loss / done.step, rate)
+                every = self.settings.save_every
+                if every is not None and done.step % every == 0:
+                    self.save()
+                self._check_wish()
+        self._name_unreadable()
+        self.team.share_statistics(self.model)
+        score = self._evaluate()
+        if not np.isfinite(score.loss):
+            raise RunError(self._diverged("logits that are not finite"))
+        return self._close_epoch(score)
+
+    def _step(self, images: np.ndarray, targets: np.ndarray) -> float:
+        """Learn from one batch; give its loss, the mean over all processes.
+
+        Raises:
+            RunError: The loss is not finite; the weights are as before.
+        """
+        import paddle
+
+        step = self.progress.epoch * self.batches.steps + self.progress.step
+        rng = generator(self.settings.seed, Purpose.LAYERS, step, self.team.rank)
+        paddle.seed(int(rng.integers(2**31)))
+        rate = learning_rate(step, self.settings, self.batches.steps)
+        self.optimizer.set_lr(rate)
+        with paddle.amp.auto_cast(enable=self.settings.amp):
+            logits = self._net(paddle.to_tensor(images))
+        losses = paddle.nn.CrossEntropyLoss(soft_label=True)
+        loss = losses(logits.astype("float32"), paddle.to_tensor(targets))
+        mean = self.team.add([float(loss)])[0] / self.team.size
+        if not np.isfinite(mean):
+            raise RunError(self._diverged(f"a loss of {mean}"))
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.clear_grad()
+        return mean
+
+    def _diverged(self, what: str) -> str:
+        done, last = self.progress, self.folder.last
+        rate = self.optimizer.get_lr()
+        kept = "No epoch was finished."
+        if done.epoch:
+            kept = f"{last} has the weights of epoch {done.epoch}."
+        return (
+            f"training gives {what}, in epoch {done.epoch + 1} after {done.step} steps, at a "
+            f"learning rate of {rate:.3g}. {kept} Take a smaller --lr, a longer warm-up or "
+            f"--clip-grad 1."
+        )
+
+    def _evaluate(self) -> Score:
+        data, batch = self.validation, self.settings.batch_size
+        return evaluate(
+            self.model,
+            data.pictures,
+            data.chosen,
+            data.preprocessing,
+            max(1, batch // self.team.size),
+            self.settings.workers,
+            self.team,
+            # The processes of a team may have other numbers of batches: they ask together later.
+            self._check_wish if self.team.size == 1 else lambda: None,
+        )
+
+    def _close_epoch(self, score: Score) -> dict[str, Any]:
+        """Count an epoch as done, and write all files."""
+        done, steps = self.progress, self.batches.steps
+        step = (done.epoch + 1) * steps - 1
+        row = {
+            "epoch": done.epoch + 1,
+            "train_loss": done.loss / steps,
+            "val_loss": score.loss,
+            "val_top1": score.top1,
+            "val_top5": score.top5 if len(self.classes) > _TOP else None,
+            "learning_rate": learning_rate(step, self.settings, steps),
+            "images_per_second": steps * self.batches.batch_size / done.seconds,
+            "seconds": done.seconds,
+            "val_pictures": score.pictures,
+            "val_unreadable": score.unreadable,
+        }
+        is_best, best = score.top1 > done.best, max(score.top1, done.best)
+        history = [*done.history, row]
+        weights = self._weights()
+        self.progress = Progress(epoch=done.epoch + 1, best=best, history=history)
+        if self.team.leads:
+            if is_best:
+                write_weights(self.folder.best, weights)
+            write_weights(self.folder.last, weights)
+            self.save()
+            write_logs(self.folder, history)
+            self._draw(often=True)
+            _LOG.info(_line(row, self.settings.epochs, is_best, score))
+        return row
+
+    def _draw(self, often: bool) -> None:
+        """Draw the curves; while they change often, only now and then."""
+        now = time.monotonic()
+        if self.progress.history and (not often or now - self._drawn > _REDRAW):
+            draw_curves(self.folder.curves, self.progress.history, self.settings.variant)
+            self._drawn = now
+
+    def _finish(self) -> None:
+        """Draw what the best weights predict."""
+        from ...checkpoints import open_checkpoint
+        from ...models import load_paddle
+
+        self._draw(often=False)
+        load_paddle(self.model, open_checkpoint(self.folder.best))
+        data = self.validation
+        draw_predictions(
+            self.folder.sheet,
+            self.model,
+            data.pictures,
+            data.chosen,
+            data.preprocessing,
+            self.classes,
+            f"{self.settings.variant}: top-1 {self.progress.best:.2f} %",
+        )
+
+    def _check_wish(self) -> None:
+        """Save and stop if somebody wants that; all processes of a team at the same place."""
+        wanted = self.team.add([float(self.wish.is_there)])[0]
+        if not wanted:
+            return
+        self.save()
+        if self.team.leads:
+            self._draw(often=False)
+        done = self.progress
+        raise Interrupted(
+            f"Interrupted in epoch {done.epoch + 1} after {done.step} of {self.batches.steps} "
+            f"steps; the state is saved. Go on: vitconvert train --resume --out {self.folder.path}"
+        )
+
+    def _name_unreadable(self) -> None:
+        """Say once which pictures cannot be read."""
+        found = self.batches.unreadable
+        if len(found) > self._named:
+            self._named = len(found)
+            reasons = sorted(found.values())
+            more = f"\n  and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+            listed = "".join(f"\n  {reason}" for reason in reasons[:_MOST_NAMED])
+            text = f"{len(found)} pictures cannot be read; others take their places:{listed}{more}"
+            _LOG.warning(text)
+
+    def _weights(self) -> dict[str, np.ndarray]:
+        """Read the weights.
+
+        Raises:
+            RunError: Some are not finite. The loss need not show that: ReLU makes 0 of nan, and
+                the statistics of a BatchNorm are used in evaluation only.
+        """
+        weights = {name: value.numpy() for name, value in self.model.state_dict().items()}
+        if not all(np.isfinite(array).all() for array in weights.values()):
+            raise RunError(self._diverged("weights that are not finite"))
+        return weights
+
+
+def _line(row: Mapping[str, Any], epochs: int, is_best: bool, score: Score) -> str:
+    skipped = f", {score.unreadable} unreadable" if score.unreadable else ""
+    top5 = "" if row["val_top5"] is None else f", top-5 {row['val_top5']:.2f} %"
+    return (
+        f"epoch {row['epoch']}/{epochs}: loss {row['train_loss']:.4f}, validation loss "
+        f"{row['val_loss']:.4f}, top-1 {row['val_top1']:.2f} %{top5}"
+        f"{skipped}; {row['images_per_second']:.0f} images/s, {row['seconds']:.0f} s"
+        f"{' (best so far)' if is_best else ''}"
+    )
+
+
+def _as_numbers(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Spell the state of a GradScaler in plain numbers."""
+    return {
+        name: np.asarray(value).tolist() if isinstance(value, np.ndarray) else value
+        for name, value in state.items()
+    }
+
+
+def _as_arrays(state: Mapping[str, Any]) -> Any:
+    """Spell it as GradScaler takes it: the scale is an array."""
+    return {
+        name: np.array(value, np.float32) if isinstance(value, list) else value
+        for name, value in state.items()
+    }

@@ -1,0 +1,94 @@
+"""The command that writes a model in Paddle's inference form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import ModelError
+from ..tables.reading import find_variant
+from ..terminal import printable
+from .options import CLASSES, FILE, OUTPUT, ImageSize
+
+
+class _Size(ImageSize):
+    """An image size, or the word free."""
+
+    name = "image size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it."""
+        return "free" if value == "free" else super().convert(value, param, ctx)
+
+
+@click.command()
+@click.argument("variant")
+@click.option("--weights", required=True, type=FILE, help="Paddle checkpoint.")
+@click.option("--out", required=True, type=OUTPUT, help="Folder to make.")
+@click.option(
+    "--num-classes",
+    type=click.IntRange(0),
+    help="Refuse weights with another number of classes.  [default: what the weights have]",
+)
+@click.option(
+    "--image-size",
+    type=_Size(),
+    metavar="HxW|free",
+    help="Pixels; free for any size, where the model allows it.  [default: the model's own]",
+)
+@click.option("--classes", type=FILE, help=CLASSES)
+@click.option("--force", is_flag=True, help="Replace an export that is there.")
+def export(
+    variant: str,
+    weights: Path,
+    out: Path,
+    num_classes: int | None,
+    image_size: Any,
+    classes: Path | None,
+    force: bool,
+) -> None:
+    """Write a Paddle model in inference form, for paddle.inference, and check it.
+
+    DIR then holds the program, its parameters and vitconvert.json. It runs batches of any size.
+    The written model is run and compared with the model itself; DIR gets its name only if they
+    differ by rounding alone.
+
+    \b
+    Examples:
+      vitconvert export shunted_s --weights shunt_s.pdparams --out shunt_s
+      vitconvert export shunted_s --weights D --out DIR --image-size 256x192
+      vitconvert export shiftvit_tiny_light --weights D --out DIR --image-size free
+      vitconvert export shunted_s --weights run/best.pdparams --out DIR \\
+                        --classes run/run.json
+    """
+    try:
+        find_variant(variant)
+    except ModelError as error:
+        raise click.BadParameter(str(error), param_hint="VARIANT") from error
+    from ..apps.deploy import export as write
+    from ..images import read_classes
+
+    done = write(
+        variant,
+        weights,
+        out,
+        image_size=image_size,
+        num_classes=num_classes,
+        classes=() if classes is None else read_classes(classes),
+        force=force,
+    )
+    facts, check = done.facts, done.check
+    size = facts.image_size
+    pixels = f"{size[0]}x{size[1]} pixels" if size else "any size from 32x32 pixels on"
+    output = f"{facts.num_classes} classes" if facts.num_classes else "features, no head"
+    click.echo(printable(f"{out} holds {variant}: images of {pixels}, any batch size, {output}."))
+    click.echo(
+        f"Compared with the model in float32: largest difference {check.max_abs_diff:.1e}, "
+        f"{check.relative_diff:.1e} of the largest logit."
+    )
+    click.echo(
+        f"Error from float64, of the largest logit: {check.error:.1e} deployed, "
+        f"{check.eager_error:.1e} not deployed."
+    )

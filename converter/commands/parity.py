@@ -1,0 +1,237 @@
+"""The commands that compare models: parity, dump and compare, and table for a pair of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import ModelError
+from ..tables.reading import find_variant
+from ..terminal import printable
+from .options import (
+    FILE,
+    FOLDER,
+    OUTPUT,
+    PYTHON,
+    check_reports,
+    finish,
+    progress_bar,
+    report_options,
+    running_options,
+)
+
+if TYPE_CHECKING:
+    from ..parity import Pair
+
+
+def subject(
+    variant: str | None, torch_model: str | None, paddle_model: str | None, table: Path | None
+) -> str | Pair:
+    """Tell a variant of ours from a pair of the user's own."""
+    from ..parity import Pair
+
+    own = {"--torch-model": torch_model, "--paddle-model": paddle_model, "--table": table}
+    if variant is not None:
+        if given := [name for name, value in own.items() if value is not None]:
+            raise click.UsageError(
+                f"VARIANT is a model of ours, {given[0]} is of your own: not both."
+            )
+        try:
+            find_variant(variant)
+        except ModelError as error:
+            raise click.BadParameter(str(error), param_hint="VARIANT") from error
+        return variant
+    if missing := [name for name, value in own.items() if value is None]:
+        raise click.UsageError(
+            f"give a VARIANT, see `vitconvert models`; or, for a pair of your own, "
+            f"{', '.join(own)} (missing: {', '.join(missing)})."
+        )
+    return Pair(str(torch_model), str(paddle_model), str(table))
+
+
+def own_models(command: Any) -> Any:
+    """Add the options of a pair of the user's own."""
+    for option in (
+        click.option("--table", type=FILE, help="Table that pairs the layers of such two models."),
+        click.option("--paddle-model", metavar="PKG.MOD:FUNC", help="The same for a Paddle model."),
+        click.option(
+            "--torch-model",
+            metavar="PKG.MOD:FUNC",
+            help="Instead of VARIANT: function that builds a PyTorch model of your own.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("variant", metavar="[VARIANT]", required=False)
+@click.option("--torch", "torch_file", required=True, type=FILE, help="PyTorch checkpoint.")
+@click.option("--paddle", "paddle_file", required=True, type=FILE, help="Paddle checkpoint.")
+@click.option("--weights", metavar="KEY", help="Which of several weights in the PyTorch file.")
+@click.option("--paddle-weights", metavar="KEY", help="Which of several in the Paddle file.")
+@click.option(
+    "--made-from",
+    type=click.Choice(["torch", "paddle"]),
+    default="torch",
+    show_default=True,
+    help="Which is the original: its weights are rounded if the other has a narrower dtype.",
+)
+@running_options
+@click.option("--torch-python", metavar="PATH", help=PYTHON.format("PyTorch"))
+@click.option("--paddle-python", metavar="PATH", help=PYTHON.format("Paddle"))
+@own_models
+@report_options
+def parity(
+    variant: str | None,
+    torch_file: Path,
+    paddle_file: Path,
+    weights: str | None,
+    paddle_weights: str | None,
+    made_from: Any,
+    torch_model: str | None,
+    paddle_model: str | None,
+    table: Path | None,
+    report: Path | None,
+    html: Path | None,
+    markdown: Path | None,
+    **options: Any,
+) -> None:
+    """Compare a PyTorch and a Paddle checkpoint, layer by layer.
+
+    Both models run on the same images in float64 and float32; then every Paddle layer alone is
+    given what the PyTorch layer was given. Weights and settings are compared, too. Exit status 0
+    only if all of it is the same. `vitconvert models` lists the variants.
+
+    \b
+    Examples:
+      vitconvert parity shunted_s --torch shunt_s.pth --paddle shunt_s.pdparams
+      vitconvert parity shunted_s --torch S --paddle P --html proof.html
+      vitconvert parity shunted_s --torch S --paddle P --input photo.jpg
+      vitconvert parity shunted_s --torch S --paddle P --backward --markdown -
+      vitconvert parity --torch-model net:a --paddle-model net:b \\
+                        --table net.toml --torch S --paddle P
+    """
+    from ..checkpoints import open_checkpoint
+    from ..parity import check_parity
+
+    model = subject(variant, torch_model, paddle_model, table)
+    reports = {"report": report, "html": html, "markdown": markdown}
+    check_reports(reports, torch=torch_file, paddle=paddle_file, table=table)
+    for note in open_checkpoint(torch_file, weights).notes():
+        click.echo(printable(f"{torch_file}: {note}"))
+    with progress_bar() as progress:
+        found = check_parity(
+            model,
+            torch_checkpoint=torch_file,
+            paddle_checkpoint=paddle_file,
+            weights=weights,
+            paddle_weights=paddle_weights,
+            made_from=made_from,
+            progress=progress,
+            **options,
+        )
+    finish(found, reports)
+
+
+@click.command()
+@click.argument("variant", metavar="[VARIANT]", required=False)
+@click.option(
+    "--framework", type=click.Choice(["torch", "paddle"]), required=True, help="Which side to run."
+)
+@click.option("--checkpoint", required=True, type=FILE, help="Weights of that framework.")
+@click.option("--out", required=True, type=OUTPUT, help="Folder to make for the trace.")
+@click.option("--weights", metavar="KEY", help="Which of several weights in the file.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float64", "float32"]),
+    help="Run in this precision alone.  [default: both]",
+)
+@click.option(
+    "--feed",
+    type=FOLDER,
+    help="Trace of the other side: every layer alone is given what that one's was given.",
+)
+@running_options
+@click.option("--python", metavar="PATH", help=PYTHON.format("the framework"))
+@own_models
+@click.option("--force", is_flag=True, help="Replace a trace that is there.")
+def dump(
+    variant: str | None,
+    framework: Any,
+    checkpoint: Path,
+    out: Path,
+    weights: str | None,
+    dtype: Any,
+    feed: Path | None,
+    python: str | None,
+    torch_model: str | None,
+    paddle_model: str | None,
+    table: Path | None,
+    force: bool,
+    **options: Any,
+) -> None:
+    """Run one model and write a trace of it: what every layer was given and what it made of it.
+
+    Traces made anywhere, on a GPU or with another release, are compared with `vitconvert compare`.
+    Made with the same options they have the same input.
+
+    \b
+    Examples:
+      vitconvert dump shunted_s --framework torch --checkpoint S --out t1
+      vitconvert dump shunted_s --framework paddle --checkpoint P --out t2 \\
+                      --feed t1
+      vitconvert compare t1 t2
+    """
+    from ..parity import dump as dump_trace
+
+    own = {"torch": torch_model, "paddle": paddle_model}
+    if variant is None and own[framework] is not None:  # the other one is not needed here
+        torch_model, paddle_model = own[framework], own[framework]
+    model = subject(variant, torch_model, paddle_model, table)
+    with progress_bar() as progress:
+        trace = dump_trace(
+            model,
+            framework,
+            checkpoint,
+            out,
+            weights=weights,
+            dtype=dtype,
+            feed=feed,
+            force=force,
+            progress=progress,
+            **{f"{framework}_python": python},
+            **options,
+        )
+    size = sum(file.stat().st_size for file in out.iterdir())
+    runs = " and ".join(sorted(trace.runs, reverse=True))
+    calls = len(next(iter(trace.runs.values())).calls)
+    device = trace.facts.environment.get("card", trace.facts.environment["device"])
+    click.echo(f"{out}: {trace.label} on {device}, {runs}, {calls} calls of layers, {size:,} bytes")
+
+
+@click.command()
+@click.argument("first", metavar="T1", type=FOLDER)
+@click.argument("second", metavar="T2", type=FOLDER)
+@report_options
+def compare(
+    first: Path, second: Path, report: Path | None, html: Path | None, markdown: Path | None
+) -> None:
+    """Compare two traces that `vitconvert dump` made; needs neither framework.
+
+    PyTorch's is held to be right; of two traces of one framework the first is. Exit status 0 only
+    if the function is proved to be the same, for which both need a float64 run.
+
+    \b
+    Example:
+      vitconvert compare t1 t2 --html proof.html
+    """
+    from ..parity import compare_traces
+
+    reports = {"report": report, "html": html, "markdown": markdown}
+    check_reports(reports)
+    with progress_bar() as progress:
+        found = compare_traces(first, second, progress)
+    finish(found, reports)

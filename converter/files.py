@@ -1,0 +1,285 @@
+"""Files that appear whole or not at all."""
+
+import errno
+import fcntl
+import glob
+import hashlib
+import os
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import CheckpointError
+
+# What file systems say that cannot reserve room.
+_NOT_KNOWN = (errno.EINVAL, errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP)
+_PAUSE = 0.05  # seconds between two times that the disk is asked to take what is written
+_NEW = 60.0  # seconds since the last write, after which a temporary file may be abandoned
+
+
+def check_target(target: Path, force: bool) -> None:
+    """Refuse a target that cannot or must not be written, before any work is done.
+
+    Raises:
+        CheckpointError: The folder is missing or closed to us, the target is a folder, or a file
+            is there and `force` is not given.
+    """
+    if not target.parent.is_dir():
+        raise CheckpointError(
+            f"{target}: the folder {target.parent} does not exist. Make it first."
+        )
+    if target.is_dir():
+        raise CheckpointError(f"{target}: is a folder; expected the name of a file.")
+    if target.exists() and not target.is_file():
+        raise CheckpointError(f"{target}: is a device or a pipe; expected the name of a file.")
+    if (target.exists() or target.is_symlink()) and not force:
+        raise CheckpointError(f"{target}: exists already. Pass --force to replace it.")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise CheckpointError(f"{target}: no permission to write into {target.parent.resolve()}.")
+
+
+def unverified(target: Path) -> Path:
+    """Name the file that holds converted weights for which parity was not proved."""
+    return target.with_name(target.name + ".unverified")
+
+
+def check_distinct(**files: Path | None) -> None:
+    """Refuse one file in two roles, through links as well: writing one would destroy the other.
+
+    Raises:
+        CheckpointError: Two are the same file; both roles are named.
+    """
+    seen: dict[Path, str] = {}
+    for role, path in files.items():
+        if path is not None:
+            real = path.resolve()
+            if real in seen:
+                raise CheckpointError(f"{path}: {seen[real]} and {role} are the same file.")
+            seen[real] = role
+
+
+def check_sources_stay(sources: Sequence[Path], targets: Sequence[Path]) -> None:
+    """Refuse to write over what is being read, through links as well.
+
+    Raises:
+        CheckpointError: A target is a source.
+    """
+    real = {path.resolve() for path in sources}
+    for target in targets:
+        if target.resolve() in real:
+            raise CheckpointError(f"{target}: would be written, and is a part of the source.")
+
+
+def check_report(path: Path, mark: str) -> None:
+    """Refuse a report where it cannot be written or would replace what is no report.
+
+    Args:
+        path: The file to write.
+        mark: What every report of this kind holds.
+
+    Raises:
+        CheckpointError: As `check_target`; or the file that is there is something else.
+    """
+    check_target(path, force=True)
+    if path.exists():
+        try:
+            known = mark.encode() in path.read_bytes()
+        except OSError:
+            known = False
+        if not known:
+            raise CheckpointError(f"{path}: exists and is no parity report. Choose another name.")
+
+
+def sha256(path: Path) -> str:
+    """Hash a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_room(folder: Path, size: int) -> None:
+    """Refuse to begin what the disk has no room for.
+
+    Raises:
+        CheckpointError: There is less room than that many bytes.
+    """
+    room = shutil.disk_usage(folder)
+    if room.total and room.free < size:  # some file systems do not tell
+        raise CheckpointError(
+            f"{folder}: the disk has room for {room.free:,} bytes, {size:,} are needed. Nothing "
+            f"was written."
+        )
+
+
+def reserve(file: BinaryIO, size: int) -> None:
+    """Take the room of a file on the disk before it is written, which makes writing faster.
+
+    Raises:
+        OSError: There is no room.
+    """
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        if error.errno not in _NOT_KNOWN:
+            raise
+
+
+@contextmanager
+def written_beside(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """Open a temporary file beside a target; it is removed unless the caller renames it.
+
+    So is all that `companion` names. What a process that was killed left behind for the same
+    target is removed as well.
+
+    Raises:
+        CheckpointError: The file cannot be made; nothing is left behind.
+    """
+    _remove_abandoned(target)
+    part = target.with_name(f"{_hidden(target)}.{secrets.token_hex(4)}.part")
+    try:
+        with cannot_be_written(target):
+            # As the usual open does it, but for a name that must be new.
+            handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        with os.fdopen(handle, "wb") as file:
+            with suppress(OSError):  # some file systems know no locks
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            yield file, part
+    finally:
+        _remove_with_companions(part)
+
+
+@contextmanager
+def cannot_be_written(target: Path) -> Iterator[None]:
+    """Turn the system's word (disk full, no permission) into an error that names the target.
+
+    Raises:
+        CheckpointError: The body raised OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"{target}: cannot be written: {error.strerror or error}. Nothing was left behind."
+        ) from error
+
+
+def companion(part: Path, number: int) -> Path:
+    """Name a further temporary file that comes and goes with one of `written_beside`."""
+    return part.with_name(f"{part.name.removesuffix('.part')}.{number:05}.part")
+
+
+def _hidden(target: Path) -> str:
+    """Give the begin of the names of a target's temporary files, which must not be too long."""
+    name = os.fsencode(target.name)
+    return f".{target.name if len(name) <= 180 else hashlib.sha256(name).hexdigest()}"
+
+
+def _remove_with_companions(part: Path) -> None:
+    """Remove temporary files; not even a second Ctrl-C leaves some of them."""
+    stem, is_done = glob.escape(part.name.removesuffix(".part")), False
+    while not is_done:
+        with suppress(KeyboardInterrupt):
+            for other in [*part.parent.glob(f"{stem}.?????.part"), part]:
+                other.unlink(missing_ok=True)
+            is_done = True
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Remove temporary files of a target that no process holds.
+
+    Not the newest: a moment passes between the making of one and its lock.
+    """
+    for part in target.parent.glob(f"{glob.escape(_hidden(target))}.????????.part"):
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime > _NEW:
+                with part.open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    _remove_with_companions(part)
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Let one process at a time give several files in a folder their names."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def synced(file: BinaryIO) -> Iterator[None]:
+    """Make what the caller writes survive a power cut; the disk begins at once, not at the end.
+
+    Raises:
+        OSError: The disk refused, perhaps because it is full.
+    """
+    errors: list[OSError] = []
+    done = threading.Event()
+    handle = os.dup(file.fileno())  # the thread's own: an interruption may close the file first
+
+    def sync() -> None:
+        try:
+            while not done.wait(_PAUSE):
+                os.fsync(handle)
+        except OSError as error:
+            errors.append(error)
+        finally:
+            os.close(handle)
+
+    thread = threading.Thread(target=sync, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+    for error in errors:
+        raise error
+    os.fsync(file.fileno())
+
+
+def publish(source: Path, target: Path, force: bool) -> None:
+    """Give a finished file its name, in one step that leaves the old or the new file.
+
+    Raises:
+        CheckpointError: The target appeared meanwhile and `force` is not given.
+    """
+    with cannot_be_written(target):
+        if force or not _linked(source, target):
+            source.replace(target)
+        else:
+            source.unlink()
+    _flush_folder(target.parent)
+
+
+def _linked(source: Path, target: Path) -> bool:
+    """Give a file a second name if no file has it; tell whether the system can.
+
+    Unlike a rename, a hard link fails where a file is.
+    """
+    try:
+        target.hardlink_to(source)
+    except OSError as error:
+        if isinstance(error, FileExistsError) or target.exists():
+            raise CheckpointError(
+                f"{target}: appeared while working and was left alone. Pass --force to replace it."
+            ) from None
+        return False
+    return True
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a new name survive a power cut, where the system can."""
+    with suppress(OSError):  # some file systems cannot; the file itself is safe
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

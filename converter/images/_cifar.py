@@ -1,0 +1,163 @@
+"""CIFAR-10 and CIFAR-100 in their own form: pickles of Python 2 with NumPy arrays.
+
+Source of the format: Krizhevsky, https://www.cs.toronto.edu/~kriz/cifar.html. No pickle is
+executed: they are read by the reader that checkpoints are read by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..checkpoints import _pickle
+from ..checkpoints._storage import File, Held, Part
+from ..errors import CheckpointError, DataError
+from ._images import Pictures
+from ._trees import Tree
+
+_SIDE = 32  # pixels
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How one of the two is laid out."""
+
+    title: str
+    folder: str
+    meta: str
+    names: str  # key of the classes' names in `meta`
+    labels: str  # key of the labels in a batch
+    batches: dict[str, tuple[str, ...]]
+
+
+FORMS = (
+    _Form(
+        "CIFAR-10",
+        "cifar-10-batches-py",
+        "batches.meta",
+        "label_names",
+        "labels",
+        {"val": ("test_batch",), "train": tuple(f"data_batch_{i}" for i in range(1, 6))},
+    ),
+    _Form(
+        "CIFAR-100",
+        "cifar-100-python",
+        "meta",
+        "fine_label_names",
+        "fine_labels",
+        {"val": ("test",), "train": ("train",)},
+    ),
+)
+
+
+def find_cifar(tree: Tree) -> tuple[_Form, Tree] | None:
+    """Give the form and the tree of its batches if a tree holds one of the two."""
+    for form in FORMS:
+        inner = tree.below(form.folder) if form.folder in tree.folders else tree
+        if form.meta in inner.files and any(
+            name in inner.files for names in form.batches.values() for name in names
+        ):
+            return form, inner
+    return None
+
+
+def open_cifar(form: _Form, tree: Tree, split: str, source: str) -> Pictures:
+    """Read the batches of a split; they stay in memory, 3 kB a picture.
+
+    Raises:
+        DataError: A batch is missing, damaged, or holds something else.
+    """
+    classes = _load(tree, form.meta).get(form.names)
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise DataError(f"{tree.where}/{form.meta}: has no list {form.names} of the classes.")
+    pixels, labels, names = [], [], list[str]()
+    for batch in form.batches[split]:
+        images, numbers = _batch(tree, batch, form.labels, len(classes))
+        pixels.append(images)
+        labels.append(numbers)
+        names += [f"{batch}/{i:05d}" for i in range(len(images))]
+    images = np.concatenate(pixels)
+    kind = "" if tree.archive is None else f"{tree.kind} of "
+    described = f"{kind}{form.title} in its own form, {', '.join(form.batches[split])}"
+    return Pictures(
+        source,
+        described,
+        tuple(classes),
+        np.concatenate(labels),
+        tuple(names),
+        lambda i: images[i].transpose(1, 2, 0),
+    )
+
+
+def _batch(tree: Tree, name: str, key: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Give uint8 [N, 3, 32, 32] and int64 [N] of one batch."""
+    where = f"{tree.where}/{name}"
+    found = _load(tree, name)
+    data, labels = found.get("data"), found.get(key)
+    images = data.array() if isinstance(data, _Array) else None
+    if images is None or images.ndim != 2 or images.shape[1] != 3 * _SIDE**2:
+        shape = "none" if images is None else list(images.shape)
+        raise DataError(f"{where}: data is {shape}; expected uint8 [N, {3 * _SIDE**2}].")
+    labels = labels if isinstance(labels, list) else []
+    fits = all(type(label) is int and 0 <= label < count for label in labels)
+    if not fits or len(labels) != len(images):
+        raise DataError(f"{where}: {key} is no list of {len(images)} numbers below {count}.")
+    return images.reshape(-1, 3, _SIDE, _SIDE), np.array(labels, np.int64)
+
+
+def _load(tree: Tree, name: str) -> dict[Any, Any]:
+    """Read a pickled dict; what is no plain data or array of bytes is inert."""
+    where = f"{tree.where}/{name}"
+    if name not in tree.files:
+        raise DataError(f"{where}: is missing. Unpack the archive again, all of it.")
+    builders: dict[str, _pickle.Builder] = {"numpy.dtype": _Dtype}
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+        builders[f"{module}._reconstruct"] = lambda *_: _Array()
+    try:
+        content = tree.read(name)
+        file = Held(content) if isinstance(content, bytes) else File(Path(content))
+        found, _ = _pickle.load(file, builders)
+    except CheckpointError as error:
+        raise DataError(f"{where}: {str(error).removeprefix(f'{where}: ')}") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{where}: holds no dict, as a batch of CIFAR does.")
+    return found
+
+
+class _Dtype:
+    """A pickled numpy.dtype; of bytes it has no order that would matter."""
+
+    def __init__(self, code: object, *_: object) -> None:
+        self.code = code
+
+    def set_state(self, _: object) -> None:
+        """Take the state, which says nothing more of bytes."""
+
+
+class _Array:
+    """A pickled numpy.ndarray, filled by its state."""
+
+    state: tuple[Any, ...] = ()
+
+    def set_state(self, state: tuple[Any, ...]) -> None:
+        """Keep version, shape, dtype, whether it is in Fortran's order, and the bytes."""
+        self.state = state
+
+    def array(self) -> np.ndarray | None:
+        """Give it; None if it is none of bytes."""
+        if len(self.state) != 5:
+            return None
+        _, shape, dtype, fortran, raw = self.state
+        if isinstance(raw, Part):
+            raw = raw.read(0, raw.size)
+        elif isinstance(raw, str):  # a short one, of Python 2
+            raw = raw.encode("latin-1")
+        if not isinstance(dtype, _Dtype) or dtype.code != "u1" or not isinstance(raw, bytes):
+            return None
+        try:
+            return np.frombuffer(raw, np.uint8).reshape(shape, order="F" if fortran else "C")
+        except (TypeError, ValueError):
+            return None

@@ -1,0 +1,183 @@
+"""ImageNet's validation pictures as they are distributed: one flat folder, labels in a file.
+
+Models count classes by the sorted list of their 1000 synsets. The development kit has numbers of
+its own, 1 to 1000 in another order (1 is n02119789, a kit fox; sorted it is 278): taken for labels
+they give an accuracy of nothing, without any error. `ilsvrc2012.txt` has the synset of each.
+
+Source of that list: `meta.mat` of ILSVRC2012_devkit_t12, by way of two copies that agree:
+fh295/semanticCNN imagenet_labels/ILSVRC2012_mapping.txt, commit 8de6228, and map_clsloc.txt of the
+localisation kit, wisetrue95/Classification2020 data/map_clsloc.txt, commit b9af3cd.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DataError, some
+from ._images import Pictures
+from ._trees import Tree, left_out, read_text
+
+_PICTURE = re.compile(r"ILSVRC2012_val_(\d{8})\.jpe?g", re.IGNORECASE)
+_SYNSET = re.compile(r"n\d{8}")
+# How files with the labels are called.
+LABEL_FILES = (
+    "ILSVRC2012_validation_ground_truth.txt",
+    "imagenet_2012_validation_synset_labels.txt",
+    "synset_labels.txt",
+    "val_list.txt",
+    "val.txt",
+    "LOC_val_solution.csv",
+)
+_KIT = Path("ILSVRC2012_devkit_t12/data")
+
+Label = Callable[[str], int]  # name of a picture -> its label
+
+
+@cache
+def synsets_by_id() -> tuple[str, ...]:
+    """Give the 1000 synsets in the order of the development kit, whose numbers start at 1."""
+    return tuple(files(__package__).joinpath("ilsvrc2012.txt").read_text("ascii").split())
+
+
+def is_imagenet(tree: Tree) -> bool:
+    """Tell whether a tree holds ImageNet's validation pictures side by side."""
+    return any(_PICTURE.fullmatch(name) for name in tree.files)
+
+
+def open_imagenet(tree: Tree, beside: Path, source: str) -> Pictures:
+    """Find ImageNet's validation pictures and their labels.
+
+    Args:
+        tree: The pictures, side by side.
+        beside: The folder in which the tree lies, where the labels may lie, too.
+        source: The path as the user gave it.
+
+    Raises:
+        DataError: There are no labels, or they contradict each other or do not fit.
+    """
+    names = tuple(name for name in tree.files if _PICTURE.fullmatch(name))
+    texts = _label_files(tree, beside)
+    if not texts:
+        raise DataError(
+            f"{tree.where}: has {len(names)} pictures of ImageNet and no labels. Expected one of "
+            f"these files in it, or in {beside}: {', '.join(LABEL_FILES)}. Or sort the pictures "
+            f"into folders by synset (n01440764, …)."
+        )
+    found = {}
+    for where, text in texts.items():
+        label = _reader(where, text)
+        found[where] = np.array([label(name) for name in names], np.int64)
+    where, labels = next(iter(found.items()))
+    for other, given in found.items():
+        differing = np.flatnonzero(labels != given)
+        if len(differing):
+            i = int(differing[0])
+            raise DataError(
+                f"{where} and {other} contradict each other: {names[i]} has label {labels[i]} by "
+                f"the first, {given[i]} by the second, and {len(differing) - 1} more differ. "
+                f"Remove the one that is wrong."
+            )
+    described = f"{len(names)} validation pictures of ImageNet, labels of {where}"
+    if tree.archive:
+        described = f"{tree.kind} of {described}"
+    described += left_out(len(tree.files.keys() - set(names) - set(LABEL_FILES)))
+    classes = tuple(sorted(synsets_by_id()))
+    return Pictures(source, described, classes, labels, names, lambda i: tree.read(names[i]))
+
+
+def _label_files(tree: Tree, beside: Path) -> Mapping[str, str]:
+    """Read whatever lies there with labels."""
+    found = {}
+    for name in LABEL_FILES:
+        if name in tree.files:
+            found[f"{tree.where}/{name}"] = tree.read(name)
+        for folder in (beside, beside / _KIT):
+            if (folder / name).is_file():
+                found[str(folder / name)] = folder / name
+    return {where: read_text(where, content) for where, content in found.items()}
+
+
+def _reader(where: str, text: str) -> Label:
+    """Choose by the first line how a file tells labels."""
+    lines = [line.strip() for line in text.splitlines()]
+    while lines and not lines[-1]:
+        lines.pop()
+    if lines and lines[0].startswith("ImageId,"):
+        lines = [line.replace(",", " ") for line in lines[1:]]
+    words = lines[0].split() if lines else []
+    if len(words) == 1 and words[0].isdecimal():
+        ids = synsets_by_id()
+        return _by_number(where, [_synset(where, line, ids) for line in lines])
+    if len(words) == 1:
+        return _by_number(where, lines)
+    if len(words) > 1:
+        return _by_name(where, lines)
+    raise DataError(f"{where}: is empty; expected the labels of ImageNet's validation pictures.")
+
+
+def _synset(where: str, line: str, ids: tuple[str, ...]) -> str:
+    if not line.isdecimal() or not 1 <= int(line) <= len(ids):
+        raise DataError(
+            f"{where}: holds {line!r}; expected numbers of the development kit, 1 to {len(ids)}, "
+            f"one a line. Labels from 0 have to be beside the names of their pictures."
+        )
+    return ids[int(line) - 1]
+
+
+def _by_number(where: str, synsets: list[str]) -> Label:
+    """Read one synset a line, in the order of the pictures' numbers."""
+
+    def label(name: str) -> int:
+        match = _PICTURE.fullmatch(name)
+        number = int(match[1]) if match else 0
+        if not 1 <= number <= len(synsets):
+            raise DataError(f"{where}: has {len(synsets)} lines, and so none for {name}.")
+        return _position(where, synsets[number - 1])
+
+    return label
+
+
+def _by_name(where: str, lines: list[str]) -> Label:
+    """Read "name label" lines; labels are synsets, or positions in their sorted list, from 0."""
+    listed: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        words = line.split()
+        if len(words) < 2:
+            raise DataError(f"{where}: line {number} is {line!r}; expected a name and a label.")
+        name = words[0].rsplit("/", 1)[-1].split(".", 1)[0]
+        if listed.setdefault(name, words[1]) != words[1]:
+            raise DataError(f"{where}: has two labels for {name}: {listed[name]} and {words[1]}.")
+
+    def label(name: str) -> int:
+        given = listed.get(name.split(".", 1)[0])
+        if given is None:
+            raise DataError(f"{where}: does not list {name}; it lists {some(list(listed), 2)}.")
+        return _position(where, given)
+
+    # All of them are looked at: numbers from 1 show themselves by the last one.
+    for given in set(listed.values()):
+        _position(where, given)
+    return label
+
+
+def _position(where: str, given: str) -> int:
+    """Give a label: the position of a synset in the sorted list, or the number itself."""
+    if _SYNSET.fullmatch(given) and given in _positions():
+        return _positions()[given]
+    if given.isdecimal() and len(given) < 5 and int(given) < len(_positions()):
+        return int(given)
+    raise DataError(
+        f"{where}: has the label {given!r}; expected one of ImageNet's 1000 synsets, or its "
+        f"position in their sorted list, 0 to 999. Is this another file of the same name?"
+    )
+
+
+@cache
+def _positions() -> Mapping[str, int]:
+    return {synset: i for i, synset in enumerate(sorted(synsets_by_id()))}

@@ -1,0 +1,41 @@
+"""Lists of "path label" lines, as PaddleClas reads its own sets of pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DataError, listing
+from ._images import Pictures
+from ._trees import read_text
+
+_MOST_PROBLEMS = 5
+_MOST_DIGITS = 9  # of a label
+
+
+def open_list(file: Path, source: str) -> Pictures:
+    """Find the pictures that a list names, by paths relative to its folder; labels are from 0.
+
+    Raises:
+        DataError: The list is empty, or lines are not understood.
+    """
+    labels: dict[str, int] = {}
+    problems = []
+    for number, line in enumerate(read_text(str(file), file).splitlines(), 1):
+        name, _, label = line.strip().rpartition(" ")
+        if not line.strip():
+            continue
+        if not name or not label.isdecimal() or len(label) > _MOST_DIGITS:
+            problems.append(f"line {number} is {line!r}; expected a path and a label from 0.")
+        elif labels.setdefault(name.strip(), int(label)) != int(label):
+            problems.append(f"line {number} gives {name} another label than a line before.")
+    if problems:
+        more = [f"and {len(problems) - _MOST_PROBLEMS} more."] * (len(problems) > _MOST_PROBLEMS)
+        raise DataError(listing(f"{file} cannot be used:", problems[:_MOST_PROBLEMS] + more))
+    if not labels:
+        raise DataError(f"{file}: is empty; expected a path and a label a line.")
+    names = tuple(labels)
+    numbers = np.array(list(labels.values()), np.int64)
+    described = f"{len(names)} pictures listed in {file.name}"
+    return Pictures(source, described, (), numbers, names, lambda i: file.parent / names[i])

@@ -1,0 +1,78 @@
+"""A picture file -> an RGB picture, or an error that says why not."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_MOST_BYTES = 1 << 30  # of one picture's file
+# Others of Pillow's formats are no pictures of data sets, and one starts another program (EPS).
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
+# What Pillow's decoders raise over damaged files, beside its own errors.
+_DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    TypeError,
+    EOFError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+
+
+def read_picture(source: Path | bytes, name: str) -> Image:
+    """Read a picture as RGB, as torchvision's and Paddle's loaders do.
+
+    Grey, palette, CMYK and transparent pictures are converted as Pillow's `convert("RGB")` does,
+    of an animation the first frame is taken. The orientation that a camera noted in EXIF is not
+    applied: no published model was trained or evaluated with it.
+
+    Args:
+        source: The file, or its bytes.
+        name: What errors call it.
+
+    Raises:
+        DataError: It cannot be read, is cut short, or has more than 8 bits per channel.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        data = _read(source, name)
+        with Image.open(BytesIO(data), formats=_FORMATS) as opened:
+            if opened.mode[0] in "IF":  # I, F, I;16 and its relatives
+                raise DataError(
+                    f"{name}: has more than 8 bits per channel (mode {opened.mode}). "
+                    f"Save it with 8."
+                )
+            return opened.convert("RGB")
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(f"{name}: has too many pixels to be believed: {error}") from error
+    except UnidentifiedImageError as error:
+        raise DataError(
+            f"{name}: cannot be read as a picture: is none of {', '.join(_FORMATS)}."
+        ) from error
+    except _DAMAGED as error:
+        reason = str(error) or type(error).__name__
+        raise DataError(f"{name}: cannot be read as a picture: {reason}.") from error
+
+
+def _read(source: Path | bytes, name: str) -> bytes:
+    if isinstance(source, bytes):
+        return source
+    if not source.is_file():  # opening a pipe that nobody writes to would wait for ever
+        raise DataError(f"{name}: is no file.")
+    if source.stat().st_size > _MOST_BYTES:
+        raise DataError(f"{name}: has {source.stat().st_size:,} bytes, too many for a picture.")
+    return source.read_bytes()

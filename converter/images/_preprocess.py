@@ -1,0 +1,166 @@
+"""What a model is given of a picture when it is evaluated: resized, cropped, normalised."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from ..tables.variant import Variant
+
+_MOST_RATIO = 50  # of the sides of a picture
+_MOST_SIDE = 8192  # pixels of the input
+_FILTERS = ("nearest", "bilinear", "bicubic", "lanczos")
+_MODES = ("center", "squash")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Evaluation preprocessing; the one implementation for both frameworks.
+
+    Bit for bit what torchvision's Resize, CenterCrop, ToTensor and Normalize make of a PIL picture.
+
+    Attributes:
+        size: Height and width in pixels that the model is given.
+        crop_pct: The share of the resized picture's shorter side that is kept; 1.0 is all.
+        crop_mode: "center" keeps the proportions and cuts out the middle; "squash" does not.
+        interpolation: Pillow's filter: "bicubic", "bilinear", "lanczos" or "nearest".
+        mean: Of red, green and blue, 0..1, subtracted.
+        std: What is divided by then.
+
+    Raises:
+        DataError: A value is out of its range.
+    """
+
+    size: tuple[int, int]
+    crop_pct: float
+    crop_mode: str
+    interpolation: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        if len(self.size) != 2 or not 1 <= min(self.size) <= max(self.size) <= _MOST_SIDE:
+            raise DataError(
+                f"size is {self.size}; expected height and width in pixels, 1 to {_MOST_SIDE}."
+            )
+        if not 0 < self.crop_pct <= 1 or max(self.size) / self.crop_pct > 2 * _MOST_SIDE:
+            raise DataError(
+                f"crop_pct is {self.crop_pct}; expected a share, over 0 and up to 1, that pictures "
+                f"are not enlarged to more than {2 * _MOST_SIDE} pixels for."
+            )
+        if self.crop_mode not in _MODES:
+            raise DataError(f"crop_mode is {self.crop_mode!r}; expected {' or '.join(_MODES)}.")
+        if self.interpolation not in _FILTERS:
+            raise DataError(
+                f"interpolation is {self.interpolation!r}; expected {', '.join(_FILTERS)}."
+            )
+        channels = (*self.mean, *self.std)
+        is_finite = len(self.mean) == len(self.std) == 3 and all(map(math.isfinite, channels))
+        if not is_finite or not min(self.std) > 0:
+            raise DataError(
+                f"mean is {self.mean}, std is {self.std}; expected three numbers each, of red, "
+                f"green and blue, and none of std 0."
+            )
+
+    def crop(self, picture: Image) -> Image:
+        """Resize a picture and cut out the middle: what the model sees, RGB of `size`.
+
+        Raises:
+            DataError: One side is more than 50 times the other.
+        """
+        from PIL import Image
+
+        wide, high = picture.size
+        if max(wide, high) > _MOST_RATIO * min(wide, high):
+            raise DataError(
+                f"is {wide}x{high} pixels, and no side may be more than {_MOST_RATIO} times the "
+                f"other."
+            )
+        if picture.mode != "RGB":
+            picture = picture.convert("RGB")
+        height, width = self.size
+        larger = self._resized(wide, high)
+        picture = picture.resize(larger, Image.Resampling[self.interpolation.upper()])
+        left, top = round((larger[0] - width) / 2), round((larger[1] - height) / 2)
+        return picture.crop((left, top, left + width, top + height))
+
+    def _resized(self, wide: int, high: int) -> tuple[int, int]:
+        """Give width and height that a picture is resized to, from its own."""
+        width, height = (int(side / self.crop_pct) for side in reversed(self.size))
+        if self.crop_mode == "squash":
+            return width, height
+        # The side that is shorter, beside the crop, becomes that of the crop by its share.
+        if width * high >= height * wide:
+            return width, width * high // wide
+        return height * wide // high, height
+
+    def normalise(self, pixels: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Turn pixels into what a model is given: uint8 [H, W, 3] -> float32 [3, H, W].
+
+        Args:
+            pixels: RGB, 0..255.
+            out: Where to write it.
+        """
+        if out is None:
+            out = np.empty((3, *pixels.shape[:2]), np.float32)
+        # Channel by channel and in place, which is ten times as fast as in one expression. These
+        # are torchvision's operations in their order, each rounded to float32.
+        for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
+            plane = out[channel]
+            plane[...] = pixels[:, :, channel]
+            plane /= np.float32(255)
+            plane -= np.float32(mean)
+            plane /= np.float32(std)
+        return out
+
+    def __call__(self, picture: Image) -> np.ndarray:
+        """Make of a picture what a model is given: float32 [3, H, W].
+
+        Raises:
+            DataError: One side is more than 50 times the other.
+        """
+        return self.normalise(np.asarray(self.crop(picture)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all values as plain data."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+
+def preprocessing_of(
+    variant: Variant,
+    *,
+    size: tuple[int, int] | None = None,
+    crop_pct: float | None = None,
+    crop_mode: str | None = None,
+    interpolation: str | None = None,
+    mean: tuple[float, float, float] | None = None,
+    std: tuple[float, float, float] | None = None,
+) -> Preprocessing:
+    """Give the preprocessing that a variant was published with, changed where asked.
+
+    Raises:
+        DataError: A value is out of its range.
+    """
+    own = variant.preprocessing
+    mean, std = (_three(given or own[key]) for key, given in (("mean", mean), ("std", std)))
+    return Preprocessing(
+        size=size or variant.input_size,
+        crop_pct=own["crop_pct"] if crop_pct is None else crop_pct,
+        crop_mode=crop_mode or own["crop_mode"],
+        interpolation=interpolation or own["interpolation"],
+        mean=mean,
+        std=std,
+    )
+
+
+def _three(values: Any) -> tuple[float, float, float]:
+    red, green, blue = values
+    return float(red), float(green), float(blue)

@@ -1,0 +1,159 @@
+"""What lies at a path -> labelled pictures: class folders or archives of them, ImageNet, CIFAR."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ..errors import DataError, some
+from ._archives import ARCHIVES, is_archive, read_archive
+from ._cifar import FORMS, find_cifar, open_cifar
+from ._imagenet import is_imagenet, open_imagenet
+from ._images import Pictures
+from ._lists import open_list
+from ._trees import Tree, left_out, read_folder
+
+Split = Literal["val", "train"]
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+# How folders and archives of a split are called, the likeliest first.
+SPLITS: dict[str, tuple[str, ...]] = {"val": ("val", "validation", "test"), "train": ("train",)}
+_ARCHIVES = {"val": (*SPLITS["val"], "ILSVRC2012_img_val"), "train": SPLITS["train"]}
+_ALL_SPLITS = tuple(name for names in SPLITS.values() for name in names)
+
+
+def open_pictures(data: str | Path, split: Split = "val") -> Pictures:
+    """Find the labelled pictures of a split; none is read yet.
+
+    What is understood:
+
+    - class folders, `DIR/<class>/*.jpg`, nested ones too. Labels are the positions in the sorted
+      list of classes, as torchvision's ImageFolder has them; a folder without pictures counts.
+    - DIR with `val`, `validation`, `test` or `train` of class folders, or zips of these names;
+    - a zip or tar of any of these, read where it is;
+    - ImageNet's validation pictures side by side, with a file of labels among or above them;
+    - DIR with `val_list.txt` or `train_list.txt` of "path label" lines, as PaddleClas has them;
+    - CIFAR-10 and CIFAR-100 in their own form, as archive or folder.
+
+    Hidden files are left out. Links to folders are followed, but not in circles.
+
+    Args:
+        data: Folder or archive.
+        split: Which half. A folder that is not halved is taken as it is.
+
+    Raises:
+        DataError: There is no such path, nothing that is understood, or no picture.
+    """
+    path = Path(data)
+    if not path.exists():
+        raise DataError(f"{data}: there is no such folder or file.")
+    if path.is_dir():
+        return _open_folder(path, split, str(data))
+    if path.is_file() and is_archive(path):
+        # The user named this half: train.zip is taken even where "val" is the default.
+        half = next((name for name in _ALL_SPLITS if path.name.split(".")[0] == name), "")
+        return _from_tree(read_archive(path), path.absolute().parent, split, str(data), half)
+    raise DataError(
+        f"{data}: is neither a folder nor an archive ({', '.join(ARCHIVES)}). Expected class "
+        f"folders, or an archive of them."
+    )
+
+
+def _open_folder(path: Path, split: Split, source: str) -> Pictures:
+    """Find a split in a folder before all of the folder is listed, which may take long."""
+    try:
+        for name in _ARCHIVES[split]:
+            if _is_split(path / name):
+                return _from_tree(read_folder(path / name), path, split, source, name)
+            for archive in (path / (name + suffix) for suffix in ARCHIVES):
+                if archive.is_file():
+                    return _from_tree(read_archive(archive), path, split, source, name)
+        listed = path / f"{split}_list.txt"
+        if listed.is_file() and not any(path.glob("ILSVRC2012_val_*")):
+            return open_list(listed, source)
+        for form in FORMS:
+            if (path / form.folder).is_dir():
+                path = path / form.folder
+                break
+        else:
+            for name in ("cifar-10-python.tar.gz", "cifar-100-python.tar.gz"):
+                if (path / name).is_file():
+                    return _from_tree(read_archive(path / name), path, split, source)
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be listed: {error.strerror}.") from error
+    return _from_tree(read_folder(path), path.absolute().parent, split, source)
+
+
+def _is_split(folder: Path) -> bool:
+    """Tell a half of a set, which holds class folders or ImageNet's pictures, from a class."""
+    return folder.is_dir() and any(
+        entry.is_dir() or entry.name.startswith("ILSVRC2012_val_")
+        for entry in folder.iterdir()
+        if not entry.name.startswith(".")
+    )
+
+
+def _from_tree(tree: Tree, beside: Path, split: Split, source: str, found: str = "") -> Pictures:
+    """Find pictures in a tree: right in it, in its folder of the split, in its only folder."""
+    while True:
+        cifar = find_cifar(tree)
+        if cifar:
+            return open_cifar(*cifar, split, source)
+        halves = [] if found else [name for name in _ALL_SPLITS if _is_whole(tree, name)]
+        wanted = [name for name in SPLITS[split] if name in halves]
+        if wanted:
+            tree, found = tree.below(wanted[0]), wanted[0]
+        elif halves:
+            raise DataError(
+                f"{tree.where}: has {' and '.join(halves)}, but nothing for {split}; expected a "
+                f"folder {' or '.join(SPLITS[split])}. Give the folder of pictures itself."
+            )
+        elif tree.archive and len(tree.folders) == 1 and _is_whole(tree, *tree.folders):
+            tree = tree.below(*tree.folders)
+        elif is_imagenet(tree):
+            return open_imagenet(tree, beside, source)
+        else:
+            return _class_folders(tree, source, found)
+
+
+def _is_whole(tree: Tree, name: str) -> bool:
+    """Tell whether a folder of a tree is no class: has folders of its own, or ImageNet's files."""
+    if name not in tree.folders:
+        return False
+    inner = tree.below(name)
+    return bool(inner.folders) or is_imagenet(inner)
+
+
+def _class_folders(tree: Tree, source: str, split: str) -> Pictures:
+    classes = tuple(sorted(tree.folders))
+    label = {name: i for i, name in enumerate(classes)}
+    inside = [name for name in tree.files if "/" in name]
+    names = tuple(name for name in inside if name.lower().endswith(SUFFIXES))
+    if not names:
+        raise _nothing(tree, source)
+    labels = np.array([label[name.split("/", 1)[0]] for name in names], np.int64)
+    described = f"{len(classes)} class folders"
+    if tree.archive:
+        described = f"{tree.kind} of {described}"
+    if split:
+        described += f", split {split}"
+    used = set(labels.tolist())
+    empty = [name for i, name in enumerate(classes) if i not in used]
+    if empty:
+        described += f", {len(empty)} of them without pictures ({some(empty, 3)})"
+    described += left_out(len(tree.files) - len(names))
+    return Pictures(source, described, classes, labels, names, lambda i: tree.read(names[i]))
+
+
+def _nothing(tree: Tree, source: str) -> DataError:
+    found = "nothing"
+    if tree.files or tree.folders:
+        found = f"{len(tree.folders)} folders and {len(tree.files)} files"
+        found += f" ({some([*sorted(tree.folders), *tree.files], 4)})"
+    where = source if source == tree.where else f"{source}: {tree.where}"
+    return DataError(
+        f"{where}: has {found}, but no pictures in class folders. Expected <class>/<picture> with "
+        f"{', '.join(SUFFIXES)}."
+    )

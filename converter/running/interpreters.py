@@ -1,0 +1,78 @@
+"""Interpreters of the user's: whether they can run a worker, and how they find this package."""
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+
+from ..errors import ModelError
+from ..models import require
+from ..sides import Side
+
+_OLDEST = (3, 11)
+_PACKAGES = (
+    "apps",
+    "checkpoints",
+    "tables",
+    "running",
+    "parity",
+    "mappings",
+    "models_torch",
+    "models_paddle",
+)
+
+
+# What another interpreter says of itself: its version, and which of these packages it has.
+_ASK = (
+    "import sys, json, importlib.util as u;"
+    "print(json.dumps([sys.version_info[:2], [n for n in sys.argv[1:] if u.find_spec(n) is None]]))"
+)
+
+
+def check_pythons(pythons: dict[Side, str | None]) -> None:
+    """Check that every interpreter has what its worker needs, before anything runs.
+
+    Raises:
+        ModelError: It is too old, or a package is missing.
+    """
+    for side, python in pythons.items():
+        if python is None:
+            require(side)
+            continue
+        try:
+            asked = subprocess.run(
+                [python, "-P", "-c", _ASK, "numpy", side],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            version, missing = json.loads(asked.stdout)
+        except (OSError, ValueError, subprocess.CalledProcessError) as error:
+            said = getattr(error, "stderr", "") or str(error)
+            raise ModelError(
+                f"--{side}-python {python}: is no Python 3.11 or newer that runs: "
+                f"{said.strip().splitlines()[-1]}"
+            ) from error
+        if tuple(version) < _OLDEST:
+            found = ".".join(map(str, version))
+            raise ModelError(f"--{side}-python {python}: is Python {found}; 3.11 is needed.")
+        if missing:
+            raise ModelError(f"--{side}-python {python}: has no {' and no '.join(missing)}.")
+
+
+@contextmanager
+def importable() -> Iterator[str]:
+    """Give a folder in which another interpreter finds this very vitconvert, and nothing else."""
+    with tempfile.TemporaryDirectory(prefix="vitconvert-path-") as name:
+        package = Path(name) / "vitconvert"
+        package.mkdir()
+        for folder in import_module("vitconvert").__path__:
+            for entry in Path(folder).glob("*.py"):
+                (package / entry.name).symlink_to(entry.resolve())
+        for part in _PACKAGES:
+            (folder,) = import_module(f"vitconvert.{part}").__path__
+            (package / part).symlink_to(Path(folder).resolve(), target_is_directory=True)
+        yield name

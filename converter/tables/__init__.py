@@ -1,0 +1,1 @@
+"""Mapping tables: rows, kinds, variants; which variant a file is, and what becomes of it."""

@@ -1,0 +1,65 @@
+"""Variants: the sizes of a family, and how their images are preprocessed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Shape = tuple[int, ...]
+
+
+ShapePattern = tuple[int | str, ...]  # the string is "num_classes"
+# How pictures are brought to a model where its table says nothing else: as for ImageNet. Mean and
+# standard deviation of red, green and blue, 0..1, are those that nearly all were trained with.
+PREPROCESSING: Mapping[str, Any] = {
+    "crop_pct": 0.875,
+    "crop_mode": "center",
+    "interpolation": "bicubic",
+    "mean": (0.485, 0.456, 0.406),
+    "std": (0.229, 0.224, 0.225),
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One set of sizes of a family.
+
+    Attributes:
+        name: For example "shunted_s".
+        family: The table it belongs to.
+        config: Arguments of `Config` in both model files.
+        input_size: Height and width in pixels.
+        published: Of each released checkpoint its figures, with their source.
+        shapes: PyTorch key -> shape; an axis may be "num_classes".
+        own_preprocessing: What differs from PREPROCESSING where no figures are published.
+    """
+
+    name: str
+    family: str
+    config: Mapping[str, Any]
+    input_size: tuple[int, int]
+    published: tuple[Mapping[str, Any], ...]
+    shapes: Mapping[str, ShapePattern]
+    own_preprocessing: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """How pictures become its input: as published, or as the table says; all of PREPROCESSING.
+
+        crop_pct is the share of the shorter side that the crop keeps, 0..1; crop_mode "center" or
+        "squash"; interpolation the resize filter; mean and std are of red, green and blue, 0..1.
+        """
+        known = {**next(iter(self.published), {}), **self.own_preprocessing}
+        return {name: _frozen(known.get(name, value)) for name, value in PREPROCESSING.items()}
+
+    @property
+    def num_classes(self) -> int:
+        """Classes that the variant was published with; 0 for the backbone of a detector."""
+        return int(self.config.get("num_classes", 1000))
+
+    def resolve(self, pattern: ShapePattern, num_classes: int) -> Shape:
+        """Put the number of classes into a shape."""
+        return tuple(num_classes if isinstance(n, str) else n for n in pattern)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

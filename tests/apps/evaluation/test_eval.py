@@ -1,0 +1,528 @@
+"""Evaluation: what both models make of labelled pictures, interrupted, shared and resumed."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import vitconvert
+from conftest import Make, arrays, write_paddle
+from vitconvert import CheckpointError, DataError, ModelError, RunError
+from vitconvert.apps.evaluation import Evaluation, ReportError, evaluate
+from vitconvert.apps.evaluation._engine import Answer
+from vitconvert.apps.evaluation._tally import Tally, judge
+from vitconvert.images import open_pictures, preprocessing_of
+from vitconvert.running.team import processes
+from vitconvert.tables.reading import find_variant
+
+VARIANT = "shiftvit_cifar_tiny"
+CLASSES = [f"class{i}" for i in range(10)]
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make 43 pictures of several sizes in ten folders."""
+    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(7)
+    for i in range(43):
+        place = folder / CLASSES[i % 10]
+        place.mkdir(exist_ok=True)
+        coarse = rng.integers(0, 256, (4, 5, 3), np.uint8)
+        size = (int(rng.integers(32, 60)), int(rng.integers(32, 60)))
+        Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(place / f"{i:03}.png")
+    return folder
+
+
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    return subprocess.run(
+        [BIN / "vitconvert", "eval", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=300,
+    )
+
+
+@pytest.mark.paddle
+@pytest.mark.torch
+def test_figures_are_those_of_the_models_run_by_hand(
+    pictures: Path, plain: Make, converted: Make
+) -> None:
+    """Counts, loss, margins and differences equal what plain loops over both models give."""
+    import paddle
+    import torch
+
+    result = evaluate(
+        VARIANT,
+        pictures,
+        weights=converted(VARIANT),
+        torch_weights=plain(VARIANT),
+        batch_size=8,
+        device="cpu",
+    )
+
+    found, how = open_pictures(pictures), preprocessing_of(find_variant(VARIANT)[1])
+    images = np.stack([how(found.open(i)) for i in range(len(found))])
+    ours = vitconvert.create_model(VARIANT, checkpoint=converted(VARIANT))
+    theirs = vitconvert.create_model(VARIANT, "torch", checkpoint=plain(VARIANT))
+    with paddle.no_grad(), torch.no_grad():
+        logits = [ours(paddle.to_tensor(images)).numpy(), theirs(torch.from_numpy(images)).numpy()]
+    assert result.count == 43
+    assert [side.label for side in result.sides] == ["Paddle", "PyTorch"]
+    for side, expected in zip(result.sides, logits, strict=True):
+        assert (side.predicted == expected.argmax(1)).all()
+        loss = torch.nn.functional.cross_entropy(
+            torch.from_numpy(expected).double(), torch.from_numpy(found.labels)
+        )
+        assert result.loss(side) == pytest.approx(loss.item(), rel=1e-5)
+        in_five = (np.argsort(-expected, 1)[:, :5] == found.labels[:, None]).any(1)
+        assert (side.hit5 == in_five).all()
+    assert result.difference.max() < 1e-4
+    assert result.same
+
+
+@pytest.mark.paddle
+@pytest.mark.torch
+def test_both_sides_are_given_the_same_array(pictures: Path, plain: Make, converted: Make) -> None:
+    """In float64 the logits agree to rounding of float64, which another input would not allow."""
+    result = evaluate(
+        VARIANT,
+        pictures,
+        weights=converted(VARIANT),
+        torch_weights=plain(VARIANT),
+        dtype="float64",
+        device="cpu",
+    )
+
+    assert result.difference.max() < 1e-11
+    assert result.same
+
+
+@pytest.mark.paddle
+@pytest.mark.torch
+def test_a_wrong_weight_is_no_rounding(
+    pictures: Path, plain: Make, converted: Make, tmp_path: Path
+) -> None:
+    """Weights that are one percent off are told from rounding; exit status 1."""
+    state = arrays(converted(VARIANT))
+    name = "layers.0.blocks.0.mlp.fc1.weight"
+    state[name] = state[name] * np.float32(1.01)
+    wrong = write_paddle(tmp_path / "wrong.pdparams", state)
+
+    done = run(
+        *(VARIANT, "--weights", wrong, "--torch-weights", plain(VARIANT), "--data", pictures)
+    )
+
+    assert done.returncode == 1, done.stderr
+    assert "than rounding" in done.stdout
+
+
+@pytest.mark.paddle
+def test_unreadable_pictures_are_counted_and_listed(
+    pictures: Path, converted: Make, tmp_path: Path
+) -> None:
+    """They are left out and named; --strict stops at the first."""
+    for folder in CLASSES:
+        (tmp_path / folder).symlink_to(pictures / folder)
+    (tmp_path / "class3").unlink()
+    (tmp_path / "class3").mkdir()
+    whole = next((pictures / "class3").iterdir()).read_bytes()
+    (tmp_path / "class3" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "class3" / "good.png").write_bytes(whole)
+
+    result = evaluate(VARIANT, tmp_path, weights=converted(VARIANT), device="cpu")
+
+    assert [name for name, _why in result.unreadable] == ["class3/cut.png"]
+    assert not result.partial
+    assert "class3/good.png" in result.names
+    with pytest.raises(DataError, match=r"class3/cut\.png.*--strict"):
+        evaluate(VARIANT, tmp_path, weights=converted(VARIANT), strict=True, device="cpu")
+
+
+@pytest.mark.paddle
+def test_limit_takes_pictures_of_every_class(pictures: Path, converted: Make) -> None:
+    """Evenly spread, not the first ones, which are all of one class."""
+    result = evaluate(VARIANT, pictures, weights=converted(VARIANT), limit=10, device="cpu")
+
+    assert result.count == result.wanted == 10
+    assert len(set(result.labels.tolist())) >= 9
+
+
+@pytest.mark.paddle
+def test_data_and_weights_must_fit(pictures: Path, converted: Make, tmp_path: Path) -> None:
+    """No pictures, other classes, no head, no weights: each is refused before anything runs."""
+    (tmp_path / "a").mkdir()
+    Image.new("RGB", (40, 40)).save(tmp_path / "a" / "1.png")
+
+    with pytest.raises(DataError, match=r"has 1 classes.*a head for 10"):
+        evaluate(VARIANT, tmp_path, weights=converted(VARIANT))
+    (tmp_path / "a" / "1.png").unlink()
+    with pytest.raises(DataError):
+        evaluate(VARIANT, tmp_path, weights=converted(VARIANT))
+    with pytest.raises(RunError, match="no weights"):
+        evaluate(VARIANT, pictures)
+    with pytest.raises(ModelError, match="no head"):
+        evaluate("litv2_small_det", pictures, weights=converted("litv2_small_det"))
+    with pytest.raises(RunError, match="--resume needs --report"):
+        evaluate(VARIANT, pictures, weights=converted(VARIANT), resume=True)
+    with pytest.raises(RunError, match="dtype is 'float16'"):
+        evaluate(VARIANT, pictures, weights=converted(VARIANT), dtype="float16")
+
+
+@pytest.mark.paddle
+def test_what_the_model_does_not_take_is_said(pictures: Path, converted: Make) -> None:
+    """The reason of the model reaches the user, and the process does not outlive it."""
+    with pytest.raises(RunError, match="images of 4x4 pixels, expected at least 8x8"):
+        evaluate(
+            VARIANT,
+            pictures,
+            weights=converted(VARIANT),
+            preprocessing={"size": (4, 4)},
+            device="cpu",
+        )
+
+
+@pytest.mark.paddle
+@pytest.mark.torch
+def test_the_deployed_form_classifies_alike(
+    pictures: Path, plain: Make, converted: Make, tmp_path: Path
+) -> None:
+    """From a checkpoint as from a folder that was exported; and beside PyTorch."""
+    from vitconvert.apps.deploy import export
+
+    export(VARIANT, converted(VARIANT), tmp_path / "exported")
+    how = {"engine": "inference", "device": "cpu", "batch_size": 16}
+
+    made = evaluate(
+        VARIANT, pictures, weights=converted(VARIANT), torch_weights=plain(VARIANT), **how
+    )
+    given = evaluate(VARIANT, pictures, weights=tmp_path / "exported", **how)
+
+    assert made.same
+    assert made.sides[0].label == "Paddle (inference)"
+    assert (given.sides[0].loss == made.sides[0].loss).all()
+    with pytest.raises(RunError, match="is an export, which --engine inference runs"):
+        evaluate(VARIANT, pictures, weights=tmp_path / "exported")
+    with pytest.raises(ModelError, match=f"is an export of {VARIANT}, not shunted_cifar_tiny"):
+        evaluate("shunted_cifar_tiny", pictures, weights=tmp_path / "exported", **how)
+
+
+def interrupted(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """Start an evaluation, press Ctrl-C once it has begun to classify."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _SLOW, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("batch 6"):
+                break
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+# The command line, but every batch is told of and takes a while.
+_SLOW = """
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from vitconvert.evaluation import _engine
+run, count = _engine.Engine.run, [0]
+def slow(self, *arguments):
+    count[0] += 1
+    print("batch", count[0], flush=True)
+    if count[0] > 1:
+        time.sleep(1)
+    return run(self, *arguments)
+_engine.Engine.run = slow
+from vitconvert.cli import main
+sys.argv = ["vitconvert", "eval", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.paddle
+@pytest.mark.torch
+def test_an_interrupted_run_goes_on_and_equals_a_whole_one(
+    pictures: Path, plain: Make, converted: Make, tmp_path: Path
+) -> None:
+    """Ctrl-C shows the figures so far, marked partial; --resume gives what one run gives."""
+    report = tmp_path / "out"
+    arguments = [VARIANT, "--data", str(pictures), "--weights", str(converted(VARIANT))]
+    arguments += ["--torch-weights", str(plain(VARIANT)), "--batch-size", "4", "--device", "cpu"]
+
+    stopped = interrupted([*arguments, "--report", str(report)])
+    assert stopped.returncode == 130, stopped.stderr
+    assert "PARTIAL" in stopped.stdout
+    assert "--resume" in stopped.stdout
+    first = json.loads((report / "report.json").read_text())
+    assert 0 < first["evaluated"] < 43
+    again = run(*arguments, "--report", report)
+    assert again.returncode == 1
+    assert "--resume" in again.stderr
+    other = run(*arguments, "--report", report, "--resume", "--limit", "40")
+    assert other.returncode == 1
+    assert "limit" in other.stderr
+    resumed = run(*arguments, "--report", report, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    whole = run(*arguments, "--report", tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+
+    rows = [(folder / "images.csv").read_text() for folder in (report, tmp_path / "whole")]
+    assert rows[0] == rows[1]
+
+
+VITCONVERT = str(BIN / "vitconvert")
+PADDLE = "-m paddle.distributed.launch --nproc_per_node 2 --log_dir {log}"
+LAUNCHERS = {
+    "paddle": [*PADDLE.split(), VITCONVERT],
+    "torch": ["-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "vitconvert"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.paddle
+@pytest.mark.torch
+@pytest.mark.parametrize("side", ["paddle", "torch"])
+def test_two_processes_count_every_picture_once(
+    side: str, pictures: Path, plain: Make, converted: Make, tmp_path: Path
+) -> None:
+    """An odd number of pictures, shared by two processes, gives the counts of one process."""
+    weights = {"paddle": ["--weights", converted(VARIANT)], "torch": ["--torch-weights"]}
+    weights["torch"] += [plain(VARIANT)]
+    arguments = ["eval", VARIANT, "--data", pictures, *weights[side], "--device", "cpu"]
+    launcher = [part.format(log=tmp_path / "log") for part in LAUNCHERS[side]]
+
+    single = run(*arguments[1:], "--report", tmp_path / "one")
+    shared = subprocess.run(
+        [sys.executable, *launcher, *map(str, arguments), "--report", str(tmp_path / "two")],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"},
+    )
+
+    assert single.returncode == 0, single.stderr
+    assert shared.returncode == 0, shared.stderr + shared.stdout
+    one, two = (json.loads((tmp_path / n / "report.json").read_text()) for n in ("one", "two"))
+    assert two["processes"] == 2
+    assert two["evaluated"] == one["evaluated"] == 43
+    assert two["sides"][0]["top1"]["count"] == one["sides"][0]["top1"]["count"]
+    columns = [
+        [line.split(",")[:4] for line in (tmp_path / n / "images.csv").read_text().splitlines()]
+        for n in ("one", "two")
+    ]
+    assert columns[0] == columns[1]
+
+
+@pytest.mark.paddle
+def test_nothing_outlives_an_evaluation_that_is_killed(pictures: Path, converted: Make) -> None:
+    """The process of the model ends when the one that asks it is gone."""
+    arguments = [VARIANT, "--data", str(pictures), "--weights", str(converted(VARIANT))]
+    with subprocess.Popen(
+        [sys.executable, "-c", _SLOW, *arguments, "--batch-size", "4"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("batch 2"):
+                break
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.kill()
+
+    assert children
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < deadline, "the process of the model lives on"
+        time.sleep(0.1)
+
+
+def test_figures_of_a_picture_by_hand() -> None:
+    """Largest logit, five largest, cross-entropy, margin; equal logits count in order."""
+    logits = np.array([[1.0, 3.0, 2.0], [5.0, 5.0, 0.0]])
+
+    found = judge(logits, np.array([2, 1]))
+
+    assert found["predicted"].tolist() == [1, 0]
+    assert found["hit5"].tolist() == [True, True]
+    assert found["margin"].tolist() == [1.0, 0.0]
+    assert found["largest"].tolist() == [3.0, 5.0]
+    expected = [np.log(np.exp([1, 3, 2]).sum()) - 2, np.log(np.exp([5, 5, 0]).sum()) - 5]
+    assert found["loss"] == pytest.approx(expected)
+
+
+def test_logits_that_are_not_finite_are_no_prediction() -> None:
+    """They hit nothing, rather than whatever a comparison with them gives."""
+    found = judge(np.array([[np.nan, 1.0], [np.inf, 0.0], [0.0, 1.0]]), np.array([0, 0, 1]))
+
+    assert found["predicted"].tolist() == [-1, -1, 1]
+    assert found["hit5"].tolist() == [False, False, True]
+
+
+@pytest.fixture
+def stopped(
+    pictures: Path, converted: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Evaluation]:
+    """Make an evaluation that Ctrl-C ended after two batches, its report in tmp_path / "out"."""
+    from vitconvert.apps.evaluation import _session
+
+    def stop(data: Path = pictures, **options: Any) -> Evaluation:
+        made, add = [], Tally.add
+
+        def two(self: Tally, *arguments: Any) -> None:
+            if len(made) == 2:
+                raise KeyboardInterrupt
+            made.append(add(self, *arguments))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(_session.Tally, "add", two)
+            return evaluate(
+                VARIANT,
+                data,
+                weights=converted(VARIANT),
+                report=tmp_path / "out",
+                **{"batch_size": 4, "device": "cpu", **options},
+            )
+
+    return stop
+
+
+@pytest.mark.paddle
+def test_resuming_is_of_the_same_pictures_labels_and_weights(
+    stopped: Callable[..., Evaluation], pictures: Path, converted: Make, tmp_path: Path
+) -> None:
+    """Other labels, more pictures, another batch size: each is named, and nothing is mixed."""
+    copy = tmp_path / "copy"
+    shutil.copytree(pictures, copy)
+    again = {"weights": converted(VARIANT), "report": tmp_path / "out", "resume": True}
+    again |= {"batch_size": 4, "device": "cpu"}
+
+    assert stopped(copy).partial
+    with pytest.raises(RunError, match="batch_size was 4, now it is 5"):
+        evaluate(VARIANT, copy, **{**again, "batch_size": 5})
+    shutil.copy(next((copy / "class9").iterdir()), copy / "class9" / "zzz.png")
+    with pytest.raises(RunError, match="pictures or labels are others now"):
+        evaluate(VARIANT, copy, **again)
+    (copy / "class9" / "zzz.png").unlink()
+    (copy / "class0").rename(copy / "class99")  # every label is another one
+    with pytest.raises(RunError, match="pictures or labels are others now"):
+        evaluate(VARIANT, copy, **again)
+    (copy / "class99").rename(copy / "class0")
+
+    assert evaluate(VARIANT, copy, **again).count == 43
+
+
+@pytest.mark.paddle
+def test_a_batch_that_is_interrupted_half_way_is_not_counted(
+    stopped: Callable[..., Evaluation],
+) -> None:
+    """Whatever of its figures are there already, those of whole batches are shown."""
+    assert stopped().count == 8
+
+    tally = Tally()
+    answer = Answer(np.eye(3, dtype="f4"), 0.1, {})
+    tally.add(np.arange(3), np.arange(3), {"paddle": answer})
+    tally.columns["paddle.loss"].append(np.zeros(3))
+
+    assert {len(column) for column in tally.arrays().values()} == {3}
+
+
+@pytest.mark.paddle
+def test_a_report_that_cannot_be_written_loses_no_figures(
+    pictures: Path, converted: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They come with the error."""
+    from vitconvert.apps.evaluation import _run
+
+    def full(*_arguments: object) -> None:
+        raise CheckpointError("out/report.json: cannot be written: No space left on device.")
+
+    monkeypatch.setattr(_run, "write_reports", full)
+
+    with pytest.raises(ReportError, match="No space left") as caught:
+        evaluate(
+            VARIANT, pictures, weights=converted(VARIANT), report=tmp_path / "out", device="cpu"
+        )
+    assert caught.value.result.count == 43
+
+
+@pytest.mark.paddle
+def test_logits_that_are_not_finite_end_with_status_1(
+    pictures: Path, converted: Make, tmp_path: Path
+) -> None:
+    """Though nothing stands beside them to differ from."""
+    state = arrays(converted(VARIANT))
+    state["head.bias"] = np.full_like(state["head.bias"], np.nan)
+    broken = write_paddle(tmp_path / "nan.pdparams", state)
+
+    done = run(VARIANT, "--weights", broken, "--data", pictures, "--limit", "4")
+
+    assert done.returncode == 1
+    assert "not finite" in done.stdout
+
+
+@pytest.mark.paddle
+def test_the_deployed_form_is_made_for_the_size_that_is_asked_for(
+    pictures: Path, converted: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """And nothing of it is left behind."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+
+    result = evaluate(
+        VARIANT,
+        pictures,
+        weights=converted(VARIANT),
+        engine="inference",
+        preprocessing={"size": (40, 48)},
+        device="cpu",
+        limit=5,
+    )
+
+    assert result.count == 5
+    assert not list(tmp_path.glob("vitconvert-export-*"))
+
+
+@pytest.mark.paddle
+def test_memory_is_that_of_the_process_alone(pictures: Path, converted: Make) -> None:
+    """Not of the one that started it, whatever that holds."""
+    held = np.ones(3 << 27, "u1")  # 400 MB more than a process with Paddle needs by far
+
+    result = evaluate(VARIANT, pictures, weights=converted(VARIANT), limit=4, device="cpu")
+
+    status = Path("/proc/self/status").read_text()
+    own = next(int(x.split()[1]) << 10 for x in status.splitlines() if x.startswith("VmHWM"))
+    assert 100e6 < result.sides[0].peak_bytes["process"] < own - held.nbytes / 4
+
+
+@pytest.mark.paddle
+def test_a_report_does_not_become_a_class(pictures: Path, converted: Make) -> None:
+    """A folder among the pictures is refused before it is made."""
+    with pytest.raises(DataError, match="would lie among the pictures"):
+        evaluate(VARIANT, pictures, weights=converted(VARIANT), report=pictures / "report")
+    assert not (pictures / "report").exists()
+
+
+def test_an_environment_that_no_launcher_sets_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rather than a traceback."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "")
+
+    with pytest.raises(RunError, match=r"RANK=''.*WORLD_SIZE='2'"):
+        processes()

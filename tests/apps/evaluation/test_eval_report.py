@@ -1,0 +1,604 @@
+"""How the result of an evaluation is shown, written, and read back to go on with it."""
+
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+from dataclasses import fields, replace
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from evaluated import EVIL, disagreeing, evaluation, jsonable, photos, random
+from rich.console import Console
+
+from vitconvert.apps.evaluation._confusion import most_confused, worst_classes
+from vitconvert.apps.evaluation._phrases import verdict, worst_first
+from vitconvert.apps.evaluation._published import published
+from vitconvert.apps.evaluation._report_folder import check_report_folder, write_reports
+from vitconvert.apps.evaluation._report_html import html
+from vitconvert.apps.evaluation._report_json import read_partial, to_dict
+from vitconvert.apps.evaluation._result import Evaluation, PairedDifference, Share
+from vitconvert.apps.evaluation._terminal import show
+from vitconvert.errors import DataError, VitconvertError
+
+NAMES = ("a/1.png", 'quote".png', "comma, and\nline\r.png", "\ud800half", EVIL, "=1+1", '"', "é")
+
+
+def printed(found: Evaluation, width: int = 80) -> str:
+    """Give what the terminal shows."""
+    console = Console(file=io.StringIO(), width=width)
+    show(found, console)
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    return text
+
+
+def words(text: str) -> str:
+    """Undo the wrapping of lines."""
+    return " ".join(text.split())
+
+
+# -- Figures
+
+
+@pytest.mark.parametrize(
+    ("count", "of", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_interval(count: int, of: int, low: float, high: float) -> None:
+    """The four examples of Newcombe (1998), to four digits; the other end mirrors."""
+    assert Share(count, of).interval == pytest.approx((low, high), abs=5e-5)
+    assert Share(of - count, of).interval == pytest.approx((1 - high, 1 - low), abs=5e-5)
+
+
+def test_paired_interval() -> None:
+    """Bonett and Price by hand: 1 and 7 of 21 become 2 and 8 of 23."""
+    difference = PairedDifference(1, 7, 21)
+    half = 1.959964 * ((10 / 23 - (6 / 23) ** 2) / 23) ** 0.5
+
+    assert difference.value == -6 / 21
+    assert difference.interval == pytest.approx((-6 / 23 - half, -6 / 23 + half))
+    # Where both sides are right on the same pictures, the interval is small, not nothing.
+    low, high = PairedDifference(0, 0, 10_000).interval
+    assert -low == high == pytest.approx(1.959964 * 2**0.5 / 10_002, rel=1e-3)
+
+
+def test_difference_and_agreement_by_hand() -> None:
+    """Four pictures and three classes, of which everything can be counted."""
+    one = [[2, 1, 0], [0, 3, 1], [0, 0, 5], [1, 0, 0]]
+    other = [[2, 1.5, 0], [4, 3, 1], [0, 0, 5], [1, 0, 0]]
+    found = evaluation(one, other, labels=[0, 1, 2, 1])
+
+    data = to_dict(found)
+
+    assert [side["top1"]["count"] for side in data["sides"]] == [3, 2]
+    assert data["sides"][0]["top5"] is None  # of three classes
+    assert data["sides"][0]["confusion"] == [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
+    told = data["comparison"]
+    assert (told["only_first_right"], told["only_second_right"]) == (1, 0)
+    assert told["top1_difference"] == 0.25
+    assert (told["same_prediction"]["count"], told["same_prediction"]["of"]) == (3, 4)
+    assert told["largest_logit_difference"] == 4.0
+    assert told["mean_logit_difference"] == pytest.approx((0.5 + 4) / 12)
+    (apart,) = data["disagreements"]
+    assert (apart["index"], apart["label"], apart["class"]) == (1, 1, "class 1")
+    assert apart["paddle"] == {"predicted": 1, "class": "class 1", "margin": 2.0}
+    assert apart["torch"] == {"predicted": 0, "class": "class 0", "margin": 1.0}
+    assert not apart["rounding"]
+    text = words(printed(found))
+    assert "Paddle - PyTorch: +25.00 points (+1 of 4 pictures;" in text
+    assert "only one is right Paddle 1, PyTorch 0" in text
+    assert "same prediction 3 of 4" in text
+    assert "logit difference largest 4, mean 0.38" in text
+
+
+def test_confusions_and_worst_classes() -> None:
+    """The most frequent first; a class without pictures is not the worst, nor in the list."""
+    labels = [0, 0, 0, 1, 1, 2]
+    found = evaluation(np.eye(4)[[1, 1, 0, 2, 1, 2]] * 5, labels=labels)
+
+    assert most_confused(found, found.sides[0]) == [(0, 1, 2), (1, 2, 1)]
+    assert worst_classes(found, found.sides[0]) == [(0, 1, 3), (1, 1, 2), (2, 1, 1)]
+
+
+# -- The verdict
+
+
+def close(count: int) -> Evaluation:
+    """Make sides whose best two classes are exchanged by less than rounding, on some pictures."""
+    one = np.tile([5.0, 1.0, 0.0], (10, 1))
+    other = one.copy()
+    one[:count], other[:count] = [5, 5 - 1e-6, 0], [5 - 1e-6, 5, 0]
+    return evaluation(one, other)
+
+
+def further() -> Evaluation:
+    """Make sides that agree, though their logits are further apart than rounding brings them."""
+    one = np.tile([5.0, 1.0, 0.0], (10, 1))
+    return evaluation(one, one + np.array([0.0, 0.0, 0.1]))
+
+
+def broken() -> Evaluation:
+    one = np.tile([5.0, 1.0, 0.0], (10, 1))
+    other = one.copy()
+    other[3, 1] = np.nan
+    return evaluation(one, other)
+
+
+@pytest.mark.parametrize(
+    ("found", "same", "told"),
+    [
+        (random(1234), True, "both classify all 1,234 pictures the same."),
+        (random(1), True, "both classify the one picture the same."),
+        (close(3), True, "3 of 10 pictures get another class, each by no more than rounding."),
+        (close(1), True, "1 of 10 pictures get another class by no more than rounding."),
+        (disagreeing(3), False, "NOT THE SAME: 3 of 3 pictures get another class by more than"),
+        (further(), False, "NOT THE SAME: both classify all 10 pictures the same, but the logits"),
+        (broken(), False, "the logits of 1 picture are not finite in PyTorch: 00003.png."),
+        (evaluation(np.zeros((2, 3))), None, None),
+        (evaluation(np.zeros((0, 3)), np.zeros((0, 3))), True, "no picture was evaluated"),
+    ],
+)
+def test_the_verdict_says_what_is_the_case(
+    found: Evaluation, same: bool | None, told: str | None
+) -> None:
+    """It is the last line of the terminal, and at the head of the page and in the JSON."""
+    assert found.same is same
+    if told is None:
+        assert verdict(found) is None
+        return
+    assert told in words(printed(found))
+    assert words(printed(found)).endswith(words(str(verdict(found))))
+    assert told in unescape(html(found))
+    assert told in to_dict(found)["verdict"]
+
+
+def test_what_rounding_cannot_explain_is_counted_and_comes_first() -> None:
+    """Of three disagreements two are rounding; the third is the worst."""
+    found = close(2)
+    sides = [np.tile([5.0, 1.0, 0.0], (10, 1)) for _ in range(2)]
+    for logits, pair in zip(sides, ([5, 5 - 1e-6, 0], [5 - 1e-6, 5, 0]), strict=True):
+        logits[:2] = pair
+    sides[1][7] = [0, 5, 0]
+    found = evaluation(*sides)
+
+    assert worst_first(found)[0] == 7
+    assert "3 of 10 pictures get another class, 1 of them by more than rounding; the worst is " in (
+        verdict(found) or ""
+    )
+    assert "00007.png" in (verdict(found) or "")
+
+
+# -- Published figures
+
+
+def of_imagenet(count: int = 50_000, **more: Any) -> Evaluation:
+    """Make an evaluation of LITv2-S that is right for 82 % of the pictures."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 1000, count)
+    right = np.arange(count) < 0.82 * count
+    made = evaluation(np.zeros((count, 6)), labels=np.zeros(count), variant="litv2_small", **more)
+    predicted = np.where(right, labels, (labels + 1) % 1000)
+    side = replace(made.sides[0], predicted=predicted, hit5=right)
+    known = {"num_classes": 1000, "classes": (), "labels": labels, "sides": (side,)}
+    return replace(made, **{**known, **{k: v for k, v in more.items() if k == "num_classes"}})
+
+
+def test_published_figure_in_the_interval() -> None:
+    """With the same pictures, classes and preprocessing there is nothing to remark."""
+    found = of_imagenet()
+
+    told = published(found)
+
+    assert [one.top1 for one in told] == [82.0, 82.03]
+    assert all(one.inside and not one.remarks for one in told)
+    assert (
+        "82% for litv2_s.pth (README, data/build.py and configs of the source repository); in"
+        in (words(printed(found)))
+    )
+
+
+def test_published_figure_outside() -> None:
+    """Which side of the interval it is on is said."""
+    (low,) = published(replace(of_imagenet(), published=({"top1": 81.0, "source": "a paper"},)))
+    (high,) = published(replace(of_imagenet(), published=({"top1": 83.0, "source": "a paper"},)))
+
+    assert (low.inside, high.inside) == (False, False)
+    assert low.sentence.startswith("81% (a paper); below the 95% interval (81.")
+    assert high.sentence.startswith("83% (a paper); above the 95% interval")
+
+
+def test_published_figure_of_the_evaluated_file() -> None:
+    """Of several, the one whose checkpoint has the name of the file, whatever its format."""
+    found = of_imagenet()
+    side = replace(found.sides[0], facts={"file": "/x/alpha_0.9.pdparams"})
+
+    assert [one.top1 for one in published(replace(found, sides=(side,)))] == [82.03]
+
+
+@pytest.mark.parametrize(
+    ("change", "remark"),
+    [
+        ({"size": [256, 256]}, "other preprocessing: size 256/256, not 224/224"),
+        ({"crop_pct": 0.9}, "crop_pct 0.9, not 0.875"),
+        ({"mean": [0.5, 0.5, 0.5]}, "mean 0.5/0.5/0.5, not 0.485/0.456/0.406"),
+        ({"interpolation": "bilinear"}, "interpolation bilinear, not bicubic"),
+    ],
+)
+def test_published_figure_of_other_preprocessing(change: dict[str, Any], remark: str) -> None:
+    """Every value that differs is named, and no other."""
+    found = of_imagenet()
+    told = published(replace(found, preprocessing={**found.preprocessing, **change}))[0]
+
+    assert [remark in one for one in told.remarks] == [True]
+    assert told.remarks[0].count("not") == 1
+    assert "not comparable" in told.sentence
+
+
+def test_published_figure_of_other_pictures_or_classes() -> None:
+    """Of other classes nothing is said but that; of fewer pictures both."""
+    fewer = published(of_imagenet(1000))[0]
+    other = published(of_imagenet(num_classes=10))[0]
+
+    assert fewer.remarks == ("it is of 50,000 pictures, these are 1,000 pictures",)
+    assert fewer.inside
+    assert other.remarks == ("it is of 1,000 classes, this head has 10",)
+    assert other.inside is None
+    assert "interval" not in other.sentence
+
+
+# -- The terminal
+
+
+def test_the_terminal_shows_every_figure() -> None:
+    """A line per figure, a column per side, in 80 columns."""
+    found = random(10_000)
+    one, other = found.sides
+
+    text = printed(found)
+
+    lines = {line[:17].strip(): line[17:].split("  ") for line in text.splitlines()}
+    for name in ("top-1", "right", "95% interval", "top-5", "loss", "images/s, model"):
+        assert name in lines, text
+    top1 = [found.top1(side) for side in (one, other)]
+    assert all(f"{100 * share.value:.2f}%" in text for share in top1)
+    assert all(f"{share.count:,} of 10,000" in text for share in top1)
+    low, high = top1[0].interval
+    assert f"{100 * low:.2f} to {100 * high:.2f}%" in text
+    assert f"{found.loss(one):.4f} nats" in text
+    assert f"{10_000 / 0.30000000000000004:,.1f}" in text
+    assert "3.00 GiB" in text
+    assert "81.2 images/s, 12.5 s in all" in text
+    assert "32x32 pixels, centre crop 1, bicubic, mean 0.4914/0.4822/0.4465" in words(text)
+    assert "PARTIAL" not in text
+
+
+def test_a_partial_evaluation_says_how_to_go_on() -> None:
+    """With what is done, of how many; pictures that cannot be read are done with."""
+    found = replace(random(90), wanted=200, unreadable=(("x.png", "truncated"),) * 10)
+    told = "PARTIAL: interrupted after 100 of 200 pictures; the figures are of these."
+
+    assert told in words(printed(found))
+    assert "--resume" in printed(found)
+    assert told in unescape(html(found))
+    assert to_dict(found)["partial"] is True
+
+
+def test_pictures_that_cannot_be_read_are_counted_and_named() -> None:
+    """The first few, once each, spelled so that none controls the terminal."""
+    bad = tuple((name := f"{i}\x1b[31m\n.png", f"{name}: is empty") for i in range(5))
+
+    text = printed(replace(random(5), unreadable=bad, wanted=10))
+
+    assert "5 pictures, left out of all figures" in text
+    assert "2\\x1b[31m\\n.png: is empty" in text
+    assert text.count("2\\x1b") == 1
+    assert "and 2 more" in text
+    assert "\x1b" not in text
+
+
+def test_logits_that_are_not_finite_are_shown() -> None:
+    """Their number on each side, the pictures, and that they count as wrong."""
+    text = words(printed(broken()))
+
+    assert "logits not finite 0 pictures 1 picture" in text
+    assert "not finite logits of PyTorch: 00003.png; counted as wrong" in text
+    assert "largest 0, mean 0; 1 picture not finite left out" in text
+
+
+# -- The folder
+
+
+def assert_equal(one: Evaluation, other: Evaluation) -> None:
+    """Compare everything, arrays bit by bit and by dtype."""
+    for field in fields(one):
+        mine, yours = getattr(one, field.name), getattr(other, field.name)
+        if isinstance(mine, np.ndarray):
+            assert mine.dtype == yours.dtype
+            assert mine.tobytes() == yours.tobytes(), field.name
+        elif field.name == "sides":
+            for side, known in zip(mine, yours, strict=True):
+                assert_equal(side, known)
+        else:
+            assert mine == yours, field.name
+
+
+@pytest.mark.parametrize("two", [False, True])
+def test_what_is_read_back_is_what_was_written(two: bool, tmp_path: Path) -> None:
+    """Every array bit by bit, whatever the names hold and however odd the numbers."""
+    count = len(NAMES)
+    found = random(count, names=NAMES, classes=10)
+    odd = np.array([np.nan, np.inf, 5e-324, 0.1 + 0.2, 1 / 3, -0.0, 1.7976931348623157e308, 1e22])
+    side = replace(found.sides[0], loss=odd)
+    sides = (side, found.sides[1]) if two else (side,)
+    pair = {} if two else {"difference": np.zeros(0), "mean_difference": np.zeros(0)}
+    bad = ((EVIL + "2", "is \udcff empty"), ("n", "truncated"))
+    found = replace(
+        found, sides=sides, unreadable=bad, wanted=100, classes=NAMES + NAMES[:2], **pair
+    )
+    write_reports(found, tmp_path, photos(found))
+
+    back, tally = read_partial(tmp_path)
+
+    assert_equal(replace(found, published=()), replace(back, published=()))
+    assert [dict(one) for one in back.published] == jsonable({"x": found.published})["x"]
+    columns = tally.arrays()
+    assert columns["index"].tobytes() == found.indices.tobytes()
+    assert columns["paddle.loss"].tobytes() == odd.tobytes()
+    assert columns["paddle.hit5"].dtype == bool
+    assert ("torch.margin" in columns) == ("difference" in columns) == two
+    assert tally.unreadable == [(count, "is \udcff empty"), (count + 1, "truncated")]
+    assert tally.model_seconds["paddle"] == 0.1 + 0.2
+    assert (tally.timed["paddle"], tally.seconds) == (count, 12.5)
+    assert (tally.run_timed, tally.run_seconds) == (7, 0.7)
+    assert tally.peak_bytes["paddle"] == {"process": 3 << 30}
+
+
+def test_an_evaluation_of_nothing_is_written_and_read(tmp_path: Path) -> None:
+    """Interrupted before the first batch was done."""
+    found = evaluation(np.zeros((0, 3)), np.zeros((0, 3)), wanted=10)
+    write_reports(found, tmp_path, photos(found))
+
+    back, tally = read_partial(tmp_path)
+
+    assert_equal(replace(found, published=()), replace(back, published=()))
+    assert tally.arrays() == {}
+
+
+def test_rows_are_one_line_of_valid_text_each(tmp_path: Path) -> None:
+    """Other programs read images.csv as well."""
+    found = random(len(NAMES), names=NAMES)
+    write_reports(found, tmp_path, photos(found))
+
+    lines = (tmp_path / "images.csv").read_bytes().decode("utf-8").splitlines()
+
+    assert len(lines) == 1 + len(NAMES)
+    assert lines[0] == (
+        "index,name,label,class,paddle_predicted,paddle_correct,paddle_hit5,paddle_loss,"
+        "paddle_margin,paddle_largest,torch_predicted,torch_correct,torch_hit5,torch_loss,"
+        "torch_margin,torch_largest,difference,mean_difference"
+    )
+    side, label = found.sides[0], int(found.labels[0])
+    assert lines[1].split(",")[:8] == [
+        "0", "a/1.png", str(label), f"class {label}", str(side.predicted[0]),
+        str(int(side.predicted[0] == label)), str(int(side.hit5[0])), repr(float(side.loss[0])),
+    ]  # fmt: skip
+
+
+def test_report_json_has_everything_but_the_rows(tmp_path: Path) -> None:
+    """Strict JSON, with hashes, options, environment and the pictures that need a look."""
+    found = disagreeing(3, unreadable=(("bad.png", "truncated"),), wanted=4)
+    write_reports(found, tmp_path, photos(found))
+
+    data = json.loads((tmp_path / "report.json").read_text(), parse_constant=pytest.fail)
+
+    assert data["kind"] == "vitconvert evaluation"
+    assert data["sides"][0]["facts"]["sha256"] == "ab" * 32
+    assert data["options"] == {"dtype": "float32", "limit": None}
+    assert data["environment"] == {"python": "3.11"}
+    assert data["unreadable"] == [{"index": 3, "name": "bad.png", "reason": "truncated"}]
+    assert [one["name"] for one in data["disagreements"]] == list(found.names)
+    assert data["images"]["rows"] == 3
+    assert "loss" not in data["disagreements"][0]
+
+
+def test_the_contact_sheet_comes_and_goes(tmp_path: Path) -> None:
+    """It is there if two sides disagree, and not from an earlier run."""
+    from PIL import Image
+
+    write_reports(disagreeing(3), tmp_path, photos(disagreeing(3)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "disagreements.png", "images.csv", "report.html", "report.json",
+    ]  # fmt: skip
+    with Image.open(tmp_path / "disagreements.png") as sheet:
+        assert sheet.width > 3 * 160
+
+    write_reports(random(3), tmp_path, photos(random(3)))
+    assert not (tmp_path / "disagreements.png").exists()
+
+
+def test_pictures_that_are_gone_do_not_stop_the_report(tmp_path: Path) -> None:
+    """Hours of work are worth more than a thumbnail."""
+    found = disagreeing(2)
+    write_reports(found, tmp_path, photos(found, missing=True))
+
+    assert "cannot be read any more" in (tmp_path / "report.html").read_text()
+    assert read_partial(tmp_path)[0].count == 2
+
+
+@pytest.mark.parametrize("fail_at", [1, 3])
+def test_a_full_disk_leaves_the_older_report_whole(
+    fail_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One error that names the file; nothing half written, nothing replaced, nothing extra."""
+    write_reports(random(3), tmp_path, photos(random(3)))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    calls = 0
+
+    def full(_: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == fail_at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(VitconvertError, match=r"(?s)cannot be written: No space left on device"):
+        write_reports(random(5), tmp_path, photos(random(5)))
+
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_run_that_is_killed_while_it_saves_can_go_on(tmp_path: Path) -> None:
+    """The newer images.csv beside the older report.json is read as the older report."""
+    older, newer = tmp_path / "older", tmp_path / "newer"
+    for folder, count in ((older, 3), (newer, 5)):
+        folder.mkdir()
+        whole = random(5)
+        part = {name: getattr(whole, name)[:count] for name in ("indices", "labels", "names")}
+        pair = {n: getattr(whole, n)[:count] for n in ("difference", "mean_difference")}
+        sides = tuple(
+            replace(
+                s,
+                **{
+                    n: getattr(s, n)[:count]
+                    for n in ("predicted", "hit5", "loss", "margin", "largest")
+                },
+            )
+            for s in whole.sides
+        )
+        found = replace(whole, **part, **pair, sides=sides)
+        write_reports(found, folder, photos(whole))
+    shutil.copy(newer / "images.csv", older / "images.csv")
+
+    assert read_partial(older)[0].count == 3
+
+
+def edited(folder: Path, change: Any) -> None:
+    """Change report.json."""
+    path = folder / "report.json"
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+
+
+def unplaced(data: dict[str, Any]) -> None:
+    data["unreadable"] = [{"index": None, "name": "a.png", "reason": "is empty"}]
+
+
+DAMAGES = {
+    "no report": (lambda f: (f / "report.json").unlink(), "report.json: cannot be read: No such"),
+    "no rows": (lambda f: (f / "images.csv").unlink(), "images.csv: cannot be read: No such file"),
+    "half": (lambda f: cut(f / "images.csv", 150), "is not as it was written, with 5: it"),
+    "a digit": (lambda f: cut(f / "images.csv", -2), "is not as it was written"),
+    "a row": (lambda f: drop_row(f / "images.csv"), "has 4 rows and is not as it was written"),
+    "count": (lambda f: edited(f, lambda d: d["images"].update(rows=6)), "has 5 rows, report.json"),
+    "cut json": (lambda f: cut(f / "report.json", -30), "report.json: is damaged, no JSON"),
+    "deep json": (lambda f: (f / "report.json").write_text("[" * 100_000), "is damaged, no JSON"),
+    "a list": (lambda f: (f / "report.json").write_text("[]"), "is not the report of an evalu"),
+    "parity": (lambda f: (f / "report.json").write_text('{"proved": 1}'), "is not the report"),
+    "a key": (lambda f: edited(f, lambda d: d.pop("seconds")), "is damaged: KeyError 'seconds'"),
+    "sides": (lambda f: edited(f, lambda d: d.update(sides=7)), "is damaged: TypeError"),
+    "side": (lambda f: edited(f, lambda d: d["sides"].pop()), "expected .'index'"),
+    "index": (lambda f: edited(f, unplaced), "cannot be read has no index"),
+}  # fmt: skip
+
+
+def cut(path: Path, size: int) -> None:
+    path.write_bytes(path.read_bytes()[:size])
+
+
+def drop_row(path: Path) -> None:
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], *lines[3:]]))
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_report_is_one_clear_error(damage: str, tmp_path: Path) -> None:
+    """It names the file; a number that lost a digit is noticed as well."""
+    write_reports(random(5), tmp_path, photos(random(5)))
+    do, message = DAMAGES[damage]
+    do(tmp_path)
+
+    with pytest.raises(DataError, match=message):
+        read_partial(tmp_path)
+
+
+def test_cells_that_are_no_numbers_are_an_error(tmp_path: Path) -> None:
+    """Even where somebody made the hash fit."""
+    write_reports(random(5), tmp_path, photos(random(5)))
+    path = tmp_path / "images.csv"
+    for old, new, message in (
+        (b"\n0,", b"\nzero,", "column index"),
+        (b"\nzero,", b"\n0,0,", "line 2 has 19 cells"),
+    ):
+        path.write_bytes(path.read_bytes().replace(old, new, 1))
+        rows = path.read_bytes()
+        known = {"bytes": len(rows), "sha256": hashlib.sha256(rows).hexdigest()}
+        edited(tmp_path, lambda data, known=known: data["images"].update(known))
+        with pytest.raises(DataError, match=message):
+            read_partial(tmp_path)
+
+
+# -- Before any work is done
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Path:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    write_reports(random(3), folder, photos(random(3)))
+    return folder
+
+
+def test_a_new_or_empty_folder_is_fine(tmp_path: Path) -> None:
+    """It is made where there is none; what a killed run left of ours does not count."""
+    check_report_folder(tmp_path / "new", resume=False, force=False)
+    assert (tmp_path / "new").is_dir()
+    (tmp_path / "new" / ".report.json.0123abcd.part").touch()
+    check_report_folder(tmp_path / "new", resume=False, force=False)
+
+
+def test_a_report_that_is_there_needs_a_word(ours: Path) -> None:
+    """--resume or --force; both are named, and checking changes nothing."""
+    before = {path.name: path.read_bytes() for path in ours.iterdir()}
+    with pytest.raises(DataError, match=r"--resume .* or --force"):
+        check_report_folder(ours, resume=False, force=False)
+    check_report_folder(ours, resume=True, force=False)
+    check_report_folder(ours, resume=False, force=True)
+    assert {path.name: path.read_bytes() for path in ours.iterdir()} == before
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_other_peoples_folders_are_left_alone(force: bool, tmp_path: Path) -> None:
+    """Not even --force writes among other files."""
+    (tmp_path / "thesis.txt").write_text("...")
+    with pytest.raises(DataError, match="holds 1 files and is no report of an evaluation"):
+        check_report_folder(tmp_path, resume=False, force=force)
+    (tmp_path / "report.json").write_text('{"kind": "other"}')
+    with pytest.raises(DataError, match="is not the report of an evaluation"):
+        check_report_folder(tmp_path, resume=False, force=force)
+
+
+def test_folders_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was found and what to do."""
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"x: the folder .*missing does not exist"):
+        check_report_folder(tmp_path / "missing" / "x", resume=False, force=False)
+    with pytest.raises(DataError, match="is no folder"):
+        check_report_folder(tmp_path / "file", resume=False, force=True)
+    with pytest.raises(DataError, match="holds no report that --resume could go on with"):
+        check_report_folder(tmp_path / "new", resume=True, force=False)
+    assert not (tmp_path / "new").exists()
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may do everything
+    with pytest.raises(DataError, match="no permission to write into it"):
+        check_report_folder(tmp_path / "closed", resume=False, force=False)

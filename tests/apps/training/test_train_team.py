@@ -1,0 +1,107 @@
+"""`vitconvert train` in two processes that share every batch."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training import VARIANT, make_pictures, rows, settings
+from vitconvert.apps.training import train
+from vitconvert.apps.training._devices import expected_team
+from vitconvert.apps.training._state import read_state
+
+pytestmark = pytest.mark.paddle
+
+# As the installed command is, which launchers of several processes start as a script.
+COMMAND = """
+from vitconvert.cli import main
+
+main()
+"""
+OPTIONS = ["--epochs", "1", "--drop-path", "0", "--batch-size", "8", "--warmup-epochs", "0"]
+
+
+def launch(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Start `vitconvert train` as Paddle's launcher does."""
+    script = folder / "command.py"
+    script.write_text(COMMAND)
+    launcher = ["-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--backend", "gloo"]
+    return subprocess.run(
+        [sys.executable, *launcher, "--log_dir", folder / "logs", script, "train", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_train_a_model_with_batch_norm(tmp_path: Path) -> None:
+    """One of them alone speaks and writes, and every picture is evaluated once."""
+    data = make_pictures(tmp_path / "data", train=10, val=7)
+    done = launch(tmp_path, VARIANT, "--data", str(data), "--out", "two", *OPTIONS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    one = settings(data, epochs=1, drop_path=0.0, batch_size=8, warmup_epochs=0.0)
+    train(one, tmp_path / "one")
+
+    (alone,), (shared,) = rows(tmp_path / "one"), rows(tmp_path / "two")
+    # The one BatchNorm sees half of the pictures in each process; all else is computed alike.
+    assert shared["train_loss"] == pytest.approx(alone["train_loss"], rel=2e-2)
+    assert shared["val_pictures"] == alone["val_pictures"] == 7
+    assert done.stdout.count("epoch 1/1: ") == 1
+    assert done.stdout.count("best: epoch 1") == 1
+
+
+def test_two_processes_without_batch_norm_agree_to_rounding(tmp_path: Path) -> None:
+    """The first moment of AdamW after one step is a tenth of the gradient."""
+    data = make_pictures(tmp_path / "data", train=10, val=7)
+    options = [*OPTIONS, "--lr", "1e-5"]
+    variant = "shiftvit_cifar_tiny"
+    done = launch(tmp_path, variant, "--data", str(data), "--out", "two", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    one = settings(
+        data, variant=variant, epochs=1, drop_path=0.0, batch_size=8, warmup_epochs=0.0, lr=1e-5
+    )
+    train(one, tmp_path / "one")
+
+    (alone,), (shared,) = rows(tmp_path / "one"), rows(tmp_path / "two")
+    assert shared["train_loss"] == pytest.approx(alone["train_loss"], rel=1e-6)
+    assert shared["val_loss"] == pytest.approx(alone["val_loss"], rel=1e-4)
+    assert shared["val_top1"] == pytest.approx(alone["val_top1"])
+    assert shared["val_pictures"] == 7
+    moments = [
+        read_state(tmp_path / run / "state" / "resume.safetensors")[1] for run in ("one", "two")
+    ]
+    assert moments[0].keys() == moments[1].keys()
+    for name, value in moments[0].items():
+        if name.startswith("moment1"):
+            scale = np.abs(value).max()
+            assert np.abs(moments[1][name] - value).max() < 1e-4 * scale + 1e-9, name
+
+
+def test_the_launcher_says_who_takes_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One process alone is no team, whatever number it has."""
+    monkeypatch.setenv("PADDLE_TRAINER_ID", "1")
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "3")
+    assert (expected_team().rank, expected_team().size) == (1, 3)
+    assert not expected_team().leads
+
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "1")
+    assert (expected_team().rank, expected_team().size) == (0, 1)
+
+
+@pytest.mark.slow
+def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
+    """Before any work, in every process."""
+    data = make_pictures(tmp_path / "data", train=10, val=7)
+    options = ["--data", str(data), "--out", "two", "--batch-size", "5"]
+    done = launch(tmp_path, VARIANT, *options)
+
+    assert done.returncode != 0
+    logged = done.stdout + done.stderr + (tmp_path / "logs" / "workerlog.0").read_text()
+    assert "expected a multiple of 2" in logged
+    assert not (tmp_path / "two").exists()

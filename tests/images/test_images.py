@@ -1,0 +1,175 @@
+"""Batches of pictures: in order, ahead of the model, and gone when nobody wants more."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vitconvert import DataError
+from vitconvert.images import Pictures, Preprocessing, load_batches, open_pictures, read_picture
+
+HOW = Preprocessing((8, 10), 0.875, "center", "bilinear", (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+WORKERS = [0, 1, 4]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty pictures of other sizes, of which 3 and 11 cannot be read and 7 is a strip."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("pictures")
+    for i in range(20):
+        high, wide = (2, 120) if i == 7 else rng.integers(9, 40, 2)
+        file = folder / f"{i % 2}" / f"{i:02}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (high, wide, 3), "u1")).save(file)
+        if i in (3, 11):
+            file.write_bytes(file.read_bytes()[:60])
+    return folder
+
+
+@pytest.fixture
+def pictures(folder: Path) -> Pictures:
+    """They, sorted by class: first the ten of even number, then the odd ones."""
+    return open_pictures(folder)
+
+
+def made(open_one: Callable[[int], Image.Image], count: int) -> Pictures:
+    """Give a set whose pictures a function makes."""
+
+    class Made(Pictures):
+        def open(self, index: int) -> Image.Image:
+            return open_one(index)
+
+    labels = np.zeros(count, np.int64)
+    return Made("made", "made", ("x",), labels, tuple(map(str, range(count))), lambda _: b"")
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("batch_size", [1, 3, 20, 50])
+def test_batches_are_what_one_by_one_gives(
+    batch_size: int, workers: int, pictures: Pictures
+) -> None:
+    """In the order asked for, every readable one once, the others with their reason."""
+    indices = [i for i in np.random.default_rng(1).permutation(20).tolist() if i != 4]
+    bad = {pictures.names.index(name) for name in ("1/03.png", "1/07.png", "1/11.png")}
+
+    batches = list(load_batches(pictures, indices, HOW, batch_size, workers))
+
+    assert [i for b in batches for i in b.indices] == [i for i in indices if i not in bad]
+    assert {i for b in batches for i, _ in b.unreadable} == bad
+    assert len(batches) == -(-19 // batch_size)
+    for batch in batches:
+        assert batch.images.shape == (len(batch.indices), 3, 8, 10)
+        assert batch.images.flags.c_contiguous
+        assert (batch.images.dtype, batch.indices.dtype) == (np.float32, np.int64)
+        assert len(batch.indices) + len(batch.unreadable) <= batch_size
+        for index, image in zip(batch.indices, batch.images, strict=True):
+            np.testing.assert_array_equal(image, HOW(pictures.open(index)))
+        for index, reason in batch.unreadable:
+            assert reason.startswith(f"{pictures.names[index]}: ")
+            assert ("120x2" in reason) == (pictures.names[index] == "1/07.png")
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_no_pictures_are_no_batches(workers: int, pictures: Pictures) -> None:
+    """And no error."""
+    assert list(load_batches(pictures, [], HOW, 4, workers)) == []
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_pictures_are_loaded_ahead_but_not_without_limit(workers: int) -> None:
+    """While a model is busy, two more batches are prepared, and then nothing."""
+    opened = []
+
+    def open_one(index: int) -> Image.Image:
+        opened.append(index)
+        return Image.new("RGB", (9, 9))
+
+    batches = load_batches(made(open_one, 1000), range(1000), HOW, 10, workers)
+    next(batches)
+    deadline = time.monotonic() + 10
+    while len(opened) < 30 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.1)
+
+    assert sorted(opened) == list(range(30))
+    batches.close()
+
+
+def test_pictures_are_loaded_at_the_same_time() -> None:
+    """As many as there are workers: none of these returns before all of them have begun."""
+    meeting = threading.Barrier(4, timeout=10)
+
+    def open_one(_: int) -> Image.Image:
+        meeting.wait()
+        return Image.new("RGB", (9, 9))
+
+    batches = list(load_batches(made(open_one, 8), range(8), HOW, 3, 4))
+
+    assert [len(batch.indices) for batch in batches] == [3, 3, 2]
+
+
+def test_a_generator_that_is_closed_ends_its_threads() -> None:
+    """After the picture each is at; those that wait are never opened."""
+    opened = []
+
+    def open_one(index: int) -> Image.Image:
+        opened.append(index)
+        time.sleep(0.02)
+        return Image.new("RGB", (9, 9))
+
+    before = threading.active_count()
+    batches = load_batches(made(open_one, 10_000), range(10_000), HOW, 200, 2)
+    next(batches)
+    start = time.monotonic()
+
+    batches.close()
+
+    assert time.monotonic() - start < 1
+    assert threading.active_count() == before
+    assert len(opened) < 220
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_an_error_that_is_no_picture_s_is_raised(workers: int) -> None:
+    """A mistake of ours is not hidden among unreadable pictures, and ends the threads."""
+
+    def open_one(index: int) -> Image.Image:
+        if index == 5:
+            raise ZeroDivisionError("ours")
+        if index == 2:
+            raise DataError("2: unreadable")
+        return Image.new("RGB", (9, 9))
+
+    before = threading.active_count()
+    batches = load_batches(made(open_one, 40), range(40), HOW, 4, workers)
+
+    assert next(batches).unreadable == ((2, "2: unreadable"),)
+    with pytest.raises(ZeroDivisionError):
+        next(batches)
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(0, 1), (-1, 1), (1, -1)])
+def test_impossible_settings_are_refused(batch_size: int, workers: int, pictures: Pictures) -> None:
+    """Before anything is loaded."""
+    with pytest.raises(ValueError, match="batch_size"):
+        next(load_batches(pictures, [0], HOW, batch_size, workers))
+
+
+def test_no_program_is_started_for_a_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow would give PostScript to Ghostscript, whatever the name of the file."""
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n%%EOF\n"
+
+    with pytest.raises(DataError, match="is none of JPEG, PNG"):
+        read_picture(script, "cat/a.jpg")
+    assert not (tmp_path / "started").exists()

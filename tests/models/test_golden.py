@@ -1,0 +1,198 @@
+"""Both implementations reproduce what the official models compute, in float64."""
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from conftest import GOLDEN, Make, every_golden, golden_facts, model_name, paddle_in_float64
+from golden import rule
+from vitconvert import convert, models
+from vitconvert.checkpoints import open_checkpoint
+from vitconvert.tables.identify import identify, twins
+from vitconvert.tables.reading import find_variant
+
+LIMIT = 1e-10  # absolute, float64; Paddle's float32 epsilons cost up to 3e-12
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Write the weights of a golden file, checked against their hash, as .safetensors."""
+    folder = tmp_path_factory.mktemp("golden")
+
+    def make(name: str) -> Path:
+        path, facts = folder / f"{name}.safetensors", golden_facts(name)
+        if not path.exists():
+            state = {key: rule.weight(key, *rest) for key, *rest in facts["entries"]}
+            assert rule.digest(state.values()) == facts["weights_sha256"]
+            save_file(state, path)
+        return path
+
+    return make
+
+
+def batch(name: str) -> np.ndarray:
+    facts = golden_facts(name)
+    images = rule.images(name, facts["input"]["shape"])
+    assert rule.digest([images]) == facts["input"]["sha256"]
+    return images.astype(np.float64)
+
+
+def check(name: str, found: dict[str, np.ndarray]) -> None:
+    """Compare logits, features and every tap with the golden numbers."""
+    expected = load_file(GOLDEN / f"{name}.safetensors")
+    for key in ("logits", "features"):
+        np.testing.assert_allclose(found[key], expected[key], rtol=0, atol=LIMIT, err_msg=key)
+    stages = golden_facts(name)["stages"]
+    assert stages
+    for tap, facts in stages.items():
+        values = found[tap]
+        assert list(values.shape) == facts["shape"]
+        summary = {
+            "mean": values.mean(),
+            "std": values.std(),
+            "samples": values.reshape(-1)[facts["indices"]],
+        }
+        for what, value in summary.items():
+            key = f"{tap}.{what}"
+            np.testing.assert_allclose(value, expected[key], rtol=0, atol=LIMIT, err_msg=key)
+
+
+def taps(name: str) -> dict[str, str]:
+    """Name the layer behind each tap: the end of an embedding, and of the blocks of a stage."""
+    facts = golden_facts(name)
+    found = {}
+    for tap in facts["stages"]:
+        number = int(tap[-1]) if tap != "norm" else 0
+        if facts["family"] == "shunted":
+            found[tap] = f"norm{number}" if tap.startswith("stage") else f"patch_{tap}.norm"
+        elif tap.startswith("stage"):
+            last = facts["constructor"]["arguments"]["depths"][number - 1] - 1
+            found[tap] = f"layers.{number - 1}.blocks.{last}"
+        elif tap.startswith("embed"):
+            found[tap] = f"layers.{number - 2}.downsample" if number > 1 else "patch_embed.norm"
+        else:
+            found[tap] = "norm"
+    return found
+
+
+def as_map(values: np.ndarray, shape: list[int]) -> np.ndarray:
+    """Lay tokens [B, N, C] out as the golden data does: [B, C, H, W]; leave a map alone."""
+    return values.transpose(0, 2, 1).reshape(shape) if values.ndim == 3 else values
+
+
+def observed(
+    name: str, layers: dict[str, Any], hook: str, run: Callable[[], dict[str, Any]]
+) -> dict[str, np.ndarray]:
+    """Run a model; give logits, features and, from hooks on its layers, every tap as a map."""
+    found: dict[str, Any] = {}
+    for tap, layer in taps(name).items():
+        getattr(layers[layer], hook)(lambda _l, _i, out, tap=tap: found.update({tap: out}))
+    found |= run()
+    values = {key: value.numpy() for key, value in found.items()}
+    stages = golden_facts(name)["stages"]
+    return values | {tap: as_map(values[tap], stages[tap]["shape"]) for tap in stages}
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", every_golden())
+def test_torch_equals_the_official_numbers(name: str, source: Make) -> None:
+    """The reference implementation is the official model."""
+    import torch
+
+    model = models.create_model(model_name(name), "torch", checkpoint=source(name)).double()
+    images = torch.from_numpy(batch(name))
+
+    def run() -> dict[str, Any]:
+        with torch.no_grad():
+            return {"logits": model(images), "features": model.forward_features(images)}
+
+    check(name, observed(name, dict(model.named_modules()), "register_forward_hook", run))
+
+
+@pytest.mark.paddle
+@pytest.mark.parametrize("name", every_golden())
+def test_converted_paddle_equals_the_official_numbers(
+    name: str, source: Make, tmp_path: Path
+) -> None:
+    """Official weights, converted, give the official logits in Paddle."""
+    import paddle
+
+    variant = model_name(name)
+    family = find_variant(variant)[1].family
+    done = convert(source(name), tmp_path / "x.pdparams", family, variant=variant, parity=False)
+    with paddle_in_float64():
+        model = models.create_model(variant, checkpoint=done.path)
+    images = paddle.to_tensor(batch(name))
+
+    def run() -> dict[str, Any]:
+        with paddle.no_grad():
+            return {"logits": model(images), "features": model.forward_features(images)}
+
+    check(name, observed(name, dict(model.named_sublayers()), "register_forward_post_hook", run))
+
+
+@pytest.mark.parametrize("name", every_golden())
+def test_official_names_and_shapes_are_recognised(name: str, source: Make) -> None:
+    """The variant is found from the official names and shapes, and only those that share them."""
+    table, variant = find_variant(model_name(name))
+
+    found = identify(open_checkpoint(source(name)).shapes)
+
+    names = {variant.name, *twins(variant, table)}
+    assert {(match.variant.name, side) for match, side in found} == {(n, "torch") for n in names}
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", every_golden())
+def test_torch_model_lists_the_official_entries(name: str) -> None:
+    """Names, order, shapes and parameter count are those of the official model."""
+    facts = golden_facts(name)
+    model = models.create_model(model_name(name), "torch")
+
+    state = model.state_dict()
+    assert [[k, list(v.shape)] for k, v in state.items()] == [e[:2] for e in facts["entries"]]
+    assert sum(p.numel() for p in model.parameters()) == facts["parameter_count"]
+    table, variant = find_variant(model_name(name))
+    assert table.parameters(variant) == facts["parameter_count"]
+
+
+FIGURES = tomllib.loads((GOLDEN / "figures.toml").read_text())
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_entries_and_parameters_are_those_of_the_official_model(name: str) -> None:
+    """Of every official variant, also where there is no other data."""
+    table, variant = find_variant(model_name(name))
+
+    assert len(variant.shapes) == FIGURES[name]["entries"]
+    assert table.parameters(variant) == FIGURES[name]["parameters"]
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+@pytest.mark.paddle
+@pytest.mark.parametrize("name", FIGURES)
+def test_logits_of_every_official_variant(name: str, plain: Make, tmp_path: Path) -> None:
+    """The spread that the official logits have, and in Paddle every one of them, to 1e-10."""
+    import paddle
+    import torch
+
+    variant = model_name(name)
+    family = find_variant(variant)[1].family
+    done = convert(plain(variant), tmp_path / "x.pdparams", family, variant=variant, parity=False)
+    images = rule.images(name, FIGURES[name]["input"]).astype(np.float64)
+    model = models.create_model(variant, "torch", checkpoint=plain(variant)).double()
+    with torch.no_grad():
+        logits = model(torch.from_numpy(images)).numpy()
+    with paddle_in_float64():
+        twin = models.create_model(variant, checkpoint=done.path)
+    with paddle.no_grad():
+        found = twin(paddle.to_tensor(images)).numpy()
+
+    assert round(float(logits.std()), 3) == FIGURES[name]["logits_std"]
+    np.testing.assert_allclose(found, logits, rtol=0, atol=LIMIT)

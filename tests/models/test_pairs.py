@@ -1,0 +1,373 @@
+"""The two files of a family read as one, and both models train."""
+
+import ast
+import dataclasses
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conftest import ROOT, Make, paddle_in_float64
+from golden import rule
+from vitconvert import models
+from vitconvert.sides import Side
+from vitconvert.tables import reading
+
+FAMILIES = reading.families()
+
+
+def outline(file: Path) -> list[str]:
+    """List classes, functions and uses of self of a module, in order."""
+    found = []
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            found.append((node.lineno, node.name))
+        elif isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "self":
+            found.append((node.lineno, f"self.{node.attr}"))
+    return [name for _line, name in sorted(found)]
+
+
+PAIRS = ["_layers", *FAMILIES]
+WORDS = {
+    r"nn\.Module\b": "nn.Layer",
+    r"\bModuleList\b": "LayerList",
+    r"\.permute\(": ".transpose(",
+    r"\bConv2d\b": "Conv2D",
+    r"\bBatchNorm2d\b": "BatchNorm2D",
+    r"\bbias=False": "bias_attr=False",
+    r"\btorch\.cat\b": "paddle.concat",
+    r"\btorch\.(?=\w)": "paddle.",
+}
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_pair_has_the_same_outline(pair: str) -> None:
+    """Both files define the same classes, methods and uses of self, in the same order."""
+    torch, paddle = (ROOT / f"models_{side}" / f"{pair}.py" for side in ("torch", "paddle"))
+
+    assert outline(torch) == outline(paddle)
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_pair_differs_in_words_only(pair: str) -> None:
+    """Line for line the same but for the frameworks' words, imports and lines that say so."""
+    torch, paddle = (
+        (ROOT / f"models_{side}" / f"{pair}.py").read_text() for side in ("torch", "paddle")
+    )
+    for word, other in WORDS.items():
+        torch = re.sub(word, other, torch)
+    both = zip(torch.splitlines(), paddle.splitlines(), strict=True)
+
+    differing = [(ours, theirs) for ours, theirs in both if ours != theirs]
+    unmarked = [pair for pair in differing if not all("# differs" in line for line in pair)]
+    assert [pair for pair in unmarked if "import" not in pair[0] + pair[1]] == []
+
+
+def small(framework: Side, family: str, **changes: Any) -> Any:
+    """Build the smallest classifier of four stages, as the sources have, with changes to it."""
+    table = reading.load_table(family)
+    whole = (v for v in table.variants.values() if v.num_classes and len(v.config["depths"]) == 4)
+    variant = min(whole, key=table.parameters)
+    config = {**variant.config, **changes}
+    return models.build(
+        framework, dataclasses.replace(variant, config=config), config.get("num_classes", 10)
+    )
+
+
+TRAINING = {"num_classes": 7, "drop_path_rate": 0.3, "drop_rate": 0.1}
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("family", FAMILIES)
+def test_torch_trains_on_any_input_size_and_class_count(family: str) -> None:
+    """A step in training mode reaches every parameter; input not square, an odd batch."""
+    import torch
+
+    torch.manual_seed(0)
+    model = small("torch", family, **TRAINING)
+    logits = model.train()(torch.randn(3, 3, 70, 45))
+    logits.square().mean().backward()
+
+    assert logits.shape == (3, 7)
+    assert [n for n, p in model.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.paddle
+@pytest.mark.parametrize("family", FAMILIES)
+def test_paddle_trains_on_any_input_size_and_class_count(family: str) -> None:
+    """A step in training mode reaches every parameter; input not square, an odd batch."""
+    import paddle
+
+    paddle.seed(0)
+    model = small("paddle", family, **TRAINING)
+    model.train()
+    logits = model(paddle.randn([3, 3, 70, 45]))
+    logits.square().mean().backward()
+
+    assert logits.shape == [3, 7]
+    assert [n for n, p in model.named_parameters() if not p.stop_gradient and p.grad is None] == []
+
+
+def he(shape: tuple[int, ...]) -> float:
+    # A depthwise weight is [out, 1, k, k]; every other convolution here has one group.
+    groups = shape[0] if shape[1] == 1 else 1
+    return math.sqrt(2 / (math.prod(shape[2:]) * shape[0] // groups))
+
+
+def expected_std(family: str, layer: str, kind: str, shape: tuple[int, ...]) -> float | None:
+    """Give the std of the official initialisation of a weight; None for a norm, which has ones."""
+    if kind == "linear":
+        return 0.02
+    if kind in ("conv2d", "deform_conv2d"):
+        if family == "shiftvit":
+            return 0.02
+        if family == "shunted" or (family == "litv2" and ".mlp." in layer):
+            return he(shape)
+        if layer.endswith("conv_offset"):
+            return 0.0
+        if layer.endswith(("patch_embed.proj", "dconv")):
+            return 1 / math.sqrt(3 * math.prod(shape[1:]))  # torch's own, uniform
+        raise AssertionError(f"{family}: what is the official initialisation of {layer}?")
+    return None
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("family", FAMILIES)
+def test_torch_is_initialised_as_the_source(family: str) -> None:
+    """Weights have the std of the official initialisation, biases are zero, norms one."""
+    import torch
+
+    torch.manual_seed(0)
+    state = small("torch", family).state_dict()
+    check_initialisation(family, {k: v.double().numpy() for k, v in state.items()}, "torch")
+
+
+@pytest.mark.paddle
+@pytest.mark.parametrize("family", FAMILIES)
+def test_paddle_is_initialised_as_the_source(family: str) -> None:
+    """Weights have the std of the official initialisation, biases are zero, norms one."""
+    import paddle
+
+    paddle.seed(0)
+    state = small("paddle", family).state_dict()
+    check_initialisation(family, {k: v.numpy() for k, v in state.items()}, "paddle")
+
+
+def check_initialisation(family: str, state: dict[str, Any], framework: Side) -> None:
+    layers = reading.load_table(family).layers(framework, {k.rpartition(".")[0] for k in state})
+    seen = 0
+    for key, value in state.items():
+        layer, _, leaf = key.rpartition(".")
+        kind = layers[layer][2].name
+        weight = state.get(f"{layer}.weight", value)
+        std = expected_std(family, layer, kind, weight.shape)
+        is_uniform = family == "litv2" and layer.endswith(("patch_embed.proj", "dconv"))
+        if leaf == "bias" and not is_uniform:
+            assert not value.any(), key
+        elif leaf in ("weight", "bias") and std is not None:
+            # The sample std of n draws is within 5 / sqrt(2n) of the true one.
+            assert value.std() == pytest.approx(std, rel=5 / math.sqrt(2 * value.size)), key
+            assert not is_uniform or abs(value).max() <= std * math.sqrt(3), key
+            seen += 1
+        elif leaf == "weight":
+            assert (value == 1).all(), key
+    assert seen > 35
+
+
+@pytest.mark.torch
+@pytest.mark.paddle
+@pytest.mark.parametrize("act_layer", ["GELU", "RELU"])
+@pytest.mark.parametrize("norm_layer", ["GN1", "BN"])
+def test_shiftvit_has_the_norms_and_activations_of_the_source(
+    norm_layer: str, act_layer: str
+) -> None:
+    """BatchNorm with its statistics, and ReLU: no released file has them, the class does."""
+    import paddle
+    import torch
+
+    config = {"norm_layer": norm_layer, "act_layer": act_layer}
+    names = {"running_mean": "_mean", "running_var": "_variance"}
+    images = rule.noise("x", (3, 3, 45, 70))
+    ours = small("torch", "shiftvit", **config).double()
+    with paddle_in_float64():
+        theirs = small("paddle", "shiftvit", **config)
+    for key, value in ours.state_dict().items():
+        noise = rule.weight(key, value.shape, str(value.dtype)[6:])
+        value.copy_(torch.from_numpy(noise))
+        layer, _, leaf = key.rpartition(".")
+        if leaf != "num_batches_tracked":
+            array = (noise.T if key == "head.weight" else noise).astype("f8")
+            theirs.state_dict()[f"{layer}.{names.get(leaf, leaf)}"].set_value(array)
+    ours.eval()
+    theirs.eval()
+    logits = ours(torch.from_numpy(images)).detach().numpy()
+
+    np.testing.assert_allclose(theirs(paddle.to_tensor(images)).numpy(), logits, 0, 1e-10)
+    assert type(ours.norm).__name__ == {"GN1": "GroupNorm", "BN": "BatchNorm2d"}[norm_layer]
+    assert np.abs(logits).max() > 0.1
+
+
+@pytest.mark.torch
+def test_torch_settings_that_make_no_sense_are_refused() -> None:
+    """As an error that says what there is."""
+    check_settings("torch")
+
+
+@pytest.mark.paddle
+def test_paddle_settings_that_make_no_sense_are_refused() -> None:
+    """As an error that says what there is."""
+    check_settings("paddle")
+
+
+def check_settings(framework: Side) -> None:
+    with pytest.raises(ValueError, match="norm_layer is 'LN', expected 'GN1' or 'BN'"):
+        small(framework, "shiftvit", norm_layer="LN")
+    with pytest.raises(ValueError, match="has no head"):
+        small(framework, "litv2", out_norms=(1, 2))
+
+
+@pytest.mark.torch
+@pytest.mark.paddle
+@pytest.mark.parametrize("size", [(32, 32), (70, 45), (100, 131)])
+@pytest.mark.parametrize("variant", ["litv2_cifar", "litv2_small_det_ws4", "shiftvit_cifar"])
+def test_both_frameworks_agree_at_any_size(
+    variant: str, size: tuple[int, int], plain: Make, converted: Make
+) -> None:
+    """Where patches, merges and windows do not divide the image, in float64."""
+    import paddle
+    import torch
+
+    images = rule.noise("x", (1, 3, *size))
+    ours = models.create_model(variant, "torch", checkpoint=plain(variant)).double()
+    with paddle_in_float64():
+        theirs = models.create_model(variant, checkpoint=converted(variant))
+    one, other = ours(torch.from_numpy(images)), theirs(paddle.to_tensor(images))
+    if variant != "litv2_small_det_ws4":
+        one, other = [one], [other]
+
+    for mine, yours in zip(one, other, strict=True):
+        np.testing.assert_allclose(yours.numpy(), mine.detach().numpy(), 0, 1e-10)
+
+
+LEAST = "images of 40x31 pixels, expected at least 32x32"
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("family", FAMILIES)
+def test_torch_says_which_images_are_too_small(family: str) -> None:
+    """Instead of an error from some convolution inside."""
+    import torch
+
+    with pytest.raises(ValueError, match=LEAST):
+        small("torch", family)(torch.zeros(1, 3, 40, 31))
+
+
+@pytest.mark.paddle
+@pytest.mark.parametrize("family", FAMILIES)
+def test_paddle_says_which_images_are_too_small(family: str) -> None:
+    """Where Paddle itself would compute something from a map that is smaller than its kernel."""
+    import paddle
+
+    with pytest.raises(ValueError, match=LEAST):
+        small("paddle", family)(paddle.zeros([1, 3, 40, 31]))
+
+
+@pytest.mark.torch
+def test_litv2_fills_up_as_the_detectors_do() -> None:
+    """Zeros behind the norm, taken into the means, attended to, and cut off again."""
+    import torch
+
+    hilo = small("torch", "litv2").layers[2].blocks[0].attn.double()
+    x = torch.from_numpy(rule.noise("x", (2, 5, 7, 256)))
+    filled = torch.zeros(2, 6, 8, 256, dtype=torch.float64)
+    filled[:, :5, :7] = x
+
+    expected = hilo(filled.reshape(2, 48, 256), 6, 8).reshape(2, 6, 8, 256)[:, :5, :7]
+    torch.testing.assert_close(hilo(x.reshape(2, 35, 256), 5, 7), expected.reshape(2, 35, 256))
+
+
+def shifted(x: np.ndarray, n_div: int) -> np.ndarray:
+    """Shift as the formula says: group 0 reads its right neighbour, and so on round."""
+    g, out = x.shape[1] // n_div, np.zeros_like(x)
+    out[:, :g, :, :-1] = x[:, :g, :, 1:]
+    out[:, g : 2 * g, :, 1:] = x[:, g : 2 * g, :, :-1]
+    out[:, 2 * g : 3 * g, :-1] = x[:, 2 * g : 3 * g, 1:]
+    out[:, 3 * g : 4 * g, 1:] = x[:, 3 * g : 4 * g, :-1]
+    out[:, 4 * g :] = x[:, 4 * g :]
+    return out
+
+
+SHAPES = [(2, 24, 5, 7), (1, 26, 1, 1), (3, 24, 1, 4), (2, 30, 6, 1)]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("shape", SHAPES)
+def test_torch_shift_is_exact_forth_and_back(shape: tuple[int, ...]) -> None:
+    """Not one bit changes; the gradient moves the other way; images of one row or column, too."""
+    import torch
+
+    from vitconvert.models_torch.shiftvit import Shift
+
+    x, gradient = (rule.noise(name, shape) for name in ("x", "gradient"))
+    tensor = torch.tensor(x, requires_grad=True)
+    out = Shift(12)(tensor)
+    (out * torch.tensor(gradient)).sum().backward()
+
+    np.testing.assert_array_equal(out.detach().numpy(), shifted(x, 12))
+    assert (tensor.grad.numpy() * x).sum() == pytest.approx((gradient * shifted(x, 12)).sum())
+
+
+@pytest.mark.paddle
+@pytest.mark.parametrize("shape", SHAPES)
+def test_paddle_shift_is_exact_forth_and_back(shape: tuple[int, ...]) -> None:
+    """Not one bit changes; the gradient moves the other way; images of one row or column, too."""
+    import paddle
+
+    from vitconvert.models_paddle.shiftvit import Shift
+
+    x, gradient = (rule.noise(name, shape) for name in ("x", "gradient"))
+    tensor = paddle.to_tensor(x, stop_gradient=False)
+    out = Shift(12)(tensor)
+    (out * paddle.to_tensor(gradient)).sum().backward()
+
+    np.testing.assert_array_equal(out.numpy(), shifted(x, 12))
+    assert (tensor.grad.numpy() * x).sum() == pytest.approx((gradient * shifted(x, 12)).sum())
+
+
+@pytest.mark.torch
+def test_torch_drop_path_keeps_the_mean_and_drops_whole_samples() -> None:
+    """In training a sample is dropped or scaled by 1/keep; in evaluation nothing happens."""
+    import torch
+
+    from vitconvert.models_torch._layers import DropPath
+
+    torch.manual_seed(0)
+    layer, x = DropPath(0.25), torch.ones(4000, 3, 2)
+    out = layer.train()(x).numpy()
+
+    assert sorted(set(out.reshape(-1).tolist())) == pytest.approx([0, 1 / 0.75])
+    assert (out == out[:, :1, :1]).all()
+    assert out.mean() == pytest.approx(1, abs=0.05)
+    assert torch.equal(layer.eval()(x), x)
+
+
+@pytest.mark.paddle
+def test_paddle_drop_path_keeps_the_mean_and_drops_whole_samples() -> None:
+    """In training a sample is dropped or scaled by 1/keep; in evaluation nothing happens."""
+    import paddle
+
+    from vitconvert.models_paddle._layers import DropPath
+
+    paddle.seed(0)
+    layer, x = DropPath(0.25), paddle.ones([4000, 3, 2])
+    layer.train()
+    out = layer(x).numpy()
+    layer.eval()
+
+    assert sorted(set(out.reshape(-1).tolist())) == pytest.approx([0, 1 / 0.75])
+    assert (out == out[:, :1, :1]).all()
+    assert out.mean() == pytest.approx(1, abs=0.05)
+    assert (layer(x).numpy() == x.numpy()).all()

@@ -1,0 +1,103 @@
+"""A trace holds what the model computes; here for Paddle alone, so that old releases are tested."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from conftest import GOLDEN, Make, arrays, golden_facts, write_paddle
+from golden import rule
+from vitconvert import CheckpointError, ParityError, create_model
+from vitconvert.parity import _dump
+from vitconvert.parity._trace import Trace
+from vitconvert.running.job import Job, Subject
+from vitconvert.tables import reading
+
+
+@pytest.mark.paddle
+def test_paddle_file_that_is_no_model_is_refused(converted: Make, tmp_path: Path) -> None:
+    """create_model holds a file to what parity holds it to: names, shapes, floating types."""
+    state = arrays(converted("shunted_t"))
+    state["norm1.weight"] = state["norm1.weight"].astype(np.int8)
+    del state["norm2.bias"]
+
+    with pytest.raises(CheckpointError) as caught:
+        create_model("shunted_t", checkpoint=write_paddle(tmp_path / "x", state))
+    assert "norm1.weight: int8; expected one of float64" in str(caught.value)
+    assert "norm2.bias: missing; expected [128]" in str(caught.value)
+
+
+@pytest.mark.paddle
+def test_paddle_trace_ends_in_the_official_logits(converted: Make, tmp_path: Path) -> None:
+    """Every layer of the table once, in float64 and float32; the logits are the golden ones."""
+    import paddle
+
+    np.save(tmp_path / "in.npy", rule.images("shunted_t", (2, 3, 224, 224)))
+    job = Job(
+        "paddle",
+        Subject("shunted_t", 1000, output="logits"),
+        str(converted("shunted_t")),
+        None,
+        "cpu",
+        str(tmp_path / "in.npy"),
+        str(tmp_path),
+    )
+    progress = io.StringIO()
+    try:
+        _dump.trace(job, progress)
+    finally:
+        paddle.set_default_dtype("float32")
+
+    found, expected = Trace(tmp_path), load_file(GOLDEN / "shunted_t.safetensors")["logits"]
+    assert golden_facts("shunted_t")["input"]["shape"] == [2, 3, 224, 224]
+    traced = {name for name, layer in found.facts.layers.items() if layer.traced} | {"logits"}
+    for dtype, atol in (("float64", 1e-10), ("float32", 2e-5)):
+        run = found.runs[dtype]
+        logits = run.arrays[run.calls["logits"].outputs["array"]]
+        np.testing.assert_allclose(logits, expected, rtol=0, atol=atol)
+        assert run.calls.keys() == traced
+    assert found.facts.environment["paddle"] == paddle.__version__
+    assert found.facts.weights.keys() == set(reading.variants()["shunted_t"].shapes) - {
+        "patch_embed1.conv.1.num_batches_tracked"
+    }
+    count = 2 * len(traced)
+    assert progress.getvalue().splitlines()[-1] == f"[{count}, {count}]"
+
+
+@pytest.mark.paddle
+def test_input_of_a_layer_that_is_the_output_of_another_is_written_once(
+    converted: Make, tmp_path: Path
+) -> None:
+    """The float64 file holds less than twice the outputs, though it holds the inputs, too."""
+    import paddle
+
+    np.save(tmp_path / "in.npy", rule.images("shunted_t", (1, 3, 64, 64)))
+    subject = Subject("shunted_t", 1000, output="logits")
+    files = str(converted("shunted_t")), None, "cpu", str(tmp_path / "in.npy"), str(tmp_path)
+    try:
+        _dump.trace(Job("paddle", subject, *files), io.StringIO())
+    finally:
+        paddle.set_default_dtype("float32")
+
+    calls = Trace(tmp_path).runs["float64"].calls
+    assert calls["block1.0.norm1"].inputs[0][0] == calls["patch_embed1"].outputs[0]
+    assert calls["block1.0.attn.q"].inputs[0][0] == calls["block1.0.norm1"].outputs
+    assert calls["block1.0.attn"].inputs[0][1:] == [16, 16]
+    assert calls["block1.0.mlp"].parent == "block1.0"
+
+
+def test_what_is_no_trace_is_refused(tmp_path: Path) -> None:
+    """A folder without trace.json, of another format, or with another content."""
+    with pytest.raises(ParityError, match="is no trace that can be read"):
+        Trace(tmp_path)
+    for text, message in (
+        ("{}", "is no trace"),
+        ("[" * 100_000, "is no trace"),
+        ('{"format": 99}', "trace of format 99; this release reads format 1"),
+        ('{"format": 1, "layers": 7}', "is no trace"),
+    ):
+        (tmp_path / "trace.json").write_text(text)
+        with pytest.raises(ParityError, match=message):
+            Trace(tmp_path)

@@ -1,0 +1,121 @@
+"""Run one side of a parity check in this process, again and again."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conftest import Make
+from vitconvert import Report, check_parity, models
+from vitconvert.parity import _dump, compare_traces
+from vitconvert.running import job as jobs
+from vitconvert.sides import Side
+from vitconvert.tables import reading
+from vitconvert.tables.variant import Variant
+
+SMALL = (64, 64)  # pixels; every layer runs, in a twelfth of the time
+
+
+def parity(variant: str, torch: Path, paddle: Path, **options: object) -> Report:
+    options = {"input_size": SMALL, "device": "cpu"} | options
+    return check_parity(variant, torch_checkpoint=torch, paddle_checkpoint=paddle, **options)
+
+
+@contextmanager
+def built_once() -> Iterator[None]:
+    """Let the Paddle models be built once for all traces that follow."""
+    built: dict[str, tuple[object, dict[str, float]]] = {}
+
+    def build(side: Side, found: Variant, num_classes: int) -> object:
+        import paddle
+
+        key = f"{side} {found.name} {paddle.get_default_dtype()}"
+        if side == "torch":
+            return models.build(side, found, num_classes)
+        if key not in built:
+            model = models.build(side, found, num_classes)
+            layers = dict(model.named_sublayers())
+            built[key] = model, {n: x._epsilon for n, x in layers.items() if hasattr(x, "_epsilon")}
+        model, epsilons = built[key]
+        as_built(model, paddle.get_default_dtype())
+        for name, layer in model.named_sublayers():
+            if name in epsilons:
+                layer._epsilon = epsilons[name]  # a trace rounds it
+        return model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jobs, "build", build)
+        yield
+
+
+def as_built(model: Any, dtype: str) -> None:
+    """Bring a Paddle model back to the floating type it was built in: a trace casts it."""
+
+    def cast(tensor: Any, device: Any, dtype: Any, blocking: Any) -> Any:
+        return model._transform(tensor, device, dtype, blocking)
+
+    model._apply(cast, None, dtype, None, True)
+
+
+def noise(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    """Make images, float32 [B, 3, H, W]."""
+    return np.random.default_rng(seed).standard_normal(shape).astype("f4")
+
+
+@contextmanager
+def traced_once(variant: str, official: Make, folder: Path, size: int = 32) -> Iterator[Path]:
+    """Trace PyTorch once, and let Paddle models be built once for all that follow."""
+    np.save(folder / "in.npy", noise((1, 3, size, size)))
+    with built_once():
+        trace(folder, "torch", official(variant), variant)
+        yield folder
+
+
+def trace(
+    folder: Path,
+    side: Side,
+    checkpoint: Path,
+    variant: str = "shunted_t",
+    backward: bool = False,
+) -> None:
+    """Run one side in this process, as a worker would in its own; Paddle is fed by PyTorch."""
+    import paddle
+    import torch
+
+    (folder / side).mkdir(exist_ok=True)
+    num_classes = reading.variants()[variant].num_classes
+    job = jobs.Job(
+        side,
+        jobs.Subject(variant, num_classes, output="logits" if num_classes else "features"),
+        str(checkpoint),
+        None,
+        "cpu",
+        str(folder / "in.npy"),
+        str(folder / side),
+        {"shape": list(np.load(folder / "in.npy").shape), "sha256": "as made"},
+        feed=str(folder / "torch") if side == "paddle" else "",
+        backward=backward,
+    )
+    try:
+        _dump.trace(job, io.StringIO())
+    finally:
+        torch.set_default_dtype(torch.float32)
+        paddle.set_default_dtype("float32")
+
+
+def compared(
+    folder: Path, paddle: Path, variant: str = "shunted_t", backward: bool = False
+) -> Report:
+    """Run Paddle on a checkpoint, fed by the PyTorch trace, and compare."""
+    trace(folder, "paddle", paddle, variant, backward)
+    return compare_traces(folder / "torch", folder / "paddle")
+
+
+def culprit(folder: Path, paddle: Path, variant: str = "shunted_t") -> str | None:
+    """Run Paddle on a checkpoint and name the layer that is wrong by itself."""
+    found = compared(folder, paddle, variant).culprit
+    return found.layer if found else None
