@@ -14,8 +14,8 @@ from pathlib import Path
 from shapes import SHAPES, Shapes
 
 from vitconvert.checkpoints import pdparams, safe, torch_zip
-from vitconvert.checkpoints._storage import Storage
 from vitconvert.checkpoints._tensor import view
+from vitconvert.checkpoints.storage import Storage
 from vitconvert.checkpoints.writing import Layout
 
 LAYOUTS: dict[str, Callable[..., Layout]] = {

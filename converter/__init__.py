@@ -7,8 +7,13 @@ The public names are those of `__all__`. They are imported when first used, so t
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__ as __version__
+
 if TYPE_CHECKING:
+    from .apps.deploy import Predictor, export
     from .apps.evaluation import Evaluation, evaluate
+    from .apps.explanation import explain
+    from .apps.training import Settings, train
     from .checkpoints import Checkpoint, Tensor, open_checkpoint
     from .conversion import Conversion, convert
     from .errors import (
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
         TableError,
         VitconvertError,
     )
+    from .images import Preprocessing
     from .models import create_model, list_models
     from .parity import Pair, Report, check_parity, compare_traces, dump
 
@@ -35,8 +41,11 @@ __all__ = [
     "ModelError",
     "Pair",
     "ParityError",
+    "Predictor",
+    "Preprocessing",
     "Report",
     "RunError",
+    "Settings",
     "TableError",
     "Tensor",
     "VitconvertError",
@@ -46,8 +55,11 @@ __all__ = [
     "create_model",
     "dump",
     "evaluate",
+    "explain",
+    "export",
     "list_models",
     "open_checkpoint",
+    "train",
 ]
 
 _HOMES = {
@@ -62,9 +74,13 @@ _HOMES = {
         "TableError",
         "VitconvertError",
     ),
+    "images": ("Preprocessing",),
     "models": ("create_model", "list_models"),
     "checkpoints": ("Checkpoint", "Tensor", "open_checkpoint"),
+    "apps.deploy": ("Predictor", "export"),
     "apps.evaluation": ("Evaluation", "evaluate"),
+    "apps.explanation": ("explain",),
+    "apps.training": ("Settings", "train"),
     "parity": ("Pair", "Report", "check_parity", "compare_traces", "dump"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

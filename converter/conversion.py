@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .checkpoints import CASTS, Checkpoint, Tensor, open_checkpoint
+from .checkpoints import Checkpoint, Tensor, open_checkpoint
 from .checkpoints.target import MAX_SHARD_SIZE, Output, check_output, check_side, written
 from .errors import CheckpointError, ConversionError
 from .files import check_distinct, check_sources_stay, check_target, unverified
 from .models import check_side as check_framework
 from .models import require
+from .sides import CASTS
 from .tables.identify import show_head, twins
 from .tables.plan import Plan, apply_rows, make_plan, make_plan_back, source_side
 from .tables.reading import families, load_table, read_table

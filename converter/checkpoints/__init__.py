@@ -1,7 +1,7 @@
 """Checkpoint files: names and lazy tensors out of any of them, and back into one.
 
 One module per format; `open_checkpoint` looks at the first bytes, never at the file's name, to
-choose. No pickle is ever executed: see `_pickle`. Nothing is mapped into memory: see `_storage`.
+choose. No pickle is ever executed: see `pickles`. Nothing is mapped into memory: see `storage`.
 """
 
 from collections.abc import Callable
@@ -13,11 +13,10 @@ from ..errors import CheckpointError
 from ..sides import Side
 from . import index, npz, pdparams, safe, torch_legacy, torch_zip
 from ._checkpoint import Checkpoint, peel
-from ._storage import File
-from ._tensor import CASTS, DTYPES, FLOATING, Tensor, floats, held
+from ._tensor import DTYPES, FLOATING, Tensor, floats, held
+from .storage import File
 
 __all__ = [
-    "CASTS",
     "DTYPES",
     "FLOATING",
     "Checkpoint",

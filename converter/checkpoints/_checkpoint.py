@@ -8,10 +8,10 @@ from typing import Any
 
 from ..errors import CheckpointError, some
 from ..sides import Side
-from . import _pickle
-from ._storage import Storage
+from . import pickles
 from ._tensor import Tensor
 from ._torch import WHOLE_MODEL
+from .storage import Storage
 
 DEEPEST = 4  # wrappers around the weights
 
@@ -247,7 +247,7 @@ def _is_optimizer(key: str) -> bool:
 
 def _advice(tree: Any) -> str:
     """Say what to do about a file that holds a whole model, as torch.save(model) writes it."""
-    return f" If it is a whole model, {WHOLE_MODEL}." if isinstance(tree, _pickle.Opaque) else ""
+    return f" If it is a whole model, {WHOLE_MODEL}." if isinstance(tree, pickles.Opaque) else ""
 
 
 def _name(key: Any) -> str:
@@ -259,13 +259,13 @@ def _name(key: Any) -> str:
 
 def _describe(value: Any) -> str:
     """Say in a word what an entry beside the weights is."""
-    if isinstance(value, _pickle.Opaque):
+    if isinstance(value, pickles.Opaque):
         return value.name if value.name.isprintable() else f"{value.name!r:.100}"
     if isinstance(value, int) and value.bit_length() > 64:
         return "a large number"
     if isinstance(value, (int, float)):
         return str(value)
-    if isinstance(value, _pickle.Text):
+    if isinstance(value, pickles.Text):
         return f"a text of {value.part.size} bytes"
     if isinstance(value, Storage):
         return f"{value.size} bytes"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CheckpointError
-from ._storage import CHUNK, Held, Storage
+from .storage import CHUNK, Held, Storage
 
 # Name used throughout -> how NumPy holds it. bfloat16 and float8 are kept as their bit patterns.
 DTYPES: dict[str, np.dtype] = {
@@ -40,7 +40,6 @@ DTYPES: dict[str, np.dtype] = {
 }
 
 FLOATING = ("float64", "float32", "float16", "bfloat16")
-CASTS = ("float32", "float16", "bfloat16")  # what weights can be cast to
 
 BLOCK = 16 << 20  # bytes of a tensor handled at a time
 _GAP = 8 << 10  # bytes between two runs from which on they are read one by one

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import CheckpointError
-from . import _pickle
-from ._storage import Storage
+from . import pickles
 from ._tensor import DTYPES, Tensor, check_axes, view
+from .storage import Storage
 
 STORAGES = {
     "DoubleStorage": "float64",
@@ -70,10 +70,10 @@ class Storages:
         check_axes([numel, first])
         return self.find(key, numel, DTYPES[dtype].itemsize), dtype, first
 
-    def builders(self) -> dict[str, _pickle.Builder]:
+    def builders(self) -> dict[str, pickles.Builder]:
         """Name the functions that torch's pickles call, with what stands for them here."""
         return {
-            "collections.OrderedDict": _pickle.ordered_dict,
+            "collections.OrderedDict": pickles.ordered_dict,
             "torch._utils._rebuild_tensor": self.tensor,
             "torch._utils._rebuild_tensor_v2": self.tensor,
             "torch._utils._rebuild_tensor_v3": self.tensor_of,
@@ -90,13 +90,13 @@ class Storages:
         _requires_grad: Any = False,
         _hooks: Any = None,
         flags: Any = None,
-    ) -> Tensor | _pickle.Opaque:
+    ) -> Tensor | pickles.Opaque:
         """View a storage as a tensor; offset and stride count elements.
 
         A tensor that is to be conjugated or negated when it is read is named and not read.
         """
         if flags:
-            return _pickle.Opaque("a conjugated or negated view")
+            return pickles.Opaque("a conjugated or negated view")
         data, dtype, first = storage
         check_axes([offset])
         return view(data, dtype, size, first + offset, stride, self.big_endian)
@@ -109,9 +109,9 @@ class Storages:
         stride: Any,
         _requires_grad: Any,
         _hooks: Any,
-        dtype: _pickle.Global,
+        dtype: pickles.Global,
         flags: Any = None,
-    ) -> Tensor | _pickle.Opaque:
+    ) -> Tensor | pickles.Opaque:
         """View an untyped storage as a tensor of a dtype that has no storage class of its own."""
         name = dtype.name.removeprefix("torch.")
         if name not in DTYPES:

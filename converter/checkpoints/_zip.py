@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from ..errors import CheckpointError
-from ._storage import CHUNK, Checked, File, Part, Storage
+from .storage import CHUNK, Checked, File, Part, Storage
 
 MAGIC = b"PK\x03\x04"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError, some
-from ._storage import File
 from ._tensor import Tensor
+from .storage import File
 
 _MOST = 20_000_000  # bytes; a hundred thousand tensors need 8
 

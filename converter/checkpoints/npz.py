@@ -6,9 +6,9 @@ Source of the format: NumPy, numpy/lib/format.py.
 import ast
 
 from ..errors import CheckpointError
-from . import _pickle, _zip
-from ._storage import File, Part, Storage
+from . import _zip, pickles
 from ._tensor import DTYPES, Tensor, view
+from .storage import File, Part, Storage
 
 _MOST_HEADER = 10_000  # bytes; NumPy's own limit
 
@@ -34,13 +34,13 @@ def looks_like(file: File) -> bool:
     return name.endswith(b".npy")
 
 
-def read_tree(file: File) -> dict[str, Tensor | _pickle.Opaque]:
+def read_tree(file: File) -> dict[str, Tensor | pickles.Opaque]:
     """Give the arrays by name, in file order; inert what is no tensor.
 
     Raises:
         CheckpointError: The file is damaged.
     """
-    tensors: dict[str, Tensor | _pickle.Opaque] = {}
+    tensors: dict[str, Tensor | pickles.Opaque] = {}
     for name, entry in _zip.read_directory(file).items():
         data = _zip.open_entry(file, entry)
         try:
@@ -56,7 +56,7 @@ def read_tree(file: File) -> dict[str, Tensor | _pickle.Opaque]:
     return tensors
 
 
-def _array(data: Storage) -> Tensor | _pickle.Opaque:
+def _array(data: Storage) -> Tensor | pickles.Opaque:
     head = data.read(0, min(data.size, 12))
     if head[:6] != b"\x93NUMPY":
         raise ValueError("not an array of NumPy")
@@ -68,7 +68,7 @@ def _array(data: Storage) -> Tensor | _pickle.Opaque:
     header = ast.literal_eval(data.read(8 + width, length).decode().strip())
     code, shape, fortran = header["descr"], header["shape"], header["fortran_order"]
     if not isinstance(code, str) or code[:1] not in ("<", ">", "|") or code[1:] not in _CODES:
-        return _pickle.Opaque(f"array of dtype {code!r:.60}")  # of objects, say, which are pickles
+        return pickles.Opaque(f"array of dtype {code!r:.60}")  # of objects, say, which are pickles
     tensor = view(
         Part(data, begin, data.size - begin),
         _CODES[code[1:]],

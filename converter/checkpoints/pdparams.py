@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import CheckpointError
-from . import _pickle
+from . import pickles
 from ._checkpoint import DEEPEST
-from ._pickle import integer, text
-from ._storage import File, Held, Joined, Latin
 from ._tensor import DTYPES, Tensor, check_axes, view
+from .pickles import integer, text
+from .storage import File, Held, Joined, Latin
 from .writing import Layout
 
 # Paddle's own entries beside the tensors.
@@ -45,14 +45,14 @@ def read_tree(file: File) -> Any:
     Raises:
         CheckpointError: The file is cut short or malformed.
     """
-    tree, _ = _pickle.load(file, _builders())
+    tree, _ = pickles.load(file, _builders())
     return _resolve(tree, {}, 0)
 
 
-def _builders() -> dict[str, _pickle.Builder]:
+def _builders() -> dict[str, pickles.Builder]:
     """Name what pickles of Paddle call, with what stands for it here."""
-    builders: dict[str, _pickle.Builder] = {
-        "collections.OrderedDict": _pickle.ordered_dict,
+    builders: dict[str, pickles.Builder] = {
+        "collections.OrderedDict": pickles.ordered_dict,
         "numpy.dtype": _Dtype,
         "_codecs.encode": _encode,
     }
@@ -72,14 +72,14 @@ def _data(expression: Any = None, names: Any = None, *_: Any) -> Any:
     """
     if expression == "data" and isinstance(names, dict) and isinstance(names.get("data"), _Array):
         return names["data"]
-    return _pickle.Opaque("builtins.eval")
+    return pickles.Opaque("builtins.eval")
 
 
-def _encode(text: str | _pickle.Text, encoding: str) -> Held | _pickle.Text:
+def _encode(text: str | pickles.Text, encoding: str) -> Held | pickles.Text:
     """Stand for the call with which protocol 2 spells bytes."""
     if encoding != "latin1":
         raise ValueError("not how bytes are spelled")
-    return text if isinstance(text, _pickle.Text) else Held(text.encode("latin1"))
+    return text if isinstance(text, pickles.Text) else Held(text.encode("latin1"))
 
 
 class _Dtype:
@@ -110,7 +110,7 @@ class _Array:
         name = _READABLE[dtype.code]
         shape = check_axes(shape)
         size = math.prod(shape) * DTYPES[name].itemsize
-        if isinstance(data, _pickle.Text):
+        if isinstance(data, pickles.Text):
             data = Latin(data.part, size)
         elif isinstance(data, str):  # bytes of Python 2
             data = Held(data.encode("latin1"))
@@ -131,7 +131,7 @@ def _resolve(tree: Any, seen: dict[int, Any], depth: int) -> Any:
     if isinstance(tree, tuple) and len(tree) == 2 and isinstance(tree[0], str):
         tree = tree[1] if isinstance(tree[1], _Array) else tree
     if isinstance(tree, _Array):
-        return tree.tensor or _pickle.Opaque(tree.what)
+        return tree.tensor or pickles.Opaque(tree.what)
     if not isinstance(tree, dict) or depth > DEEPEST or id(tree) in seen:
         return tree
     seen[id(tree)] = tree

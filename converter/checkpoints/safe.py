@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import CheckpointError
-from ._storage import File, Part
 from ._tensor import DTYPES, Tensor, view
+from .storage import File, Part
 from .writing import Layout
 
 _DTYPES = {

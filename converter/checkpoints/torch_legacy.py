@@ -3,9 +3,9 @@
 from typing import Any
 
 from ..errors import CheckpointError
-from . import _pickle
-from ._storage import File, Part, Storage
+from . import pickles
 from ._torch import Storages
+from .storage import File, Part, Storage
 
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 MAGIC = b"\x80\x02\x8a\x0a" + _MAGIC_NUMBER.to_bytes(10, "little")
@@ -18,11 +18,11 @@ def read_tree(file: File) -> Any:
     Raises:
         CheckpointError: The file is cut short or is not what torch.save wrote.
     """
-    _, at = _pickle.load(file, {})
-    version, at = _pickle.load(file, {}, start=at)
+    _, at = pickles.load(file, {})
+    version, at = pickles.load(file, {}, start=at)
     if type(version) is not int or version != _VERSION:
         raise CheckpointError(f"of another version of torch.save than {_VERSION}.")
-    _system, at = _pickle.load(file, {}, start=at)
+    _system, at = pickles.load(file, {}, start=at)
     storages: dict[str, Part] = {}
     numels: dict[str, int] = {}
 
@@ -36,8 +36,8 @@ def read_tree(file: File) -> Any:
         return found
 
     reader = Storages(find)  # always little-endian: torch turns the bytes on other machines
-    tree, at = _pickle.load(file, reader.builders(), reader.persistent_load, start=at)
-    keys, at = _pickle.load(file, {}, start=at)
+    tree, at = pickles.load(file, reader.builders(), reader.persistent_load, start=at)
+    keys, at = pickles.load(file, {}, start=at)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise CheckpointError("the list of storages is none.")
     if sorted(keys) != sorted(storages):

@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import CheckpointError
-from . import _pickle, _zip
-from ._pickle import integer, text
-from ._storage import File, Storage
+from . import _zip
 from ._tensor import Tensor
 from ._torch import STORAGES, Storages
+from .pickles import integer, text
+from .storage import File, Storage
 from .writing import Layout
 
 _TYPES = {dtype: name for name, dtype in reversed(STORAGES.items())}  # plain ones come first
@@ -72,7 +72,7 @@ def read_tree(file: File) -> Any:
     if order not in (b"little", b"big"):
         raise CheckpointError(f"unknown byte order {order!r}.")
     reader = Storages(find, order == b"big")
-    return _pickle.load(record("data.pkl"), reader.builders(), reader.persistent_load)[0]
+    return pickles.load(record("data.pkl"), reader.builders(), reader.persistent_load)[0]
 
 
 # -- writing

@@ -14,8 +14,8 @@ from queue import Empty, SimpleQueue
 import numpy as np
 
 from ..errors import CheckpointError
-from ._storage import CHUNK, Opened, Part, Storage
 from ._tensor import BLOCK, DTYPES, Tensor, runs
+from .storage import CHUNK, Opened, Part, Storage
 
 _WORKERS = 2  # a third gains little on a disk and needs blocks of its own
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ..checkpoints import CASTS
+from ..sides import CASTS
 from ..tables.reading import load_table
 from .options import DEVICE, FILE, OUTPUT, Size, check_reports, finish, progress_bar, report_options
 from .show import show_plan

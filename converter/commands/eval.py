@@ -149,8 +149,7 @@ def evaluate(
       torchrun --nproc-per-node 2 -m vitconvert eval shunted_s \\
                       --torch-weights S --data DIR
     """
-    from ..apps.evaluation import ReportError, evaluate
-    from ..apps.evaluation._terminal import show
+    from ..apps.evaluation import ReportError, evaluate, show
     from ..running.team import processes
 
     if weights is None and torch_weights is None:

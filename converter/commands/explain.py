@@ -148,8 +148,7 @@ def _meant(given: dict[str, Any]) -> dict[str, Any]:
 
 def _line(found: Any, one: Any) -> str:
     """Say in a line what was found for one picture."""
-    from ..apps.explanation import MEASURES
-    from ..apps.explanation._draw import flat_text
+    from ..apps.explanation import MEASURES, flat_text
 
     name, share = found.class_name(one.target), one.probabilities[one.target]
     best = int(one.probabilities.argmax())

@@ -130,7 +130,7 @@ def finish(report: Report, reports: dict[str, Path | None], converted: Path | No
     from ..parity import Report, markdown, show, write_text
 
     def html(report: Report) -> str:
-        from ..parity._html import html
+        from ..parity import html
 
         return html(report)
 

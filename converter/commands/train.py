@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..apps.training._settings import Settings
+from ..apps.training import Settings
 from .options import DEVICE, FILE, OUTPUT, ImageSize
 
 if TYPE_CHECKING:
-    from ..apps.training import Summary
-    from ..apps.training._trainer import Listener
+    from ..apps.training import Listener, Summary
 
 _DATA = click.Path(exists=True, path_type=Path)
 
@@ -123,9 +122,8 @@ def train(
       vitconvert train shiftvit_cifar --data cifar10/ --weights shiftvit.pdparams --out run
       vitconvert train --resume --out run
     """
+    from ..apps.training import Interrupted, expected_team
     from ..apps.training import train as run
-    from ..apps.training._devices import expected_team
-    from ..apps.training._interrupt import Interrupted
 
     if resume and force:
         raise click.UsageError("--resume goes on with a run, --force replaces it: not both.")
@@ -145,7 +143,7 @@ def _settings(
     ctx: click.Context, variant: str | None, out: Path, resume: bool, options: dict[str, Any]
 ) -> Settings:
     """Make the settings of what was given; of a resumed run the rest is as it was."""
-    from ..apps.training._run import stored_settings
+    from ..apps.training import stored_settings
 
     # From another folder the run goes on as well.
     options = {n: str(v.absolute()) if isinstance(v, Path) else v for n, v in options.items()}

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoints import _pickle
-from ..checkpoints._storage import File, Held, Part
+from ..checkpoints import pickles
+from ..checkpoints.storage import File, Held, Part
 from ..errors import CheckpointError, DataError
 from ._images import Pictures
 from ._trees import Tree
@@ -113,13 +113,13 @@ def _load(tree: Tree, name: str) -> dict[Any, Any]:
     where = f"{tree.where}/{name}"
     if name not in tree.files:
         raise DataError(f"{where}: is missing. Unpack the archive again, all of it.")
-    builders: dict[str, _pickle.Builder] = {"numpy.dtype": _Dtype}
+    builders: dict[str, pickles.Builder] = {"numpy.dtype": _Dtype}
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
         builders[f"{module}._reconstruct"] = lambda *_: _Array()
     try:
         content = tree.read(name)
         file = Held(content) if isinstance(content, bytes) else File(Path(content))
-        found, _ = _pickle.load(file, builders)
+        found, _ = pickles.load(file, builders)
     except CheckpointError as error:
         raise DataError(f"{where}: {str(error).removeprefix(f'{where}: ')}") from error
     if not isinstance(found, dict):

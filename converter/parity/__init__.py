@@ -1,22 +1,29 @@
 """Parity: run both models in two processes, compare every paired layer, report."""
 
-from ..terminal import Progress
 from ._compare import LayerResult
+from ._distance import FLOAT64_LIMIT
+from ._html import html
+from ._record import watched
 from ._report import Report, write_text
 from ._request import Device, Pair
-from ._run import check_parity, compare_traces, dump
-from ._terminal import markdown, show
+from ._run import check_parity, compare_traces, describe_checkpoint, dump, make_subject
+from ._terminal import markdown, show, summary
 
 __all__ = [
+    "FLOAT64_LIMIT",
     "Device",
     "LayerResult",
     "Pair",
-    "Progress",
     "Report",
     "check_parity",
     "compare_traces",
+    "describe_checkpoint",
     "dump",
+    "html",
+    "make_subject",
     "markdown",
     "show",
+    "summary",
+    "watched",
     "write_text",
 ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoints._checkpoint import Checkpoint
+from ..checkpoints import Checkpoint
 from ..errors import ModelError, ParityError
 from ..models import load_paddle
 from ..sides import Side

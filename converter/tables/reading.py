@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import ModelError, TableError, listing
 from .kinds import Kind, parse_kind
-from .table import _PLACEHOLDER, Row, Table
+from .table import PLACEHOLDER, Row, Table
 from .variant import Variant
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -135,9 +135,9 @@ def parse_table(
         if kind not in kinds:
             problems.append(f"{where}: kind {kind!r} is unknown; there are {', '.join(kinds)}.")
             continue
-        if set(_PLACEHOLDER.findall(torch)) != set(_PLACEHOLDER.findall(paddle)):
+        if set(PLACEHOLDER.findall(torch)) != set(PLACEHOLDER.findall(paddle)):
             problems.append(f"{where}: {paddle!r} does not have the same {{placeholders}}.")
-        if re.search(r"[{}]", _PLACEHOLDER.sub("", torch + paddle)):
+        if re.search(r"[{}]", PLACEHOLDER.sub("", torch + paddle)):
             problems.append(f"{where}: a placeholder is a name in braces, such as {{i}}.")
         for side, name in (("torch", torch), ("paddle", paddle)):
             if (side, name) in seen:

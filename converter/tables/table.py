@@ -13,7 +13,7 @@ from ..sides import Side
 from .kinds import Kind, TensorRule
 from .variant import Variant
 
-_PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
+PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _join(layer: str, leaf: str) -> str:
 def compile_pattern(pattern: str) -> re.Pattern[str]:
     """Turn a key pattern into a regular expression for the whole key; {x} is one integer."""
     names, parts = set[str](), []
-    for i, part in enumerate(_PLACEHOLDER.split(pattern)):
+    for i, part in enumerate(PLACEHOLDER.split(pattern)):
         if i % 2 == 0:
             parts.append(re.escape(part))
         elif part in names:
@@ -132,4 +132,4 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
 
 
 def _skeleton(key: str) -> str:
-    return re.sub(r"[0-9]+", "#", _PLACEHOLDER.sub("#", key))
+    return re.sub(r"[0-9]+", "#", PLACEHOLDER.sub("#", key))

@@ -282,7 +282,7 @@ def test_what_was_made_is_never_rounded_to_its_original(plain: Make, tmp_path: P
 @pytest.mark.paddle
 def test_cast_weights_are_proved_against_rounded_ones(plain: Make, tmp_path: Path) -> None:
     """The source is rounded to what the new file holds; the summary says so."""
-    from vitconvert.parity._terminal import summary
+    from vitconvert.parity import summary
 
     done = convert(plain(SMALL), tmp_path / "x.pdparams", "shunted", dtype="bfloat16")
 

@@ -10,21 +10,21 @@ from typing import Any
 import pytest
 
 from vitconvert import CheckpointError
-from vitconvert.checkpoints import _pickle
-from vitconvert.checkpoints._storage import Held, Part
+from vitconvert.checkpoints import pickles
+from vitconvert.checkpoints.storage import Held, Part
 
 BUILDERS = {"collections.OrderedDict": lambda *pairs: dict(*pairs)}
 
 
 def load(data: bytes) -> Any:
-    return _pickle.load(Held(data), BUILDERS)[0]
+    return pickles.load(Held(data), BUILDERS)[0]
 
 
 def plain(value: Any) -> Any:
     """Read the parts of the file, so that values compare."""
     if isinstance(value, Part):
         return value.read(0, value.size)
-    if isinstance(value, _pickle.Text):
+    if isinstance(value, pickles.Text):
         return plain(value.part).decode()
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items()}
@@ -92,7 +92,7 @@ def test_no_call_is_made(protocol: int, function: Any, name: str, tmp_path: Path
     found = load(data)
 
     assert found["weights"] == 1
-    assert isinstance(found["bad"], _pickle.Opaque)
+    assert isinstance(found["bad"], pickles.Opaque)
     assert found["bad"].name.rpartition(".")[2] == name.rpartition(".")[2]
     assert not target.exists()
     pickle.loads(data)  # the same bytes do run when Python's own unpickler reads them
@@ -107,7 +107,7 @@ def test_nested_and_stateful_calls_stay_inert() -> None:
     )
     assert [op.name for op, _, _ in pickletools.genops(data)][-1] == "STOP"  # well-formed
 
-    assert isinstance(load(data), _pickle.Opaque)
+    assert isinstance(load(data), pickles.Opaque)
 
 
 @pytest.mark.parametrize(

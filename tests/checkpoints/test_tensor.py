@@ -10,8 +10,8 @@ import pytest
 from conftest import write_tensors
 from vitconvert import CheckpointError
 from vitconvert.checkpoints import _tensor, held
-from vitconvert.checkpoints._storage import Checked, Held, Joined, Latin, Part
 from vitconvert.checkpoints._tensor import runs, view
+from vitconvert.checkpoints.storage import Checked, Held, Joined, Latin, Part
 from vitconvert.checkpoints.writing import Layout
 
 RNG = np.random.default_rng(0)
@@ -125,7 +125,7 @@ def test_bytes_spelled_as_text_are_decoded_anywhere(
     size: int, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Protocol 2 has no bytes: each is a character, of one or two bytes of UTF-8."""
-    monkeypatch.setattr("vitconvert.checkpoints._storage.CHUNK", 4097)
+    monkeypatch.setattr("vitconvert.checkpoints.storage.CHUNK", 4097)
     low, high = {"random": (0, 256), "high": (128, 256), "low": (0, 128)}[kind]
     data = RNG.integers(low, high, size, "u1").tobytes()
     storage = Latin(Held(data.decode("latin1").encode()), size)

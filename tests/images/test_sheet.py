@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from vitconvert.images import _sheet
-from vitconvert.images._sheet import BACKGROUND, Tile, fit, load_font, make_sheet, wrap
+from vitconvert.images import sheet as sheets
+from vitconvert.images.sheet import BACKGROUND, Tile, fit, load_font, make_sheet, wrap
 
 GREEN, RED = (27, 128, 84), (204, 50, 40)
 
@@ -125,7 +125,7 @@ def test_the_same_tiles_give_the_same_bytes(tmp_path) -> None:
 
 def test_a_pillow_without_freetype_draws_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """With its one small font, which knows few letters."""
-    monkeypatch.setattr(_sheet, "load_font", lambda _size: ImageFont.load_default_imagefont())
+    monkeypatch.setattr(sheets, "load_font", lambda _size: ImageFont.load_default_imagefont())
     sheet = make_sheet([Tile(picture(32, 32), "Bär 漢 " * 20, False)], "Tïtle … — 漢")
 
     assert has(sheet, RED)

@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 
 from conftest import Make, arrays, write_paddle
 from vitconvert import Checkpoint, CheckpointError, ConversionError, Tensor, open_checkpoint
-from vitconvert.checkpoints._storage import Storage
+from vitconvert.checkpoints.storage import Storage
 from vitconvert.tables import reading
 from vitconvert.tables.identify import closest, twins
 from vitconvert.tables.plan import check_paddle, make_plan

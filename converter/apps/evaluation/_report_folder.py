@@ -8,20 +8,18 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import DataError
 from ...files import cannot_be_written, publish, written_beside
 from ._images_csv import FILE, describe_rows, write_rows
-from ._phrases import class_name, number, worst_first
+from ._phrases import worst_first
 from ._report_json import REPORT, read_partial, read_report, to_dict
 from ._result import Evaluation
+from ._shown import Shown, caption
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from ...images import Pictures
 
 __all__ = ["check_report_folder", "read_partial", "to_dict", "write_reports"]
@@ -29,33 +27,7 @@ __all__ = ["check_report_folder", "read_partial", "to_dict", "write_reports"]
 SHEET = "disagreements.png"
 PAGE = "report.html"
 MOST_PICTURES = 40  # of those that two sides classify differently
-_THUMBNAIL = 240  # pixels, the longer side of a picture in the page
 _OURS = re.compile(rf"\.({'|'.join(map(re.escape, (REPORT, FILE, SHEET, PAGE)))})\.\w+\.part")
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A picture that two sides classify differently, ready to be shown.
-
-    Attributes:
-        row: Of the evaluation.
-        picture: RGB; None if it cannot be read any more.
-    """
-
-    row: int
-    picture: Image | None
-
-    def encoded(self) -> tuple[str, bytes] | None:
-        """Give its media type and content, at most as large as the page shows it."""
-        if self.picture is None:
-            return None
-        small, content = self.picture.copy(), io.BytesIO()
-        small.thumbnail((_THUMBNAIL, _THUMBNAIL))
-        if max(small.size) <= 64:  # so few pixels that every one counts
-            small.save(content, "PNG")
-            return "image/png", content.getvalue()
-        small.save(content, "JPEG", quality=85)
-        return "image/jpeg", content.getvalue()
 
 
 def check_report_folder(folder: Path, resume: bool, force: bool) -> None:
@@ -171,7 +143,7 @@ def _sheet(evaluation: Evaluation, shown: Sequence[Shown]) -> bytes:
     """Draw the contact sheet, as PNG."""
     from PIL import Image
 
-    from ...images._sheet import Tile, make_sheet
+    from ...images.sheet import Tile, make_sheet
 
     tiles = []
     for one in shown:
@@ -183,15 +155,3 @@ def _sheet(evaluation: Evaluation, shown: Sequence[Shown]) -> bytes:
     title = f"{evaluation.variant}: {count:,} of {evaluation.count:,} pictures get two classes"
     make_sheet(tiles, title + most).save(content, "PNG")
     return content.getvalue()
-
-
-def caption(evaluation: Evaluation, shown: Shown) -> str:
-    """Tell the true class, and each side's with its margin, on a line each."""
-    row = shown.row
-    lines = [f"true: {class_name(evaluation, int(evaluation.labels[row]))}"]
-    for side in evaluation.sides:
-        predicted = class_name(evaluation, int(side.predicted[row]))
-        lines.append(f"{side.label}: {predicted} (+{number(float(side.margin[row]))})")
-    if shown.picture is None:
-        lines.append("cannot be read any more")
-    return "\n".join(lines)

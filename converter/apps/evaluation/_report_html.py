@@ -5,7 +5,6 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
-from typing import TYPE_CHECKING
 
 from ...page import fill, plain, rows, side_by_side, text, with_code
 from ._confusion import show_confusion
@@ -26,9 +25,7 @@ from ._phrases import (
 )
 from ._published import published
 from ._result import Evaluation, Scores
-
-if TYPE_CHECKING:
-    from ._report_folder import Shown
+from ._shown import Shown
 
 _LISTED = 200  # pictures that cannot be read
 

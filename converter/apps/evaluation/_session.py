@@ -19,7 +19,7 @@ from ...checkpoints import open_checkpoint
 from ...errors import DataError, ModelError, RunError
 from ...images import Preprocessing, check_classes, load_batches, open_pictures
 from ...models import require
-from ...parity._run import describe_checkpoint, make_subject
+from ...parity import describe_checkpoint, make_subject
 from ...running.job import Job, Subject
 from ...running.team import Processes
 from ...sides import Side
@@ -85,7 +85,7 @@ class Session:
 
     def _exported(self, path: Path) -> Job:
         """Check the folder of an export."""
-        from ..deploy._manifest import read_facts
+        from ..deploy import read_facts
 
         facts = read_facts(path)
         if self.how.engine != "inference":

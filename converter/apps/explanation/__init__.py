@@ -1,6 +1,6 @@
 """Where a model looked: which parts of a picture its answer depends on, without gradients."""
 
-from ._draw import draw
+from ._draw import draw, flat_text
 from ._explain import Explained, Explanation, Options, explain
 from ._lime import lime
 from ._measures import MEASURES, Measure, scores
@@ -17,6 +17,7 @@ __all__ = [
     "Predictor",
     "draw",
     "explain",
+    "flat_text",
     "lime",
     "load_predictor",
     "occlusion",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...images._sheet import BACKGROUND, INK, fit, line_height, load_font, wrap, write_lines
+from ...images.sheet import BACKGROUND, INK, fit, line_height, load_font, wrap, write_lines
 from ._colours import AGAINST, FOR, grey, tint
 from ._measures import MEASURES
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ModelError, ParityError, VitconvertError
-from ...parity._record import watched
+from ...parity import watched
 from ...running.job import FAILURE, call_factory
 from ...running.worker import end_with_parent, is_class, tell
 from ...sides import Side

@@ -8,10 +8,7 @@ from pathlib import Path
 from ...checkpoints import open_checkpoint, pdparams
 from ...checkpoints.writing import write
 from ...errors import VitconvertError
-from ...parity._distance import FLOAT64_LIMIT
-from ...parity._report import Report
-from ...parity._request import Pair
-from ...parity._run import check_parity
+from ...parity import FLOAT64_LIMIT, Pair, Report, check_parity
 from ...running.interpreters import check_pythons
 from ...running.scratch import temporary_folder
 from ...sides import Side

@@ -1,21 +1,39 @@
 """Fine-tuning in Paddle: augmentation, schedule, state that can be resumed, curves.
 
-The command line needs the options without the rest, so that `train` is imported when first used.
+The command line needs the options without the rest, so that the rest is imported when first used.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ._settings import Settings
 
 if TYPE_CHECKING:
-    from ._run import Summary, train
+    from ._devices import expected_team
+    from ._interrupt import Interrupted
+    from ._run import Summary, stored_settings, train
+    from ._trainer import Listener
 
-__all__ = ["Settings", "Summary", "train"]
+__all__ = [
+    "Interrupted",
+    "Listener",
+    "Settings",
+    "Summary",
+    "expected_team",
+    "stored_settings",
+    "train",
+]
+
+_HOMES = {
+    "_devices": ("expected_team",),
+    "_interrupt": ("Interrupted",),
+    "_run": ("Summary", "stored_settings", "train"),
+    "_trainer": ("Listener",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import _run
-
-    return getattr(_run, name)
+    return getattr(import_module(f".{_HOME_OF[name]}", __name__), name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import RunError
-from ..evaluation._tally import judge
+from ..evaluation import judge
 
 if TYPE_CHECKING:
     from ...images import Pictures, Preprocessing

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import DataError
-from ...images._sheet import Tile, make_sheet
+from ...images.sheet import Tile, make_sheet
 from ._batches import spread
 from ._state import write_bytes
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import CheckpointError
-from ._storage import Part, Storage
+from .storage import Part, Storage
 
 _MARK = object()
 
