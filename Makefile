@@ -20,7 +20,7 @@ PIP_INSTALL := pip install --quiet --disable-pip-version-check
 .PHONY: help demo test test-slow test-compat fuzz bench bench-speed lint format types links shapes wheel check clean
 
 help:
-	@echo "make demo         convert a trained ShiftViT, prove it, classify pictures with both"
+	@echo "make demo         convert a trained ShiftViT, prove it, classify images with both"
 	@echo "make test         run the tests"
 	@echo "make test-slow    run the slow tests: every variant in full, the README's Python"
 	@echo "make test-compat  run the Paddle tests on Paddle 2.6.2 with NumPy 1"

@@ -1,11 +1,11 @@
-"""Train a small variant on CIFAR-10 pictures with PyTorch; docs/cifar10.md has what came out.
+"""Train a small variant on CIFAR-10 images with PyTorch; docs/cifar10.md has what came out.
 
     python benchmarks/cifar10.py shiftvit_cifar_tiny DATA shiftvit.pth --epochs 20
 
 The variant may also be swin_cifar_tiny, timm's Swin of swin_cifar_tiny.toml, for comparison; it
 needs timm (pip install -c constraints.txt timm).
 
-DATA holds the pictures as `vitconvert eval` takes them. They are kept in memory. Every epoch goes
+DATA holds the images as `vitconvert eval` takes them. They are kept in memory. Every epoch goes
 over all of them once, in random order, padded, cropped and mirrored at random; AdamW, a cosine
 schedule after a warm-up, label smoothing. Beside the checkpoint a .json says how it came about.
 """
@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from vitconvert.images import Pictures, Preprocessing, open_pictures, preprocessing_of
+from vitconvert.images import Images, Preprocessing, open_images, preprocessing_of
 from vitconvert.models import build
 from vitconvert.models_torch._torchvision import import_torchvision
 from vitconvert.tables.reading import find_variant
@@ -35,27 +35,27 @@ LABEL_SMOOTHING = 0.1
 WARM_UP = 0.1  # of all steps
 
 
-def read(pictures: Pictures, how: Preprocessing, most: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Read pictures as the model sees them: uint8 [N, H, W, 3], and their labels [N].
+def read(images: Images, how: Preprocessing, most: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Read images as the model sees them: uint8 [N, H, W, 3], and their labels [N].
 
     Where not all are wanted, evenly spread ones: of every class the same share.
     """
-    count = min(most or len(pictures), len(pictures))
-    chosen = np.linspace(0, len(pictures), count, endpoint=False).astype(int)
-    pixels = np.stack([np.asarray(how.crop(pictures.open(int(i)))) for i in chosen])
-    return pixels, pictures.labels[chosen]
+    count = min(most or len(images), len(images))
+    chosen = np.linspace(0, len(images), count, endpoint=False).astype(int)
+    pixels = np.stack([np.asarray(how.crop(images.open(int(i)))) for i in chosen])
+    return pixels, images.labels[chosen]
 
 
 def normalised(pixels: torch.Tensor, how: Preprocessing) -> torch.Tensor:
-    """Bring pictures to what the model takes: uint8 [B, H, W, 3] -> float32 [B, 3, H, W]."""
+    """Bring images to what the model takes: uint8 [B, H, W, 3] -> float32 [B, 3, H, W]."""
     mean, std = torch.tensor(how.mean), torch.tensor(how.std)
     return ((pixels.float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
 
 
-def augmented(images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """Move every picture by up to PADDING pixels, and mirror half of them: [B, 3, H, W]."""
-    b, c, h, w = images.shape
-    padded = functional.pad(images, [PADDING] * 4)
+def augmented(inputs: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """Move every image by up to PADDING pixels, and mirror half of them: [B, 3, H, W]."""
+    b, c, h, w = inputs.shape
+    padded = functional.pad(inputs, [PADDING] * 4)
     top, left = torch.randint(0, 2 * PADDING + 1, (2, b, 1, 1), generator=rng)
     rows = top + torch.arange(h).reshape(1, h, 1)
     columns = left + torch.arange(w).reshape(1, 1, w)
@@ -69,19 +69,19 @@ def augmented(images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
 def steps(
     pixels: torch.Tensor, labels: torch.Tensor, how: Preprocessing, batch: int, epochs: int
 ) -> Iterator[tuple[int, float, torch.Tensor, torch.Tensor]]:
-    """Give epoch, share of the whole training that is done, images and labels of every step."""
+    """Give epoch, share of the whole training that is done, inputs and labels of every step."""
     rng = torch.Generator().manual_seed(0)
     whole = len(labels) // batch
     for epoch in range(epochs):
         order = torch.randperm(len(labels), generator=rng)
         for step in range(whole):
             rows = order[step * batch : (step + 1) * batch]
-            images = augmented(normalised(pixels[rows], how), rng)
-            yield epoch, (epoch * whole + step) / (epochs * whole), images, labels[rows]
+            inputs = augmented(normalised(pixels[rows], how), rng)
+            yield epoch, (epoch * whole + step) / (epochs * whole), inputs, labels[rows]
 
 
 def prepare(name: str) -> tuple[Callable[[int], torch.nn.Module], Preprocessing]:
-    """Give what makes a model for a number of classes, and how it takes pictures."""
+    """Give what makes a model for a number of classes, and how it takes images."""
     path = Path(__file__).with_name(f"{name}.toml")
     if not path.exists():
         variant = find_variant(name)[1]
@@ -104,13 +104,13 @@ def rate(done: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
 
 
-def accuracy(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
-    """Give the share of pictures that are classified right."""
+def accuracy(model: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> float:
+    """Give the share of images that are classified right."""
     model.eval()
     with torch.no_grad():
         right = sum(
             int((model(i).argmax(1) == j).sum())
-            for i, j in zip(images.split(500), labels.split(500), strict=True)
+            for i, j in zip(inputs.split(500), labels.split(500), strict=True)
         )
     model.train()
     return right / len(labels)
@@ -123,35 +123,35 @@ def accuracy(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor)
 @click.option("--epochs", default=20)
 @click.option("--batch", default=128)
 @click.option("--lr", default=2e-3)
-@click.option("--limit", type=int, help="Train on so many pictures only.")
+@click.option("--limit", type=int, help="Train on so many images only.")
 def main(
     variant: str, data: Path, out: Path, epochs: int, batch: int, lr: float, limit: int | None
 ) -> None:
     """Train, and write the weights after every epoch."""
     torch.manual_seed(0)
     make, how = prepare(variant)
-    pictures = open_pictures(data, "train")
-    pixels, labels = (torch.from_numpy(a) for a in read(pictures, how, limit))
-    model = make(len(pictures.classes))
+    images = open_images(data, "train")
+    pixels, labels = (torch.from_numpy(a) for a in read(images, how, limit))
+    model = make(len(images.classes))
     # Norms, biases and other vectors are not decayed.
     grouped = [
         {"params": [p for p in model.parameters() if (p.ndim > 1) == big], "weight_decay": decay}
         for big, decay in ((True, WEIGHT_DECAY), (False, 0.0))
     ]
     optimizer = torch.optim.AdamW(grouped, lr=lr)
-    test, expected = read(open_pictures(data, "val"), how, None)
-    images, answers = normalised(torch.from_numpy(test), how), torch.from_numpy(expected)
+    test, expected = read(open_images(data, "val"), how, None)
+    inputs, answers = normalised(torch.from_numpy(test), how), torch.from_numpy(expected)
     curve, losses, start, last = [], [], time.perf_counter(), 0
-    options = {"epochs": epochs, "batch": batch, "lr": lr, "pictures": len(labels)}
+    options = {"epochs": epochs, "batch": batch, "lr": lr, "images": len(labels)}
     machine = [platform.processor() or platform.machine(), f"{os.cpu_count()} cores"]
 
     def write() -> None:
         seconds = round(time.perf_counter() - start)
-        curve.append({"loss": float(np.mean(losses)), "top1": accuracy(model, images, answers)})
+        curve.append({"loss": float(np.mean(losses)), "top1": accuracy(model, inputs, answers)})
         click.echo(f"epoch {len(curve)}/{epochs}: {curve[-1]}, {seconds} s")
         torch.save(model.state_dict(), out)
         facts = {"variant": variant, **options, "seconds": seconds, "curve": curve}
-        facts |= {"torch": torch.__version__, "machine": machine, "classes": pictures.classes}
+        facts |= {"torch": torch.__version__, "machine": machine, "classes": images.classes}
         out.with_suffix(".json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
         losses.clear()
 

@@ -1,4 +1,4 @@
-"""Measure what loading pictures costs an evaluation; `make bench-speed` runs it.
+"""Measure what loading images costs an evaluation; `make bench-speed` runs it.
 
     python benchmarks/loading.py [--quick]
 
@@ -31,7 +31,7 @@ LEAST = 0.9
 HEADINGS = ("model alone, images/s", "ms per image", "end to end, images/s", "share, medians")
 
 
-def make_pictures(folder: Path, count: int) -> None:
+def make_images(folder: Path, count: int) -> None:
     """Make JPEG files with about as much detail as photographs; most classes stay empty."""
     rng = np.random.default_rng(0)
     for i in range(CLASSES):
@@ -55,7 +55,7 @@ def main() -> None:
         (RESULTS / "loading.log").open("wb") as log,
     ):
         folder = Path(name)
-        make_pictures(folder / "pictures", count)
+        make_images(folder / "images", count)
         make_files(VARIANT, folder)
         busy = measure.others()
         for _ in range(rounds):
@@ -69,7 +69,7 @@ def main() -> None:
                 worker.end()
                 found = evaluate(
                     VARIANT,
-                    folder / "pictures",
+                    folder / "images",
                     batch_size=BATCH,
                     workers=WORKERS,
                     device="cpu",
@@ -90,7 +90,7 @@ def main() -> None:
         row = (f"{alone:.1f}", f"{1000 / alone:.1f}", f"{whole:.1f}", f"{shares[case]:.2f}")
         table.add_row(case, *row)
     console = Console(record=True, width=140, highlight=False)
-    console.print(f"{count} pictures of 500x375, {WORKERS} workers, {rounds} rounds in turn.")
+    console.print(f"{count} images of 500x375, {WORKERS} workers, {rounds} rounds in turn.")
     console.print(f"{os.cpu_count()} cores, of which others used {busy:.0f} s of time.", table)
     (RESULTS / "loading.json").write_text(json.dumps(rates, indent=1), encoding="utf-8")
     (RESULTS / "loading.md").write_text(console.export_text(), encoding="utf-8")

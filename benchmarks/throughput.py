@@ -159,7 +159,7 @@ def make_files(variant: str, folder: Path) -> None:
     paddle = folder / f"{variant}.pdparams"
     convert(folder / f"{variant}.pth", paddle, family, variant=variant, parity=False)
     # In a process of its own, so that this one stays idle and small.
-    code = "import sys; from vitconvert.deploy import export; export(*sys.argv[1:])"
+    code = "import sys; from vitconvert.apps.deploy import export; export(*sys.argv[1:])"
     command = (sys.executable, "-c", code, variant, str(paddle), str(folder / variant))
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 

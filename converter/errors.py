@@ -6,7 +6,7 @@
     ├── ConversionError    a checkpoint and a table, or a variant, do not fit together
     ├── ModelError         a model cannot be built: unknown variant, missing framework
     ├── ParityError        a parity check could not be carried out
-    ├── DataError          pictures or their labels cannot be read, or do not fit the model
+    ├── DataError          images or their labels cannot be read, or do not fit the model
     └── RunError           a model could not be run, trained or deployed
 
 A parity check that was carried out and failed is a result, not an exception.
@@ -40,7 +40,7 @@ class ParityError(VitconvertError):
 
 
 class DataError(VitconvertError):
-    """Pictures or their labels cannot be read, or do not fit the model."""
+    """Images or their labels cannot be read, or do not fit the model."""
 
 
 class RunError(VitconvertError):

@@ -221,7 +221,7 @@ def test_inspect_shows_the_wrapper(official: Make) -> None:
 
 
 def test_models_lists_every_variant() -> None:
-    """With size, published figure, and how pictures were brought to that size."""
+    """With size, published figure, and how images were brought to that size."""
     shown = run("models")
 
     assert all(name in shown.output for name in reading.variants())
@@ -252,20 +252,20 @@ def test_one_line_converts_and_proves(official: Make, tmp_path: Path) -> None:
 @pytest.mark.torch
 @pytest.mark.paddle
 def test_the_demonstration_is_as_the_readme_shows_it(tmp_path: Path) -> None:
-    """A trained model is converted and proved, and both sides tell all ten pictures."""
+    """A trained model is converted and proved, and both sides tell all ten images."""
     demo, target = ROOT / "docs" / "demo", tmp_path / "shiftvit.pdparams"
     source = demo / "shiftvit_cifar_tiny.pth"
     shown = [line.split() for line in README.splitlines()]
 
     done = run("shiftvit", "--src", source, "--dst", target)
-    options = ("--weights", target, "--torch-weights", source, "--data", demo / "pictures")
+    options = ("--weights", target, "--torch-weights", source, "--data", demo / "images")
     evaluated = run("eval", "shiftvit_cifar_tiny", *options)
 
     assert done.exit_code == evaluated.exit_code == 0
     # Figures and times differ from machine to machine.
     for line in [*done.output.splitlines()[:4], *evaluated.output.splitlines()[2:5]]:
         assert line.split() in shown
-    assert "both classify all 10 pictures the same." in evaluated.output
+    assert "both classify all 10 images the same." in evaluated.output
     assert re.search(r"right +10 of 10 +10 of 10$", evaluated.output, re.MULTILINE)
 
 

@@ -28,13 +28,13 @@ def read_tree(file: File) -> Any:
         CheckpointError: The file is cut short or is not what torch.save writes.
     """
     entries = _zip.read_directory(file)
-    pickles = [name for name in entries if name.endswith("/data.pkl")]
-    if len(pickles) != 1:
+    named = [name for name in entries if name.endswith("/data.pkl")]
+    if len(named) != 1:
         raise CheckpointError(
             f"a zip file, but not one that torch.save wrote: expected one entry <name>/data.pkl, "
-            f"found {len(pickles)} among {len(entries)} entries."
+            f"found {len(named)} among {len(entries)} entries."
         )
-    folder = pickles[0].removesuffix("data.pkl")
+    folder = named[0].removesuffix("data.pkl")
     if folder + "constants.pkl" in entries:
         raise CheckpointError(
             "a TorchScript program, not a checkpoint. Save its weights: "

@@ -1,4 +1,4 @@
-"""The command that evaluates checkpoints on pictures."""
+"""The command that evaluates checkpoints on images."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ class Channels(click.ParamType[tuple[float, float, float]]):
 
 
 def preprocessing_options(command: Any) -> Any:
-    """Add the options that override how pictures become a variant's input."""
+    """Add the options that override how images become a variant's input."""
     for option in (
         click.option("--std", type=Channels(), help="Of the channels, 0..1."),
         click.option("--mean", type=Channels(), help="Of the channels red, green, blue, 0..1."),
         click.option(
             "--interpolation",
             type=click.Choice(["bicubic", "bilinear", "lanczos", "nearest"]),
-            help="Filter that resizes pictures.",
+            help="Filter that resizes images.",
         ),
         click.option(
             "--crop-mode",
             type=click.Choice(["center", "squash"]),
-            help="A crop from the center, or the whole picture squashed.",
+            help="A crop from the center, or the whole image squashed.",
         ),
         click.option(
             "--crop-pct",
@@ -58,13 +58,13 @@ def preprocessing_options(command: Any) -> Any:
     return command
 
 
-@click.command("eval", short_help="Classify labelled pictures, with both frameworks.")
+@click.command("eval", short_help="Classify labelled images, with both frameworks.")
 @click.argument("variant")
 @click.option(
     "--data",
     required=True,
     type=_DATA,
-    help="Folder or archive of pictures, one folder per class; ImageNet's flat val with its "
+    help="Folder or archive of images, one folder per class; ImageNet's flat val with its "
     "labels; cifar-10-python.tar.gz.",
 )
 @click.option(
@@ -90,24 +90,24 @@ def preprocessing_options(command: Any) -> Any:
     help="Precision of both models.",
 )
 @click.option(
-    "--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Pictures at once."
+    "--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Images at once."
 )
 @click.option(
     "--workers",
     type=click.IntRange(0),
     default=2,
     show_default=True,
-    help="Threads that read pictures.",
+    help="Threads that read images.",
 )
 @click.option(
-    "--limit", type=click.IntRange(1), help="Only so many pictures, evenly spread.  [default: all]"
+    "--limit", type=click.IntRange(1), help="Only so many images, evenly spread.  [default: all]"
 )
-@click.option("--strict", is_flag=True, help="Stop at a picture that cannot be read.")
+@click.option("--strict", is_flag=True, help="Stop at an image that cannot be read.")
 @preprocessing_options
 @click.option(
     "--report",
     type=OUTPUT,
-    help="Folder to write: report.html, report.json, images.csv, and the pictures that differ.",
+    help="Folder to write: report.html, report.json, images.csv, and the images that differ.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the interrupted run in --report.")
 @click.option("--force", is_flag=True, help="Replace the report that is there.")
@@ -128,9 +128,9 @@ def evaluate(
     std: tuple[float, float, float] | None,
     **options: Any,
 ) -> None:
-    """Classify labelled pictures: top-1, top-5, loss, speed; of both frameworks side by side.
+    """Classify labelled images: top-1, top-5, loss, speed; of both frameworks side by side.
 
-    Pictures are resized, cropped and normalised once, as the variant was published; the very same
+    Images are resized, cropped and normalised once, as the variant was published; the very same
     arrays go to both models. With --weights and --torch-weights the exit status is 0 only if both
     classify alike but for rounding. Ctrl-C shows what there is so far, --resume goes on.
 
@@ -143,7 +143,7 @@ def evaluate(
       vitconvert eval shunted_s --weights D --data DIR --limit 1000 --workers 4
 
     \b
-    On several devices or machines, every picture counted once:
+    On several devices or machines, every image counted once:
       python -m paddle.distributed.launch --nproc_per_node 2 \\
                       $(which vitconvert) eval shunted_s --weights D --data DIR
       torchrun --nproc-per-node 2 -m vitconvert eval shunted_s \\

@@ -19,16 +19,16 @@ _MAPS = (".npy", ".json")
 @click.argument("variant")
 @click.option("--weights", required=True, type=FILE, help="Checkpoint of the model.")
 @click.option(
-    "--image", "images", required=True, multiple=True, type=FILE, help="Picture; can be repeated."
+    "--image", "images", required=True, multiple=True, type=FILE, help="Image; can be repeated."
 )
 @click.option(
     "--class",
     "target",
     metavar="N|NAME",
-    help="The class to explain.  [default: of each picture the predicted one]",
+    help="The class to explain.  [default: of each image the predicted one]",
 )
 @click.option("--classes", type=FILE, help=CLASSES)
-@click.option("--out", required=True, type=OUTPUT, help="Picture to write, a .png.")
+@click.option("--out", required=True, type=OUTPUT, help="Image to write, a .png.")
 @click.option("--map", "maps", type=OUTPUT, help="Write the maps as numbers: an .npy or .json.")
 @click.option(
     "--framework",
@@ -52,7 +52,7 @@ _MAPS = (".npy", ".json")
 @click.option(
     "--window",
     type=click.IntRange(1),
-    help="Pixels of the window's side.  [default: a fifth of the picture]",
+    help="Pixels of the window's side.  [default: a fifth of the image]",
 )
 @click.option(
     "--stride",
@@ -67,7 +67,7 @@ _MAPS = (".npy", ".json")
     type=click.IntRange(1),
     default=32,
     show_default=True,
-    help="Pictures at once.",
+    help="Images at once.",
 )
 @click.option("--device", type=DEVICE, default="auto", show_default=True, help="Where to run.")
 @click.option("--force", is_flag=True, help="Replace what is written if it exists.")
@@ -84,11 +84,11 @@ def explain(
     force: bool,
     **given: Any,
 ) -> None:
-    """Show where a model looked: which parts of a picture its answer depends on.
+    """Show where a model looked: which parts of an image its answer depends on.
 
-    A grey window is slid over what the model sees of the picture. Where hiding it costs the class
+    A grey window is slid over what the model sees of the image. Where hiding it costs the class
     probability, the map is orange; where it helps the class, blue. No gradients are used. The
-    picture is preprocessed as in evaluation.
+    image is preprocessed as in evaluation.
 
     \b
     Examples:
@@ -97,7 +97,7 @@ def explain(
                          --classes names.txt --class beagle --out beagle.png
     """
     from ..apps.explanation import Options, write_explained
-    from ..apps.explanation import explain as explain_pictures
+    from ..apps.explanation import explain as explain_images
     from ..files import check_distinct, check_target
     from ..images import read_classes
 
@@ -117,7 +117,7 @@ def explain(
         check_distinct(image=image, out=out, map=maps, weights=weights, classes=classes)
     names = () if classes is None else read_classes(classes)
     with progress_bar() as progress:
-        found = explain_pictures(
+        found = explain_images(
             variant,
             weights,
             images,
@@ -147,7 +147,7 @@ def _meant(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _line(found: Any, one: Any) -> str:
-    """Say in a line what was found for one picture."""
+    """Say in a line what was found for one image."""
     from ..apps.explanation import MEASURES, flat_text
 
     name, share = found.class_name(one.target), one.probabilities[one.target]

@@ -30,9 +30,9 @@ def inspect(file: Path, weights: str | None) -> None:
 def models() -> None:
     """List the models that can be converted.
 
-    With the top-1 of each released checkpoint, in percent on ImageNet, and how pictures were
+    With the top-1 of each released checkpoint, in percent on ImageNet, and how images were
     brought to the input size: by that filter, a crop from the center with this share of the
-    shorter side, or the whole picture squashed.
+    shorter side, or the whole image squashed.
 
     \b
     Example:

@@ -79,7 +79,7 @@ def running_options(command: F) -> F:
             click.option(
                 "--input",
                 metavar="FILE",
-                help="A picture, preprocessed as the model's own were, or an .npy of floats "
+                help="An image, preprocessed as the model's own were, or an .npy of floats "
                 "[B, 3, H, W].  [default: seeded noise]",
             ),
             click.option(
@@ -92,7 +92,7 @@ def running_options(command: F) -> F:
                 "--input-size",
                 type=ImageSize(),
                 metavar="HxW",
-                help="Pixels of noise or a picture.  [default: the model's own]",
+                help="Pixels of noise or an image.  [default: the model's own]",
             ),
             click.option(
                 "--backward",

@@ -24,11 +24,11 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         ("--data",),
         {
             "type": _DATA,
-            "help": "Pictures: a folder with train/ and val/ or test/, train.zip and test.zip, or "
+            "help": "Images: a folder with train/ and val/ or test/, train.zip and test.zip, or "
             "cifar-10-python.tar.gz.",
         },
     ),
-    (("--val-data",), {"type": _DATA, "help": "Pictures to evaluate.  [default: of --data]"}),
+    (("--val-data",), {"type": _DATA, "help": "Images to evaluate.  [default: of --data]"}),
     (
         ("--weights",),
         {
@@ -37,9 +37,9 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
             "[default: random]",
         },
     ),
-    (("--num-classes",), {"type": int, "help": "Classes.  [default: of the pictures]"}),
-    (("--epochs",), {"type": int, "help": "Times that all pictures are seen."}),
-    (("--batch-size",), {"type": int, "help": "Pictures of a step, of all devices together."}),
+    (("--num-classes",), {"type": int, "help": "Classes.  [default: of the images]"}),
+    (("--epochs",), {"type": int, "help": "Times that all images are seen."}),
+    (("--batch-size",), {"type": int, "help": "Images of a step, of all devices together."}),
     (("--lr",), {"type": float, "help": "Highest learning rate."}),
     (
         ("--warmup-epochs",),
@@ -57,7 +57,7 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         ("--color-jitter",),
         {"type": float, "help": "Most that brightness, contrast, saturation change by."},
     ),
-    (("--flip/--no-flip",), {"help": "Mirror every other picture."}),
+    (("--flip/--no-flip",), {"help": "Mirror every other image."}),
     (
         ("--crop",),
         {
@@ -72,10 +72,10 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         {"type": ImageSize(), "metavar": "HxW", "help": "Pixels.  [default: the variant's]"},
     ),
     (("--seed",), {"type": int, "help": "Of everything random."}),
-    (("--limit",), {"type": int, "help": "Take so many pictures of each set, evenly spread."}),
+    (("--limit",), {"type": int, "help": "Take so many images of each set, evenly spread."}),
     (("--amp",), {"is_flag": True, "help": "Mixed precision, on a GPU."}),
     (("--clip-grad",), {"type": float, "help": "Largest norm of all gradients.  [default: none]"}),
-    (("--workers",), {"type": int, "help": "Threads that prepare pictures."}),
+    (("--workers",), {"type": int, "help": "Threads that prepare images."}),
     (("--device",), {"type": DEVICE, "help": "Where to train."}),
     (
         ("--save-every",),
@@ -112,7 +112,7 @@ def train(
     force: bool,
     **options: Any,  # those of `Settings`
 ) -> None:
-    """Train or fine-tune VARIANT on labelled pictures, in Paddle.
+    """Train or fine-tune VARIANT on labelled images, in Paddle.
 
     --out gets the weights of the best and of the last epoch, the learning curves, a sheet of
     predictions, and the state from which --resume goes on: to the bit where the run would be.
@@ -180,7 +180,7 @@ def _bar() -> Iterator[Listener | None]:
         transient=True,
         redirect_stdout=sys.stdout.isatty(),
     ) as display:
-        task = display.add_task("reading pictures", total=None, loss=0.0, rate=0.0)
+        task = display.add_task("reading images", total=None, loss=0.0, rate=0.0)
         shown = [0]
 
         def tell(epoch: int, epochs: int, done: int, total: int, loss: float, rate: float) -> None:

@@ -1,21 +1,21 @@
-"""Labelled pictures: where they lie, how a model is given them, and a loader of batches."""
+"""Labelled images: where they lie, how a model is given them, and a loader of batches."""
 
-from ._images import Pictures, check_classes
+from ._images import Images, check_classes
 from ._loader import Batch, load_batches
 from ._names import check_names, read_classes
-from ._open import read_picture
+from ._open import read_image
 from ._preprocess import Preprocessing, preprocessing_of
-from ._sources import open_pictures
+from ._sources import open_images
 
 __all__ = [
     "Batch",
-    "Pictures",
+    "Images",
     "Preprocessing",
     "check_classes",
     "check_names",
     "load_batches",
-    "open_pictures",
+    "open_images",
     "preprocessing_of",
     "read_classes",
-    "read_picture",
+    "read_image",
 ]

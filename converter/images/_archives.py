@@ -60,7 +60,7 @@ class _Zip(_Archive):
     def _bytes(self, place: object) -> bytes:
         assert isinstance(place, zipfile.ZipInfo)
         if place.file_size > _MOST_BYTES:
-            raise ValueError(f"{place.file_size:,} bytes are too many for a picture")
+            raise ValueError(f"{place.file_size:,} bytes are too many for an image")
         return self.file.read(place)  # which checks the checksum, and is safe in threads
 
 
@@ -86,7 +86,7 @@ class _Tar(_Archive):
         assert isinstance(place, tuple)
         at, size = place
         if size > _MOST_BYTES:
-            raise ValueError(f"{size:,} bytes are too many for a picture")
+            raise ValueError(f"{size:,} bytes are too many for an image")
         found = os.pread(self.file.fileno(), size, at)  # keeps no position, so threads can share it
         if len(found) < size:
             raise EOFError("the archive is cut short")

@@ -15,7 +15,7 @@ import numpy as np
 from ..checkpoints import pickles
 from ..checkpoints.storage import File, Held, Part
 from ..errors import CheckpointError, DataError
-from ._images import Pictures
+from ._images import Images
 from ._trees import Tree
 
 _SIDE = 32  # pixels
@@ -64,8 +64,8 @@ def find_cifar(tree: Tree) -> tuple[_Form, Tree] | None:
     return None
 
 
-def open_cifar(form: _Form, tree: Tree, split: str, source: str) -> Pictures:
-    """Read the batches of a split; they stay in memory, 3 kB a picture.
+def open_cifar(form: _Form, tree: Tree, split: str, source: str) -> Images:
+    """Read the batches of a split; they stay in memory, 3 kB an image.
 
     Raises:
         DataError: A batch is missing, damaged, or holds something else.
@@ -82,7 +82,7 @@ def open_cifar(form: _Form, tree: Tree, split: str, source: str) -> Pictures:
     images = np.concatenate(pixels)
     kind = "" if tree.archive is None else f"{tree.kind} of "
     described = f"{kind}{form.title} in its own form, {', '.join(form.batches[split])}"
-    return Pictures(
+    return Images(
         source,
         described,
         tuple(classes),

@@ -1,4 +1,4 @@
-"""ImageNet's validation pictures as they are distributed: one flat folder, labels in a file.
+"""ImageNet's validation images as they are distributed: one flat folder, labels in a file.
 
 Models count classes by the sorted list of their 1000 synsets. The development kit has numbers of
 its own, 1 to 1000 in another order (1 is n02119789, a kit fox; sorted it is 278): taken for labels
@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError, some
-from ._images import Pictures
+from ._images import Images
 from ._trees import Tree, left_out, read_text
 
-_PICTURE = re.compile(r"ILSVRC2012_val_(\d{8})\.jpe?g", re.IGNORECASE)
+_IMAGE = re.compile(r"ILSVRC2012_val_(\d{8})\.jpe?g", re.IGNORECASE)
 _SYNSET = re.compile(r"n\d{8}")
 # How files with the labels are called.
 LABEL_FILES = (
@@ -36,7 +36,7 @@ LABEL_FILES = (
 )
 _KIT = Path("ILSVRC2012_devkit_t12/data")
 
-Label = Callable[[str], int]  # name of a picture -> its label
+Label = Callable[[str], int]  # name of an image -> its label
 
 
 @cache
@@ -46,27 +46,27 @@ def synsets_by_id() -> tuple[str, ...]:
 
 
 def is_imagenet(tree: Tree) -> bool:
-    """Tell whether a tree holds ImageNet's validation pictures side by side."""
-    return any(_PICTURE.fullmatch(name) for name in tree.files)
+    """Tell whether a tree holds ImageNet's validation images side by side."""
+    return any(_IMAGE.fullmatch(name) for name in tree.files)
 
 
-def open_imagenet(tree: Tree, beside: Path, source: str) -> Pictures:
-    """Find ImageNet's validation pictures and their labels.
+def open_imagenet(tree: Tree, beside: Path, source: str) -> Images:
+    """Find ImageNet's validation images and their labels.
 
     Args:
-        tree: The pictures, side by side.
+        tree: The images, side by side.
         beside: The folder in which the tree lies, where the labels may lie, too.
         source: The path as the user gave it.
 
     Raises:
         DataError: There are no labels, or they contradict each other or do not fit.
     """
-    names = tuple(name for name in tree.files if _PICTURE.fullmatch(name))
+    names = tuple(name for name in tree.files if _IMAGE.fullmatch(name))
     texts = _label_files(tree, beside)
     if not texts:
         raise DataError(
-            f"{tree.where}: has {len(names)} pictures of ImageNet and no labels. Expected one of "
-            f"these files in it, or in {beside}: {', '.join(LABEL_FILES)}. Or sort the pictures "
+            f"{tree.where}: has {len(names)} images of ImageNet and no labels. Expected one of "
+            f"these files in it, or in {beside}: {', '.join(LABEL_FILES)}. Or sort the images "
             f"into folders by synset (n01440764, …)."
         )
     found = {}
@@ -83,12 +83,12 @@ def open_imagenet(tree: Tree, beside: Path, source: str) -> Pictures:
                 f"the first, {given[i]} by the second, and {len(differing) - 1} more differ. "
                 f"Remove the one that is wrong."
             )
-    described = f"{len(names)} validation pictures of ImageNet, labels of {where}"
+    described = f"{len(names)} validation images of ImageNet, labels of {where}"
     if tree.archive:
         described = f"{tree.kind} of {described}"
     described += left_out(len(tree.files.keys() - set(names) - set(LABEL_FILES)))
     classes = tuple(sorted(synsets_by_id()))
-    return Pictures(source, described, classes, labels, names, lambda i: tree.read(names[i]))
+    return Images(source, described, classes, labels, names, lambda i: tree.read(names[i]))
 
 
 def _label_files(tree: Tree, beside: Path) -> Mapping[str, str]:
@@ -118,23 +118,23 @@ def _reader(where: str, text: str) -> Label:
         return _by_number(where, lines)
     if len(words) > 1:
         return _by_name(where, lines)
-    raise DataError(f"{where}: is empty; expected the labels of ImageNet's validation pictures.")
+    raise DataError(f"{where}: is empty; expected the labels of ImageNet's validation images.")
 
 
 def _synset(where: str, line: str, ids: tuple[str, ...]) -> str:
     if not line.isdecimal() or not 1 <= int(line) <= len(ids):
         raise DataError(
             f"{where}: holds {line!r}; expected numbers of the development kit, 1 to {len(ids)}, "
-            f"one a line. Labels from 0 have to be beside the names of their pictures."
+            f"one a line. Labels from 0 have to be beside the names of their images."
         )
     return ids[int(line) - 1]
 
 
 def _by_number(where: str, synsets: list[str]) -> Label:
-    """Read one synset a line, in the order of the pictures' numbers."""
+    """Read one synset a line, in the order of the images' numbers."""
 
     def label(name: str) -> int:
-        match = _PICTURE.fullmatch(name)
+        match = _IMAGE.fullmatch(name)
         number = int(match[1]) if match else 0
         if not 1 <= number <= len(synsets):
             raise DataError(f"{where}: has {len(synsets)} lines, and so none for {name}.")

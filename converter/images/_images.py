@@ -1,4 +1,4 @@
-"""A labelled set of pictures, opened one by one when asked for."""
+"""A labelled set of images, opened one by one when asked for."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import DataError, some
-from ._open import read_picture
+from ._open import read_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
-    """A labelled set of pictures.
+class Images:
+    """A labelled set of images.
 
     Attributes:
         source: The path as the user gave it.
         described: What was found there, such as "zip of 10 class folders, split test".
         classes: Names in the order of labels; empty if the source has numbers only.
         labels: int64 [N], from 0.
-        names: One per picture, unique, as a user would look it up: "cat/0001.jpg".
-        read: Gives the file of a picture, its bytes, or its pixels uint8 [H, W, 3], by its index;
+        names: One per image, unique, as a user would look it up: "cat/0001.jpg".
+        read: Gives the file of an image, its bytes, or its pixels uint8 [H, W, 3], by its index;
             may be called from several threads.
     """
 
@@ -41,7 +41,7 @@ class Pictures:
         return len(self.names)
 
     def open(self, index: int) -> Image:
-        """Read one picture as RGB; may be called from several threads.
+        """Read one image as RGB; may be called from several threads.
 
         Raises:
             DataError: It cannot be read; names the file.
@@ -51,26 +51,26 @@ class Pictures:
             from PIL import Image
 
             return Image.fromarray(found)
-        return read_picture(found, self.names[index])
+        return read_image(found, self.names[index])
 
 
-def check_classes(pictures: Pictures, num_classes: int) -> None:
-    """Compare the labels of pictures with the classes of a model's head.
+def check_classes(images: Images, num_classes: int) -> None:
+    """Compare the labels of images with the classes of a model's head.
 
     Raises:
         DataError: They do not fit.
     """
-    where = f"{pictures.source} ({pictures.described})"
-    if pictures.classes and len(pictures.classes) != num_classes:
+    where = f"{images.source} ({images.described})"
+    if images.classes and len(images.classes) != num_classes:
         raise DataError(
-            f"{where}: has {len(pictures.classes)} classes ({some(pictures.classes, 4)}); the "
+            f"{where}: has {len(images.classes)} classes ({some(images.classes, 4)}); the "
             f"model has a head for {num_classes}. A class is known by its place in the sorted "
             f"list, so all {num_classes} are needed."
         )
-    largest = int(pictures.labels.max(initial=0))
+    largest = int(images.labels.max(initial=0))
     if largest >= num_classes:
-        index = int(pictures.labels.argmax())
+        index = int(images.labels.argmax())
         raise DataError(
-            f"{where}: {pictures.names[index]} has label {largest}; the model has labels 0 to "
+            f"{where}: {images.names[index]} has label {largest}; the model has labels 0 to "
             f"{num_classes - 1}."
         )

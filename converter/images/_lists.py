@@ -1,4 +1,4 @@
-"""Lists of "path label" lines, as PaddleClas reads its own sets of pictures."""
+"""Lists of "path label" lines, as PaddleClas reads its own sets of images."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError, listing
-from ._images import Pictures
+from ._images import Images
 from ._trees import read_text
 
 _MOST_PROBLEMS = 5
 _MOST_DIGITS = 9  # of a label
 
 
-def open_list(file: Path, source: str) -> Pictures:
-    """Find the pictures that a list names, by paths relative to its folder; labels are from 0.
+def open_list(file: Path, source: str) -> Images:
+    """Find the images that a list names, by paths relative to its folder; labels are from 0.
 
     Raises:
         DataError: The list is empty, or lines are not understood.
@@ -37,5 +37,5 @@ def open_list(file: Path, source: str) -> Pictures:
         raise DataError(f"{file}: is empty; expected a path and a label a line.")
     names = tuple(labels)
     numbers = np.array(list(labels.values()), np.int64)
-    described = f"{len(names)} pictures listed in {file.name}"
-    return Pictures(source, described, (), numbers, names, lambda i: file.parent / names[i])
+    described = f"{len(names)} images listed in {file.name}"
+    return Images(source, described, (), numbers, names, lambda i: file.parent / names[i])

@@ -1,4 +1,4 @@
-"""Pictures -> batches of what a model is given, prepared ahead by threads."""
+"""Images -> batches of what a model is given, prepared ahead by threads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import DataError
-from ._images import Pictures
+from ._images import Images
 from ._preprocess import Preprocessing
 
 _BATCHES_AHEAD = 2
@@ -22,10 +22,10 @@ _NICE = 10
 
 @dataclass(frozen=True)
 class Batch:
-    """Some pictures, preprocessed.
+    """Some images, preprocessed.
 
     Attributes:
-        indices: int64 [B], into the pictures, of those that could be read.
+        indices: int64 [B], into the images, of those that could be read.
         images: float32 [B, 3, H, W], C-contiguous.
         unreadable: Index and reason of those that could not.
     """
@@ -36,24 +36,24 @@ class Batch:
 
 
 def load_batches(
-    pictures: Pictures,
+    images: Images,
     indices: Sequence[int],
     preprocessing: Preprocessing,
     batch_size: int,
     workers: int,
 ) -> Generator[Batch]:
-    """Read and preprocess pictures, in order.
+    """Read and preprocess images, in order.
 
     Threads do it, as decoding, resizing and normalising all release Python's lock. They are
-    a few batches ahead at most. A generator that is closed early ends them after the pictures that
+    a few batches ahead at most. A generator that is closed early ends them after the images that
     they are at.
 
     Args:
-        pictures: Where they come from.
+        images: Where they come from.
         indices: Which of them.
         preprocessing: What the model wants of them.
-        batch_size: Pictures of a batch; the last one may be smaller, and one with unreadable
-            pictures is.
+        batch_size: Images of a batch; the last one may be smaller, and one with unreadable
+            images is.
         workers: Threads; 0 reads in the calling thread.
     """
     if batch_size < 1 or workers < 0:
@@ -61,24 +61,22 @@ def load_batches(
     chunks = deque(indices[at : at + batch_size] for at in range(0, len(indices), batch_size))
     if not workers:
         for chunk in chunks:
-            images = _room(chunk, preprocessing)
-            places = zip(chunk, images, strict=True)
-            yield _batch(
-                chunk, images, [_prepare(pictures, i, preprocessing, p) for i, p in places]
-            )
+            inputs = _room(chunk, preprocessing)
+            places = zip(chunk, inputs, strict=True)
+            yield _batch(chunk, inputs, [_prepare(images, i, preprocessing, p) for i, p in places])
         return
-    pool = ThreadPoolExecutor(workers, "pictures", initializer=_step_back)
+    pool = ThreadPoolExecutor(workers, "images", initializer=_step_back)
     waiting: deque[tuple[Sequence[int], np.ndarray, list[Future[str | None]]]] = deque()
     try:
         while chunks or waiting:
             while chunks and len(waiting) <= _BATCHES_AHEAD:
                 chunk = chunks.popleft()
-                images = _room(chunk, preprocessing)
-                places = zip(chunk, images, strict=True)
-                jobs = [pool.submit(_prepare, pictures, i, preprocessing, p) for i, p in places]
-                waiting.append((chunk, images, jobs))
-            chunk, images, jobs = waiting.popleft()
-            yield _batch(chunk, images, [job.result() for job in jobs])
+                inputs = _room(chunk, preprocessing)
+                places = zip(chunk, inputs, strict=True)
+                jobs = [pool.submit(_prepare, images, i, preprocessing, p) for i, p in places]
+                waiting.append((chunk, inputs, jobs))
+            chunk, inputs, jobs = waiting.popleft()
+            yield _batch(chunk, inputs, [job.result() for job in jobs])
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -98,27 +96,27 @@ def _room(chunk: Sequence[int], preprocessing: Preprocessing) -> np.ndarray:
 
 
 def _prepare(
-    pictures: Pictures, index: int, preprocessing: Preprocessing, out: np.ndarray
+    images: Images, index: int, preprocessing: Preprocessing, out: np.ndarray
 ) -> str | None:
     """Fill one place of a batch; if that fails, say why."""
     try:
-        picture = pictures.open(index)
+        image = images.open(index)
     except DataError as error:
         return str(error)
     try:
-        seen = preprocessing.crop(picture)
+        seen = preprocessing.crop(image)
     except DataError as error:
-        return f"{pictures.names[index]}: {error}"
+        return f"{images.names[index]}: {error}"
     preprocessing.normalise(np.asarray(seen), out)
     return None
 
 
-def _batch(chunk: Sequence[int], images: np.ndarray, reasons: Sequence[str | None]) -> Batch:
+def _batch(chunk: Sequence[int], inputs: np.ndarray, reasons: Sequence[str | None]) -> Batch:
     indices = np.asarray(chunk, np.int64)
     unreadable = tuple(
         (int(i), reason) for i, reason in zip(chunk, reasons, strict=True) if reason is not None
     )
     if unreadable:
         good = np.array([reason is None for reason in reasons])
-        indices, images = indices[good], images[good]
-    return Batch(indices, images, unreadable)
+        indices, inputs = indices[good], inputs[good]
+    return Batch(indices, inputs, unreadable)

@@ -1,4 +1,4 @@
-"""A picture file -> an RGB picture, or an error that says why not."""
+"""An image file -> an RGB image, or an error that says why not."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..errors import DataError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_MOST_BYTES = 1 << 30  # of one picture's file
-# Others of Pillow's formats are no pictures of data sets, and one starts another program (EPS).
+_MOST_BYTES = 1 << 30  # of one image's file
+# Others of Pillow's formats are no images of data sets, and one starts another program (EPS).
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 # What Pillow's decoders raise over damaged files, beside its own errors.
 _DAMAGED = (
@@ -32,10 +32,10 @@ _DAMAGED = (
 )
 
 
-def read_picture(source: Path | bytes, name: str) -> Image:
-    """Read a picture as RGB, as torchvision's and Paddle's loaders do.
+def read_image(source: Path | bytes, name: str) -> Image:
+    """Read an image as RGB, as torchvision's and Paddle's loaders do.
 
-    Grey, palette, CMYK and transparent pictures are converted as Pillow's `convert("RGB")` does,
+    Grey, palette, CMYK and transparent images are converted as Pillow's `convert("RGB")` does,
     of an animation the first frame is taken. The orientation that a camera noted in EXIF is not
     applied: no published model was trained or evaluated with it.
 
@@ -61,11 +61,11 @@ def read_picture(source: Path | bytes, name: str) -> Image:
         raise DataError(f"{name}: has too many pixels to be believed: {error}") from error
     except UnidentifiedImageError as error:
         raise DataError(
-            f"{name}: cannot be read as a picture: is none of {', '.join(_FORMATS)}."
+            f"{name}: cannot be read as an image: is none of {', '.join(_FORMATS)}."
         ) from error
     except _DAMAGED as error:
         reason = str(error) or type(error).__name__
-        raise DataError(f"{name}: cannot be read as a picture: {reason}.") from error
+        raise DataError(f"{name}: cannot be read as an image: {reason}.") from error
 
 
 def _read(source: Path | bytes, name: str) -> bytes:
@@ -74,5 +74,5 @@ def _read(source: Path | bytes, name: str) -> bytes:
     if not source.is_file():  # opening a pipe that nobody writes to would wait for ever
         raise DataError(f"{name}: is no file.")
     if source.stat().st_size > _MOST_BYTES:
-        raise DataError(f"{name}: has {source.stat().st_size:,} bytes, too many for a picture.")
+        raise DataError(f"{name}: has {source.stat().st_size:,} bytes, too many for an image.")
     return source.read_bytes()

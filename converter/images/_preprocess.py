@@ -1,4 +1,4 @@
-"""What a model is given of a picture when it is evaluated: resized, cropped, normalised."""
+"""What a model is given of an image when it is evaluated: resized, cropped, normalised."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..tables.variant import Variant
 
-_MOST_RATIO = 50  # of the sides of a picture
+_MOST_RATIO = 50  # of the sides of an image
 _MOST_SIDE = 8192  # pixels of the input
 _FILTERS = ("nearest", "bilinear", "bicubic", "lanczos")
 _MODES = ("center", "squash")
@@ -25,11 +25,11 @@ _MODES = ("center", "squash")
 class Preprocessing:
     """Evaluation preprocessing; the one implementation for both frameworks.
 
-    Bit for bit what torchvision's Resize, CenterCrop, ToTensor and Normalize make of a PIL picture.
+    Bit for bit what torchvision's Resize, CenterCrop, ToTensor and Normalize make of a PIL image.
 
     Attributes:
         size: Height and width in pixels that the model is given.
-        crop_pct: The share of the resized picture's shorter side that is kept; 1.0 is all.
+        crop_pct: The share of the resized image's shorter side that is kept; 1.0 is all.
         crop_mode: "center" keeps the proportions and cuts out the middle; "squash" does not.
         interpolation: Pillow's filter: "bicubic", "bilinear", "lanczos" or "nearest".
         mean: Of red, green and blue, 0..1, subtracted.
@@ -53,7 +53,7 @@ class Preprocessing:
             )
         if not 0 < self.crop_pct <= 1 or max(self.size) / self.crop_pct > 2 * _MOST_SIDE:
             raise DataError(
-                f"crop_pct is {self.crop_pct}; expected a share, over 0 and up to 1, that pictures "
+                f"crop_pct is {self.crop_pct}; expected a share, over 0 and up to 1, that images "
                 f"are not enlarged to more than {2 * _MOST_SIDE} pixels for."
             )
         if self.crop_mode not in _MODES:
@@ -70,30 +70,30 @@ class Preprocessing:
                 f"green and blue, and none of std 0."
             )
 
-    def crop(self, picture: Image) -> Image:
-        """Resize a picture and cut out the middle: what the model sees, RGB of `size`.
+    def crop(self, image: Image) -> Image:
+        """Resize an image and cut out the middle: what the model sees, RGB of `size`.
 
         Raises:
             DataError: One side is more than 50 times the other.
         """
         from PIL import Image
 
-        wide, high = picture.size
+        wide, high = image.size
         if max(wide, high) > _MOST_RATIO * min(wide, high):
             raise DataError(
                 f"is {wide}x{high} pixels, and no side may be more than {_MOST_RATIO} times the "
                 f"other."
             )
-        if picture.mode != "RGB":
-            picture = picture.convert("RGB")
+        if image.mode != "RGB":
+            image = image.convert("RGB")
         height, width = self.size
         larger = self._resized(wide, high)
-        picture = picture.resize(larger, Image.Resampling[self.interpolation.upper()])
+        image = image.resize(larger, Image.Resampling[self.interpolation.upper()])
         left, top = round((larger[0] - width) / 2), round((larger[1] - height) / 2)
-        return picture.crop((left, top, left + width, top + height))
+        return image.crop((left, top, left + width, top + height))
 
     def _resized(self, wide: int, high: int) -> tuple[int, int]:
-        """Give width and height that a picture is resized to, from its own."""
+        """Give width and height that an image is resized to, from its own."""
         width, height = (int(side / self.crop_pct) for side in reversed(self.size))
         if self.crop_mode == "squash":
             return width, height
@@ -121,13 +121,13 @@ class Preprocessing:
             plane /= np.float32(std)
         return out
 
-    def __call__(self, picture: Image) -> np.ndarray:
-        """Make of a picture what a model is given: float32 [3, H, W].
+    def __call__(self, image: Image) -> np.ndarray:
+        """Make of an image what a model is given: float32 [3, H, W].
 
         Raises:
             DataError: One side is more than 50 times the other.
         """
-        return self.normalise(np.asarray(self.crop(picture)))
+        return self.normalise(np.asarray(self.crop(image)))
 
     def to_dict(self) -> dict[str, Any]:
         """Give all values as plain data."""

@@ -1,4 +1,4 @@
-"""What lies at a path -> labelled pictures: class folders or archives of them, ImageNet, CIFAR."""
+"""What lies at a path -> labelled images: class folders or archives of them, ImageNet, CIFAR."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..errors import DataError, some
 from ._archives import ARCHIVES, is_archive, read_archive
 from ._cifar import FORMS, find_cifar, open_cifar
 from ._imagenet import is_imagenet, open_imagenet
-from ._images import Pictures
+from ._images import Images
 from ._lists import open_list
 from ._trees import Tree, left_out, read_folder
 
@@ -24,16 +24,16 @@ _ARCHIVES = {"val": (*SPLITS["val"], "ILSVRC2012_img_val"), "train": SPLITS["tra
 _ALL_SPLITS = tuple(name for names in SPLITS.values() for name in names)
 
 
-def open_pictures(data: str | Path, split: Split = "val") -> Pictures:
-    """Find the labelled pictures of a split; none is read yet.
+def open_images(data: str | Path, split: Split = "val") -> Images:
+    """Find the labelled images of a split; none is read yet.
 
     What is understood:
 
     - class folders, `DIR/<class>/*.jpg`, nested ones too. Labels are the positions in the sorted
-      list of classes, as torchvision's ImageFolder has them; a folder without pictures counts.
+      list of classes, as torchvision's ImageFolder has them; a folder without images counts.
     - DIR with `val`, `validation`, `test` or `train` of class folders, or zips of these names;
     - a zip or tar of any of these, read where it is;
-    - ImageNet's validation pictures side by side, with a file of labels among or above them;
+    - ImageNet's validation images side by side, with a file of labels among or above them;
     - DIR with `val_list.txt` or `train_list.txt` of "path label" lines, as PaddleClas has them;
     - CIFAR-10 and CIFAR-100 in their own form, as archive or folder.
 
@@ -44,7 +44,7 @@ def open_pictures(data: str | Path, split: Split = "val") -> Pictures:
         split: Which half. A folder that is not halved is taken as it is.
 
     Raises:
-        DataError: There is no such path, nothing that is understood, or no picture.
+        DataError: There is no such path, nothing that is understood, or no image.
     """
     path = Path(data)
     if not path.exists():
@@ -61,7 +61,7 @@ def open_pictures(data: str | Path, split: Split = "val") -> Pictures:
     )
 
 
-def _open_folder(path: Path, split: Split, source: str) -> Pictures:
+def _open_folder(path: Path, split: Split, source: str) -> Images:
     """Find a split in a folder before all of the folder is listed, which may take long."""
     try:
         for name in _ARCHIVES[split]:
@@ -87,7 +87,7 @@ def _open_folder(path: Path, split: Split, source: str) -> Pictures:
 
 
 def _is_split(folder: Path) -> bool:
-    """Tell a half of a set, which holds class folders or ImageNet's pictures, from a class."""
+    """Tell a half of a set, which holds class folders or ImageNet's images, from a class."""
     return folder.is_dir() and any(
         entry.is_dir() or entry.name.startswith("ILSVRC2012_val_")
         for entry in folder.iterdir()
@@ -95,8 +95,8 @@ def _is_split(folder: Path) -> bool:
     )
 
 
-def _from_tree(tree: Tree, beside: Path, split: Split, source: str, found: str = "") -> Pictures:
-    """Find pictures in a tree: right in it, in its folder of the split, in its only folder."""
+def _from_tree(tree: Tree, beside: Path, split: Split, source: str, found: str = "") -> Images:
+    """Find images in a tree: right in it, in its folder of the split, in its only folder."""
     while True:
         cifar = find_cifar(tree)
         if cifar:
@@ -108,7 +108,7 @@ def _from_tree(tree: Tree, beside: Path, split: Split, source: str, found: str =
         elif halves:
             raise DataError(
                 f"{tree.where}: has {' and '.join(halves)}, but nothing for {split}; expected a "
-                f"folder {' or '.join(SPLITS[split])}. Give the folder of pictures itself."
+                f"folder {' or '.join(SPLITS[split])}. Give the folder of images itself."
             )
         elif tree.archive and len(tree.folders) == 1 and _is_whole(tree, *tree.folders):
             tree = tree.below(*tree.folders)
@@ -126,7 +126,7 @@ def _is_whole(tree: Tree, name: str) -> bool:
     return bool(inner.folders) or is_imagenet(inner)
 
 
-def _class_folders(tree: Tree, source: str, split: str) -> Pictures:
+def _class_folders(tree: Tree, source: str, split: str) -> Images:
     classes = tuple(sorted(tree.folders))
     label = {name: i for i, name in enumerate(classes)}
     inside = [name for name in tree.files if "/" in name]
@@ -142,9 +142,9 @@ def _class_folders(tree: Tree, source: str, split: str) -> Pictures:
     used = set(labels.tolist())
     empty = [name for i, name in enumerate(classes) if i not in used]
     if empty:
-        described += f", {len(empty)} of them without pictures ({some(empty, 3)})"
+        described += f", {len(empty)} of them without images ({some(empty, 3)})"
     described += left_out(len(tree.files) - len(names))
-    return Pictures(source, described, classes, labels, names, lambda i: tree.read(names[i]))
+    return Images(source, described, classes, labels, names, lambda i: tree.read(names[i]))
 
 
 def _nothing(tree: Tree, source: str) -> DataError:
@@ -154,6 +154,6 @@ def _nothing(tree: Tree, source: str) -> DataError:
         found += f" ({some([*sorted(tree.folders), *tree.files], 4)})"
     where = source if source == tree.where else f"{source}: {tree.where}"
     return DataError(
-        f"{where}: has {found}, but no pictures in class folders. Expected <class>/<picture> with "
+        f"{where}: has {found}, but no images in class folders. Expected <class>/<image> with "
         f"{', '.join(SUFFIXES)}."
     )

@@ -1,4 +1,4 @@
-"""A contact sheet: many pictures with captions in one, drawn with Pillow alone."""
+"""A contact sheet: many images with captions in one, drawn with Pillow alone."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ _PLAIN |= {"≤": "<=", "≥": ">=", "ß": "ss"}
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of a sheet.
+    """One image of a sheet.
 
     Attributes:
-        picture: Of any size.
+        image: Of any size.
         caption: Stands under it; "\\n" begins a line, long ones are wrapped, what is left over is
             shortened.
         good: Green edge and a tick, or red edge and a cross; None for neither.
     """
 
-    picture: Image.Image
+    image: Image.Image
     caption: str
     good: bool | None = None
 
 
 def make_sheet(tiles: Sequence[Tile], title: str, columns: int = 5, tile: int = 160) -> Image.Image:
-    """Draw pictures side by side, with captions.
+    """Draw images side by side, with captions.
 
-    Pictures keep their proportions. Those of at most half the room are enlarged by a whole number,
+    Images keep their proportions. Those of at most half the room are enlarged by a whole number,
     so that their pixels stay sharp.
 
     Args:
         tiles: In reading order; none is a sheet that says so.
         title: Stands above them.
         columns: Most of them in a row.
-        tile: Pixels, the side of the square that every picture gets.
+        tile: Pixels, the side of the square that every image gets.
 
     Returns:
         RGB; the same arguments give the same pixels.
@@ -80,7 +80,7 @@ def make_sheet(tiles: Sequence[Tile], title: str, columns: int = 5, tile: int = 
     draw = ImageDraw.Draw(sheet)
     write_lines(draw, (gap, gap), titles, heading)
     if not tiles:
-        write_lines(draw, (gap, above), ["no pictures"], text)
+        write_lines(draw, (gap, above), ["no images"], text)
     top = above
     for row, lines, height in zip(rows, captions, heights, strict=True):
         for column, (one, own) in enumerate(zip(row, lines, strict=True)):
@@ -94,22 +94,20 @@ def make_sheet(tiles: Sequence[Tile], title: str, columns: int = 5, tile: int = 
     return sheet
 
 
-def fit(picture: Image.Image, room: tuple[int, int]) -> Image.Image:
-    """Enlarge or reduce a picture to fit into (width, height) pixels, with its proportions.
+def fit(image: Image.Image, room: tuple[int, int]) -> Image.Image:
+    """Enlarge or reduce an image to fit into (width, height) pixels, with its proportions.
 
     By a whole number without smoothing where that is 2 or more, else smoothly.
     """
     from PIL import Image
 
-    wide, high = picture.size
+    wide, high = image.size
     factor = min(room[0] // wide, room[1] // high)
     if factor >= 2:
-        return picture.convert("RGB").resize(
-            (wide * factor, high * factor), Image.Resampling.NEAREST
-        )
+        return image.convert("RGB").resize((wide * factor, high * factor), Image.Resampling.NEAREST)
     scale = min(room[0] / wide, room[1] / high)
     size = max(1, round(wide * scale)), max(1, round(high * scale))
-    return picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    return image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
 
 
 def load_font(size: int) -> Any:
@@ -220,16 +218,16 @@ def _frame(
     side: int,
     edge: int,
 ) -> None:
-    """Draw one picture with its edge; it stands in the middle of its square."""
+    """Draw one image with its edge; it stands in the middle of its square."""
     left, top = place
     cell = side + 2 * edge
     draw.rectangle((left, top, left + cell - 1, top + cell - 1), _EDGES[tile.good])
     draw.rectangle(
         (left + edge, top + edge, left + cell - edge - 1, top + cell - edge - 1), BACKGROUND
     )
-    picture = fit(tile.picture, (side, side))
-    wide, high = picture.size
-    sheet.paste(picture, (left + (cell - wide) // 2, top + (cell - high) // 2))
+    image = fit(tile.image, (side, side))
+    wide, high = image.size
+    sheet.paste(image, (left + (cell - wide) // 2, top + (cell - high) // 2))
 
 
 def _sign(draw: ImageDraw.ImageDraw, place: tuple[int, int], font: Any, good: bool) -> None:

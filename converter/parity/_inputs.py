@@ -1,4 +1,4 @@
-"""The images that both models are given: seeded noise, a picture, or the user's own array."""
+"""The images that both models are given: seeded noise, an image, or the user's own array."""
 
 import hashlib
 import zlib
@@ -21,11 +21,11 @@ def make_input(
     """Make a batch of images.
 
     Args:
-        given: A picture, or an .npy of float [B, 3, H, W]; None or "noise" for seeded noise.
+        given: An image, or an .npy of float [B, 3, H, W]; None or "noise" for seeded noise.
         name: The model; every one has noise of its own.
         batch_size: Images of noise; 2 if None.
-        size: Height and width in pixels, of noise or a picture.
-        preprocessing: How the model's pictures are preprocessed, all of PREPROCESSING.
+        size: Height and width in pixels, of noise or an image.
+        preprocessing: How the model's images are preprocessed, all of PREPROCESSING.
 
     Returns:
         float32 [B, 3, H, W], and what they are: shape, origin, hash.
@@ -40,7 +40,7 @@ def make_input(
     elif Path(str(given)).suffix == ".npy":
         images, facts = _array(Path(str(given)))
     else:
-        images, facts = _picture(Path(str(given)), size, preprocessing)
+        images, facts = _image(Path(str(given)), size, preprocessing)
     digest = hashlib.sha256(images.tobytes()).hexdigest()
     return images, {"shape": list(images.shape), **facts, "sha256": digest}
 
@@ -68,18 +68,18 @@ def _array(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
     return images, {"file": str(path)}
 
 
-def _picture(
+def _image(
     path: Path, size: tuple[int, int], how: Mapping[str, Any]
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Resize, crop and normalise a picture as the published models were evaluated."""
-    from ..images import Preprocessing, read_picture
+    """Resize, crop and normalise an image as the published models were evaluated."""
+    from ..images import Preprocessing, read_image
 
     preprocessing = Preprocessing(size, **how)
     try:
-        images = preprocessing(read_picture(path, str(path)))[None]
+        images = preprocessing(read_image(path, str(path)))[None]
     except DataError as error:
         raise ParityError(
-            f"{path}: {str(error).removeprefix(f'{path}: ')} --input takes a picture, or an .npy "
+            f"{path}: {str(error).removeprefix(f'{path}: ')} --input takes an image, or an .npy "
             f"with floats [B, 3, H, W]."
         ) from error
     text = "{interpolation}, {crop_mode} {crop_pct}".format(**how)

@@ -32,7 +32,7 @@ class Options:
     Attributes:
         device: "cpu"; "gpu"; or "auto", a GPU where the framework has one.
         tf32: Whether a GPU may compute float32 in TF32.
-        input: A picture or .npy; seeded noise if None.
+        input: An image or .npy; seeded noise if None.
         batch_size: Images of noise; 2 if None.
         input_size: Height and width in pixels; the variant's own, or 224 x 224, if None.
         backward: Whether gradients are compared, too.

@@ -1,4 +1,4 @@
-"""Several processes that share the pictures, started by Paddle's or PyTorch's launcher."""
+"""Several processes that share the images, started by Paddle's or PyTorch's launcher."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ Shape = tuple[int, ...]
 
 
 ShapePattern = tuple[int | str, ...]  # the string is "num_classes"
-# How pictures are brought to a model where its table says nothing else: as for ImageNet. Mean and
+# How images are brought to a model where its table says nothing else: as for ImageNet. Mean and
 # standard deviation of red, green and blue, 0..1, are those that nearly all were trained with.
 PREPROCESSING: Mapping[str, Any] = {
     "crop_pct": 0.875,
@@ -43,7 +43,7 @@ class Variant:
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """How pictures become its input: as published, or as the table says; all of PREPROCESSING.
+        """How images become its input: as published, or as the table says; all of PREPROCESSING.
 
         crop_pct is the share of the shorter side that the crop keeps, 0..1; crop_mode "center" or
         "squash"; interpolation the resize filter; mean and std are of red, green and blue, 0..1.

@@ -1,4 +1,4 @@
-"""Draw the pictures of the demonstration, one for each class of CIFAR-10, into pictures/.
+"""Draw the images of the demonstration, one for each class of CIFAR-10, into images/.
 
     python docs/demo/draw.py
 
@@ -18,19 +18,19 @@ WHITE, BLACK, GLASS = (238, 240, 243), (24, 24, 28), (70, 95, 120)
 
 
 def scaled(*points: float) -> list[float]:
-    """Bring coordinates of a picture of 64 pixels to that of the drawing."""
+    """Bring coordinates of an image of 64 pixels to that of the drawing."""
     return [point * SCALE for point in points]
 
 
 def backdrop(top: Colour, bottom: Colour, horizon: float, ground: Colour) -> Image.Image:
     """Draw a sky that fades towards the horizon, and the ground below it."""
-    picture = Image.new("RGB", (SIZE * SCALE, SIZE * SCALE), ground)
-    pen, last = ImageDraw.Draw(picture), int(horizon * SCALE)
+    image = Image.new("RGB", (SIZE * SCALE, SIZE * SCALE), ground)
+    pen, last = ImageDraw.Draw(image), int(horizon * SCALE)
     for y in range(last):
         share = y / last
         mixed = (round(a + (b - a) * share) for a, b in zip(top, bottom, strict=True))
         pen.line([0, y, SIZE * SCALE, y], fill=(*mixed,))
-    return picture.filter(ImageFilter.GaussianBlur(3))
+    return image.filter(ImageFilter.GaussianBlur(3))
 
 
 def airplane(pen: Pen) -> None:
@@ -189,11 +189,11 @@ SCENES: tuple[tuple[Callable[[Pen], None], Image.Image], ...] = (
 
 def main() -> None:
     """Draw all of them."""
-    for draw, picture in SCENES:
-        draw(ImageDraw.Draw(picture))
+    for draw, image in SCENES:
+        draw(ImageDraw.Draw(image))
         folder = Path(__file__).parent / "images" / draw.__name__
         folder.mkdir(parents=True, exist_ok=True)
-        small = picture.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+        small = image.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
         small.save(folder / "drawn.png", optimize=True)
 
 

@@ -1,4 +1,4 @@
-"""Batches of pictures: in order, ahead of the model, and gone when nobody wants more."""
+"""Batches of images: in order, ahead of the model, and gone when nobody wants more."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from vitconvert import DataError
-from vitconvert.images import Pictures, Preprocessing, load_batches, open_pictures, read_picture
+from vitconvert.images import Images, Preprocessing, load_batches, open_images, read_image
 
 HOW = Preprocessing((8, 10), 0.875, "center", "bilinear", (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
 WORKERS = [0, 1, 4]
@@ -18,9 +18,9 @@ WORKERS = [0, 1, 4]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty pictures of other sizes, of which 3 and 11 cannot be read and 7 is a strip."""
+    """Twenty images of other sizes, of which 3 and 11 cannot be read and 7 is a strip."""
     rng = np.random.default_rng(0)
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     for i in range(20):
         high, wide = (2, 120) if i == 7 else rng.integers(9, 40, 2)
         file = folder / f"{i % 2}" / f"{i:02}.png"
@@ -32,15 +32,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def pictures(folder: Path) -> Pictures:
+def images(folder: Path) -> Images:
     """They, sorted by class: first the ten of even number, then the odd ones."""
-    return open_pictures(folder)
+    return open_images(folder)
 
 
-def made(open_one: Callable[[int], Image.Image], count: int) -> Pictures:
-    """Give a set whose pictures a function makes."""
+def made(open_one: Callable[[int], Image.Image], count: int) -> Images:
+    """Give a set whose images a function makes."""
 
-    class Made(Pictures):
+    class Made(Images):
         def open(self, index: int) -> Image.Image:
             return open_one(index)
 
@@ -50,14 +50,12 @@ def made(open_one: Callable[[int], Image.Image], count: int) -> Pictures:
 
 @pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize("batch_size", [1, 3, 20, 50])
-def test_batches_are_what_one_by_one_gives(
-    batch_size: int, workers: int, pictures: Pictures
-) -> None:
+def test_batches_are_what_one_by_one_gives(batch_size: int, workers: int, images: Images) -> None:
     """In the order asked for, every readable one once, the others with their reason."""
     indices = [i for i in np.random.default_rng(1).permutation(20).tolist() if i != 4]
-    bad = {pictures.names.index(name) for name in ("1/03.png", "1/07.png", "1/11.png")}
+    bad = {images.names.index(name) for name in ("1/03.png", "1/07.png", "1/11.png")}
 
-    batches = list(load_batches(pictures, indices, HOW, batch_size, workers))
+    batches = list(load_batches(images, indices, HOW, batch_size, workers))
 
     assert [i for b in batches for i in b.indices] == [i for i in indices if i not in bad]
     assert {i for b in batches for i, _ in b.unreadable} == bad
@@ -68,20 +66,20 @@ def test_batches_are_what_one_by_one_gives(
         assert (batch.images.dtype, batch.indices.dtype) == (np.float32, np.int64)
         assert len(batch.indices) + len(batch.unreadable) <= batch_size
         for index, image in zip(batch.indices, batch.images, strict=True):
-            np.testing.assert_array_equal(image, HOW(pictures.open(index)))
+            np.testing.assert_array_equal(image, HOW(images.open(index)))
         for index, reason in batch.unreadable:
-            assert reason.startswith(f"{pictures.names[index]}: ")
-            assert ("120x2" in reason) == (pictures.names[index] == "1/07.png")
+            assert reason.startswith(f"{images.names[index]}: ")
+            assert ("120x2" in reason) == (images.names[index] == "1/07.png")
 
 
 @pytest.mark.parametrize("workers", WORKERS)
-def test_no_pictures_are_no_batches(workers: int, pictures: Pictures) -> None:
+def test_no_images_are_no_batches(workers: int, images: Images) -> None:
     """And no error."""
-    assert list(load_batches(pictures, [], HOW, 4, workers)) == []
+    assert list(load_batches(images, [], HOW, 4, workers)) == []
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-def test_pictures_are_loaded_ahead_but_not_without_limit(workers: int) -> None:
+def test_images_are_loaded_ahead_but_not_without_limit(workers: int) -> None:
     """While a model is busy, two more batches are prepared, and then nothing."""
     opened = []
 
@@ -100,7 +98,7 @@ def test_pictures_are_loaded_ahead_but_not_without_limit(workers: int) -> None:
     batches.close()
 
 
-def test_pictures_are_loaded_at_the_same_time() -> None:
+def test_images_are_loaded_at_the_same_time() -> None:
     """As many as there are workers: none of these returns before all of them have begun."""
     meeting = threading.Barrier(4, timeout=10)
 
@@ -114,7 +112,7 @@ def test_pictures_are_loaded_at_the_same_time() -> None:
 
 
 def test_a_generator_that_is_closed_ends_its_threads() -> None:
-    """After the picture each is at; those that wait are never opened."""
+    """After the image each is at; those that wait are never opened."""
     opened = []
 
     def open_one(index: int) -> Image.Image:
@@ -135,8 +133,8 @@ def test_a_generator_that_is_closed_ends_its_threads() -> None:
 
 
 @pytest.mark.parametrize("workers", WORKERS)
-def test_an_error_that_is_no_picture_s_is_raised(workers: int) -> None:
-    """A mistake of ours is not hidden among unreadable pictures, and ends the threads."""
+def test_an_error_that_is_no_image_s_is_raised(workers: int) -> None:
+    """A mistake of ours is not hidden among unreadable images, and ends the threads."""
 
     def open_one(index: int) -> Image.Image:
         if index == 5:
@@ -155,15 +153,13 @@ def test_an_error_that_is_no_picture_s_is_raised(workers: int) -> None:
 
 
 @pytest.mark.parametrize(("batch_size", "workers"), [(0, 1), (-1, 1), (1, -1)])
-def test_impossible_settings_are_refused(batch_size: int, workers: int, pictures: Pictures) -> None:
+def test_impossible_settings_are_refused(batch_size: int, workers: int, images: Images) -> None:
     """Before anything is loaded."""
     with pytest.raises(ValueError, match="batch_size"):
-        next(load_batches(pictures, [0], HOW, batch_size, workers))
+        next(load_batches(images, [0], HOW, batch_size, workers))
 
 
-def test_no_program_is_started_for_a_picture(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_program_is_started_for_a_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pillow would give PostScript to Ghostscript, whatever the name of the file."""
     (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
     (tmp_path / "gs").chmod(0o755)
@@ -171,5 +167,5 @@ def test_no_program_is_started_for_a_picture(
     script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n%%EOF\n"
 
     with pytest.raises(DataError, match="is none of JPEG, PNG"):
-        read_picture(script, "cat/a.jpg")
+        read_image(script, "cat/a.jpg")
     assert not (tmp_path / "started").exists()

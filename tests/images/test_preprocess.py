@@ -10,7 +10,7 @@ from PIL import Image
 
 from vision import torchvision_transforms
 from vitconvert import DataError
-from vitconvert.images import Preprocessing, preprocessing_of, read_picture
+from vitconvert.images import Preprocessing, preprocessing_of, read_image
 from vitconvert.tables.reading import find_variant, variants
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -19,7 +19,7 @@ FILTERS = ["bicubic", "bilinear", "lanczos", "nearest"]
 SIZES = [(500, 375), (375, 500), (301, 217), (64, 64), (20, 31), (97, 97), (111, 700), (257, 110)]
 
 
-def picture(wide: int, high: int, mode: str = "RGB") -> Image.Image:
+def photo(wide: int, high: int, mode: str = "RGB") -> Image.Image:
     rng = np.random.default_rng(wide * 1000 + high)
     return Image.fromarray(rng.integers(0, 256, (high, wide, 3), "u1")).convert(mode)
 
@@ -44,7 +44,7 @@ def test_it_is_torchvisions_bit_for_bit(crop_pct: float, interpolation: str) -> 
         ]
     )
     for size in SIZES:
-        image = picture(*size)
+        image = photo(*size)
         np.testing.assert_array_equal(ours(image), theirs(image).numpy(), str(size))
 
 
@@ -52,7 +52,7 @@ def test_it_is_torchvisions_bit_for_bit(crop_pct: float, interpolation: str) -> 
 @pytest.mark.parametrize("interpolation", FILTERS)
 @pytest.mark.parametrize("crop_pct", [1.0, 0.96, 0.9, 0.875])
 def test_it_is_paddles_bit_for_bit(crop_pct: float, interpolation: str) -> None:
-    """The transforms of `paddle.vision` on Pillow's pictures."""
+    """The transforms of `paddle.vision` on Pillow's images."""
     paddle = pytest.importorskip("paddle")
     t = pytest.importorskip("paddle.vision.transforms")
     ours = preprocessing(crop_pct=crop_pct, interpolation=interpolation)
@@ -61,7 +61,7 @@ def test_it_is_paddles_bit_for_bit(crop_pct: float, interpolation: str) -> None:
     # Paddle 2 divides by 255 by multiplying with its reciprocal, which is not quite the same.
     atol = 1e-6 if paddle.__version__.startswith("2.") else 0
     for size in SIZES:
-        image = picture(*size)
+        image = photo(*size)
         theirs = cut(image)
         np.testing.assert_array_equal(np.asarray(ours.crop(image)), np.asarray(theirs), str(size))
         values = np.asarray(normalise(theirs))
@@ -70,7 +70,7 @@ def test_it_is_paddles_bit_for_bit(crop_pct: float, interpolation: str) -> None:
 
 @pytest.mark.torch
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "1", "YCbCr"])
-def test_pictures_of_every_mode_are_converted_as_torchvisions_loader_does(
+def test_images_of_every_mode_are_converted_as_torchvisions_loader_does(
     mode: str, tmp_path: Path
 ) -> None:
     """By Pillow's own convert, in the file and in memory."""
@@ -78,9 +78,9 @@ def test_pictures_of_every_mode_are_converted_as_torchvisions_loader_does(
     from torchvision.datasets.folder import pil_loader
 
     file = tmp_path / ("x.tif" if mode in ("CMYK", "YCbCr") else "x.png")
-    picture(40, 30, mode).save(file)
+    photo(40, 30, mode).save(file)
 
-    ours = read_picture(file, "x")
+    ours = read_image(file, "x")
 
     assert ours.mode == "RGB"
     np.testing.assert_array_equal(np.asarray(ours), np.asarray(pil_loader(str(file))))
@@ -88,7 +88,7 @@ def test_pictures_of_every_mode_are_converted_as_torchvisions_loader_does(
 
 def test_squashing_gives_up_proportions() -> None:
     """Both sides are resized on their own; the share is cut out of the middle."""
-    image = picture(90, 40)
+    image = photo(90, 40)
     whole = preprocessing(size=(32, 48), crop_mode="squash", crop_pct=1.0).crop(image)
     middle = preprocessing(size=(32, 48), crop_mode="squash", crop_pct=0.5).crop(image)
 
@@ -101,8 +101,8 @@ def test_squashing_gives_up_proportions() -> None:
 @pytest.mark.parametrize("wide", [20, 33, 64, 500])
 @pytest.mark.parametrize("high", [20, 33, 64, 500])
 @pytest.mark.parametrize("size", [(32, 48), (48, 32), (1, 7), (224, 224)])
-def test_the_crop_never_leaves_the_picture(wide: int, high: int, size: tuple[int, int]) -> None:
-    """Of a white picture no pixel is black, which Pillow puts outside."""
+def test_the_crop_never_leaves_the_image(wide: int, high: int, size: tuple[int, int]) -> None:
+    """Of a white image no pixel is black, which Pillow puts outside."""
     white = Image.new("RGB", (wide, high), "white")
     for crop_pct in (1.0, 0.9):
         seen = preprocessing(size=size, crop_pct=crop_pct).crop(white)
@@ -127,11 +127,11 @@ def test_normalising_is_the_formula() -> None:
 
 def test_exif_orientation_is_not_applied(tmp_path: Path) -> None:
     """As in torchvision: the pixels are taken as they are stored."""
-    image, exif = picture(40, 20), Image.Exif()
+    image, exif = photo(40, 20), Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees
     image.save(tmp_path / "x.png", exif=exif)
 
-    assert read_picture(tmp_path / "x.png", "x").size == (40, 20)
+    assert read_image(tmp_path / "x.png", "x").size == (40, 20)
 
 
 def test_of_an_animation_the_first_frame_is_taken(tmp_path: Path) -> None:
@@ -139,42 +139,42 @@ def test_of_an_animation_the_first_frame_is_taken(tmp_path: Path) -> None:
     red, blue = (Image.new("RGB", (9, 9), colour) for colour in ("red", "blue"))
     red.save(tmp_path / "x.gif", save_all=True, append_images=[blue])
 
-    assert read_picture(tmp_path / "x.gif", "x").getpixel((4, 4)) == (255, 0, 0)
+    assert read_image(tmp_path / "x.gif", "x").getpixel((4, 4)) == (255, 0, 0)
 
 
 @pytest.mark.parametrize("mode", ["I", "F", "I;16"])
 def test_more_than_8_bits_per_channel_are_refused(mode: str, tmp_path: Path) -> None:
-    """What Pillow makes of them as RGB is cut off at 255: another picture."""
+    """What Pillow makes of them as RGB is cut off at 255: another image."""
     Image.new(mode, (9, 9)).save(tmp_path / "x.tif")
     with pytest.raises(DataError, match=r"cat/1: has more than 8 bits per channel \(mode"):
-        read_picture(tmp_path / "x.tif", "cat/1")
+        read_image(tmp_path / "x.tif", "cat/1")
 
 
 @pytest.mark.filterwarnings("ignore:::PIL")  # of damaged tags
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "gif", "webp", "tif"])
-def test_damaged_pictures_are_errors_that_name_them(suffix: str, tmp_path: Path) -> None:
-    """Cut anywhere; and with bytes changed, either an error or a picture."""
+def test_damaged_images_are_errors_that_name_them(suffix: str, tmp_path: Path) -> None:
+    """Cut anywhere; and with bytes changed, either an error or an image."""
     file = tmp_path / f"x.{suffix}"
-    picture(60, 50).save(file)
+    photo(60, 50).save(file)
     whole = file.read_bytes()
     for share in (0, 0.02, 0.3, 0.7):
         file.write_bytes(whole[: int(len(whole) * share)])
-        with pytest.raises(DataError, match=r"^a/x: cannot be read as a picture: "):
-            read_picture(file, "a/x")
+        with pytest.raises(DataError, match=r"^a/x: cannot be read as an image: "):
+            read_image(file, "a/x")
     rng = np.random.default_rng(0)
     for _ in range(100):
         changed = np.frombuffer(whole, "u1").copy()
         changed[rng.integers(0, len(whole), 8)] = rng.integers(0, 256, 8)
         with suppress(DataError):
-            assert read_picture(changed.tobytes(), "a/x").mode == "RGB"
+            assert read_image(changed.tobytes(), "a/x").mode == "RGB"
 
 
 def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By Pillow's own limit, before anything is decoded."""
-    picture(60, 50).save(tmp_path / "x.png")
+    photo(60, 50).save(tmp_path / "x.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(DataError, match="x: has too many pixels to be believed"):
-        read_picture(tmp_path / "x.png", "x")
+        read_image(tmp_path / "x.png", "x")
 
 
 def test_a_strip_is_refused() -> None:
@@ -184,7 +184,7 @@ def test_a_strip_is_refused() -> None:
     assert preprocessing()(Image.new("RGB", (1000, 20))).shape == (3, 97, 97)
 
 
-def test_every_variant_says_how_its_pictures_are_preprocessed() -> None:
+def test_every_variant_says_how_its_images_are_preprocessed() -> None:
     """From the tables: at its own size."""
     for variant in variants().values():
         found = preprocessing_of(variant)
@@ -217,7 +217,7 @@ def test_what_a_variant_says_can_be_changed() -> None:
     ],
 )
 def test_values_out_of_range_are_refused(change: dict, message: str) -> None:
-    """When it is made, not at the first picture."""
+    """When it is made, not at the first image."""
     with pytest.raises(DataError, match=message):
         preprocessing(**change)
 
@@ -231,7 +231,7 @@ def test_values_out_of_range_are_refused(change: dict, message: str) -> None:
         {"crop_pct": 0.0001},
     ],
 )
-def test_what_no_picture_can_become_is_refused(wrong: dict) -> None:
+def test_what_no_image_can_become_is_refused(wrong: dict) -> None:
     """Numbers that are none, and sizes that would take all memory."""
     with pytest.raises(DataError, match="expected"):
         preprocessing_of(find_variant("shunted_t")[1], **wrong)

@@ -10,8 +10,8 @@ from vitconvert.images.sheet import BACKGROUND, Tile, fit, load_font, make_sheet
 GREEN, RED = (27, 128, 84), (204, 50, 40)
 
 
-def picture(width: int, height: int, seed: int = 0) -> Image.Image:
-    """Make a picture of noise."""
+def image(width: int, height: int, seed: int = 0) -> Image.Image:
+    """Make an image of noise."""
     rng = np.random.default_rng(seed)
     return Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8))
 
@@ -22,7 +22,7 @@ def has(sheet: Image.Image, colour: tuple[int, int, int]) -> bool:
 
 
 def find(sheet: Image.Image, part: Image.Image) -> tuple[int, int] | None:
-    """Find where a picture stands in a sheet, pixel by pixel: (left, top)."""
+    """Find where an image stands in a sheet, pixel by pixel: (left, top)."""
     whole, wanted = np.asarray(sheet), np.asarray(part)
     height, width = wanted.shape[:2]
     for top, left in np.argwhere((whole == wanted[0, 0]).all(-1)):
@@ -31,29 +31,29 @@ def find(sheet: Image.Image, part: Image.Image) -> tuple[int, int] | None:
     return None
 
 
-def test_small_pictures_are_enlarged_by_whole_pixels() -> None:
-    """A 32x32 picture in 160 pixels: every pixel is a block of 5x5, and none is mixed."""
-    small = picture(32, 32)
+def test_small_images_are_enlarged_by_whole_pixels() -> None:
+    """A 32x32 image in 160 pixels: every pixel is a block of 5x5, and none is mixed."""
+    small = image(32, 32)
     sheet = make_sheet([Tile(small, "noise")], "title")
 
     enlarged = small.resize((160, 160), Image.Resampling.NEAREST)
     assert find(sheet, enlarged) is not None
 
 
-def test_large_and_narrow_pictures_keep_their_proportions() -> None:
+def test_large_and_narrow_images_keep_their_proportions() -> None:
     """Reduced to the tile on their longer side."""
-    assert fit(picture(640, 320), (160, 160)).size == (160, 80)
-    assert fit(picture(10, 4000), (160, 160)).size == (1, 160)
-    assert fit(picture(100, 100), (160, 160)).size == (160, 160)
-    assert fit(picture(1, 1), (160, 160)).size == (160, 160)
+    assert fit(image(640, 320), (160, 160)).size == (160, 80)
+    assert fit(image(10, 4000), (160, 160)).size == (1, 160)
+    assert fit(image(100, 100), (160, 160)).size == (160, 160)
+    assert fit(image(1, 1), (160, 160)).size == (160, 160)
 
 
 def test_tiles_stand_in_reading_order() -> None:
     """Left to right, then down, as many in a row as asked for."""
-    pictures = [picture(40, 40, seed) for seed in range(5)]
-    sheet = make_sheet([Tile(p, "") for p in pictures], "", columns=2, tile=40)
+    images = [image(40, 40, seed) for seed in range(5)]
+    sheet = make_sheet([Tile(p, "") for p in images], "", columns=2, tile=40)
 
-    places = [find(sheet, p) for p in pictures]
+    places = [find(sheet, p) for p in images]
     assert None not in places
     columns = sorted({left for left, _ in places})
     rows = sorted({top for _, top in places})
@@ -63,7 +63,7 @@ def test_tiles_stand_in_reading_order() -> None:
 
 def test_right_and_wrong_are_told_apart_without_colour() -> None:
     """Edges are green and red; a tick and a cross differ in shape, too."""
-    plain, right, wrong = (make_sheet([Tile(picture(32, 32), "", g)], "") for g in (None, 1, 0))
+    plain, right, wrong = (make_sheet([Tile(image(32, 32), "", g)], "") for g in (None, 1, 0))
 
     assert has(right, GREEN)
     assert not has(right, RED)
@@ -71,7 +71,7 @@ def test_right_and_wrong_are_told_apart_without_colour() -> None:
     assert not has(wrong, GREEN)
     assert not has(plain, RED)
     assert not has(plain, GREEN)
-    # Under the picture are the signs alone; drawn in one colour they still differ.
+    # Under the image are the signs alone; drawn in one colour they still differ.
     under = [np.asarray(s)[-32:] != BACKGROUND for s in (right, wrong)]
     assert under[0].any()
     assert under[1].any()
@@ -101,7 +101,7 @@ def test_lines_are_as_wide_as_there_is_room() -> None:
 )
 def test_any_text_can_be_drawn(text: str) -> None:
     """What the font lacks is a plain letter or a box, not an error."""
-    sheet = make_sheet([Tile(picture(32, 32), text, True)], text)
+    sheet = make_sheet([Tile(image(32, 32), text, True)], text)
 
     assert sheet.mode == "RGB"
 
@@ -116,7 +116,7 @@ def test_letters_that_the_font_lacks_keep_their_meaning() -> None:
 
 def test_the_same_tiles_give_the_same_bytes(tmp_path) -> None:
     """So that a report can be compared with an earlier one."""
-    tiles = [Tile(picture(32, 50), "cat\n0.9", True), Tile(picture(300, 20), "dog", False)]
+    tiles = [Tile(image(32, 50), "cat\n0.9", True), Tile(image(300, 20), "dog", False)]
     for name in ("a.png", "b.png"):
         make_sheet(tiles, "twice").save(tmp_path / name)
 
@@ -126,22 +126,22 @@ def test_the_same_tiles_give_the_same_bytes(tmp_path) -> None:
 def test_a_pillow_without_freetype_draws_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """With its one small font, which knows few letters."""
     monkeypatch.setattr(sheets, "load_font", lambda _size: ImageFont.load_default_imagefont())
-    sheet = make_sheet([Tile(picture(32, 32), "Bär 漢 " * 20, False)], "Tïtle … — 漢")
+    sheet = make_sheet([Tile(image(32, 32), "Bär 漢 " * 20, False)], "Tïtle … — 漢")
 
     assert has(sheet, RED)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1"])
-def test_pictures_of_every_mode_are_drawn(mode: str) -> None:
+def test_images_of_every_mode_are_drawn(mode: str) -> None:
     """As RGB."""
-    other = picture(32, 32).convert(mode)
+    other = image(32, 32).convert(mode)
     sheet = make_sheet([Tile(other, "")], "")
 
     assert find(sheet, other.convert("RGB").resize((160, 160), Image.Resampling.NEAREST))
 
 
 def test_no_tiles_are_said_to_be_none() -> None:
-    """Unlike an empty picture, that is no mistake."""
+    """Unlike an empty image, that is no mistake."""
     sheet = make_sheet([], "Mistakes")
 
     assert sheet.size[0] >= 300

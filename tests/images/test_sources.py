@@ -1,4 +1,4 @@
-"""What is understood as labelled pictures, and what is said of the rest."""
+"""What is understood as labelled images, and what is said of the rest."""
 
 import os
 import pickle
@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from vitconvert import DataError
-from vitconvert.images import Pictures, check_classes, open_pictures
+from vitconvert.images import Images, check_classes, open_images
 from vitconvert.images._imagenet import synsets_by_id
 
 # Ten entries in the order that sorts apart from one by whole names: "a-b" is after "a".
@@ -28,7 +28,7 @@ def colour(name: str) -> tuple[int, int, int]:
 
 
 def make(folder: Path, names: Sequence[str] = FILES) -> Path:
-    """Write pictures of 8x6 pixels in one colour each."""
+    """Write images of 8x6 pixels in one colour each."""
     for name in names:
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -62,15 +62,15 @@ PACKERS = {
 }
 
 
-def is_right(pictures: Pictures) -> bool:
+def is_right(images: Images) -> bool:
     """Compare names, labels and, up to what JPEG does, colours."""
-    assert pictures.names == NAMES
-    assert pictures.labels.tolist() == LABELS
-    assert pictures.labels.dtype == np.int64
-    assert pictures.classes == ("a", "a-b", "c")
-    assert len(pictures) == 5
+    assert images.names == NAMES
+    assert images.labels.tolist() == LABELS
+    assert images.labels.dtype == np.int64
+    assert images.classes == ("a", "a-b", "c")
+    assert len(images) == 5
     for i, name in enumerate(NAMES):
-        found = pictures.open(i)
+        found = images.open(i)
         assert (found.mode, found.size) == ("RGB", (8, 6))
         np.testing.assert_allclose(found.getpixel((3, 3)), colour(name), atol=3)
     return True
@@ -81,11 +81,11 @@ def is_right(pictures: Pictures) -> bool:
 
 def test_class_folders_are_labelled_as_torchvision_does(tmp_path: Path) -> None:
     """By the sorted list of folders; nested files belong to the outermost."""
-    pictures = open_pictures(make(tmp_path))
+    images = open_images(make(tmp_path))
 
-    assert is_right(pictures)
-    assert pictures.source == str(tmp_path)
-    assert pictures.described == "3 class folders"
+    assert is_right(images)
+    assert images.source == str(tmp_path)
+    assert images.described == "3 class folders"
 
 
 @pytest.mark.torch
@@ -98,39 +98,39 @@ def test_labels_are_those_of_torchvisions_image_folder(tmp_path: Path) -> None:
 
     theirs = ImageFolder(make(tmp_path))
 
-    ours = open_pictures(tmp_path)
+    ours = open_images(tmp_path)
     assert list(ours.classes) == theirs.classes
     expected = {os.path.relpath(path, tmp_path): label for path, label in theirs.samples}
     assert dict(zip(ours.names, ours.labels.tolist(), strict=True)) == expected
 
 
 def test_hidden_files_and_others_are_left_out(tmp_path: Path) -> None:
-    """Nothing counts that no one would call a picture or a class; what else is there is said."""
+    """Nothing counts that no one would call an image or a class; what else is there is said."""
     make(tmp_path, [*FILES, ".x/1.png", "__MACOSX/a/1.png", "top.png"])
     (tmp_path / "a" / "._1.png").write_bytes(b"x")
     (tmp_path / "a" / "notes.txt").write_text("x")
     (tmp_path / ".DS_Store").write_text("x")
 
-    pictures = open_pictures(tmp_path)
+    images = open_images(tmp_path)
 
-    assert is_right(pictures)
-    assert pictures.described == "3 class folders, 2 other files left out"
-    assert is_right(open_pictures(zipped(tmp_path, tmp_path / "x.zip")))
+    assert is_right(images)
+    assert images.described == "3 class folders, 2 other files left out"
+    assert is_right(open_images(zipped(tmp_path, tmp_path / "x.zip")))
 
 
-def test_a_class_without_pictures_keeps_its_label(tmp_path: Path) -> None:
+def test_a_class_without_images_keeps_its_label(tmp_path: Path) -> None:
     """It is one that the model knows; that it is empty is said."""
     (make(tmp_path / "set") / "b").mkdir()
 
-    pictures = open_pictures(tmp_path / "set")
+    images = open_images(tmp_path / "set")
 
-    assert pictures.classes == ("a", "a-b", "b", "c")
-    assert pictures.labels.tolist() == [0, 0, 1, 3, 3]
-    assert pictures.described == "4 class folders, 1 of them without pictures (b)"
+    assert images.classes == ("a", "a-b", "b", "c")
+    assert images.labels.tolist() == [0, 0, 1, 3, 3]
+    assert images.described == "4 class folders, 1 of them without images (b)"
     for name, make_archive in (("x.zip", zipped), ("x.tar", tarred("w"))):
         packed = make_archive(tmp_path / "set", tmp_path / name, "around/test/")
-        assert open_pictures(packed).classes == ("a", "a-b", "b", "c")
-        assert open_pictures(packed).labels.tolist() == [0, 0, 1, 3, 3]
+        assert open_images(packed).classes == ("a", "a-b", "b", "c")
+        assert open_images(packed).labels.tolist() == [0, 0, 1, 3, 3]
 
 
 @pytest.mark.parametrize(
@@ -161,11 +161,11 @@ def test_a_split_is_found_by_its_name(
     if packed in ("all", "within"):
         where = zipped(where, tmp_path / "set.zip", "set/" if packed == "within" else "")
 
-    pictures = open_pictures(where, split)
+    images = open_images(where, split)
 
-    assert is_right(pictures)
-    assert pictures.source == str(where)
-    assert pictures.described == "zip of " * bool(packed) + f"3 class folders, split {found}"
+    assert is_right(images)
+    assert images.source == str(where)
+    assert images.described == "zip of " * bool(packed) + f"3 class folders, split {found}"
 
 
 def test_the_other_half_is_not_taken_for_it(tmp_path: Path) -> None:
@@ -173,50 +173,50 @@ def test_the_other_half_is_not_taken_for_it(tmp_path: Path) -> None:
     make(tmp_path / "set" / "train")
     message = "has train, but nothing for val; expected a folder val or validation or test"
     with pytest.raises(DataError, match=message):
-        open_pictures(tmp_path / "set")
+        open_images(tmp_path / "set")
     with pytest.raises(DataError, match=message):
-        open_pictures(zipped(tmp_path / "set", tmp_path / "x.zip"))
+        open_images(zipped(tmp_path / "set", tmp_path / "x.zip"))
 
 
 def test_an_archive_that_is_named_is_taken(tmp_path: Path) -> None:
     """Whoever names train.zip wants it, whatever the default half is."""
     packed = zipped(make(tmp_path / "train"), tmp_path / "train.zip", "train/")
-    assert is_right(open_pictures(packed))
-    assert open_pictures(packed).described == "zip of 3 class folders, split train"
+    assert is_right(open_images(packed))
+    assert open_images(packed).described == "zip of 3 class folders, split train"
 
 
 def test_a_class_may_be_named_like_a_split(tmp_path: Path) -> None:
     """A train is a vehicle, too: a split has folders of its own."""
     make(tmp_path, ["bus/1.png", "train/1.png"])
     for split in ("val", "train"):
-        assert open_pictures(tmp_path, split).classes == ("bus", "train")
+        assert open_images(tmp_path, split).classes == ("bus", "train")
 
 
 # -- archives
 
 
-@pytest.mark.parametrize("inside", ["", "pictures/", "two/folders/"])
+@pytest.mark.parametrize("inside", ["", "images/", "two/folders/"])
 @pytest.mark.parametrize("name", PACKERS)
 def test_archives_are_read_without_unpacking(name: str, inside: str, tmp_path: Path) -> None:
     """With and without folders around all of it; nothing is written."""
     packed = PACKERS[name](make(tmp_path / "set"), tmp_path / name, inside)
     before = sorted(tmp_path.rglob("*"))
 
-    pictures = open_pictures(packed)
+    images = open_images(packed)
 
-    assert is_right(pictures)
-    assert pictures.described == f"{name.split('.')[1].replace('tgz', 'tar')} of 3 class folders"
+    assert is_right(images)
+    assert images.described == f"{name.split('.')[1].replace('tgz', 'tar')} of 3 class folders"
     assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("name", ["x.zip", "x.tar"])
 def test_several_threads_read_an_archive(name: str, tmp_path: Path) -> None:
-    """Each gets the picture that it asked for."""
+    """Each gets the image that it asked for."""
     names = [f"{i % 7}/{i}.png" for i in range(200)]
-    pictures = open_pictures(PACKERS[name](make(tmp_path / "set", names), tmp_path / name))
+    images = open_images(PACKERS[name](make(tmp_path / "set", names), tmp_path / name))
 
     def is_its_own(i: int) -> bool:
-        return pictures.open(i).getpixel((0, 0)) == colour(pictures.names[i])
+        return images.open(i).getpixel((0, 0)) == colour(images.names[i])
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(is_its_own, list(range(200)) * 3))
@@ -224,7 +224,7 @@ def test_several_threads_read_an_archive(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", PACKERS)
 def test_damaged_archives_are_errors(name: str, tmp_path: Path) -> None:
-    """Cut short, empty or something else: at once, or at the picture that is damaged."""
+    """Cut short, empty or something else: at once, or at the image that is damaged."""
     rng = np.random.default_rng(0)
     folder = tmp_path / "set"
     for i in range(4):
@@ -240,13 +240,13 @@ def test_damaged_archives_are_errors(name: str, tmp_path: Path) -> None:
 
 
 def read_all(path: Path) -> None:
-    pictures = open_pictures(path)
-    for i in range(len(pictures)):
-        pictures.open(i)
+    images = open_images(path)
+    for i in range(len(images)):
+        images.open(i)
 
 
 def test_a_changed_byte_in_a_zip_is_found_by_its_checksum(tmp_path: Path) -> None:
-    """Even where the picture would decode to something."""
+    """Even where the image would decode to something."""
     folder = tmp_path / "set"
     (folder / "a").mkdir(parents=True)
     Image.new("RGB", (90, 90), "red").save(folder / "a" / "1.bmp")
@@ -258,7 +258,7 @@ def test_a_changed_byte_in_a_zip_is_found_by_its_checksum(tmp_path: Path) -> Non
     packed.write_bytes(content)
 
     with pytest.raises(DataError, match=r"x\.zip: a/1\.bmp: cannot be read: Bad CRC-32"):
-        open_pictures(packed).open(0)
+        open_images(packed).open(0)
 
 
 # -- what is wrong
@@ -267,12 +267,12 @@ def test_a_changed_byte_in_a_zip_is_found_by_its_checksum(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ([], "has nothing, but no pictures in class folders"),
-        (["1.png", "2.png"], r"has 0 folders and 2 files \(1.png, 2.png\), but no pictures in"),
-        (["a/1.txt"], r"has 1 folders and 1 files \(a, a/1.txt\), but no pictures"),
+        ([], "has nothing, but no images in class folders"),
+        (["1.png", "2.png"], r"has 0 folders and 2 files \(1.png, 2.png\), but no images in"),
+        (["a/1.txt"], r"has 1 folders and 1 files \(a, a/1.txt\), but no images"),
     ],
 )
-def test_a_folder_without_labelled_pictures_is_an_error(
+def test_a_folder_without_labelled_images_is_an_error(
     names: list[str], message: str, tmp_path: Path
 ) -> None:
     """What was found and what was expected."""
@@ -280,34 +280,34 @@ def test_a_folder_without_labelled_pictures_is_an_error(
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     with pytest.raises(DataError, match=message):
-        open_pictures(tmp_path)
+        open_images(tmp_path)
 
 
 def test_what_is_no_source_is_an_error(tmp_path: Path) -> None:
     """A path that is not there, a file that is no archive, a pipe."""
     with pytest.raises(DataError, match="no such folder or file"):
-        open_pictures(tmp_path / "x")
+        open_images(tmp_path / "x")
     make(tmp_path, ["a.png"])
     with pytest.raises(DataError, match="neither a folder nor an archive"):
-        open_pictures(tmp_path / "a.png")
+        open_images(tmp_path / "a.png")
     os.mkfifo(tmp_path / "x.zip")
     with pytest.raises(DataError, match="neither a folder nor an archive"):
-        open_pictures(tmp_path / "x.zip")
+        open_images(tmp_path / "x.zip")
 
 
-def test_a_picture_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_a_image_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """A broken file, a link to nothing, a pipe: when it is opened, not before."""
     make(tmp_path)
     (tmp_path / "a" / "1.png").write_bytes(b"nothing")
     (tmp_path / "a" / "3.png").symlink_to("nowhere")
     os.mkfifo(tmp_path / "a" / "4.png")
 
-    pictures = open_pictures(tmp_path)
+    images = open_images(tmp_path)
 
     for index, name in ((0, "a/1.png"), (2, "a/3.png"), (3, "a/4.png")):
-        assert pictures.names[index] == name
+        assert images.names[index] == name
         with pytest.raises(DataError, match=f"^{name}: "):
-            pictures.open(index)
+            images.open(index)
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
@@ -321,38 +321,38 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     (tmp_path / "store" / "c" / "self").symlink_to(".")
     (where / "up").symlink_to("..")
 
-    pictures = open_pictures(where)
+    images = open_images(where)
 
-    assert pictures.classes == ("a", "a-b", "c", "up")
-    assert len(pictures) < 50
+    assert images.classes == ("a", "a-b", "c", "up")
+    assert len(images) < 50
     with pytest.raises(DataError, match="up"):
-        check_classes(pictures, 3)
+        check_classes(images, 3)
 
 
 def test_labels_have_to_fit_the_head(tmp_path: Path) -> None:
     """As many classes as it has, or no label beyond them."""
-    pictures = open_pictures(make(tmp_path))
+    images = open_images(make(tmp_path))
 
-    check_classes(pictures, 3)
+    check_classes(images, 3)
     with pytest.raises(
         DataError, match=r"has 3 classes \(a, a-b, c\); the model has a head for 1000"
     ):
-        check_classes(pictures, 1000)
+        check_classes(images, 1000)
     with pytest.raises(DataError, match=r"c/1.JPEG has label 2; the model has labels 0 to 1"):
-        check_classes(numbered(pictures), 2)
-    check_classes(numbered(pictures), 10)
+        check_classes(numbered(images), 2)
+    check_classes(numbered(images), 10)
 
 
-def numbered(pictures: Pictures) -> Pictures:
+def numbered(images: Images) -> Images:
     from dataclasses import replace
 
-    return replace(pictures, classes=())
+    return replace(images, classes=())
 
 
 # -- ImageNet
 
-NUMBERS = [1, 2, 3, 5]  # a part of the pictures, in which one is missing
-IDS = [490, 361, 171, 822, 297]  # of the first five pictures, by the development kit
+NUMBERS = [1, 2, 3, 5]  # a part of the images, in which one is missing
+IDS = [490, 361, 171, 822, 297]  # of the first five images, by the development kit
 SORTED = [65, 970, 230, 809, 516]  # the same, as models have them
 SYNSETS = ["n01751748", "n09193705", "n02105855", "n04263257", "n03125729"]
 
@@ -382,7 +382,7 @@ def test_the_list_of_synsets_is_the_standard_one() -> None:
     assert (min(ids), max(ids)) == ("n01440764", "n15075141")
     assert [sorted(ids).index(ids[i - 1]) for i in IDS] == SORTED
     assert [ids[i - 1] for i in IDS] == SYNSETS
-    # The last five pictures, by the kit and by synset.
+    # The last five images, by the kit and by synset.
     ends = ["n02123394", "n01630670", "n02106166", "n10148035", "n02437616"]
     assert [ids[i - 1] for i in (10, 495, 128, 848, 186)] == ends
 
@@ -399,14 +399,14 @@ def test_imagenets_labels_are_positions_in_the_sorted_synsets(
     (tmp_path / where / name).write_text("\n".join(LISTS[name]) + "\n")
 
     for given in (tmp_path, tmp_path / "val"):
-        pictures = open_pictures(given)
+        images = open_images(given)
 
-        assert pictures.labels.tolist() == [65, 970, 230, 516]
-        assert pictures.classes[65] == "n01751748"
-        assert pictures.names[3] == "ILSVRC2012_val_00000005.JPEG"
-        assert pictures.described.startswith("4 validation pictures of ImageNet, labels of ")
-        assert pictures.described.endswith(name)
-        check_classes(pictures, 1000)
+        assert images.labels.tolist() == [65, 970, 230, 516]
+        assert images.classes[65] == "n01751748"
+        assert images.names[3] == "ILSVRC2012_val_00000005.JPEG"
+        assert images.described.startswith("4 validation images of ImageNet, labels of ")
+        assert images.described.endswith(name)
+        check_classes(images, 1000)
 
 
 def test_imagenets_own_archive_is_read(tmp_path: Path) -> None:
@@ -417,9 +417,9 @@ def test_imagenets_own_archive_is_read(tmp_path: Path) -> None:
 
     zipped(tmp_path / "x", tmp_path / "all.zip", "all/val/")
     for given in (tmp_path, tmp_path / "ILSVRC2012_img_val.tar", tmp_path / "all.zip"):
-        pictures = open_pictures(given)
-        assert pictures.labels.tolist() == [65, 970, 230, 516]
-        assert pictures.open(2).size == (8, 6)
+        images = open_images(given)
+        assert images.labels.tolist() == [65, 970, 230, 516]
+        assert images.open(2).size == (8, 6)
 
 
 def test_lists_that_agree_are_fine_and_others_are_not(tmp_path: Path) -> None:
@@ -427,11 +427,11 @@ def test_lists_that_agree_are_fine_and_others_are_not(tmp_path: Path) -> None:
     imagenet(tmp_path)
     for name, lines in LISTS.items():
         (tmp_path / name).write_text("\n".join(lines))
-    assert open_pictures(tmp_path).labels.tolist() == [65, 970, 230, 516]
+    assert open_images(tmp_path).labels.tolist() == [65, 970, 230, 516]
 
     (tmp_path / "val.txt").write_text("\n".join(LISTS["val.txt"]).replace(" 65", " 66"))
     with pytest.raises(DataError, match=r"contradict each other: .*0001.JPEG has label 65 by"):
-        open_pictures(tmp_path)
+        open_images(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -455,15 +455,15 @@ def test_lists_that_do_not_fit_are_errors(
     """A label too few, too many, of another list."""
     (imagenet(tmp_path) / name).write_text("\n".join(lines))
     with pytest.raises(DataError, match=message):
-        open_pictures(tmp_path)
+        open_images(tmp_path)
 
 
 def test_imagenet_without_labels_is_an_error(tmp_path: Path) -> None:
     """It says which files would do, and where."""
     imagenet(tmp_path / "val")
-    message = r"has 4 pictures of ImageNet and no labels. Expected one of .*ground_truth.txt"
+    message = r"has 4 images of ImageNet and no labels. Expected one of .*ground_truth.txt"
     with pytest.raises(DataError, match=message):
-        open_pictures(tmp_path)
+        open_images(tmp_path)
 
 
 # -- lists
@@ -475,11 +475,11 @@ def test_lists_of_paths_and_labels_are_read_as_paddleclas_does(tmp_path: Path) -
     (tmp_path / "val_list.txt").write_text("jpg/3.png 7\njpg/two words.png 0\n\n")
     (tmp_path / "train_list.txt").write_text("jpg/1.png 2\njpg/none.png 2\n")
 
-    val, train = open_pictures(tmp_path), open_pictures(tmp_path, "train")
+    val, train = open_images(tmp_path), open_images(tmp_path, "train")
 
     assert (val.names, val.labels.tolist()) == (("jpg/3.png", "jpg/two words.png"), [7, 0])
     assert val.open(0).getpixel((0, 0)) == colour("jpg/3.png")
-    assert (val.classes, val.described) == ((), "2 pictures listed in val_list.txt")
+    assert (val.classes, val.described) == ((), "2 images listed in val_list.txt")
     assert train.labels.tolist() == [2, 2]
     with pytest.raises(DataError, match=r"none\.png: is no file"):
         train.open(1)
@@ -505,7 +505,7 @@ def test_lists_that_are_not_understood_are_errors(
     """All lines in one error."""
     (tmp_path / "val_list.txt").write_bytes(content)
     with pytest.raises(DataError, match=message):
-        open_pictures(tmp_path)
+        open_images(tmp_path)
 
 
 # -- CIFAR
@@ -537,7 +537,7 @@ def old_pickle(value: object) -> bytes:
 
 
 def cifar(folder: Path, form: str = "10") -> tuple[np.ndarray, list[int]]:
-    """Write all batches of 3 pictures each; give pixels and labels of the test batch."""
+    """Write all batches of 3 images each; give pixels and labels of the test batch."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True)
     names = ["test", "train"]
@@ -557,7 +557,7 @@ def cifar(folder: Path, form: str = "10") -> tuple[np.ndarray, list[int]]:
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("form", ["10", "100"])
 def test_cifar_is_read_in_its_own_form(form: str, packed: bool, tmp_path: Path) -> None:
-    """Planes of red, green and blue become pictures; as folder, as archive, or the folder of it."""
+    """Planes of red, green and blue become images; as folder, as archive, or the folder of it."""
     name = {"10": "cifar-10-batches-py", "100": "cifar-100-python"}[form]
     pixels, labels = cifar(tmp_path / "set" / name, form)
     places = [tmp_path / "set", tmp_path / "set" / name]
@@ -566,16 +566,16 @@ def test_cifar_is_read_in_its_own_form(form: str, packed: bool, tmp_path: Path) 
         file = tmp_path / "tar" / f"cifar-{form}-python.tar.gz"
         places = [tmp_path / "tar", tarred("w:gz")(tmp_path / "set" / name, file, name)]
     for place in places:
-        pictures = open_pictures(place)
+        images = open_images(place)
 
-        assert pictures.classes == tuple(CLASSES)
-        assert pictures.labels.tolist() == labels
-        assert len(set(pictures.names)) == 3
+        assert images.classes == tuple(CLASSES)
+        assert images.labels.tolist() == labels
+        assert len(set(images.names)) == 3
         for i in range(3):
             expected = pixels[i].reshape(3, 32, 32).transpose(1, 2, 0)
-            np.testing.assert_array_equal(np.asarray(pictures.open(i)), expected)
-        assert f"CIFAR-{form} in its own form, test" in pictures.described
-        assert len(open_pictures(place, "train")) == {"10": 15, "100": 3}[form]
+            np.testing.assert_array_equal(np.asarray(images.open(i)), expected)
+        assert f"CIFAR-{form} in its own form, test" in images.described
+        assert len(open_images(place, "train")) == {"10": 15, "100": 3}[form]
 
 
 class Planted:
@@ -596,7 +596,7 @@ def test_a_pickle_of_cifar_is_never_executed(tmp_path: Path) -> None:
     (folder / "test_batch").write_bytes(pickle.dumps(planted, 2))
 
     with pytest.raises(DataError, match=r"test_batch: data is none; expected uint8 \[N, 3072\]"):
-        open_pictures(tmp_path)
+        open_images(tmp_path)
     assert not (tmp_path / "owned").exists()
 
 
@@ -629,4 +629,4 @@ def test_damaged_batches_are_errors(
     cifar(tmp_path / "cifar-10-batches-py")
     change(tmp_path / "cifar-10-batches-py")
     with pytest.raises(DataError, match=message):
-        open_pictures(tmp_path)
+        open_images(tmp_path)

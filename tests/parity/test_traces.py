@@ -150,7 +150,7 @@ def test_gpu_runs_are_not_judged_by_tf32s_error(traces: tuple[Path, Path], tmp_p
         (["--out", "x", "--feed", "{there}", "--dtype", "float32"], "neither side can be float32"),
         (["--out", "x", "--device", "gpu"], "sees no GPU here"),
         (["--out", "x", "--python", "/no/such/python"], "is no Python 3.11 or newer that runs"),
-        (["--out", "x", "--input", "{other}/x.txt"], "cannot be read as a picture"),
+        (["--out", "x", "--input", "{other}/x.txt"], "cannot be read as an image"),
         (["--out", "x", "--input", "{other}/x.txt", "--batch", "2"], "--batch is of noise"),
     ],
 )
@@ -165,7 +165,7 @@ def test_what_cannot_be_dumped_is_one_error(
     """Exit status 1, one message, and nothing is left behind."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "x.txt").write_text("not a picture")
+    (tmp_path / "other" / "x.txt").write_text("not an image")
     names = {"there": traces[0], "other": tmp_path / "other", "none": tmp_path / "none"}
     arguments = [argument.format(**names) for argument in arguments]
 
@@ -236,7 +236,7 @@ def test_gradient_that_differs_is_not_proved(
     assert "the gradient of" in report.claim
 
 
-def test_a_picture_is_preprocessed_as_the_models_own_were(
+def test_a_image_is_preprocessed_as_the_models_own_were(
     official: Make, converted: Make, tmp_path: Path
 ) -> None:
     """Resized, cropped and normalised as torchvision does; the report says how."""
@@ -254,12 +254,12 @@ def test_a_picture_is_preprocessed_as_the_models_own_were(
 def test_preprocessing_is_that_of_the_field(tmp_path: Path) -> None:
     """Shorter side to 256 for 224, the middle cut out; bit for bit what Pillow gives."""
     rng = np.random.default_rng(0)
-    picture = Image.fromarray(rng.integers(0, 256, (300, 410, 3), "u1"))
-    picture.save(tmp_path / "x.png")
+    image = Image.fromarray(rng.integers(0, 256, (300, 410, 3), "u1"))
+    image.save(tmp_path / "x.png")
 
     images, facts = make_input(str(tmp_path / "x.png"), "x", None, (224, 224), PREPROCESSING)
 
-    resized = picture.resize((349, 256), Image.Resampling.BICUBIC)  # 256 * 410 // 300
+    resized = image.resize((349, 256), Image.Resampling.BICUBIC)  # 256 * 410 // 300
     left, top = round((349 - 224) / 2), (256 - 224) // 2
     expected = np.asarray(resized.crop((left, top, left + 224, top + 224)), "f8") / 255
     mean, std = PREPROCESSING["mean"], PREPROCESSING["std"]

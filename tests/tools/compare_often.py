@@ -17,7 +17,7 @@ import numpy as np
 from tracing import built_once, compared, noise, trace
 
 
-def pictures() -> dict[str, np.ndarray]:
+def photos() -> dict[str, np.ndarray]:
     """Give five inputs, float32 [B, 3, H, W]."""
     rows, columns = np.mgrid[0:64, 0:96] / 48 - 1
     smooth = np.stack([np.sin(3 * rows + columns), columns, rows * columns])[None]
@@ -38,7 +38,7 @@ def main(variant: str, torch_file: str, paddle_file: str, folder: str) -> None:
     torch.set_num_threads(threads)
     found, place = {}, Path(folder)
     with built_once():
-        for name, images in pictures().items():
+        for name, images in photos().items():
             np.save(place / "in.npy", images)
             trace(place, "torch", Path(torch_file), variant)
             report = compared(place, Path(paddle_file), variant)

@@ -30,7 +30,7 @@ class Facts:
         num_classes: Of the head; 0 if the model gives features.
         classes: Their names in the order of the logits; () if they were not given.
         image_size: Height and width in pixels; None if any from LEAST on.
-        preprocessing: Of pictures in evaluation.
+        preprocessing: Of images in evaluation.
         source: Name, sha256 and bytes of the weights it was made of.
         versions: Of vitconvert and Paddle, which made it.
         check: How far it was from the model as Paddle runs it eagerly.

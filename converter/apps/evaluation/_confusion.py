@@ -17,7 +17,7 @@ MOST = 20  # confusions or classes in a list
 def most_confused(
     evaluation: Evaluation, side: Scores, most: int = MOST
 ) -> list[tuple[int, int, int]]:
-    """Give the most frequent confusions: true class, predicted class, pictures."""
+    """Give the most frequent confusions: true class, predicted class, images."""
     wrong = (side.predicted >= 0) & (side.predicted != evaluation.labels)
     pairs = np.stack([evaluation.labels[wrong], side.predicted[wrong]], 1)
     found, counts = np.unique(pairs, axis=0, return_counts=True)
@@ -28,7 +28,7 @@ def most_confused(
 def worst_classes(
     evaluation: Evaluation, side: Scores, most: int = MOST
 ) -> list[tuple[int, int, int]]:
-    """Give the classes with the smallest share of right predictions: class, right, pictures."""
+    """Give the classes with the smallest share of right predictions: class, right, images."""
     count = evaluation.num_classes
     of = np.bincount(evaluation.labels, minlength=count)
     right = np.bincount(evaluation.labels[side.predicted == evaluation.labels], minlength=count)
@@ -58,10 +58,10 @@ def show_confusion(evaluation: Evaluation) -> str:
 
 
 def _matrix(evaluation: Evaluation, side: Scores, title: str) -> str:
-    """Give all counts: a row per true class; the more of its pictures, the stronger the colour."""
+    """Give all counts: a row per true class; the more of its images, the stronger the colour."""
     table = evaluation.confusion(side)
     names = [text(class_name(evaluation, label)) for label in range(len(table))]
-    # Of all pictures of a class, those without a class of their own as well.
+    # Of all images of a class, those without a class of their own as well.
     totals = np.bincount(evaluation.labels, minlength=len(table))
     shares = table / np.maximum(totals, 1)[:, None]
     worst = max(float((shares - np.diag(np.diag(shares))).max()), 1e-9)
@@ -82,7 +82,7 @@ def _matrix(evaluation: Evaluation, side: Scores, title: str) -> str:
     body = "\n".join(lines)
     return (
         f'<div class="box" tabindex="0" role="region" aria-label="Confusion, {text(title)}">'
-        f'<table class="matrix">\n<caption class="unseen">Pictures by true class (rows) and '
+        f'<table class="matrix">\n<caption class="unseen">Images by true class (rows) and '
         f'predicted class (columns)</caption>\n<thead><tr><th scope="col">true \\ predicted</th>'
         f'{heads}<th scope="col"><span>right</span></th></tr></thead>\n<tbody>\n{body}\n</tbody>\n'
         f"</table></div>"
@@ -101,7 +101,7 @@ def _lists(evaluation: Evaluation, side: Scores, title: str) -> str:
     ]
     return (
         '<div class="two">\n'
-        + _list(f"Most frequent confusions, {title}", ("True", "Predicted", "Pictures"), confused)
+        + _list(f"Most frequent confusions, {title}", ("True", "Predicted", "Images"), confused)
         + _list(f"Worst classes, {title}", ("Class", "Right", "Share"), worst)
         + "</div>"
     )

@@ -20,7 +20,7 @@ def intervals(evaluation: Evaluation, published: Sequence[Published]) -> str:
     Places are percentages of the width, so that text keeps its size on a narrow screen.
 
     Returns:
-        HTML; nothing where no picture was evaluated.
+        HTML; nothing where no image was evaluated.
     """
     if not evaluation.count:
         return ""

@@ -1,4 +1,4 @@
-"""What is known of every picture, as images.csv: written, and read back exactly as it was."""
+"""What is known of every image, as images.csv: written, and read back exactly as it was."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def heading(sides: Sequence[Side]) -> list[str]:
 
 
 def write_rows(evaluation: Evaluation) -> bytes:
-    """Give images.csv, UTF-8: a heading and a row per picture.
+    """Give images.csv, UTF-8: a heading and a row per image.
 
     Numbers have as many digits as it takes to read the same float64; truth is 1 or 0. A name or
     class that could not be told apart on one line of text stands there as JSON, in quotes.
@@ -88,7 +88,7 @@ def read_rows(
         where: Its name, for errors.
 
     Returns:
-        The columns, named as in the heading; and the names of the pictures.
+        The columns, named as in the heading; and the names of the images.
 
     Raises:
         DataError: It is damaged, shortened or changed.

@@ -11,12 +11,12 @@ class Options:
 
     Attributes:
         device: "cpu"; "gpu"; or "auto", a GPU where the framework has one.
-        batch_size: Pictures that a model is given at once.
-        workers: Threads that read pictures; 0: none of their own.
-        limit: Evaluate so many pictures only, evenly spread over the data; all if None.
+        batch_size: Images that a model is given at once.
+        workers: Threads that read images; 0: none of their own.
+        limit: Evaluate so many images only, evenly spread over the data; all if None.
         dtype: "float32" or "float64".
         engine: What runs the Paddle model: "eager", or "inference", its deployed form.
-        strict: Whether a picture that cannot be read ends it.
+        strict: Whether an image that cannot be read ends it.
     """
 
     device: str = "auto"

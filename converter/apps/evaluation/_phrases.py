@@ -24,9 +24,9 @@ def interval(ends: tuple[float, float]) -> str:
     return f"{100 * ends[0]:.2f} to {100 * ends[1]:.2f}%"
 
 
-def pictures(count: int) -> str:
-    """Count pictures: "1 picture", "10,000 pictures"."""
-    return f"{count:,} picture" + "s" * (count != 1)
+def images(count: int) -> str:
+    """Count images: "1 image", "10,000 images"."""
+    return f"{count:,} image" + "s" * (count != 1)
 
 
 def size(count: int) -> str:
@@ -59,7 +59,7 @@ def figures(evaluation: Evaluation) -> list[tuple[str, tuple[str, ...]]]:
     rows.append(("loss", tuple("-" if math.isnan(x) else f"{x:.4f} nats" for x in losses)))
     broken = [int((side.predicted < 0).sum()) for side in sides]
     if any(broken):
-        rows.append(("logits not finite", tuple(pictures(count) for count in broken)))
+        rows.append(("logits not finite", tuple(images(count) for count in broken)))
     rates = [side.images_per_second for side in sides]
     told = tuple("-" if rate is None else f"{rate:,.1f}" for rate in rates)
     rows.append(("images/s, model", told))
@@ -80,7 +80,7 @@ def _share(name: str, shares: Sequence[Share]) -> list[tuple[str, tuple[str, ...
 
 
 def comparison(evaluation: Evaluation) -> list[tuple[str, str]]:
-    """Say how two sides compare: a name and a text each; empty for one side or no picture."""
+    """Say how two sides compare: a name and a text each; empty for one side or no image."""
     difference, agreement = evaluation.accuracy_difference, evaluation.agreement
     if difference is None or agreement is None or not evaluation.count:
         return []
@@ -92,12 +92,12 @@ def comparison(evaluation: Evaluation) -> list[tuple[str, str]]:
     if finite.any():
         logits += f", mean {number(float(evaluation.mean_difference[finite].mean()))}"
     if not finite.all():
-        logits += f"; {pictures(int((~finite).sum()))} not finite left out"
+        logits += f"; {images(int((~finite).sum()))} not finite left out"
     return [
         (
             "top-1 difference",
             f"{first} - {second}: {_signed(difference.value)} points "
-            f"({apart:+,} of {pictures(difference.of)}; 95% interval for paired samples "
+            f"({apart:+,} of {images(difference.of)}; 95% interval for paired samples "
             f"{_signed(low)} to {_signed(high)})".replace("+0 of", "0 of"),
         ),
         (
@@ -121,7 +121,7 @@ def verdict(evaluation: Evaluation) -> str | None:
     if evaluation.same is None:
         return None
     if not evaluation.count:
-        return "no picture was evaluated: nothing is known of how the two sides compare."
+        return "no image was evaluated: nothing is known of how the two sides compare."
     of = f"{evaluation.count:,}"
     broken = [_not_finite(evaluation, side) for side in evaluation.sides]
     if any(broken):
@@ -132,22 +132,22 @@ def verdict(evaluation: Evaluation) -> str | None:
         worst = worst_first(evaluation)[0]
         share = "" if len(unexplained) == count else f", {len(unexplained):,} of them"
         return (
-            f"NOT THE SAME: {count:,} of {pictures(evaluation.count)} get another class{share} by "
+            f"NOT THE SAME: {count:,} of {images(evaluation.count)} get another class{share} by "
             f"more than rounding; the worst is {evaluation.names[worst]}. `vitconvert parity` "
             f"finds the layer."
         )
-    told = f"both classify all {of} pictures the same"
+    told = f"both classify all {of} images the same"
     if evaluation.count == 1:
-        told = "both classify the one picture the same"
+        told = "both classify the one image the same"
     if count:
         each = ", each" if count > 1 else ""
-        told = f"{count:,} of {pictures(evaluation.count)} get another class{each} by no more than "
+        told = f"{count:,} of {images(evaluation.count)} get another class{each} by no more than "
         told += "rounding"
     apart = np.flatnonzero(evaluation.difference > evaluation.noise)
     if len(apart):
         worst = int(apart[np.argmax((evaluation.difference / evaluation.noise)[apart])])
         return (
-            f"NOT THE SAME: {told}, but the logits of {pictures(len(apart))} are further apart "
+            f"NOT THE SAME: {told}, but the logits of {images(len(apart))} are further apart "
             f"than rounding brings them: {number(float(evaluation.difference[worst]))} where "
             f"{number(float(evaluation.noise[worst]))} is the most, for {evaluation.names[worst]}. "
             f"`vitconvert parity` finds the layer."
@@ -156,12 +156,12 @@ def verdict(evaluation: Evaluation) -> str | None:
 
 
 def _not_finite(evaluation: Evaluation, side: Scores) -> str:
-    """Name the pictures for which a side has no class, if there are any."""
+    """Name the images for which a side has no class, if there are any."""
     found = np.flatnonzero(side.predicted < 0)
     if not len(found):
         return ""
     names = some([evaluation.names[row] for row in found], 3)
-    return f"the logits of {pictures(len(found))} are not finite in {side.label}: {names}"
+    return f"the logits of {images(len(found))} are not finite in {side.label}: {names}"
 
 
 def worst_first(evaluation: Evaluation) -> list[int]:
@@ -183,7 +183,7 @@ def worst_first(evaluation: Evaluation) -> list[int]:
 
 
 def unreadable(evaluation: Evaluation) -> list[tuple[str, str]]:
-    """Give each picture that cannot be read and why; the reason may name it once more."""
+    """Give each image that cannot be read and why; the reason may name it once more."""
     return [(name, why.removeprefix(f"{name}: ")) for name, why in evaluation.unreadable]
 
 
@@ -196,13 +196,13 @@ def how_far(evaluation: Evaluation) -> str:
     if evaluation.options.get("report"):
         way_on = "The same command with --resume goes on."
     return (
-        f"PARTIAL: interrupted after {done:,} of {evaluation.wanted:,} pictures; the figures are "
+        f"PARTIAL: interrupted after {done:,} of {evaluation.wanted:,} images; the figures are "
         f"of these. {way_on}"
     )
 
 
 def described(preprocessing: Mapping[str, Any]) -> str:
-    """Say in one line how pictures became the input."""
+    """Say in one line how images became the input."""
     known = dict(preprocessing)
     height, width = known.pop("size")
     mode, share = known.pop("crop_mode"), known.pop("crop_pct")

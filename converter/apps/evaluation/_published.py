@@ -10,10 +10,10 @@ from typing import Any
 
 from ...tables.reading import variants
 from ...tables.variant import PREPROCESSING
-from ._phrases import channels, interval, pictures
+from ._phrases import channels, images, interval
 from ._result import Evaluation, Share
 
-IMAGENET = 50_000  # pictures of the validation set that published figures are of
+IMAGENET = 50_000  # images of the validation set that published figures are of
 _CLASSES = 1000  # of a variant that no table has any more
 
 
@@ -103,7 +103,7 @@ def _remarks(figures: Mapping[str, Any], evaluation: Evaluation) -> list[str]:
     if evaluation.num_classes != classes:
         remarks.append(f"it is of {classes:,} classes, this head has {evaluation.num_classes:,}")
     if evaluation.count < IMAGENET:
-        remarks.append(f"it is of {IMAGENET:,} pictures, these are {pictures(evaluation.count)}")
+        remarks.append(f"it is of {IMAGENET:,} images, these are {images(evaluation.count)}")
     changed = [
         f"{name} {channels(found)}, not {channels(wanted)}"
         for name, wanted in _preprocessing(figures, evaluation).items()

@@ -20,13 +20,13 @@ from ._result import Evaluation
 from ._shown import Shown, caption
 
 if TYPE_CHECKING:
-    from ...images import Pictures
+    from ...images import Images
 
 __all__ = ["check_report_folder", "read_partial", "to_dict", "write_reports"]
 
 SHEET = "disagreements.png"
 PAGE = "report.html"
-MOST_PICTURES = 40  # of those that two sides classify differently
+MOST_IMAGES = 40  # of those that two sides classify differently
 _OURS = re.compile(rf"\.({'|'.join(map(re.escape, (REPORT, FILE, SHEET, PAGE)))})\.\w+\.part")
 
 
@@ -83,7 +83,7 @@ def _check_ours(folder: Path, held: Sequence[str]) -> None:
     read_report(folder)
 
 
-def write_reports(evaluation: Evaluation, folder: Path, pictures: Pictures) -> None:
+def write_reports(evaluation: Evaluation, folder: Path, images: Images) -> None:
     """Write report.json, images.csv, report.html, and disagreements.png if there are any.
 
     Every file is complete before the first gets its name.
@@ -91,7 +91,7 @@ def write_reports(evaluation: Evaluation, folder: Path, pictures: Pictures) -> N
     Args:
         evaluation: What was found.
         folder: Of `check_report_folder`.
-        pictures: That were evaluated.
+        images: That were evaluated.
 
     Raises:
         CheckpointError: A file cannot be written; those that were there are unchanged.
@@ -99,8 +99,8 @@ def write_reports(evaluation: Evaluation, folder: Path, pictures: Pictures) -> N
     from ._report_html import html
 
     rows = write_rows(evaluation)
-    data = {**to_dict(evaluation, pictures), "images": describe_rows(rows, evaluation.count)}
-    shown = _shown(evaluation, pictures)
+    data = {**to_dict(evaluation, images), "images": describe_rows(rows, evaluation.count)}
+    shown = _shown(evaluation, images)
     contents = {FILE: rows, REPORT: json.dumps(data, indent=1, allow_nan=False).encode() + b"\n"}
     contents[PAGE] = html(evaluation, shown).encode()
     if shown:
@@ -126,16 +126,16 @@ def _write(folder: Path, contents: dict[str, bytes]) -> None:
             publish(part, folder / name, force=True)
 
 
-def _shown(evaluation: Evaluation, pictures: Pictures) -> list[Shown]:
-    """Open the worst pictures that two sides classify differently."""
+def _shown(evaluation: Evaluation, images: Images) -> list[Shown]:
+    """Open the worst images that two sides classify differently."""
     shown = []
-    for row in worst_first(evaluation)[:MOST_PICTURES]:
-        picture = None
+    for row in worst_first(evaluation)[:MOST_IMAGES]:
+        image = None
         try:
-            picture = pictures.open(int(evaluation.indices[row]))
+            image = images.open(int(evaluation.indices[row]))
         except DataError:  # it could be read when it was evaluated; the rest is still worth having
-            picture = None
-        shown.append(Shown(row, picture))
+            image = None
+        shown.append(Shown(row, image))
     return shown
 
 
@@ -147,11 +147,11 @@ def _sheet(evaluation: Evaluation, shown: Sequence[Shown]) -> bytes:
 
     tiles = []
     for one in shown:
-        picture = one.picture or Image.new("RGB", (64, 64), (160, 160, 160))
+        image = one.image or Image.new("RGB", (64, 64), (160, 160, 160))
         good = None if evaluation.is_rounding(one.row) else False
-        tiles.append(Tile(picture, caption(evaluation, one), good))
+        tiles.append(Tile(image, caption(evaluation, one), good))
     count, content = len(evaluation.disagreements), io.BytesIO()
     most = f", the worst {len(shown)}" if count > len(shown) else ""
-    title = f"{evaluation.variant}: {count:,} of {evaluation.count:,} pictures get two classes"
+    title = f"{evaluation.variant}: {count:,} of {evaluation.count:,} images get two classes"
     make_sheet(tiles, title + most).save(content, "PNG")
     return content.getvalue()

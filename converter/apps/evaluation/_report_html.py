@@ -16,9 +16,9 @@ from ._phrases import (
     described,
     figures,
     how_far,
+    images,
     number,
     percent,
-    pictures,
     rates,
     unreadable,
     verdict,
@@ -27,7 +27,7 @@ from ._published import published
 from ._result import Evaluation, Scores
 from ._shown import Shown
 
-_LISTED = 200  # pictures that cannot be read
+_LISTED = 200  # images that cannot be read
 
 
 def html(evaluation: Evaluation, shown: Sequence[Shown] = ()) -> str:
@@ -35,7 +35,7 @@ def html(evaluation: Evaluation, shown: Sequence[Shown] = ()) -> str:
 
     Args:
         evaluation: What was found.
-        shown: Pictures that two sides classify differently, the worst first.
+        shown: Images that two sides classify differently, the worst first.
 
     Returns:
         HTML 5, to be written as UTF-8.
@@ -49,7 +49,7 @@ def html(evaluation: Evaluation, shown: Sequence[Shown] = ()) -> str:
     claim = verdict(evaluation) or ""
     sign = {"proved": "\u2713 ", "not-proved": "\u2717 "}.get(tone, "")
     summary = [
-        pictures(evaluation.count),
+        images(evaluation.count),
         f"{evaluation.num_classes:,} classes",
         *(_version(side) for side in evaluation.sides),
         f"{evaluation.data} ({evaluation.described})",
@@ -123,7 +123,7 @@ def _comparison(evaluation: Evaluation) -> str:
     told = comparison(evaluation)
     if not told:
         return ""
-    table = _facts("How both sides compare on the same pictures", rows(told))
+    table = _facts("How both sides compare on the same images", rows(told))
     return _section("comparison", "The two sides", table)
 
 
@@ -135,13 +135,13 @@ def _published(evaluation: Evaluation) -> str:
 
 
 def _disagreements(evaluation: Evaluation, shown: Sequence[Shown]) -> str:
-    """Show the pictures that two sides classify differently, the worst first."""
+    """Show the images that two sides classify differently, the worst first."""
     count = len(evaluation.disagreements)
     if not count:
         return ""
     most = f" The worst {len(shown)} are shown; report.json has all." if count > len(shown) else ""
     note = (
-        f'<p class="hint">{pictures(count)}, {len(evaluation.unexplained):,} of them by more than '
+        f'<p class="hint">{images(count)}, {len(evaluation.unexplained):,} of them by more than '
         f"rounding.{most} The margin is by how much the largest logit exceeds the second.</p>"
     )
     tiles = "\n".join(_tile(evaluation, one) for one in shown)
@@ -152,12 +152,12 @@ def _disagreements(evaluation: Evaluation, shown: Sequence[Shown]) -> str:
 def _tile(evaluation: Evaluation, shown: Shown) -> str:
     row, encoded = shown.row, shown.encoded()
     name = text(evaluation.names[row])
-    picture = '<p class="missing">cannot be read any more</p>'
+    image = '<p class="missing">cannot be read any more</p>'
     if encoded is not None:
         media, content = encoded
         sharp = ' class="sharp"' if media == "image/png" else ""
         data = b64encode(content).decode("ascii")
-        picture = f'<img{sharp} alt="{name}" src="data:{media};base64,{data}">'
+        image = f'<img{sharp} alt="{name}" src="data:{media};base64,{data}">'
     told = [("true", class_name(evaluation, int(evaluation.labels[row])))]
     for side in evaluation.sides:
         predicted = class_name(evaluation, int(side.predicted[row]))
@@ -167,7 +167,7 @@ def _tile(evaluation: Evaluation, shown: Shown) -> str:
     good = evaluation.is_rounding(row)
     judged = '<p class="same">rounding</p>' if good else '<p class="wrong">more than rounding</p>'
     return (
-        f'<figure>{picture}<figcaption><span class="name">{name}</span><dl>{words}</dl>{judged}'
+        f'<figure>{image}<figcaption><span class="name">{name}</span><dl>{words}</dl>{judged}'
         f"</figcaption></figure>"
     )
 
@@ -177,14 +177,14 @@ def _unreadable(evaluation: Evaluation) -> str:
     if not count:
         return ""
     more = f" The first {_LISTED} are listed; report.json has all." if count > _LISTED else ""
-    note = f'<p class="hint">{pictures(count)}, left out of all figures.{more}</p>'
-    table = _facts("Pictures that cannot be read", rows(unreadable(evaluation)[:_LISTED]))
+    note = f'<p class="hint">{images(count)}, left out of all figures.{more}</p>'
+    table = _facts("Images that cannot be read", rows(unreadable(evaluation)[:_LISTED]))
     return _section("unreadable", "Cannot be read", f"{note}\n{table}")
 
 
 def _how(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
-    """Give what the pictures were, how they were prepared, and on what all of this ran."""
-    yield "pictures", evaluation.data
+    """Give what the images were, how they were prepared, and on what all of this ran."""
+    yield "images", evaluation.data
     yield "found there", evaluation.described
     yield "evaluated", f"{evaluation.count:,} of {evaluation.wanted:,}"
     yield "preprocessing", described(evaluation.preprocessing)

@@ -19,25 +19,25 @@ from ._result import Evaluation, Scores, Share
 from ._tally import PER_PAIR, PER_SIDE, Tally
 
 if TYPE_CHECKING:
-    from ...images import Pictures
+    from ...images import Images
 
 MARK = "vitconvert evaluation"
 REPORT = "report.json"
 
 
-def to_dict(evaluation: Evaluation, pictures: Pictures | None = None) -> dict[str, Any]:
-    """Give everything but the rows of the pictures as plain data, for JSON.
+def to_dict(evaluation: Evaluation, images: Images | None = None) -> dict[str, Any]:
+    """Give everything but the rows of the images as plain data, for JSON.
 
     Args:
         evaluation: What was found.
-        pictures: To tell the place of those that cannot be read; without it that is None.
+        images: To tell the place of those that cannot be read; without it that is None.
 
     Returns:
         What is not finite is None in it.
     """
     from ...version import __version__
 
-    places = {} if pictures is None else {name: i for i, name in enumerate(pictures.names)}
+    places = {} if images is None else {name: i for i, name in enumerate(images.names)}
     data = {
         "kind": MARK,
         "vitconvert": __version__,
@@ -263,7 +263,7 @@ def _tally(data: dict[str, Any], evaluation: Evaluation) -> Tally:
     sides = {kind(side.label): side for side in evaluation.sides if side.timed}
     unreadable = [(one["index"], one["reason"]) for one in data["unreadable"]]
     if not all(isinstance(index, int) for index, _ in unreadable):
-        raise ValueError("a picture that cannot be read has no index")
+        raise ValueError("an image that cannot be read has no index")
     return Tally(
         columns=columns,
         unreadable=unreadable,

@@ -1,4 +1,4 @@
-"""What an evaluation found: figures per picture as arrays, and what follows from them."""
+"""What an evaluation found: figures per image as arrays, and what follows from them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 
 # Of the normal distribution: half of a 95 % interval, in standard deviations.
 _Z = 1.959964
-# How far apart rounding may bring the logits of one picture, in shares of the largest: more is no
+# How far apart rounding may bring the logits of one image, in shares of the largest: more is no
 # rounding. Seen were 3e-6 in float32 (docs/eval.md); deeper models may round more often.
 NOISE = {"float32": 2e-5, "float64": 1e-9}
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What one model made of the pictures; every array has one entry per evaluated picture.
+    """What one model made of the images; every array has one entry per evaluated image.
 
     Attributes:
         label: "Paddle" or "PyTorch", and how it ran if not plainly: "Paddle (inference)".
@@ -29,7 +29,7 @@ class Scores:
         margin: float64 [N], the largest logit minus the second largest.
         largest: float64 [N], the largest absolute logit.
         model_seconds: Time that the model alone took, warm-up left out.
-        timed: Pictures that it took that time for.
+        timed: Images that it took that time for.
         peak_bytes: The most memory that its process held; on a GPU the most held there as well.
         facts: File and its sha256, versions, device, threads, engine, dtype.
     """
@@ -47,20 +47,20 @@ class Scores:
 
     @property
     def images_per_second(self) -> float | None:
-        """Pictures a second of the model alone, without loading; None if nothing was timed."""
+        """Images a second of the model alone, without loading; None if nothing was timed."""
         return self.timed / self.model_seconds if self.timed else None
 
 
 @dataclass(frozen=True)
 class Share:
-    """A share of pictures, with its 95 % interval (Wilson's score interval), all 0..1."""
+    """A share of images, with its 95 % interval (Wilson's score interval), all 0..1."""
 
     count: int
     of: int
 
     @property
     def value(self) -> float:
-        """The share itself; not a number if there are no pictures."""
+        """The share itself; not a number if there are no images."""
         return self.count / self.of if self.of else math.nan
 
     @property
@@ -76,12 +76,12 @@ class Share:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """How much more often the first of two sides is right, on the same pictures; shares 0..1.
+    """How much more often the first of two sides is right, on the same images; shares 0..1.
 
     Attributes:
-        only_first: Pictures that the first side alone classifies rightly.
-        only_second: Pictures that the second alone does.
-        of: All pictures.
+        only_first: Images that the first side alone classifies rightly.
+        only_second: Images that the second alone does.
+        of: All images.
     """
 
     only_first: int
@@ -90,7 +90,7 @@ class PairedDifference:
 
     @property
     def value(self) -> float:
-        """The first share minus the second; not a number if there are no pictures."""
+        """The first share minus the second; not a number if there are no images."""
         return (self.only_first - self.only_second) / self.of if self.of else math.nan
 
     @property
@@ -98,7 +98,7 @@ class PairedDifference:
         """Lower and upper end of the 95 % interval for paired samples.
 
         Bonett and Price's (2012) adjusted Wald interval: one is added to both counts and two to
-        the pictures, so that it does not vanish where both sides are right on the same ones.
+        the images, so that it does not vanish where both sides are right on the same ones.
         """
         if not self.of:
             return math.nan, math.nan
@@ -115,26 +115,26 @@ class Evaluation:
     Attributes:
         variant: Such as "shunted_s".
         num_classes: Of the head.
-        data: The pictures, as the user named them.
+        data: The images, as the user named them.
         described: What was found there.
         classes: Names in label order; () if there are numbers only.
-        preprocessing: How pictures became the input.
-        indices: int64 [N], which pictures of the data were evaluated, in this order.
-        names: One per evaluated picture.
+        preprocessing: How images became the input.
+        indices: int64 [N], which images of the data were evaluated, in this order.
+        names: One per evaluated image.
         labels: int64 [N].
         sides: One or two; Paddle before PyTorch.
         difference: float64 [N], largest absolute difference of two sides' logits; empty for one.
         mean_difference: float64 [N], the mean of them.
-        unreadable: Name of a picture and why it could not be read.
-        wanted: How many pictures were to be evaluated.
-        seconds: Wall time from the first picture to the last, all runs of a resumed one.
-        end_to_end: Pictures a second of the whole run, loading and every side, warm-up left out;
+        unreadable: Name of an image and why it could not be read.
+        wanted: How many images were to be evaluated.
+        seconds: Wall time from the first image to the last, all runs of a resumed one.
+        end_to_end: Images a second of the whole run, loading and every side, warm-up left out;
             None if nothing was timed.
         published: The released checkpoints' figures, top1 in percent, with their source.
         environment: Machine and versions.
         options: What the run was asked for.
         processes: How many shared the work.
-        run_timed: Pictures that `end_to_end` is of, and
+        run_timed: Images that `end_to_end` is of, and
         run_seconds: how long they took: what a resumed run goes on adding to; None if not known.
     """
 
@@ -163,7 +163,7 @@ class Evaluation:
 
     @property
     def count(self) -> int:
-        """Pictures that were evaluated."""
+        """Images that were evaluated."""
         return len(self.labels)
 
     @property
@@ -172,7 +172,7 @@ class Evaluation:
         return self.count + len(self.unreadable) < self.wanted
 
     def top1(self, side: Scores) -> Share:
-        """Give the share of pictures whose label has the largest logit."""
+        """Give the share of images whose label has the largest logit."""
         return Share(int((side.predicted == self.labels).sum()), self.count)
 
     def top5(self, side: Scores) -> Share | None:
@@ -192,7 +192,7 @@ class Evaluation:
 
     @cached_property
     def agreement(self) -> Share | None:
-        """The share of pictures that both sides give one class; None for one side."""
+        """The share of images that both sides give one class; None for one side."""
         if len(self.sides) < 2:
             return None
         return Share(self.count - len(self.disagreements), self.count)
@@ -208,14 +208,14 @@ class Evaluation:
 
     @cached_property
     def disagreements(self) -> np.ndarray:
-        """Rows of pictures that two sides classify differently, int64; empty for one side."""
+        """Rows of images that two sides classify differently, int64; empty for one side."""
         if len(self.sides) < 2:
             return np.zeros(0, np.int64)
         return np.flatnonzero(self.sides[0].predicted != self.sides[1].predicted)
 
     @cached_property
     def noise(self) -> np.ndarray:
-        """How far apart rounding can bring the logits of each picture, float64 [N]."""
+        """How far apart rounding can bring the logits of each image, float64 [N]."""
         largest = np.max([side.largest for side in self.sides], 0)
         share: np.ndarray = NOISE[str(self.options["dtype"])] * largest
         return share
@@ -244,7 +244,7 @@ class Evaluation:
     def same(self) -> bool | None:
         """Whether two sides classify alike but for rounding; None for one side.
 
-        The logits are judged as well: no picture's may be further apart than rounding brings them.
+        The logits are judged as well: no image's may be further apart than rounding brings them.
         """
         if len(self.sides) < 2:
             return None

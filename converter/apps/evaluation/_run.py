@@ -46,11 +46,11 @@ def evaluate(
     progress: Progress | None = None,
     **options: Any,
 ) -> Evaluation:
-    """Classify labelled pictures with a Paddle model, a PyTorch model, or both on the same arrays.
+    """Classify labelled images with a Paddle model, a PyTorch model, or both on the same arrays.
 
     Args:
         variant: For example "shunted_s".
-        data: Where the pictures are, see `vitconvert.pictures.open_pictures`.
+        data: Where the images are, see `vitconvert.images.open_images`.
         weights: Of the Paddle model: a .pdparams or .safetensors; or the folder of an export.
         torch_weights: Of the PyTorch model.
         torch_key: Key of the weights in that file where it holds several.
@@ -59,7 +59,7 @@ def evaluate(
         report: Folder to write the report to; saved every minute while it runs.
         resume: Whether to go on with what an interrupted run has left in `report`.
         force: Whether a report that is there may be replaced.
-        progress: Called with a text, the pictures done and their total.
+        progress: Called with a text, the images done and their total.
         options: What `Options` has.
 
     Returns:
@@ -68,10 +68,10 @@ def evaluate(
 
     Raises:
         CheckpointError: A file cannot be read or does not fit.
-        DataError: There are no pictures, or they do not fit the model; or one cannot be read and
+        DataError: There are no images, or they do not fit the model; or one cannot be read and
             `strict` is given.
         ModelError: The variant is unknown or a framework not installed.
-        RunError: A model cannot run on these pictures, or the options contradict each other.
+        RunError: A model cannot run on these images, or the options contradict each other.
         ReportError: The report cannot be written.
     """
     how = Options(**options)
@@ -81,7 +81,7 @@ def evaluate(
     if resume and (folder is None or team.count > 1):
         raise RunError("--resume needs --report, and a single process.")
     if folder is not None and folder.resolve().is_relative_to(Path(data).resolve()):
-        raise DataError(f"{folder}: the report would lie among the pictures. Choose another place.")
+        raise DataError(f"{folder}: the report would lie among the images. Choose another place.")
     if folder is not None and team.rank == 0:
         check_report_folder(folder, resume=resume, force=force)
     found = find_variant(variant)[1]
@@ -100,7 +100,7 @@ def evaluate(
     if team.launcher:
         team.join()
         if len(set(team.gather(run.fingerprint))) > 1:
-            raise RunError(f"{data}: the processes do not find the same pictures and labels there.")
+            raise RunError(f"{data}: the processes do not find the same images and labels there.")
     with closing(run.steps(progress)) as steps:
         saved = time.monotonic()
         try:
@@ -118,10 +118,10 @@ def evaluate(
     result = run.result()
     if not result.count and not result.partial:
         name, reason = result.unreadable[0]
-        raise DataError(f"{data}: none of {result.wanted} pictures can be read; {name}: {reason}")
+        raise DataError(f"{data}: none of {result.wanted} images can be read; {name}: {reason}")
     if folder is not None and team.rank == 0:
         try:
-            write_reports(result, folder, run.pictures)
+            write_reports(result, folder, run.images)
         except VitconvertError as error:
             raise ReportError(str(error), result) from error
     return result
@@ -130,6 +130,6 @@ def evaluate(
 def _save(run: Session, folder: Path) -> None:
     """Bring the report up to date; if that fails now, it may not at the end."""
     try:
-        write_reports(run.result(), folder, run.pictures)
+        write_reports(run.result(), folder, run.images)
     except VitconvertError as error:
         logging.getLogger("vitconvert").warning("%s Going on.", error)

@@ -1,4 +1,4 @@
-"""One evaluation from its weights and pictures to its result, batch by batch."""
+"""One evaluation from its weights and images to its result, batch by batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from ...checkpoints import open_checkpoint
 from ...errors import DataError, ModelError, RunError
-from ...images import Preprocessing, check_classes, load_batches, open_pictures
+from ...images import Preprocessing, check_classes, load_batches, open_images
 from ...models import require
 from ...parity import describe_checkpoint, make_subject
 from ...running.job import Job, Subject
@@ -107,24 +107,24 @@ class Session:
         )
 
     def open(self, data: str) -> None:
-        """Find the pictures, and choose this process's share of them."""
-        self.data, self.pictures = data, open_pictures(data, "val")
-        check_classes(self.pictures, self.num_classes)
-        count = len(self.pictures)
+        """Find the images, and choose this process's share of them."""
+        self.data, self.images = data, open_images(data, "val")
+        check_classes(self.images, self.num_classes)
+        count = len(self.images)
         chosen = np.linspace(0, count, min(self.how.limit or count, count), endpoint=False)
         self.chosen = chosen.astype(np.int64)
         self.share = self.chosen[self.team.rank :: self.team.count]
-        known = (self.pictures.names, self.pictures.labels.tolist(), self.pictures.classes)
+        known = (self.images.names, self.images.labels.tolist(), self.images.classes)
         self.fingerprint = hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
     def take(self, before: Evaluation, tally: Tally) -> None:
         """Go on from what an earlier run has left.
 
         Raises:
-            RunError: That one was asked for something else, or the pictures have changed.
+            RunError: That one was asked for something else, or the images have changed.
         """
         now = self.result()
-        same = ("dtype", "engine", "limit", "batch_size", "device", "torch_key", "pictures")
+        same = ("dtype", "engine", "limit", "batch_size", "device", "torch_key", "images")
         pairs = {
             **{name: (before.options.get(name), now.options.get(name)) for name in same},
             **{
@@ -139,7 +139,7 @@ class Session:
         for what, (found, expected) in pairs.items():
             if json.dumps(found, sort_keys=True) != json.dumps(expected, sort_keys=True):
                 said = f"was {found}, now it is {expected}"
-                if what == "pictures":
+                if what == "images":
                     said = "or labels are others now"
                 raise RunError(
                     f"--resume goes on with the same evaluation only: {what} {said}. Start again "
@@ -168,16 +168,16 @@ class Session:
             start = last = time.monotonic()
             before_this, is_warm = self.tally.seconds, False
             batches = load_batches(
-                self.pictures, left, self.preprocessing, self.how.batch_size, self.how.workers
+                self.images, left, self.preprocessing, self.how.batch_size, self.how.workers
             )
             for number, batch in enumerate(stack.enter_context(closing(batches))):
                 self._unreadable(batch.unreadable)
                 if len(batch.indices):
-                    # In turns, as pictures are being read while the first of them runs.
+                    # In turns, as images are being read while the first of them runs.
                     order = list(engines)[:: -1 if number % 2 else 1]
                     found = {side: engines[side].run(batch.images, not is_warm) for side in order}
                     answers = {side: found[side] for side in engines}
-                    self.tally.add(batch.indices, self.pictures.labels[batch.indices], answers)
+                    self.tally.add(batch.indices, self.images.labels[batch.indices], answers)
                 now = time.monotonic()
                 self.tally.seconds = before_this + now - start
                 if is_warm:
@@ -215,7 +215,7 @@ class Session:
 
     def _unreadable(self, found: tuple[tuple[int, str], ...]) -> None:
         if found and self.how.strict:
-            raise DataError(f"{found[0][1]} (--strict: without it such pictures are left out)")
+            raise DataError(f"{found[0][1]} (--strict: without it such images are left out)")
         self.tally.unreadable.extend(found)
 
     def result(self) -> Evaluation:
@@ -227,16 +227,16 @@ class Session:
             variant=self.variant.name,
             num_classes=self.num_classes,
             data=self.data,
-            described=self.pictures.described,
-            classes=self.pictures.classes,
+            described=self.images.described,
+            classes=self.images.classes,
             preprocessing=self.preprocessing.to_dict(),
             indices=indices,
-            names=tuple(self.pictures.names[i] for i in indices),
-            labels=self.pictures.labels[indices],
+            names=tuple(self.images.names[i] for i in indices),
+            labels=self.images.labels[indices],
             sides=tuple(self._scores(side, arrays) for side in self.jobs),
             difference=arrays.get("difference", empty),
             mean_difference=arrays.get("mean_difference", empty),
-            unreadable=tuple((self.pictures.names[i], why) for i, why in sorted(tally.unreadable)),
+            unreadable=tuple((self.images.names[i], why) for i, why in sorted(tally.unreadable)),
             wanted=len(self.chosen),
             seconds=tally.seconds,
             end_to_end=tally.run_timed / tally.run_seconds if tally.run_seconds else None,
@@ -245,7 +245,7 @@ class Session:
             options={
                 **asdict(self.how),
                 "torch_key": self.keys["torch"],
-                "pictures": self.fingerprint,
+                "images": self.fingerprint,
                 "report": self.reported,
             },
             processes=self.team.count,

@@ -10,26 +10,26 @@ from PIL.Image import Image
 from ._phrases import class_name, number
 from ._result import Evaluation
 
-_THUMBNAIL = 240  # pixels, the longer side of a picture in the page
+_THUMBNAIL = 240  # pixels, the longer side of an image in the page
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture that two sides classify differently, ready to be shown.
+    """An image that two sides classify differently, ready to be shown.
 
     Attributes:
         row: Of the evaluation.
-        picture: RGB; None if it cannot be read any more.
+        image: RGB; None if it cannot be read any more.
     """
 
     row: int
-    picture: Image | None
+    image: Image | None
 
     def encoded(self) -> tuple[str, bytes] | None:
         """Give its media type and content, at most as large as the page shows it."""
-        if self.picture is None:
+        if self.image is None:
             return None
-        small, content = self.picture.copy(), io.BytesIO()
+        small, content = self.image.copy(), io.BytesIO()
         small.thumbnail((_THUMBNAIL, _THUMBNAIL))
         if max(small.size) <= 64:  # so few pixels that every one counts
             small.save(content, "PNG")
@@ -45,6 +45,6 @@ def caption(evaluation: Evaluation, shown: Shown) -> str:
     for side in evaluation.sides:
         predicted = class_name(evaluation, int(side.predicted[row]))
         lines.append(f"{side.label}: {predicted} (+{number(float(side.margin[row]))})")
-    if shown.picture is None:
+    if shown.image is None:
         lines.append("cannot be read any more")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What is kept of every picture and of the time, batch by batch; of several processes, added up."""
+"""What is kept of every image and of the time, batch by batch; of several processes, added up."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class Tally:
     """Figures so far.
 
     Attributes:
-        columns: Name -> one array per batch, an entry per picture: "index"; of each side "paddle."
+        columns: Name -> one array per batch, an entry per image: "index"; of each side "paddle."
             and a name of PER_SIDE; of two sides those of PER_PAIR.
-        unreadable: Index of a picture and why it could not be read.
-        model_seconds: Side -> time of its model alone, of so many `timed` pictures.
-        timed: Side -> pictures.
+        unreadable: Index of an image and why it could not be read.
+        model_seconds: Side -> time of its model alone, of so many `timed` images.
+        timed: Side -> images.
         peak_bytes: Side -> where -> the most bytes held.
         seconds: Wall time so far.
-        run_seconds: Wall time of the run without its warm-up, of so many `run_timed` pictures.
-        run_timed: Pictures.
+        run_seconds: Wall time of the run without its warm-up, of so many `run_timed` images.
+        run_timed: Images.
     """
 
     columns: dict[str, list[np.ndarray]] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Tally:
         """Add a batch.
 
         Args:
-            indices: int64 [B], of the pictures.
+            indices: int64 [B], of the images.
             labels: int64 [B].
             answers: Side -> logits [B, num_classes] and how they came about.
         """
@@ -80,7 +80,7 @@ class Tally:
         self.run_timed += other.run_timed
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Give every column as one array, in the order of the pictures' indices."""
+        """Give every column as one array, in the order of the images' indices."""
         batches = len(self.columns.get("index", ()))
         if not batches:
             return {}

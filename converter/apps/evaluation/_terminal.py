@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING
 
 from ...errors import some
 from ...terminal import printable
-from ._phrases import comparison, described, figures, how_far, pictures, rates, unreadable, verdict
+from ._phrases import comparison, described, figures, how_far, images, rates, unreadable, verdict
 from ._published import published
 from ._result import Evaluation
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-_LISTED = 3  # pictures that cannot be read, and published figures
+_LISTED = 3  # images that cannot be read, and published figures
 
 
 def show(evaluation: Evaluation, console: Console) -> None:
     """Print the figures of every side, how they compare, and the verdict.
 
     The 95% intervals are Wilson's score interval for a share, and for the difference of two sides
-    on the same pictures Bonett and Price's adjusted Wald interval for paired samples.
+    on the same images Bonett and Price's adjusted Wald interval for paired samples.
     """
     from rich.table import Table
     from rich.text import Text
@@ -55,7 +55,7 @@ def _line(text: str) -> str:
 def _what(evaluation: Evaluation) -> str:
     return (
         f"{evaluation.variant} on {evaluation.data} ({evaluation.described}): "
-        f"{pictures(evaluation.count)}, {evaluation.num_classes:,} classes"
+        f"{images(evaluation.count)}, {evaluation.num_classes:,} classes"
     )
 
 
@@ -68,7 +68,7 @@ def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
         facts.append(("", f"and {len(known) - _LISTED} more, of other checkpoints"))
     if evaluation.unreadable:
         reasons = [f"{name}: {reason}" for name, reason in unreadable(evaluation)]
-        count = pictures(len(evaluation.unreadable))
+        count = images(len(evaluation.unreadable))
         facts.append(("cannot be read", f"{count}, left out of all figures"))
         facts += [("", reason) for reason in reasons[:_LISTED]]
         if len(reasons) > _LISTED:

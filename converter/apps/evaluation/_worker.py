@@ -1,4 +1,4 @@
-"""Run one framework's model on batches of pictures.
+"""Run one framework's model on batches of images.
 
 This is the program of the workers, `python -m vitconvert.apps.evaluation._worker TASK`. Each
 imports one framework, and says first what it runs on. Then a line on stdin asks for a batch, whose
@@ -83,7 +83,7 @@ def _reason(error: BaseException, task: Task) -> str:
     text = str(error).partition("\n  [Hint")[0].strip() or "out of memory"
     if isinstance(error, VitconvertError):
         return text
-    return f"the {task.job.framework} model cannot run on these pictures: {text}"
+    return f"the {task.job.framework} model cannot run on these images: {text}"
 
 
 def _ready(task: Task) -> tuple[Run, dict[str, Any], GpuPeak]:

@@ -1,4 +1,4 @@
-"""Where a model looked: which parts of a picture its answer depends on, without gradients."""
+"""Where a model looked: which parts of an image its answer depends on, without gradients."""
 
 from ._draw import draw, flat_text
 from ._explain import Explained, Explanation, Options, explain

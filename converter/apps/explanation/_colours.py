@@ -6,10 +6,10 @@ https://bottosson.github.io/posts/oklab/.
 
 import numpy as np
 
-FOR = (214, 82, 0)  # RGB, where the picture speaks for the class
+FOR = (214, 82, 0)  # RGB, where the image speaks for the class
 AGAINST = (0, 96, 190)  # and where it speaks against it; told apart by all kinds of eyes
-_STRONGEST = 0.9  # share of the colour at the end of the scale; the picture stays visible
-_GREYS = (0.35, 0.95)  # lightness in OKLab that the picture's black and white become
+_STRONGEST = 0.9  # share of the colour at the end of the scale; the image stays visible
+_GREYS = (0.35, 0.95)  # lightness in OKLab that the image's black and white become
 
 _TO_CONES = np.array(
     [
@@ -45,7 +45,7 @@ def to_srgb(lab: np.ndarray) -> np.ndarray:
 
 
 def grey(pixels: np.ndarray) -> np.ndarray:
-    """Take the colour out of a picture: uint8 [H, W, 3] -> OKLab, neither black nor white."""
+    """Take the colour out of an image: uint8 [H, W, 3] -> OKLab, neither black nor white."""
     lab = np.zeros(pixels.shape)
     darkest, lightest = _GREYS
     lab[..., 0] = darkest + (lightest - darkest) * to_oklab(pixels)[..., 0]
@@ -53,7 +53,7 @@ def grey(pixels: np.ndarray) -> np.ndarray:
 
 
 def tint(under: np.ndarray, heat: np.ndarray, limit: float) -> np.ndarray:
-    """Lay a map over a picture: the further from 0, the more of the colour.
+    """Lay a map over an image: the further from 0, the more of the colour.
 
     Args:
         under: OKLab [H, W, 3].

@@ -1,4 +1,4 @@
-"""The picture of an explanation: what the model sees, where it looked, what it predicts."""
+"""The image of an explanation: what the model sees, where it looked, what it predicts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ._explain import Explained, Explanation
 
-_SIDE = 320  # pixels of a panel, which pictures of 32 and 64 pixels fill
+_SIDE = 320  # pixels of a panel, which images of 32 and 64 pixels fill
 _GAP = 24
 _BAR = 14  # pixels, the height of a bar
 _MOST_CLASSES = 5
@@ -83,8 +83,8 @@ def _row(
     limit = float(np.abs(one.heat).max())
     heat = np.zeros_like(one.heat) if one.is_flat else one.heat
     overlay = Image.fromarray(tint(under, heat, limit or 1.0))
-    for x, picture in ((left[0], one.seen), (left[1], overlay)):
-        shown = fit(picture, (_SIDE, _SIDE))
+    for x, image in ((left[0], one.seen), (left[1], overlay)):
+        shown = fit(image, (_SIDE, _SIDE))
         sheet.paste(shown, (x, top))
     bottom = top + fit(one.seen, (_SIDE, _SIDE)).size[1] + 8
     if one.is_flat:

@@ -1,4 +1,4 @@
-"""Pictures and a model -> where the model looked."""
+"""Images and a model -> where the model looked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ...errors import DataError, some
-from ...images import Preprocessing, check_names, preprocessing_of, read_picture
+from ...images import Preprocessing, check_names, preprocessing_of, read_image
 from ...sides import Side
 from ...tables.reading import find_variant
 from ._lime import lime, require_lime
@@ -39,7 +39,7 @@ class Options:
         stride: Of occlusion, in pixels; a quarter of the window if None.
         samples: Of LIME.
         seed: Of LIME; occlusion has no chance in it.
-        batch_size: Pictures that the model is given at once.
+        batch_size: Images that the model is given at once.
     """
 
     method: Method = "occlusion"
@@ -53,14 +53,14 @@ class Options:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Where a model looked at one picture.
+    """Where a model looked at one image.
 
     Attributes:
-        name: Of the picture, as much of its path as tells it from the others.
+        name: Of the image, as much of its path as tells it from the others.
         seen: RGB, what the model sees of it.
         probabilities: float64 [K].
         target: The class that is explained.
-        heat: float64 [H, W], in units of the measure; positive where the picture speaks for it.
+        heat: float64 [H, W], in units of the measure; positive where the image speaks for it.
         measure: What of the answer was watched.
     """
 
@@ -87,9 +87,9 @@ class Explained:
         framework: That ran it.
         device: Where.
         method: In words, with its sizes.
-        passes: Pictures that the model was given for each explanation.
+        passes: Images that the model was given for each explanation.
         classes: Their names, or ().
-        explanations: One per picture.
+        explanations: One per image.
     """
 
     variant: str
@@ -129,17 +129,17 @@ def explain(
     Args:
         variant: A name of `list_models`, such as "shunted_s".
         weights: A .pdparams for Paddle; a .pth or .safetensors for PyTorch.
-        images: Files of pictures.
-        target: Number or name of the class to explain; of each picture the predicted one if None.
+        images: Files of images.
+        target: Number or name of the class to explain; of each image the predicted one if None.
         classes: Their names in the order of the head; numbers only if there are none.
         framework: The one the weights are of if None.
         device: "auto" takes a GPU where the framework sees one.
         preprocessing: As the variant was published with if None.
         options: How.
-        progress: Called with a text, the pictures done and their total.
+        progress: Called with a text, the images done and their total.
 
     Raises:
-        DataError: A picture cannot be read, or classes do not fit the model.
+        DataError: An image cannot be read, or classes do not fit the model.
         ModelError: The variant is unknown or has no head, or the framework is not installed.
         CheckpointError: The weights cannot be read, or are of the other framework.
         ConversionError: They do not fit the variant.
@@ -155,10 +155,10 @@ def explain(
     wanted = None if target is None else find_class(target, classes, predictor.num_classes)
     found = []
     names = short_names(images)
-    for number, (name, picture) in enumerate(zip(names, seen, strict=True), 1):
-        text = f"picture {number} of {len(seen)}"
+    for number, (name, image) in enumerate(zip(names, seen, strict=True), 1):
+        text = f"image {number} of {len(seen)}"
         report = _titled(progress, text)
-        found.append(_explain(predictor, name, picture, preprocessing, wanted, options, report))
+        found.append(_explain(predictor, name, image, preprocessing, wanted, options, report))
     return Explained(
         variant,
         str(weights),
@@ -221,9 +221,9 @@ def _described(options: Options, size: tuple[int, int]) -> tuple[str, int]:
 
 
 def _seen(path: Path, preprocessing: Preprocessing) -> Image:
-    picture = read_picture(path, str(path))
+    image = read_image(path, str(path))
     try:
-        return preprocessing.crop(picture)
+        return preprocessing.crop(image)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
@@ -231,27 +231,27 @@ def _seen(path: Path, preprocessing: Preprocessing) -> Image:
 def _explain(
     predictor: Predictor,
     name: str,
-    picture: Image,
+    image: Image,
     preprocessing: Preprocessing,
     target: int | None,
     options: Options,
     progress: Progress | None,
 ) -> Explanation:
-    """Explain the answer to one picture."""
+    """Explain the answer to one image."""
 
     def predict(images: np.ndarray) -> np.ndarray:
         return scores(predictor.predict(images), options.measure)
 
     normalise = preprocessing.normalise
-    found = probabilities(predictor.predict(normalise(np.asarray(picture))[None]))[0]
+    found = probabilities(predictor.predict(normalise(np.asarray(image))[None]))[0]
     target = int(found.argmax()) if target is None else target
     how = options.batch_size, progress
     if options.method == "lime":
-        heat = lime(predict, picture, normalise, target, options.samples, options.seed, *how)
+        heat = lime(predict, image, normalise, target, options.samples, options.seed, *how)
     else:
         window = default_window(preprocessing.size, options.window, options.stride)
-        heat = occlusion(predict, picture, normalise, target, *window, *how)
-    return Explanation(name, picture, found, target, heat, options.measure)
+        heat = occlusion(predict, image, normalise, target, *window, *how)
+    return Explanation(name, image, found, target, heat, options.measure)
 
 
 def _titled(progress: Progress | None, title: str) -> Progress | None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ...terminal import Progress
 
-_SEGMENTS = 50  # asked for; the picture decides
+_SEGMENTS = 50  # asked for; the image decides
 _COMPACTNESS = 30.0  # of SLIC: how much nearness counts beside colour; at 10, noise is one segment
 
 
@@ -42,9 +42,9 @@ def lime(
     batch_size: int = 32,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """Map the weight of every segment of a picture in a linear model of a class's score.
+    """Map the weight of every segment of an image in a linear model of a class's score.
 
-    Segments are SLIC's, so that small pictures have enough of them, and they are hidden as in
+    Segments are SLIC's, so that small images have enough of them, and they are hidden as in
     `occlusion`: filled with their own mean, those of one colour would not be hidden at all.
     Distances, kernel and regression are those of the package.
 
@@ -53,17 +53,17 @@ def lime(
         image: RGB, what the model sees.
         normalise: uint8 [H, W, 3] -> float32 [3, H, W], as a model is given it.
         target: The class, an index into K.
-        samples: Pictures with random halves of the segments hidden.
+        samples: Images with random halves of the segments hidden.
         seed: Of that choice.
-        batch_size: Pictures that `predict` is given at once.
-        progress: Called with a text, the pictures done and their total.
+        batch_size: Images that `predict` is given at once.
+        progress: Called with a text, the images done and their total.
 
     Returns:
         float64 [H, W]: at each pixel the weight of its segment, in units of the score. Positive
-        where the picture speaks for the class.
+        where the image speaks for the class.
 
     Raises:
-        RunError: The package is not installed, or the picture has no parts.
+        RunError: The package is not installed, or the image has no parts.
     """
     require_lime()
     from lime.lime_image import LimeImageExplainer
@@ -74,10 +74,10 @@ def lime(
     segments = slic(pixels, _SEGMENTS, _COMPACTNESS, start_label=0)
     count = int(segments.max()) + 1
     if count < 2:
-        raise RunError("the picture is a single segment to LIME. Use --method occlusion.")
+        raise RunError("the image is a single segment to LIME. Use --method occlusion.")
     whole = normalise(pixels)
     shown = np.random.default_rng(seed).integers(0, 2, (samples, count))
-    shown[0] = 1  # the picture itself
+    shown[0] = 1  # the image itself
     found = []
     for begin in range(0, samples, batch_size):
         batch = shown[begin : begin + batch_size]

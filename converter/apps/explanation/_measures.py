@@ -1,4 +1,4 @@
-"""What of a model's answer is watched while parts of a picture are hidden."""
+"""What of a model's answer is watched while parts of an image are hidden."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -39,7 +39,7 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     """
     logits = logits.astype(np.float64)
     if not np.isfinite(logits).all():
-        raise RunError("the model's answer is not finite: its weights are damaged, or the picture.")
+        raise RunError("the model's answer is not finite: its weights are damaged, or the image.")
     powers = np.exp(logits - logits.max(1, keepdims=True))
     shares: np.ndarray = powers / powers.sum(1, keepdims=True)
     return shares

@@ -1,4 +1,4 @@
-"""Occlusion: hide one window of a picture after the other, and see what it does to the answer."""
+"""Occlusion: hide one window of an image after the other, and see what it does to the answer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def default_window(
 def places(size: tuple[int, int], window: int, stride: int) -> list[tuple[int, int]]:
     """List where a window is put: (top, left) in pixels, row by row.
 
-    The last of every row and column ends at the edge of the picture, so that all of it is covered.
+    The last of every row and column ends at the edge of the image, so that all of it is covered.
 
     Raises:
         RunError: The window does not fit, or the stride leaves gaps.
@@ -61,10 +61,10 @@ def occlusion(
     batch_size: int = 32,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """Map how much of a class's score is lost where a picture is hidden.
+    """Map how much of a class's score is lost where an image is hidden.
 
     A window is hidden by setting it to 0 after normalisation, which is the mean colour of the
-    pictures that the model was trained with.
+    images that the model was trained with.
 
     Args:
         predict: float32 [B, 3, H, W], normalised -> scores [B, K].
@@ -73,12 +73,12 @@ def occlusion(
         target: The class, an index into K.
         window: Side of the square that is hidden, in pixels.
         stride: Pixels from one place of it to the next.
-        batch_size: Pictures that `predict` is given at once.
-        progress: Called with a text, the pictures done and their total.
+        batch_size: Images that `predict` is given at once.
+        progress: Called with a text, the images done and their total.
 
     Returns:
         float64 [H, W]: at each pixel the mean, over the windows that cover it, of the score of the
-        whole picture less that of the picture with the window hidden. Positive where the picture
+        whole image less that of the image with the window hidden. Positive where the image
         speaks for the class.
 
     Raises:

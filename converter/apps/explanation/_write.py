@@ -1,4 +1,4 @@
-"""Writing an explanation: the picture, and the maps as numbers, each whole or not at all."""
+"""Writing an explanation: the image, and the maps as numbers, each whole or not at all."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def write_explained(found: Explained, out: Path, maps: Path | None, force: bool) -> None:
-    """Write the picture and, if asked for, the maps; both get their names when both are written.
+    """Write the image and, if asked for, the maps; both get their names when both are written.
 
     Args:
         found: All explanations.
-        out: The picture, a PNG.
+        out: The image, a PNG.
         maps: An .npy, float64 [N, H, W], or a .json with all that is known.
         force: Whether files that are there may be replaced.
 
@@ -62,9 +62,9 @@ def _npy(found: Explained) -> bytes:
 
 
 def _json(found: Explained) -> bytes:
-    pictures: list[dict[str, Any]] = [
+    images: list[dict[str, Any]] = [
         {
-            "picture": one.name,
+            "image": one.name,
             "class": one.target,
             "class_name": found.class_name(one.target),
             "measure": one.measure,
@@ -82,6 +82,6 @@ def _json(found: Explained) -> bytes:
         "method": found.method,
         "forward_passes": found.passes,
         "classes": list(found.classes),
-        "pictures": pictures,
+        "images": images,
     }
     return json.dumps(facts, ensure_ascii=False).encode() + b"\n"

@@ -1,4 +1,4 @@
-"""What is changed at random in a picture that is learnt from."""
+"""What is changed at random in an image that is learnt from."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
     from ...images import Preprocessing
 
-SMALL = 64  # pixels up to which pictures are padded and cropped, not enlarged
+SMALL = 64  # pixels up to which images are padded and cropped, not enlarged
 _PADDING = 8  # the side is so many times the padding: 4 pixels at 32
-_TRIES = 10  # for a crop that fits into the picture
+_TRIES = 10  # for a crop that fits into the image
 _RATIO = 4 / 3  # most that a crop's sides differ by, before it is resized
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How pictures are changed; parameters are drawn for every picture anew.
+    """How images are changed; parameters are drawn for every image anew.
 
     Attributes:
         preprocessing: How they are evaluated.
@@ -38,8 +38,8 @@ class Augmentation:
     flip: bool
     color_jitter: float
 
-    def __call__(self, picture: Image, rng: np.random.Generator) -> Image:
-        """Make of an RGB picture one of the model's size.
+    def __call__(self, image: Image, rng: np.random.Generator) -> Image:
+        """Make of an RGB image one of the model's size.
 
         Raises:
             DataError: One side is more than 50 times the other.
@@ -47,22 +47,22 @@ class Augmentation:
         from PIL import Image
 
         if self.crop == "resized":
-            picture = self._resized(picture, rng)
+            image = self._resized(image, rng)
         else:
-            picture = self.preprocessing.crop(picture)
+            image = self.preprocessing.crop(image)
             if self.crop == "padded":
-                picture = _moved(picture, rng)
+                image = _moved(image, rng)
         if self.flip and rng.random() < 0.5:
-            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         if self.color_jitter:
-            picture = _jittered(picture, self.color_jitter, rng)
-        return picture
+            image = _jittered(image, self.color_jitter, rng)
+        return image
 
-    def _resized(self, picture: Image, rng: np.random.Generator) -> Image:
+    def _resized(self, image: Image, rng: np.random.Generator) -> Image:
         """Cut out a part of random size, proportions and place, and bring it to the size."""
         from PIL import Image
 
-        wide, high = picture.size
+        wide, high = image.size
         height, width = self.preprocessing.size
         for _ in range(_TRIES):
             area = wide * high * rng.uniform(self.crop_scale, 1)
@@ -71,10 +71,10 @@ class Augmentation:
             if 0 < w <= wide and 0 < h <= high:
                 break
         else:
-            return self.preprocessing.crop(picture)
+            return self.preprocessing.crop(image)
         left, top = int(rng.integers(wide - w + 1)), int(rng.integers(high - h + 1))
         resampling = Image.Resampling[self.preprocessing.interpolation.upper()]
-        return picture.resize((width, height), resampling, (left, top, left + w, top + h))
+        return image.resize((width, height), resampling, (left, top, left + w, top + h))
 
 
 def augmentation_of(settings: Settings, preprocessing: Preprocessing) -> Augmentation:
@@ -89,19 +89,19 @@ def augmentation_of(settings: Settings, preprocessing: Preprocessing) -> Augment
     )
 
 
-def _moved(picture: Image, rng: np.random.Generator) -> Image:
-    """Cut the picture's size out of it with a black frame: Pillow gives black beyond the edge."""
-    width, height = picture.size
+def _moved(image: Image, rng: np.random.Generator) -> Image:
+    """Cut the image's size out of it with a black frame: Pillow gives black beyond the edge."""
+    width, height = image.size
     x, y = width // _PADDING, height // _PADDING
     left, top = int(rng.integers(-x, x + 1)), int(rng.integers(-y, y + 1))
-    return picture.crop((left, top, left + width, top + height))
+    return image.crop((left, top, left + width, top + height))
 
 
-def _jittered(picture: Image, most: float, rng: np.random.Generator) -> Image:
+def _jittered(image: Image, most: float, rng: np.random.Generator) -> Image:
     """Change brightness, contrast and saturation, in random order."""
     from paddle.vision.transforms import functional as F  # noqa: N812
 
     changes = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation)
     for which in rng.permutation(len(changes)):
-        picture = changes[which](picture, 1 + most * float(rng.uniform(-1, 1)))
-    return picture
+        image = changes[which](image, 1 + most * float(rng.uniform(-1, 1)))
+    return image

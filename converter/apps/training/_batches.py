@@ -14,7 +14,7 @@ from ...errors import DataError
 from ._random import Purpose, generator
 
 if TYPE_CHECKING:
-    from ...images import Pictures
+    from ...images import Images
     from ._augment import Augmentation
     from ._devices import Team
     from ._settings import Settings
@@ -27,21 +27,21 @@ _BATCHES_AHEAD = 2
 class Batches:
     """What one process of a team is given to learn from.
 
-    Every batch is a function of the run's seed, the epoch and the number of the step. A picture
+    Every batch is a function of the run's seed, the epoch and the number of the step. An image
     that cannot be read is left out: the next that can takes its place, so that batches keep their
     size.
 
     Attributes:
-        pictures: Where they come from.
+        images: Where they come from.
         chosen: int64 [N], those of them that are learnt from.
         num_classes: Of the model.
         augmentation: What is changed at random.
         settings: Has batch size, mixup, label smoothing, seed, workers.
         team: The processes that share every batch.
-        unreadable: Index and reason of pictures that could not be read so far.
+        unreadable: Index and reason of images that could not be read so far.
     """
 
-    pictures: Pictures
+    images: Images
     chosen: np.ndarray
     num_classes: int
     augmentation: Augmentation
@@ -51,7 +51,7 @@ class Batches:
 
     @property
     def batch_size(self) -> int:
-        """Pictures of a step, of all processes together; fewer than asked for if there are few."""
+        """Images of a step, of all processes together; fewer than asked for if there are few."""
         return min(self.settings.batch_size, len(self.chosen) // self.team.size * self.team.size)
 
     @property
@@ -74,35 +74,35 @@ class Batches:
         return _ahead(make, range(begin, self.steps), self.settings.workers)
 
     def _make(self, places: np.ndarray, epoch: int, step: int) -> Arrays:
-        """Prepare the pictures at some places of `chosen`."""
-        images = np.empty((len(places), 3, *self.augmentation.preprocessing.size), np.float32)
-        labels = [self._fill(int(place), epoch, images[i]) for i, place in enumerate(places)]
+        """Prepare the images at some places of `chosen`."""
+        inputs = np.empty((len(places), 3, *self.augmentation.preprocessing.size), np.float32)
+        labels = [self._fill(int(place), epoch, inputs[i]) for i, place in enumerate(places)]
         targets = smoothed(labels, self.num_classes, self.settings.label_smoothing)
         if self.settings.mixup:
             rng = generator(self.settings.seed, Purpose.MIXUP, epoch, step)
-            return mixed(images, targets, rng.beta(self.settings.mixup, self.settings.mixup))
-        return images, targets
+            return mixed(inputs, targets, rng.beta(self.settings.mixup, self.settings.mixup))
+        return inputs, targets
 
     def _fill(self, place: int, epoch: int, out: np.ndarray) -> int:
-        """Write one augmented picture, or the next that can be read; give its label."""
+        """Write one augmented image, or the next that can be read; give its label."""
         for at in range(len(self.chosen)):
             index = int(self.chosen[(place + at) % len(self.chosen)])
             if index in self.unreadable:
                 continue
-            rng = generator(self.settings.seed, Purpose.PICTURE, epoch, index)
+            rng = generator(self.settings.seed, Purpose.IMAGE, epoch, index)
             try:
-                picture = self.augmentation(self.pictures.open(index), rng)
+                image = self.augmentation(self.images.open(index), rng)
             except DataError as error:
-                name, why = self.pictures.names[index], str(error)
+                name, why = self.images.names[index], str(error)
                 self.unreadable[index] = why if name in why else f"{name}: {why}"
                 continue
-            self.augmentation.preprocessing.normalise(np.asarray(picture), out)
-            return int(self.pictures.labels[index])
-        raise DataError(f"{self.pictures.source}: none of its pictures can be read.")
+            self.augmentation.preprocessing.normalise(np.asarray(image), out)
+            return int(self.images.labels[index])
+        raise DataError(f"{self.images.source}: none of its images can be read.")
 
 
 def spread(count: int, limit: int | None) -> np.ndarray:
-    """Choose so many of some pictures, evenly spread, thus of every class: int64 [N]."""
+    """Choose so many of some images, evenly spread, thus of every class: int64 [N]."""
     wanted = count if limit is None else min(limit, count)
     return np.linspace(0, count, wanted, endpoint=False).astype(np.int64)
 
@@ -114,22 +114,22 @@ def smoothed(labels: list[int], num_classes: int, share: float) -> np.ndarray:
     return targets
 
 
-def mixed(images: np.ndarray, targets: np.ndarray, share: float) -> Arrays:
-    """Mix every picture with its neighbour, and their targets alike.
+def mixed(inputs: np.ndarray, targets: np.ndarray, share: float) -> Arrays:
+    """Mix every image with its neighbour, and their targets alike.
 
     The order is random already, so neighbours are any two; and a share of a batch that begins at an
     even place is mixed as in the whole batch. An odd last one stays as it is.
 
     Args:
-        images: float32 [b, 3, H, W].
+        inputs: float32 [b, 3, H, W].
         targets: float32 [b, classes].
-        share: Of the picture itself; its neighbour has the rest.
+        share: Of the image itself; its neighbour has the rest.
     """
-    even = len(images) // 2 * 2
-    partner = np.arange(len(images))
+    even = len(inputs) // 2 * 2
+    partner = np.arange(len(inputs))
     partner[:even] ^= 1
     own, other = np.float32(share), np.float32(1 - share)
-    return own * images + other * images[partner], own * targets + other * targets[partner]
+    return own * inputs + other * inputs[partner], own * targets + other * targets[partner]
 
 
 def _ahead(

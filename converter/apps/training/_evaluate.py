@@ -12,7 +12,7 @@ from ...errors import RunError
 from ..evaluation import judge
 
 if TYPE_CHECKING:
-    from ...images import Pictures, Preprocessing
+    from ...images import Images, Preprocessing
     from ._devices import Team
 
 
@@ -22,22 +22,22 @@ class Score:
 
     Attributes:
         loss: Mean cross entropy, of labels that are not smoothed; nan if logits are not finite.
-        top1: Percent of pictures whose label has the highest logit.
+        top1: Percent of images whose label has the highest logit.
         top5: Percent of those whose label is among the highest five.
-        pictures: How many were evaluated, each once.
+        images: How many were evaluated, each once.
         unreadable: How many could not be read.
     """
 
     loss: float
     top1: float
     top5: float
-    pictures: int
+    images: int
     unreadable: int
 
 
 def evaluate(
     model: Any,
-    pictures: Pictures,
+    images: Images,
     chosen: np.ndarray,
     preprocessing: Preprocessing,
     batch_size: int,
@@ -45,35 +45,35 @@ def evaluate(
     team: Team,
     check: Callable[[], None],
 ) -> Score:
-    """Evaluate a model; every process of a team takes a part of the pictures.
+    """Evaluate a model; every process of a team takes a part of the images.
 
     Args:
         model: In any mode; it is in training mode afterwards.
-        pictures: Where they come from.
+        images: Where they come from.
         chosen: int64 [N], those of them to take.
         preprocessing: What the model wants of them.
-        batch_size: Pictures at a time, in each process.
+        batch_size: Images at a time, in each process.
         workers: Threads that prepare them.
         team: The processes.
         check: Called after every batch; may raise to end it.
 
     Raises:
-        RunError: No picture can be read.
+        RunError: No image can be read.
     """
     import paddle
 
     from ...images import load_batches
 
     own = [int(index) for index in chosen[team.rank :: team.size]]
-    sums = np.zeros(5)  # loss, top-1, top-5, pictures, unreadable
+    sums = np.zeros(5)  # loss, top-1, top-5, images, unreadable
     model.eval()
     try:
         with paddle.no_grad():
-            for batch in load_batches(pictures, own, preprocessing, batch_size, workers):
+            for batch in load_batches(images, own, preprocessing, batch_size, workers):
                 sums[4] += len(batch.unreadable)
                 if len(batch.indices):
                     logits = model(paddle.to_tensor(batch.images)).numpy()
-                    labels = pictures.labels[batch.indices]
+                    labels = images.labels[batch.indices]
                     found = judge(logits, labels)
                     hits = (found["predicted"] == labels).sum(), found["hit5"].sum()
                     sums[:4] += (found["loss"].sum(), *hits, len(labels))
@@ -82,5 +82,5 @@ def evaluate(
         model.train()
     loss, top1, top5, count, unreadable = team.add([float(value) for value in sums])
     if not count:
-        raise RunError(f"{pictures.source}: none of its pictures can be read.")
+        raise RunError(f"{images.source}: none of its images can be read.")
     return Score(loss / count, 100 * top1 / count, 100 * top5 / count, int(count), int(unreadable))

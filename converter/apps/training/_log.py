@@ -16,7 +16,7 @@ from ._state import Folder, write_bytes, write_text
 
 Row = dict[str, Any]
 
-# Columns of the CSV, in order; an epoch's row also has how many pictures were evaluated. Top-5 is
+# Columns of the CSV, in order; an epoch's row also has how many images were evaluated. Top-5 is
 # None where five classes or fewer would make it 100 % of any model.
 COLUMNS = (
     "epoch",
@@ -84,9 +84,9 @@ def draw_curves(path: Path, history: Sequence[Row], title: str) -> None:
         if len(lines) > 1:
             axes.legend()
     figure.suptitle(title, fontsize=11)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=110)
-    write_bytes(path, picture.getvalue())
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=110)
+    write_bytes(path, image.getvalue())
 
 
 class VisualDL:

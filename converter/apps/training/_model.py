@@ -63,10 +63,10 @@ def make_model(settings: Settings, num_classes: int, weights: Path | None) -> An
 
 
 def check_size(model: Any, size: tuple[int, int]) -> None:
-    """Let a model compute one empty picture, so that a size it cannot take is told at once.
+    """Let a model compute one empty image, so that a size it cannot take is told at once.
 
     Raises:
-        RunError: It cannot take pictures of that height and width.
+        RunError: It cannot take images of that height and width.
     """
     import paddle
 

@@ -1,4 +1,4 @@
-"""A sheet of pictures with the class that a trained model gives them, and their own."""
+"""A sheet of images with the class that a trained model gives them, and their own."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ from ._batches import spread
 from ._state import write_bytes
 
 if TYPE_CHECKING:
-    from ...images import Pictures, Preprocessing
+    from ...images import Images, Preprocessing
 
-MOST = 20  # pictures on the sheet
+MOST = 20  # images on the sheet
 
 
 def draw_predictions(
     path: Path,
     model: Any,
-    pictures: Pictures,
+    images: Images,
     chosen: np.ndarray,
     preprocessing: Preprocessing,
     classes: Sequence[str],
     title: str,
 ) -> None:
-    """Draw some pictures, evenly spread, as the model sees them, with what it says of each."""
+    """Draw some images, evenly spread, as the model sees them, with what it says of each."""
     import paddle
 
     seen = []
     for place in spread(len(chosen), MOST):
         try:
-            picture = preprocessing.crop(pictures.open(int(chosen[place])))
+            image = preprocessing.crop(images.open(int(chosen[place])))
         except DataError:  # counted and named by the evaluation
             continue
-        seen.append((picture, int(pictures.labels[chosen[place]])))
+        seen.append((image, int(images.labels[chosen[place]])))
     if not seen:
         return
-    images = np.stack([preprocessing.normalise(np.asarray(picture)) for picture, _ in seen])
+    inputs = np.stack([preprocessing.normalise(np.asarray(image)) for image, _ in seen])
     model.eval()
     with paddle.no_grad():
-        shares = paddle.nn.functional.softmax(model(paddle.to_tensor(images)), -1).numpy()
+        shares = paddle.nn.functional.softmax(model(paddle.to_tensor(inputs)), -1).numpy()
     tiles = []
-    for (picture, label), row in zip(seen, shares, strict=True):
+    for (image, label), row in zip(seen, shares, strict=True):
         found = int(row.argmax())
         caption = f"{classes[found]} {100 * row[found]:.0f} %"
         if found != label:
             caption += f"\nis: {classes[label]}"
-        tiles.append(Tile(picture, caption, found == label))
+        tiles.append(Tile(image, caption, found == label))
     file = io.BytesIO()
     make_sheet(tiles, title).save(file, "PNG")
     write_bytes(path, file.getvalue())

@@ -1,4 +1,4 @@
-"""The pictures of a run: what is learnt from, what is evaluated, and whether the two fit."""
+"""The images of a run: what is learnt from, what is evaluated, and whether the two fit."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from ._model import check_variant
 from ._trainer import Validation
 
 if TYPE_CHECKING:
-    from ...images import Pictures
+    from ...images import Images
     from ._devices import Team
     from ._settings import Settings
 
-_COMPARED = 16  # pictures, of two sets that seem to be one
+_COMPARED = 16  # images, of two sets that seem to be one
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The pictures of a run.
+    """The images of a run.
 
     Attributes:
-        pictures: To learn from.
+        images: To learn from.
         chosen: int64 [N], those of them that are.
         validation: What is evaluated.
         classes: Names, or numbers as texts, in the order of labels.
         is_same: Whether what is evaluated is what is learnt from.
     """
 
-    pictures: Pictures
+    images: Images
     chosen: np.ndarray
     validation: Validation
     classes: tuple[str, ...]
@@ -46,88 +46,88 @@ class Prepared:
         """Give the batches for one process of a team."""
         if len(self.chosen) < team.size:
             raise DataError(
-                f"{self.pictures.source}: {len(self.chosen)} pictures to learn from; expected at "
+                f"{self.images.source}: {len(self.chosen)} images to learn from; expected at "
                 f"least one for each of {team.size} processes."
             )
         augmentation = augmentation_of(settings, self.validation.preprocessing)
-        return Batches(self.pictures, self.chosen, len(self.classes), augmentation, settings, team)
+        return Batches(self.images, self.chosen, len(self.classes), augmentation, settings, team)
 
     def fingerprint(self) -> str:
-        """Identify the pictures by classes, labels and names; where they lie may change."""
+        """Identify the images by classes, labels and names; where they lie may change."""
         digest = sha256(json.dumps(self.classes).encode())
-        for part in (self.pictures, self.validation.pictures):
+        for part in (self.images, self.validation.images):
             digest.update(part.labels.tobytes())
             digest.update("\n".join(part.names).encode(errors="surrogateescape"))
         return digest.hexdigest()
 
 
 def prepare(settings: Settings) -> Prepared:
-    """Open both sets of pictures and compare their classes.
+    """Open both sets of images and compare their classes.
 
     Raises:
         DataError: One is empty, they do not fit each other or the number of classes, or they are
             the same, which was not asked for.
     """
-    from ...images import check_classes, open_pictures, preprocessing_of
+    from ...images import check_classes, open_images, preprocessing_of
 
     _table, variant = check_variant(settings.variant)
-    pictures = open_pictures(settings.data, "train")
-    validation = open_pictures(settings.val_data or settings.data, "val")
-    _check_fit(pictures, validation)
-    is_same = _are_same(pictures, validation)
+    images = open_images(settings.data, "train")
+    validation = open_images(settings.val_data or settings.data, "val")
+    _check_fit(images, validation)
+    is_same = _are_same(images, validation)
     if is_same and settings.val_data is None:
         raise DataError(
-            f"{pictures.source} ({pictures.described}): is not split, so that what is learnt from "
+            f"{images.source} ({images.described}): is not split, so that what is learnt from "
             f"would be evaluated. Expected train/ and val/ or test/ of class folders, or train.zip "
-            f"and test.zip; or give the pictures to evaluate with --val-data."
+            f"and test.zip; or give the images to evaluate with --val-data."
         )
-    _check_asked(settings.num_classes, pictures)
-    found = len(pictures.classes) or int(pictures.labels.max()) + 1
+    _check_asked(settings.num_classes, images)
+    found = len(images.classes) or int(images.labels.max()) + 1
     num_classes = found if settings.num_classes is None else settings.num_classes
-    for part in (pictures, validation):
+    for part in (images, validation):
         check_classes(part, num_classes)
-    classes = pictures.classes or tuple(str(label) for label in range(num_classes))
+    classes = images.classes or tuple(str(label) for label in range(num_classes))
     preprocessing = preprocessing_of(variant, size=settings.img_size)
     chosen = spread(len(validation), settings.limit)
     return Prepared(
-        pictures,
-        spread(len(pictures), settings.limit),
+        images,
+        spread(len(images), settings.limit),
         Validation(validation, chosen, preprocessing),
         classes,
         is_same,
     )
 
 
-def _check_fit(pictures: Pictures, validation: Pictures) -> None:
+def _check_fit(images: Images, validation: Images) -> None:
     """Refuse an empty set, or two whose labels mean other classes."""
-    for part in (pictures, validation):
+    for part in (images, validation):
         if not len(part):
-            raise DataError(f"{part.source} ({part.described}): holds no pictures.")
-    if pictures.classes and validation.classes and pictures.classes != validation.classes:
-        odd = sorted({*pictures.classes} ^ {*validation.classes})
+            raise DataError(f"{part.source} ({part.described}): holds no images.")
+    if images.classes and validation.classes and images.classes != validation.classes:
+        odd = sorted({*images.classes} ^ {*validation.classes})
         raise DataError(
-            f"{pictures.source} ({pictures.described}) and {validation.source} "
+            f"{images.source} ({images.described}) and {validation.source} "
             f"({validation.described}) have other classes: {', '.join(odd[:8])}. Labels are places "
             f"in the sorted list, so that both need the same."
         )
 
 
-def _check_asked(asked: int | None, pictures: Pictures) -> None:
-    """Refuse another number of classes than the pictures have names of."""
-    found = len(pictures.classes)
+def _check_asked(asked: int | None, images: Images) -> None:
+    """Refuse another number of classes than the images have names of."""
+    found = len(images.classes)
     if found and asked not in (None, found):
         raise DataError(
-            f"--num-classes is {asked}, the pictures have {found} classes. Leave it out: the head "
-            f"is made for the pictures."
+            f"--num-classes is {asked}, the images have {found} classes. Leave it out: the head "
+            f"is made for the images."
         )
 
 
-def _are_same(first: Pictures, second: Pictures) -> bool:
-    """Tell whether two sets are one: same names, labels and, as far as a few tell, pictures."""
+def _are_same(first: Images, second: Images) -> bool:
+    """Tell whether two sets are one: same names, labels and, as far as a few tell, images."""
 
-    def content(pictures: Pictures, index: int) -> object:
+    def content(images: Images, index: int) -> object:
         try:
-            found = pictures.read(index)
+            found = images.read(index)
         except DataError as error:  # damaged in both, or not the same
             return str(error)
         if isinstance(found, np.ndarray):

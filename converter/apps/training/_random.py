@@ -1,7 +1,7 @@
 """Random numbers that depend on what they are for, not on what was drawn before.
 
 Threads, restarts and the number of devices then change nothing. Philox computes its numbers from a
-key and a counter of four words; seed and purpose are the key, epoch and picture words of the
+key and a counter of four words; seed and purpose are the key, epoch and image words of the
 counter, and the lowest word counts what is drawn.
 """
 
@@ -13,8 +13,8 @@ import numpy as np
 class Purpose(IntEnum):
     """What the numbers are for."""
 
-    ORDER = 1  # of the pictures in an epoch
-    PICTURE = 2  # augmentation of one picture
+    ORDER = 1  # of the images in an epoch
+    IMAGE = 2  # augmentation of one image
     MIXUP = 3  # of one step
     LAYERS = 4  # dropout and drop path of one step
 
@@ -26,7 +26,7 @@ def generator(seed: int, purpose: Purpose, epoch: int, index: int = 0) -> np.ran
         seed: Of the run.
         purpose: What for.
         epoch: Epoch, or step over all epochs.
-        index: Of the picture, or of the process.
+        index: Of the image, or of the process.
     """
     key = np.array([seed, purpose], np.uint64)
     counter = np.array([0, 0, index, epoch], np.uint64)

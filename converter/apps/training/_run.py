@@ -69,7 +69,7 @@ def train(
 
     Raises:
         ModelError: The variant is unknown, or has no head.
-        DataError: Pictures or labels cannot be read, or do not fit.
+        DataError: Images or labels cannot be read, or do not fit.
         CheckpointError: The weights do not fit, or a file cannot be written.
         RunError: The options do not fit the run or this machine, or the loss is not finite.
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
@@ -151,7 +151,7 @@ def _begin(
         "options": settings.to_dict(),
         "classes": prepared.classes,
         "preprocessing": prepared.validation.preprocessing.to_dict(),
-        "pictures": prepared.fingerprint(),
+        "images": prepared.fingerprint(),
     }
     if not resume:
         for file in folder.own():
@@ -164,16 +164,16 @@ def _tell(settings: Settings, prepared: Prepared, batches: Batches, device: str)
     """Say what a run is made of."""
     data = prepared.validation
     for name, part, chosen in (
-        ("learning from", prepared.pictures, prepared.chosen),
-        ("evaluating", data.pictures, data.chosen),
+        ("learning from", prepared.images, prepared.chosen),
+        ("evaluating", data.images, data.chosen),
     ):
         of = f" of {len(part)}" if len(chosen) < len(part) else ""
-        _LOG.info(f"{name} {len(chosen)}{of} pictures: {part.source}, {part.described}")
+        _LOG.info(f"{name} {len(chosen)}{of} images: {part.source}, {part.described}")
     if prepared.is_same:
-        _LOG.warning("what is evaluated is what is learnt from: top-1 says nothing of new pictures")
+        _LOG.warning("what is evaluated is what is learnt from: top-1 says nothing of new images")
     size, steps = batches.batch_size, batches.steps
     if size < settings.batch_size:
-        _LOG.warning(f"batches of {size}: there are no more pictures")
+        _LOG.warning(f"batches of {size}: there are no more images")
     height, width = data.preprocessing.size
     model = f"{settings.variant}, {len(prepared.classes)} classes, {height}x{width}"
     pace = f"batches of {size}, {steps} step{'s' * (steps > 1)} an epoch"
@@ -184,12 +184,12 @@ def _resume(trainer: Trainer, folder: Folder, prepared: Prepared) -> None:
     """Put a trainer where the run was.
 
     Raises:
-        RunError: The pictures are others, or the state cannot be read.
+        RunError: The images are others, or the state cannot be read.
     """
-    if read_record(folder)["pictures"] != prepared.fingerprint():
+    if read_record(folder)["images"] != prepared.fingerprint():
         raise RunError(
-            f"{folder.path} was begun with other pictures than {prepared.pictures.source} and "
-            f"{prepared.validation.pictures.source} hold now. Begin a new run with --weights."
+            f"{folder.path} was begun with other images than {prepared.images.source} and "
+            f"{prepared.validation.images.source} hold now. Begin a new run with --weights."
         )
     if not folder.state.exists():
         if trainer.team.leads:

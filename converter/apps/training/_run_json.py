@@ -21,7 +21,7 @@ _NAMES = {
     "options",
     "classes",
     "preprocessing",
-    "pictures",
+    "images",
 }
 
 

@@ -23,12 +23,12 @@ class Settings:
 
     Attributes:
         variant: Name of a variant with a head.
-        data: Where the pictures to learn from are.
+        data: Where the images to learn from are.
         val_data: Where those to evaluate are; `data` if None.
         weights: Paddle checkpoint to begin with; freshly initialised if None.
-        num_classes: Of the head; that of the pictures if None.
-        epochs: Times that all pictures are seen.
-        batch_size: Pictures of a step, of all devices together.
+        num_classes: Of the head; that of the images if None.
+        epochs: Times that all images are seen.
+        batch_size: Images of a step, of all devices together.
         lr: Highest learning rate.
         warmup_epochs: In which it rises linearly from 0; a tenth of `epochs` if None.
         min_lr: That of the end; a hundredth of `lr` if None.
@@ -37,15 +37,15 @@ class Settings:
         drop_path: Rate of the last block; the variant's own if None.
         mixup: Parameter of the beta distribution; 0 for none.
         color_jitter: Most that brightness, contrast and saturation change by, as a share.
-        flip: Whether every other picture is mirrored.
+        flip: Whether every other image is mirrored.
         crop: "padded", "resized" or "none"; None for "padded" up to 64 pixels, else "resized".
-        crop_scale: Smallest share of a picture's area that "resized" takes.
+        crop_scale: Smallest share of an image's area that "resized" takes.
         img_size: Height and width in pixels; the variant's own if None.
         seed: Of everything random.
-        limit: Most pictures to learn from and to evaluate; all if None.
+        limit: Most images to learn from and to evaluate; all if None.
         amp: Whether to compute in mixed precision, float16.
         clip_grad: Largest norm of all gradients together; None for no limit.
-        workers: Threads that prepare pictures; 0 for none.
+        workers: Threads that prepare images; 0 for none.
         device: Where to train.
         save_every: Steps between two saves of the state; at the end of an epoch it is saved anyway.
         visualdl: Whether to write logs for VisualDL.

@@ -64,12 +64,12 @@ class Folder:
 
     @property
     def curves(self) -> Path:
-        """The learning curves as a picture."""
+        """The learning curves as an image."""
         return self.path / "curves.png"
 
     @property
     def sheet(self) -> Path:
-        """Pictures with predicted and true class."""
+        """Images with predicted and true class."""
         return self.path / "predictions.png"
 
     def own(self) -> list[Path]:

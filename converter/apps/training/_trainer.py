@@ -22,27 +22,27 @@ from ._schedule import learning_rate
 from ._state import Progress, write_state, write_weights
 
 if TYPE_CHECKING:
-    from ...images import Pictures, Preprocessing
+    from ...images import Images, Preprocessing
     from ._batches import Batches
     from ._devices import Team
     from ._settings import Settings
     from ._state import Folder
 
 _LOG = logging.getLogger("vitconvert")
-_MOST_NAMED = 8  # unreadable pictures
+_MOST_NAMED = 8  # unreadable images
 _TOP = 5  # classes, up to which every model's top-5 is 100 %
 _REDRAW = 30.0  # seconds between two drawings of the curves
 
 # Told of every step: epoch from 1, epochs, steps done, steps, mean loss of the epoch so far,
-# pictures per second.
+# images per second.
 Listener = Callable[[int, int, int, int, float, float], None]
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What is evaluated: `chosen`, int64 [N], of the pictures, and how they are preprocessed."""
+    """What is evaluated: `chosen`, int64 [N], of the images, and how they are preprocessed."""
 
-    pictures: Pictures
+    images: Images
     chosen: np.ndarray
     preprocessing: Preprocessing
 
@@ -69,7 +69,7 @@ class Trainer:
         self.scaler = paddle.amp.GradScaler(enable=self.settings.amp)
         self._net = paddle.DataParallel(self.model) if self.team.size > 1 else self.model
         self._drawn = -_REDRAW
-        self._named = 0  # unreadable pictures that were spoken of
+        self._named = 0  # unreadable images that were spoken of
 
     @property
     def is_done(self) -> bool:
@@ -193,7 +193,7 @@ class Trainer:
         data, batch = self.validation, self.settings.batch_size
         return evaluate(
             self.model,
-            data.pictures,
+            data.images,
             data.chosen,
             data.preprocessing,
             max(1, batch // self.team.size),
@@ -216,7 +216,7 @@ class Trainer:
             "learning_rate": learning_rate(step, self.settings, steps),
             "images_per_second": steps * self.batches.batch_size / done.seconds,
             "seconds": done.seconds,
-            "val_pictures": score.pictures,
+            "val_images": score.images,
             "val_unreadable": score.unreadable,
         }
         is_best, best = score.top1 > done.best, max(score.top1, done.best)
@@ -251,7 +251,7 @@ class Trainer:
         draw_predictions(
             self.folder.sheet,
             self.model,
-            data.pictures,
+            data.images,
             data.chosen,
             data.preprocessing,
             self.classes,
@@ -273,14 +273,14 @@ class Trainer:
         )
 
     def _name_unreadable(self) -> None:
-        """Say once which pictures cannot be read."""
+        """Say once which images cannot be read."""
         found = self.batches.unreadable
         if len(found) > self._named:
             self._named = len(found)
             reasons = sorted(found.values())
             more = f"\n  and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
             listed = "".join(f"\n  {reason}" for reason in reasons[:_MOST_NAMED])
-            text = f"{len(found)} pictures cannot be read; others take their places:{listed}{more}"
+            text = f"{len(found)} images cannot be read; others take their places:{listed}{more}"
             _LOG.warning(text)
 
     def _weights(self) -> dict[str, np.ndarray]:

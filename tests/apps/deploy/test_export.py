@@ -149,9 +149,9 @@ def test_names_of_classes_go_with_the_export(converted: Make, tmp_path: Path) ->
     export(TINY, converted(TINY), tmp_path / "out", classes=names)
     facts = Predictor(tmp_path / "out").facts
     assert facts.classes == tuple(names)
-    picture = Image.effect_noise((50, 40), 64).convert("RGB")
-    expected = preprocessing_of(reading.find_variant(TINY)[1])(picture)
-    assert np.array_equal(Preprocessing(**facts.preprocessing)(picture), expected)
+    image = Image.effect_noise((50, 40), 64).convert("RGB")
+    expected = preprocessing_of(reading.find_variant(TINY)[1])(image)
+    assert np.array_equal(Preprocessing(**facts.preprocessing)(image), expected)
 
 
 @pytest.mark.parametrize("variant", ["shunted_cifar_tiny", TINY])
@@ -342,7 +342,7 @@ def test_settings_that_make_no_sense_are_refused(exported: Make) -> None:
 
 def test_command_says_what_it_wrote_and_how_exact_it_is(converted: Make, tmp_path: Path) -> None:
     """Beside what Paddle prints by itself; a variant that is not known is wrong usage."""
-    code = "from vitconvert._export_command import export; export()"
+    code = "from vitconvert.commands.export import export; export()"
     command = [sys.executable, "-c", code, "--weights", converted(TINY), "--out", tmp_path / "out"]
     (tmp_path / "names.txt").write_text("\n".join("abcdefghij"))
     with_names = [*command, TINY, "--classes", tmp_path / "names.txt"]
@@ -362,7 +362,7 @@ def test_command_says_what_it_wrote_and_how_exact_it_is(converted: Make, tmp_pat
 INTERRUPTED = """
 import os, signal, sys
 from vitconvert import deploy
-from vitconvert.deploy import _export
+from vitconvert.apps.deploy import _export
 def stop(*_arguments):
     os.kill(os.getpid(), signal.SIGINT)
     os.kill(os.getpid(), signal.SIGINT)
@@ -388,7 +388,7 @@ def test_interrupted_export_leaves_nothing(
 
 def test_ctrl_c_at_any_moment_leaves_nothing(converted: Make, tmp_path: Path) -> None:
     """As soon as the temporary folder is there."""
-    code = "import sys; from vitconvert.deploy import export; export(*sys.argv[1:])"
+    code = "import sys; from vitconvert.apps.deploy import export; export(*sys.argv[1:])"
     command = [sys.executable, "-c", code, TINY, converted(TINY), tmp_path / "out"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
         while not list(tmp_path.glob(".out.*.part")) and run.poll() is None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from vitconvert.apps.evaluation._result import Evaluation, Scores
 from vitconvert.errors import DataError
-from vitconvert.images import Pictures
+from vitconvert.images import Images
 from vitconvert.tables.reading import find_variant
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror='alert(1)'>@@style@@ \udcff"
@@ -87,14 +87,14 @@ def random(count: int, classes: int = 10, noise: float = 1e-6, **more: Any) -> E
 
 
 def disagreeing(count: int = 3, classes: int = 10, **more: Any) -> Evaluation:
-    """Make two sides that give all pictures different classes, surely."""
+    """Make two sides that give all images different classes, surely."""
     one, other = np.zeros((count, classes)), np.zeros((count, classes))
     one[:, 0], other[:, 1] = 9, 9
     return evaluation(one, other, **more)
 
 
-def photos(found: Evaluation, size: tuple[int, int] = (8, 6), missing: bool = False) -> Pictures:
-    """Give the pictures of an evaluation: grey ones, after those that cannot be read."""
+def photos(found: Evaluation, size: tuple[int, int] = (8, 6), missing: bool = False) -> Images:
+    """Give the images of an evaluation: grey ones, after those that cannot be read."""
     names = (*found.names, *(name for name, _ in found.unreadable))
 
     def read(index: int) -> np.ndarray:
@@ -103,4 +103,4 @@ def photos(found: Evaluation, size: tuple[int, int] = (8, 6), missing: bool = Fa
         return np.full((*size, 3), index % 256, np.uint8)
 
     labels = np.zeros(len(names), np.int64)
-    return Pictures(found.data, found.described, found.classes, labels, names, read)
+    return Images(found.data, found.described, found.classes, labels, names, read)

@@ -1,4 +1,4 @@
-"""Evaluation: what both models make of labelled pictures, interrupted, shared and resumed."""
+"""Evaluation: what both models make of labelled images, interrupted, shared and resumed."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from vitconvert import CheckpointError, DataError, ModelError, RunError
 from vitconvert.apps.evaluation import Evaluation, ReportError, evaluate
 from vitconvert.apps.evaluation._engine import Answer
 from vitconvert.apps.evaluation._tally import Tally, judge
-from vitconvert.images import open_pictures, preprocessing_of
+from vitconvert.images import open_images, preprocessing_of
 from vitconvert.running.team import processes
 from vitconvert.tables.reading import find_variant
 
@@ -31,9 +31,9 @@ BIN = Path(sys.executable).parent
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make 43 pictures of several sizes in ten folders."""
-    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(7)
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make 43 images of several sizes in ten folders."""
+    folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(7)
     for i in range(43):
         place = folder / CLASSES[i % 10]
         place.mkdir(exist_ok=True)
@@ -57,7 +57,7 @@ def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[s
 @pytest.mark.paddle
 @pytest.mark.torch
 def test_figures_are_those_of_the_models_run_by_hand(
-    pictures: Path, plain: Make, converted: Make
+    images: Path, plain: Make, converted: Make
 ) -> None:
     """Counts, loss, margins and differences equal what plain loops over both models give."""
     import paddle
@@ -65,19 +65,19 @@ def test_figures_are_those_of_the_models_run_by_hand(
 
     result = evaluate(
         VARIANT,
-        pictures,
+        images,
         weights=converted(VARIANT),
         torch_weights=plain(VARIANT),
         batch_size=8,
         device="cpu",
     )
 
-    found, how = open_pictures(pictures), preprocessing_of(find_variant(VARIANT)[1])
-    images = np.stack([how(found.open(i)) for i in range(len(found))])
+    found, how = open_images(images), preprocessing_of(find_variant(VARIANT)[1])
+    inputs = np.stack([how(found.open(i)) for i in range(len(found))])
     ours = vitconvert.create_model(VARIANT, checkpoint=converted(VARIANT))
     theirs = vitconvert.create_model(VARIANT, "torch", checkpoint=plain(VARIANT))
     with paddle.no_grad(), torch.no_grad():
-        logits = [ours(paddle.to_tensor(images)).numpy(), theirs(torch.from_numpy(images)).numpy()]
+        logits = [ours(paddle.to_tensor(inputs)).numpy(), theirs(torch.from_numpy(inputs)).numpy()]
     assert result.count == 43
     assert [side.label for side in result.sides] == ["Paddle", "PyTorch"]
     for side, expected in zip(result.sides, logits, strict=True):
@@ -94,11 +94,11 @@ def test_figures_are_those_of_the_models_run_by_hand(
 
 @pytest.mark.paddle
 @pytest.mark.torch
-def test_both_sides_are_given_the_same_array(pictures: Path, plain: Make, converted: Make) -> None:
+def test_both_sides_are_given_the_same_array(images: Path, plain: Make, converted: Make) -> None:
     """In float64 the logits agree to rounding of float64, which another input would not allow."""
     result = evaluate(
         VARIANT,
-        pictures,
+        images,
         weights=converted(VARIANT),
         torch_weights=plain(VARIANT),
         dtype="float64",
@@ -112,7 +112,7 @@ def test_both_sides_are_given_the_same_array(pictures: Path, plain: Make, conver
 @pytest.mark.paddle
 @pytest.mark.torch
 def test_a_wrong_weight_is_no_rounding(
-    pictures: Path, plain: Make, converted: Make, tmp_path: Path
+    images: Path, plain: Make, converted: Make, tmp_path: Path
 ) -> None:
     """Weights that are one percent off are told from rounding; exit status 1."""
     state = arrays(converted(VARIANT))
@@ -120,24 +120,22 @@ def test_a_wrong_weight_is_no_rounding(
     state[name] = state[name] * np.float32(1.01)
     wrong = write_paddle(tmp_path / "wrong.pdparams", state)
 
-    done = run(
-        *(VARIANT, "--weights", wrong, "--torch-weights", plain(VARIANT), "--data", pictures)
-    )
+    done = run(*(VARIANT, "--weights", wrong, "--torch-weights", plain(VARIANT), "--data", images))
 
     assert done.returncode == 1, done.stderr
     assert "than rounding" in done.stdout
 
 
 @pytest.mark.paddle
-def test_unreadable_pictures_are_counted_and_listed(
-    pictures: Path, converted: Make, tmp_path: Path
+def test_unreadable_images_are_counted_and_listed(
+    images: Path, converted: Make, tmp_path: Path
 ) -> None:
     """They are left out and named; --strict stops at the first."""
     for folder in CLASSES:
-        (tmp_path / folder).symlink_to(pictures / folder)
+        (tmp_path / folder).symlink_to(images / folder)
     (tmp_path / "class3").unlink()
     (tmp_path / "class3").mkdir()
-    whole = next((pictures / "class3").iterdir()).read_bytes()
+    whole = next((images / "class3").iterdir()).read_bytes()
     (tmp_path / "class3" / "cut.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "class3" / "good.png").write_bytes(whole)
 
@@ -151,17 +149,17 @@ def test_unreadable_pictures_are_counted_and_listed(
 
 
 @pytest.mark.paddle
-def test_limit_takes_pictures_of_every_class(pictures: Path, converted: Make) -> None:
+def test_limit_takes_images_of_every_class(images: Path, converted: Make) -> None:
     """Evenly spread, not the first ones, which are all of one class."""
-    result = evaluate(VARIANT, pictures, weights=converted(VARIANT), limit=10, device="cpu")
+    result = evaluate(VARIANT, images, weights=converted(VARIANT), limit=10, device="cpu")
 
     assert result.count == result.wanted == 10
     assert len(set(result.labels.tolist())) >= 9
 
 
 @pytest.mark.paddle
-def test_data_and_weights_must_fit(pictures: Path, converted: Make, tmp_path: Path) -> None:
-    """No pictures, other classes, no head, no weights: each is refused before anything runs."""
+def test_data_and_weights_must_fit(images: Path, converted: Make, tmp_path: Path) -> None:
+    """No images, other classes, no head, no weights: each is refused before anything runs."""
     (tmp_path / "a").mkdir()
     Image.new("RGB", (40, 40)).save(tmp_path / "a" / "1.png")
 
@@ -171,22 +169,22 @@ def test_data_and_weights_must_fit(pictures: Path, converted: Make, tmp_path: Pa
     with pytest.raises(DataError):
         evaluate(VARIANT, tmp_path, weights=converted(VARIANT))
     with pytest.raises(RunError, match="no weights"):
-        evaluate(VARIANT, pictures)
+        evaluate(VARIANT, images)
     with pytest.raises(ModelError, match="no head"):
-        evaluate("litv2_small_det", pictures, weights=converted("litv2_small_det"))
+        evaluate("litv2_small_det", images, weights=converted("litv2_small_det"))
     with pytest.raises(RunError, match="--resume needs --report"):
-        evaluate(VARIANT, pictures, weights=converted(VARIANT), resume=True)
+        evaluate(VARIANT, images, weights=converted(VARIANT), resume=True)
     with pytest.raises(RunError, match="dtype is 'float16'"):
-        evaluate(VARIANT, pictures, weights=converted(VARIANT), dtype="float16")
+        evaluate(VARIANT, images, weights=converted(VARIANT), dtype="float16")
 
 
 @pytest.mark.paddle
-def test_what_the_model_does_not_take_is_said(pictures: Path, converted: Make) -> None:
+def test_what_the_model_does_not_take_is_said(images: Path, converted: Make) -> None:
     """The reason of the model reaches the user, and the process does not outlive it."""
     with pytest.raises(RunError, match="images of 4x4 pixels, expected at least 8x8"):
         evaluate(
             VARIANT,
-            pictures,
+            images,
             weights=converted(VARIANT),
             preprocessing={"size": (4, 4)},
             device="cpu",
@@ -196,7 +194,7 @@ def test_what_the_model_does_not_take_is_said(pictures: Path, converted: Make) -
 @pytest.mark.paddle
 @pytest.mark.torch
 def test_the_deployed_form_classifies_alike(
-    pictures: Path, plain: Make, converted: Make, tmp_path: Path
+    images: Path, plain: Make, converted: Make, tmp_path: Path
 ) -> None:
     """From a checkpoint as from a folder that was exported; and beside PyTorch."""
     from vitconvert.apps.deploy import export
@@ -205,17 +203,17 @@ def test_the_deployed_form_classifies_alike(
     how = {"engine": "inference", "device": "cpu", "batch_size": 16}
 
     made = evaluate(
-        VARIANT, pictures, weights=converted(VARIANT), torch_weights=plain(VARIANT), **how
+        VARIANT, images, weights=converted(VARIANT), torch_weights=plain(VARIANT), **how
     )
-    given = evaluate(VARIANT, pictures, weights=tmp_path / "exported", **how)
+    given = evaluate(VARIANT, images, weights=tmp_path / "exported", **how)
 
     assert made.same
     assert made.sides[0].label == "Paddle (inference)"
     assert (given.sides[0].loss == made.sides[0].loss).all()
     with pytest.raises(RunError, match="is an export, which --engine inference runs"):
-        evaluate(VARIANT, pictures, weights=tmp_path / "exported")
+        evaluate(VARIANT, images, weights=tmp_path / "exported")
     with pytest.raises(ModelError, match=f"is an export of {VARIANT}, not shunted_cifar_tiny"):
-        evaluate("shunted_cifar_tiny", pictures, weights=tmp_path / "exported", **how)
+        evaluate("shunted_cifar_tiny", images, weights=tmp_path / "exported", **how)
 
 
 def interrupted(arguments: list[str]) -> subprocess.CompletedProcess[str]:
@@ -240,7 +238,7 @@ def interrupted(arguments: list[str]) -> subprocess.CompletedProcess[str]:
 _SLOW = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from vitconvert.evaluation import _engine
+from vitconvert.apps.evaluation import _engine
 run, count = _engine.Engine.run, [0]
 def slow(self, *arguments):
     count[0] += 1
@@ -258,11 +256,11 @@ main()
 @pytest.mark.paddle
 @pytest.mark.torch
 def test_an_interrupted_run_goes_on_and_equals_a_whole_one(
-    pictures: Path, plain: Make, converted: Make, tmp_path: Path
+    images: Path, plain: Make, converted: Make, tmp_path: Path
 ) -> None:
     """Ctrl-C shows the figures so far, marked partial; --resume gives what one run gives."""
     report = tmp_path / "out"
-    arguments = [VARIANT, "--data", str(pictures), "--weights", str(converted(VARIANT))]
+    arguments = [VARIANT, "--data", str(images), "--weights", str(converted(VARIANT))]
     arguments += ["--torch-weights", str(plain(VARIANT)), "--batch-size", "4", "--device", "cpu"]
 
     stopped = interrupted([*arguments, "--report", str(report)])
@@ -298,13 +296,13 @@ LAUNCHERS = {
 @pytest.mark.paddle
 @pytest.mark.torch
 @pytest.mark.parametrize("side", ["paddle", "torch"])
-def test_two_processes_count_every_picture_once(
-    side: str, pictures: Path, plain: Make, converted: Make, tmp_path: Path
+def test_two_processes_count_every_image_once(
+    side: str, images: Path, plain: Make, converted: Make, tmp_path: Path
 ) -> None:
-    """An odd number of pictures, shared by two processes, gives the counts of one process."""
+    """An odd number of images, shared by two processes, gives the counts of one process."""
     weights = {"paddle": ["--weights", converted(VARIANT)], "torch": ["--torch-weights"]}
     weights["torch"] += [plain(VARIANT)]
-    arguments = ["eval", VARIANT, "--data", pictures, *weights[side], "--device", "cpu"]
+    arguments = ["eval", VARIANT, "--data", images, *weights[side], "--device", "cpu"]
     launcher = [part.format(log=tmp_path / "log") for part in LAUNCHERS[side]]
 
     single = run(*arguments[1:], "--report", tmp_path / "one")
@@ -331,9 +329,9 @@ def test_two_processes_count_every_picture_once(
 
 
 @pytest.mark.paddle
-def test_nothing_outlives_an_evaluation_that_is_killed(pictures: Path, converted: Make) -> None:
+def test_nothing_outlives_an_evaluation_that_is_killed(images: Path, converted: Make) -> None:
     """The process of the model ends when the one that asks it is gone."""
-    arguments = [VARIANT, "--data", str(pictures), "--weights", str(converted(VARIANT))]
+    arguments = [VARIANT, "--data", str(images), "--weights", str(converted(VARIANT))]
     with subprocess.Popen(
         [sys.executable, "-c", _SLOW, *arguments, "--batch-size", "4"],
         stdout=subprocess.PIPE,
@@ -353,7 +351,7 @@ def test_nothing_outlives_an_evaluation_that_is_killed(pictures: Path, converted
         time.sleep(0.1)
 
 
-def test_figures_of_a_picture_by_hand() -> None:
+def test_figures_of_a_image_by_hand() -> None:
     """Largest logit, five largest, cross-entropy, margin; equal logits count in order."""
     logits = np.array([[1.0, 3.0, 2.0], [5.0, 5.0, 0.0]])
 
@@ -377,12 +375,12 @@ def test_logits_that_are_not_finite_are_no_prediction() -> None:
 
 @pytest.fixture
 def stopped(
-    pictures: Path, converted: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: Path, converted: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Evaluation]:
     """Make an evaluation that Ctrl-C ended after two batches, its report in tmp_path / "out"."""
     from vitconvert.apps.evaluation import _session
 
-    def stop(data: Path = pictures, **options: Any) -> Evaluation:
+    def stop(data: Path = images, **options: Any) -> Evaluation:
         made, add = [], Tally.add
 
         def two(self: Tally, *arguments: Any) -> None:
@@ -404,12 +402,12 @@ def stopped(
 
 
 @pytest.mark.paddle
-def test_resuming_is_of_the_same_pictures_labels_and_weights(
-    stopped: Callable[..., Evaluation], pictures: Path, converted: Make, tmp_path: Path
+def test_resuming_is_of_the_same_images_labels_and_weights(
+    stopped: Callable[..., Evaluation], images: Path, converted: Make, tmp_path: Path
 ) -> None:
-    """Other labels, more pictures, another batch size: each is named, and nothing is mixed."""
+    """Other labels, more images, another batch size: each is named, and nothing is mixed."""
     copy = tmp_path / "copy"
-    shutil.copytree(pictures, copy)
+    shutil.copytree(images, copy)
     again = {"weights": converted(VARIANT), "report": tmp_path / "out", "resume": True}
     again |= {"batch_size": 4, "device": "cpu"}
 
@@ -417,11 +415,11 @@ def test_resuming_is_of_the_same_pictures_labels_and_weights(
     with pytest.raises(RunError, match="batch_size was 4, now it is 5"):
         evaluate(VARIANT, copy, **{**again, "batch_size": 5})
     shutil.copy(next((copy / "class9").iterdir()), copy / "class9" / "zzz.png")
-    with pytest.raises(RunError, match="pictures or labels are others now"):
+    with pytest.raises(RunError, match="images or labels are others now"):
         evaluate(VARIANT, copy, **again)
     (copy / "class9" / "zzz.png").unlink()
     (copy / "class0").rename(copy / "class99")  # every label is another one
-    with pytest.raises(RunError, match="pictures or labels are others now"):
+    with pytest.raises(RunError, match="images or labels are others now"):
         evaluate(VARIANT, copy, **again)
     (copy / "class99").rename(copy / "class0")
 
@@ -445,7 +443,7 @@ def test_a_batch_that_is_interrupted_half_way_is_not_counted(
 
 @pytest.mark.paddle
 def test_a_report_that_cannot_be_written_loses_no_figures(
-    pictures: Path, converted: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: Path, converted: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They come with the error."""
     from vitconvert.apps.evaluation import _run
@@ -456,22 +454,20 @@ def test_a_report_that_cannot_be_written_loses_no_figures(
     monkeypatch.setattr(_run, "write_reports", full)
 
     with pytest.raises(ReportError, match="No space left") as caught:
-        evaluate(
-            VARIANT, pictures, weights=converted(VARIANT), report=tmp_path / "out", device="cpu"
-        )
+        evaluate(VARIANT, images, weights=converted(VARIANT), report=tmp_path / "out", device="cpu")
     assert caught.value.result.count == 43
 
 
 @pytest.mark.paddle
 def test_logits_that_are_not_finite_end_with_status_1(
-    pictures: Path, converted: Make, tmp_path: Path
+    images: Path, converted: Make, tmp_path: Path
 ) -> None:
     """Though nothing stands beside them to differ from."""
     state = arrays(converted(VARIANT))
     state["head.bias"] = np.full_like(state["head.bias"], np.nan)
     broken = write_paddle(tmp_path / "nan.pdparams", state)
 
-    done = run(VARIANT, "--weights", broken, "--data", pictures, "--limit", "4")
+    done = run(VARIANT, "--weights", broken, "--data", images, "--limit", "4")
 
     assert done.returncode == 1
     assert "not finite" in done.stdout
@@ -479,7 +475,7 @@ def test_logits_that_are_not_finite_end_with_status_1(
 
 @pytest.mark.paddle
 def test_the_deployed_form_is_made_for_the_size_that_is_asked_for(
-    pictures: Path, converted: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    images: Path, converted: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """And nothing of it is left behind."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
@@ -487,7 +483,7 @@ def test_the_deployed_form_is_made_for_the_size_that_is_asked_for(
 
     result = evaluate(
         VARIANT,
-        pictures,
+        images,
         weights=converted(VARIANT),
         engine="inference",
         preprocessing={"size": (40, 48)},
@@ -500,11 +496,11 @@ def test_the_deployed_form_is_made_for_the_size_that_is_asked_for(
 
 
 @pytest.mark.paddle
-def test_memory_is_that_of_the_process_alone(pictures: Path, converted: Make) -> None:
+def test_memory_is_that_of_the_process_alone(images: Path, converted: Make) -> None:
     """Not of the one that started it, whatever that holds."""
     held = np.ones(3 << 27, "u1")  # 400 MB more than a process with Paddle needs by far
 
-    result = evaluate(VARIANT, pictures, weights=converted(VARIANT), limit=4, device="cpu")
+    result = evaluate(VARIANT, images, weights=converted(VARIANT), limit=4, device="cpu")
 
     status = Path("/proc/self/status").read_text()
     own = next(int(x.split()[1]) << 10 for x in status.splitlines() if x.startswith("VmHWM"))
@@ -512,11 +508,11 @@ def test_memory_is_that_of_the_process_alone(pictures: Path, converted: Make) ->
 
 
 @pytest.mark.paddle
-def test_a_report_does_not_become_a_class(pictures: Path, converted: Make) -> None:
-    """A folder among the pictures is refused before it is made."""
-    with pytest.raises(DataError, match="would lie among the pictures"):
-        evaluate(VARIANT, pictures, weights=converted(VARIANT), report=pictures / "report")
-    assert not (pictures / "report").exists()
+def test_a_report_does_not_become_a_class(images: Path, converted: Make) -> None:
+    """A folder among the images is refused before it is made."""
+    with pytest.raises(DataError, match="would lie among the images"):
+        evaluate(VARIANT, images, weights=converted(VARIANT), report=images / "report")
+    assert not (images / "report").exists()
 
 
 def test_an_environment_that_no_launcher_sets_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

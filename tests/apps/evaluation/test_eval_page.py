@@ -49,7 +49,7 @@ def text_of(page: str) -> str:
 
 
 def written(found: Evaluation, folder: Path, **more: Any) -> str:
-    """Give the page as it is written, with its pictures."""
+    """Give the page as it is written, with its images."""
     write_reports(found, folder, photos(found, **more))
     return (folder / "report.html").read_text("utf-8")
 
@@ -94,9 +94,9 @@ def test_the_page_shows_what_the_terminal_shows() -> None:
         f"{100 * share.value:.2f}%",
         f"{share.count} of 500",
         f"{100 * low:.2f} to {100 * high:.2f}%",
-        "both classify all 500 pictures the same.",
-        "Paddle - PyTorch: +0.00 points (0 of 500 pictures; 95% interval for paired samples",
-        "not comparable: it is of 1,000 classes, this head has 10; it is of 50,000 pictures",
+        "both classify all 500 images the same.",
+        "Paddle - PyTorch: +0.00 points (0 of 500 images; 95% interval for paired samples",
+        "not comparable: it is of 1,000 classes, this head has 10; it is of 50,000 images",
         "81.2 images/s, 12.5 s in all",
         "224x224 pixels, centre crop 0.875, bicubic",
         "ab" * 32,
@@ -107,27 +107,27 @@ def test_the_page_shows_what_the_terminal_shows() -> None:
         assert told in text, told
 
 
-def test_at_most_forty_pictures_are_in_the_page(tmp_path: Path) -> None:
+def test_at_most_forty_images_are_in_the_page(tmp_path: Path) -> None:
     """The worst; the note says how many there are, and each has its name and both classes."""
     page = written(disagreeing(45), tmp_path)
 
-    pictures = [attributes for tag, attributes in Page(page).elements if tag == "img"]
-    assert len(pictures) == 40
-    assert all((one["src"] or "").startswith("data:image/png;base64,") for one in pictures)
-    assert pictures[0]["alt"] == "00000.png"
+    images = [attributes for tag, attributes in Page(page).elements if tag == "img"]
+    assert len(images) == 40
+    assert all((one["src"] or "").startswith("data:image/png;base64,") for one in images)
+    assert images[0]["alt"] == "00000.png"
     text = text_of(page)
-    assert "45 pictures, 45 of them by more than rounding. The worst 40 are shown" in text
+    assert "45 images, 45 of them by more than rounding. The worst 40 are shown" in text
     assert "true class 0" in re.sub("(true|Paddle|PyTorch)(?=class)", r"\1 ", text)
 
 
-def test_large_pictures_are_embedded_small(tmp_path: Path) -> None:
+def test_large_images_are_embedded_small(tmp_path: Path) -> None:
     """As JPEG, no larger than they are shown."""
     from PIL import Image
 
     page = written(disagreeing(1), tmp_path, size=(600, 800))
 
-    (picture,) = [attributes for tag, attributes in Page(page).elements if tag == "img"]
-    media, _, content = str(picture["src"]).partition(";base64,")
+    (image,) = [attributes for tag, attributes in Page(page).elements if tag == "img"]
+    media, _, content = str(image["src"]).partition(";base64,")
     assert media == "data:image/jpeg"
     with Image.open(io.BytesIO(b64decode(content))) as small:
         assert small.size == (240, 180)

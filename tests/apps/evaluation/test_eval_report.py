@@ -68,13 +68,13 @@ def test_paired_interval() -> None:
 
     assert difference.value == -6 / 21
     assert difference.interval == pytest.approx((-6 / 23 - half, -6 / 23 + half))
-    # Where both sides are right on the same pictures, the interval is small, not nothing.
+    # Where both sides are right on the same images, the interval is small, not nothing.
     low, high = PairedDifference(0, 0, 10_000).interval
     assert -low == high == pytest.approx(1.959964 * 2**0.5 / 10_002, rel=1e-3)
 
 
 def test_difference_and_agreement_by_hand() -> None:
-    """Four pictures and three classes, of which everything can be counted."""
+    """Four images and three classes, of which everything can be counted."""
     one = [[2, 1, 0], [0, 3, 1], [0, 0, 5], [1, 0, 0]]
     other = [[2, 1.5, 0], [4, 3, 1], [0, 0, 5], [1, 0, 0]]
     found = evaluation(one, other, labels=[0, 1, 2, 1])
@@ -96,14 +96,14 @@ def test_difference_and_agreement_by_hand() -> None:
     assert apart["torch"] == {"predicted": 0, "class": "class 0", "margin": 1.0}
     assert not apart["rounding"]
     text = words(printed(found))
-    assert "Paddle - PyTorch: +25.00 points (+1 of 4 pictures;" in text
+    assert "Paddle - PyTorch: +25.00 points (+1 of 4 images;" in text
     assert "only one is right Paddle 1, PyTorch 0" in text
     assert "same prediction 3 of 4" in text
     assert "logit difference largest 4, mean 0.38" in text
 
 
 def test_confusions_and_worst_classes() -> None:
-    """The most frequent first; a class without pictures is not the worst, nor in the list."""
+    """The most frequent first; a class without images is not the worst, nor in the list."""
     labels = [0, 0, 0, 1, 1, 2]
     found = evaluation(np.eye(4)[[1, 1, 0, 2, 1, 2]] * 5, labels=labels)
 
@@ -115,7 +115,7 @@ def test_confusions_and_worst_classes() -> None:
 
 
 def close(count: int) -> Evaluation:
-    """Make sides whose best two classes are exchanged by less than rounding, on some pictures."""
+    """Make sides whose best two classes are exchanged by less than rounding, on some images."""
     one = np.tile([5.0, 1.0, 0.0], (10, 1))
     other = one.copy()
     one[:count], other[:count] = [5, 5 - 1e-6, 0], [5 - 1e-6, 5, 0]
@@ -138,15 +138,15 @@ def broken() -> Evaluation:
 @pytest.mark.parametrize(
     ("found", "same", "told"),
     [
-        (random(1234), True, "both classify all 1,234 pictures the same."),
-        (random(1), True, "both classify the one picture the same."),
-        (close(3), True, "3 of 10 pictures get another class, each by no more than rounding."),
-        (close(1), True, "1 of 10 pictures get another class by no more than rounding."),
-        (disagreeing(3), False, "NOT THE SAME: 3 of 3 pictures get another class by more than"),
-        (further(), False, "NOT THE SAME: both classify all 10 pictures the same, but the logits"),
-        (broken(), False, "the logits of 1 picture are not finite in PyTorch: 00003.png."),
+        (random(1234), True, "both classify all 1,234 images the same."),
+        (random(1), True, "both classify the one image the same."),
+        (close(3), True, "3 of 10 images get another class, each by no more than rounding."),
+        (close(1), True, "1 of 10 images get another class by no more than rounding."),
+        (disagreeing(3), False, "NOT THE SAME: 3 of 3 images get another class by more than"),
+        (further(), False, "NOT THE SAME: both classify all 10 images the same, but the logits"),
+        (broken(), False, "the logits of 1 image are not finite in PyTorch: 00003.png."),
         (evaluation(np.zeros((2, 3))), None, None),
-        (evaluation(np.zeros((0, 3)), np.zeros((0, 3))), True, "no picture was evaluated"),
+        (evaluation(np.zeros((0, 3)), np.zeros((0, 3))), True, "no image was evaluated"),
     ],
 )
 def test_the_verdict_says_what_is_the_case(
@@ -173,7 +173,7 @@ def test_what_rounding_cannot_explain_is_counted_and_comes_first() -> None:
     found = evaluation(*sides)
 
     assert worst_first(found)[0] == 7
-    assert "3 of 10 pictures get another class, 1 of them by more than rounding; the worst is " in (
+    assert "3 of 10 images get another class, 1 of them by more than rounding; the worst is " in (
         verdict(found) or ""
     )
     assert "00007.png" in (verdict(found) or "")
@@ -183,7 +183,7 @@ def test_what_rounding_cannot_explain_is_counted_and_comes_first() -> None:
 
 
 def of_imagenet(count: int = 50_000, **more: Any) -> Evaluation:
-    """Make an evaluation of LITv2-S that is right for 82 % of the pictures."""
+    """Make an evaluation of LITv2-S that is right for 82 % of the images."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 1000, count)
     right = np.arange(count) < 0.82 * count
@@ -195,7 +195,7 @@ def of_imagenet(count: int = 50_000, **more: Any) -> Evaluation:
 
 
 def test_published_figure_in_the_interval() -> None:
-    """With the same pictures, classes and preprocessing there is nothing to remark."""
+    """With the same images, classes and preprocessing there is nothing to remark."""
     found = of_imagenet()
 
     told = published(found)
@@ -245,12 +245,12 @@ def test_published_figure_of_other_preprocessing(change: dict[str, Any], remark:
     assert "not comparable" in told.sentence
 
 
-def test_published_figure_of_other_pictures_or_classes() -> None:
-    """Of other classes nothing is said but that; of fewer pictures both."""
+def test_published_figure_of_other_images_or_classes() -> None:
+    """Of other classes nothing is said but that; of fewer images both."""
     fewer = published(of_imagenet(1000))[0]
     other = published(of_imagenet(num_classes=10))[0]
 
-    assert fewer.remarks == ("it is of 50,000 pictures, these are 1,000 pictures",)
+    assert fewer.remarks == ("it is of 50,000 images, these are 1,000 images",)
     assert fewer.inside
     assert other.remarks == ("it is of 1,000 classes, this head has 10",)
     assert other.inside is None
@@ -284,9 +284,9 @@ def test_the_terminal_shows_every_figure() -> None:
 
 
 def test_a_partial_evaluation_says_how_to_go_on() -> None:
-    """With what is done, of how many; pictures that cannot be read are done with."""
+    """With what is done, of how many; images that cannot be read are done with."""
     found = replace(random(90), wanted=200, unreadable=(("x.png", "truncated"),) * 10)
-    told = "PARTIAL: interrupted after 100 of 200 pictures; the figures are of these."
+    told = "PARTIAL: interrupted after 100 of 200 images; the figures are of these."
 
     assert told in words(printed(found))
     assert "--resume" in printed(found)
@@ -294,13 +294,13 @@ def test_a_partial_evaluation_says_how_to_go_on() -> None:
     assert to_dict(found)["partial"] is True
 
 
-def test_pictures_that_cannot_be_read_are_counted_and_named() -> None:
+def test_images_that_cannot_be_read_are_counted_and_named() -> None:
     """The first few, once each, spelled so that none controls the terminal."""
     bad = tuple((name := f"{i}\x1b[31m\n.png", f"{name}: is empty") for i in range(5))
 
     text = printed(replace(random(5), unreadable=bad, wanted=10))
 
-    assert "5 pictures, left out of all figures" in text
+    assert "5 images, left out of all figures" in text
     assert "2\\x1b[31m\\n.png: is empty" in text
     assert text.count("2\\x1b") == 1
     assert "and 2 more" in text
@@ -308,12 +308,12 @@ def test_pictures_that_cannot_be_read_are_counted_and_named() -> None:
 
 
 def test_logits_that_are_not_finite_are_shown() -> None:
-    """Their number on each side, the pictures, and that they count as wrong."""
+    """Their number on each side, the images, and that they count as wrong."""
     text = words(printed(broken()))
 
-    assert "logits not finite 0 pictures 1 picture" in text
+    assert "logits not finite 0 images 1 image" in text
     assert "not finite logits of PyTorch: 00003.png; counted as wrong" in text
-    assert "largest 0, mean 0; 1 picture not finite left out" in text
+    assert "largest 0, mean 0; 1 image not finite left out" in text
 
 
 # -- The folder
@@ -396,7 +396,7 @@ def test_rows_are_one_line_of_valid_text_each(tmp_path: Path) -> None:
 
 
 def test_report_json_has_everything_but_the_rows(tmp_path: Path) -> None:
-    """Strict JSON, with hashes, options, environment and the pictures that need a look."""
+    """Strict JSON, with hashes, options, environment and the images that need a look."""
     found = disagreeing(3, unreadable=(("bad.png", "truncated"),), wanted=4)
     write_reports(found, tmp_path, photos(found))
 
@@ -427,7 +427,7 @@ def test_the_contact_sheet_comes_and_goes(tmp_path: Path) -> None:
     assert not (tmp_path / "disagreements.png").exists()
 
 
-def test_pictures_that_are_gone_do_not_stop_the_report(tmp_path: Path) -> None:
+def test_images_that_are_gone_do_not_stop_the_report(tmp_path: Path) -> None:
     """Hours of work are worth more than a thumbnail."""
     found = disagreeing(2)
     write_reports(found, tmp_path, photos(found, missing=True))

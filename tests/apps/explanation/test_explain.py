@@ -41,8 +41,8 @@ REGION = np.s_[8:14, 20:26]  # what the planted model looks at, of 32x32
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
-def picture(width: int = 32, height: int = 32, seed: int = 0) -> Image.Image:
-    """Make a picture of noise that is bright where the planted model looks."""
+def photo(width: int = 32, height: int = 32, seed: int = 0) -> Image.Image:
+    """Make an image of noise that is bright where the planted model looks."""
     pixels = np.random.default_rng(seed).integers(60, 200, (height, width, 3), np.uint8)
     if (height, width) == (32, 32):
         pixels[REGION] = 255
@@ -60,13 +60,13 @@ def looks_at_region(images: np.ndarray) -> np.ndarray:
 
 
 def indifferent(images: np.ndarray) -> np.ndarray:
-    """A model that says the same of every picture."""
+    """A model that says the same of every image."""
     return np.tile(np.float32([0.5, 1.5, -2]), (len(images), 1))
 
 
 def test_map_peaks_where_the_model_looks() -> None:
     """Inside the region; and it is 0 wherever no window that covers a pixel touches the region."""
-    heat = occlusion(looks_at_region, picture(), normalise, 1, window=6, stride=1)
+    heat = occlusion(looks_at_region, photo(), normalise, 1, window=6, stride=1)
 
     top, left = np.unravel_index(heat.argmax(), heat.shape)
     assert 8 <= top < 14
@@ -79,8 +79,8 @@ def test_map_peaks_where_the_model_looks() -> None:
 
 def test_what_speaks_against_a_class_is_negative() -> None:
     """The same region, for the class whose logit falls with its brightness."""
-    pro = occlusion(looks_at_region, picture(), normalise, 1, window=6, stride=2)
-    contra = occlusion(looks_at_region, picture(), normalise, 2, window=6, stride=2)
+    pro = occlusion(looks_at_region, photo(), normalise, 1, window=6, stride=2)
+    contra = occlusion(looks_at_region, photo(), normalise, 2, window=6, stride=2)
 
     assert np.array_equal(pro, -contra)
     assert contra.min() < 0 == contra.max()
@@ -88,7 +88,7 @@ def test_what_speaks_against_a_class_is_negative() -> None:
 
 def test_map_is_the_mean_over_the_windows_that_cover_a_pixel() -> None:
     """As defined, pixel by pixel, computed another way."""
-    image, window, stride = picture(12, 9, seed=3), 4, 3
+    image, window, stride = photo(12, 9, seed=3), 4, 3
     weights = np.random.default_rng(4).standard_normal((3, 9, 12)).astype(np.float32)
 
     def predict(images: np.ndarray) -> np.ndarray:
@@ -131,7 +131,7 @@ def test_every_pixel_is_hidden_by_a_window(size: tuple[int, int], window: int, s
 def test_window_that_does_not_fit_is_refused(window: int, stride: int, message: str) -> None:
     """Rather than cut."""
     with pytest.raises(RunError, match=message):
-        occlusion(looks_at_region, picture(), normalise, 1, window, stride)
+        occlusion(looks_at_region, photo(), normalise, 1, window, stride)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 1000])
@@ -146,7 +146,7 @@ def test_batches_do_not_change_the_map(batch_size: int) -> None:
     def progress(_text: str, done: int, total: int) -> None:
         steps.append((done, total))
 
-    image = picture()
+    image = photo()
     heat = occlusion(predict, image, normalise, 1, 8, 4, batch_size, progress)
 
     assert np.array_equal(heat, occlusion(looks_at_region, image, normalise, 1, 8, 4))
@@ -171,7 +171,7 @@ def test_scores_are_what_they_are_called() -> None:
 
 
 def test_colours_are_what_they_should_be() -> None:
-    """SRGB survives OKLab; no heat is the grey picture; the ends are orange and blue."""
+    """SRGB survives OKLab; no heat is the grey image; the ends are orange and blue."""
     pixels = np.random.default_rng(0).integers(0, 256, (50, 50, 3), np.uint8)
     assert np.array_equal(to_srgb(to_oklab(pixels)), pixels)
 
@@ -195,7 +195,7 @@ def test_colours_are_what_they_should_be() -> None:
 def one_explanation(heat: np.ndarray, **changed: object) -> Explained:
     """Wrap a map."""
     shares = np.array([0.2, 0.7, 0.1])
-    one = Explanation("p.png", picture(), shares, 1, heat, "probability")
+    one = Explanation("p.png", photo(), shares, 1, heat, "probability")
     facts = {"classes": ("cat", "dog", "漢" * 60), "explanations": (one,), "passes": 3, **changed}
     return Explained("tiny", "w.pdparams", "paddle", "cpu", "occlusion, window 6 px", **facts)
 
@@ -208,7 +208,7 @@ def colourful(image: Image.Image) -> int:
 
 def test_flat_map_is_said_to_be_flat() -> None:
     """Of an indifferent model nothing is drawn; rounding is no pattern."""
-    heat = occlusion(lambda x: scores(indifferent(x), "probability"), picture(), normalise, 1, 6, 2)
+    heat = occlusion(lambda x: scores(indifferent(x), "probability"), photo(), normalise, 1, 6, 2)
     assert np.array_equal(heat, np.zeros((32, 32)))
     noise = 1e-7 * np.random.default_rng(0).standard_normal((32, 32))
 
@@ -283,9 +283,9 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Predict], list[np.ndar
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with pictures, names of classes and a file that stands for weights."""
-    picture().save(tmp_path / "a.png")
-    picture(200, 90, seed=1).save(tmp_path / "b.png")
+    """A folder with images, names of classes and a file that stands for weights."""
+    photo().save(tmp_path / "a.png")
+    photo(200, 90, seed=1).save(tmp_path / "b.png")
     (tmp_path / "w.pdparams").write_bytes(b"weights")
     (tmp_path / "names.txt").write_text("cat\ndog\nÜnicorn\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -301,8 +301,8 @@ def run(*arguments: str, variant: str = VARIANT) -> Result:
     return CliRunner().invoke(group, ["explain", variant, *default, *arguments])
 
 
-def test_command_writes_picture_and_maps(folder: Path, planted: Callable) -> None:
-    """The picture, the numbers and the words agree."""
+def test_command_writes_image_and_maps(folder: Path, planted: Callable) -> None:
+    """The image, the numbers and the words agree."""
     given = planted(looks_at_region)
     both = ["--image", "a.png", "--image", "b.png"]
     done = run(*both, "--classes", "names.txt", "--map", "o.npy", "--class", "dog")
@@ -314,7 +314,7 @@ def test_command_writes_picture_and_maps(folder: Path, planted: Callable) -> Non
     heat = np.load("o.npy")
     assert heat.shape == (2, 32, 32)
     row, column = np.unravel_index(heat[0].argmax(), (32, 32))
-    share = scores(looks_at_region(normalise(np.asarray(picture()))[None]), "probability")[0, 1]
+    share = scores(looks_at_region(normalise(np.asarray(photo()))[None]), "probability")[0, 1]
     assert f"a.png: dog, probability {share:.3f}; " in done.output
     assert f"hiding what is around row {row}, column {column} of 32x32" in done.output
     with Image.open("o.png") as image:
@@ -326,9 +326,9 @@ def test_command_writes_picture_and_maps(folder: Path, planted: Callable) -> Non
     assert done.exit_code == 0, done.output
     assert (folder / "o.png").read_bytes() == once
     facts = json.loads((folder / "o.json").read_text())
-    assert [p["picture"] for p in facts["pictures"]] == ["a.png", "b.png"]
-    assert np.array_equal([p["map"] for p in facts["pictures"]], heat)
-    assert facts["pictures"][0]["class_name"] == "dog"
+    assert [p["image"] for p in facts["images"]] == ["a.png", "b.png"]
+    assert np.array_equal([p["map"] for p in facts["images"]], heat)
+    assert facts["images"][0]["class_name"] == "dog"
     assert facts["forward_passes"] == 27 * 27 + 2
     assert sum(len(images) for images in given) == 2 * 2 * facts["forward_passes"]
 
@@ -336,7 +336,7 @@ def test_command_writes_picture_and_maps(folder: Path, planted: Callable) -> Non
 def test_predicted_class_is_explained_unless_another_is_named(
     folder: Path, planted: Callable
 ) -> None:
-    """Of every picture its own."""
+    """Of every image its own."""
     planted(looks_at_region)
     dark = Image.new("RGB", (32, 32))
     dark.save(folder / "dark.png")
@@ -379,7 +379,7 @@ def test_a_model_that_is_sure_has_a_map_of_its_log_odds(planted: Callable) -> No
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--image", "names.txt"], 1, "names.txt: cannot be read as a picture"),
+        (["--image", "names.txt"], 1, "names.txt: cannot be read as an image"),
         (["--image", "thin.png"], 1, "thin.png: is 600x2 pixels"),
         (["--class", "3"], 1, "there is no class 3: the model has 0 to 2"),
         (["--class", "cow"], 1, "no names were given. Give --classes FILE, or a number 0 to 2."),
@@ -407,7 +407,7 @@ def test_what_cannot_be_done_is_one_error(
 ) -> None:
     """With what was found and expected; nothing is written."""
     planted(looks_at_region)
-    picture(600, 2).save(folder / "thin.png")
+    photo(600, 2).save(folder / "thin.png")
     (folder / "two.txt").write_text("cat\ndog\n")
     (folder / "hole.txt").write_text("cat\n\ndog\n")
     (folder / "none.txt").write_text("\n")
@@ -486,8 +486,8 @@ def test_names_of_a_training_are_read_from_its_run(folder: Path, planted: Callab
 @pytest.mark.torch
 @pytest.mark.paddle
 def test_both_frameworks_give_the_same_map(plain: Make, converted: Make, tmp_path: Path) -> None:
-    """To rounding: the same weights, pictures and windows."""
-    picture(50, 40).save(tmp_path / "p.png")
+    """To rounding: the same weights, images and windows."""
+    photo(50, 40).save(tmp_path / "p.png")
     how = Options(window=8, stride=4)
     sources = {"torch": plain(VARIANT), "paddle": converted(VARIANT)}
     found = {
@@ -509,14 +509,14 @@ def test_weights_say_which_framework_runs_them_and_only_it_is_imported(
     converted: Make, tmp_path: Path
 ) -> None:
     """A .pdparams is Paddle's; PyTorch is not even imported."""
-    picture().save(tmp_path / "p.png")
+    photo().save(tmp_path / "p.png")
     script = """
 import sys
 from pathlib import Path
-from vitconvert.explanation import Options, explain
+from vitconvert.apps.explanation import Options, explain
 assert not {"torch", "paddle"} & set(sys.modules)
-variant, weights, picture = sys.argv[1:]
-found = explain(variant, Path(weights), [Path(picture)], options=Options(window=16), device="cpu")
+variant, weights, image = sys.argv[1:]
+found = explain(variant, Path(weights), [Path(image)], options=Options(window=16), device="cpu")
 assert "torch" not in sys.modules
 print(found.framework, found.passes, float(abs(found.explanations[0].heat).max()))
 """
@@ -589,19 +589,19 @@ def test_lime_says_whose_number_it_is(planted: Callable, monkeypatch: pytest.Mon
     assert "Flat: no segment's weight in LIME's linear model exceeds 0.1 perc" in done.output
 
 
-def test_pictures_of_one_name_are_told_apart(folder: Path, planted: Callable) -> None:
+def test_images_of_one_name_are_told_apart(folder: Path, planted: Callable) -> None:
     """In the lines and in the numbers."""
     planted(looks_at_region)
     for name in ("horse", "cat"):
         (folder / name).mkdir()
-        picture().save(folder / name / "drawn.png")
+        photo().save(folder / name / "drawn.png")
     both = ["--image", "horse/drawn.png", "--image", "cat/drawn.png"]
     done = run(*both, "--window", "8", "--stride", "8", "--map", "o.json")
 
     assert "horse/drawn.png: class 1, " in done.output
     assert "cat/drawn.png: class 1, " in done.output
     facts = json.loads((folder / "o.json").read_text())
-    assert [p["picture"] for p in facts["pictures"]] == ["horse/drawn.png", "cat/drawn.png"]
+    assert [p["image"] for p in facts["images"]] == ["horse/drawn.png", "cat/drawn.png"]
 
 
 def test_lime_that_is_not_installed_is_named(

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from conftest import arrays, write_paddle
-from training import CLASSES, QUICK, VARIANT, make_pictures, rows, settings, weights
+from training import CLASSES, QUICK, VARIANT, make_images, rows, settings, weights
 from vitconvert import CheckpointError, DataError, ModelError, RunError, create_model
 from vitconvert.apps.training import Settings, train
 from vitconvert.apps.training._devices import Team
@@ -29,7 +29,7 @@ import os, signal, sys
 from pathlib import Path
 from training import settings
 from vitconvert import _output
-from vitconvert.training import _trainer, train
+from vitconvert.apps.training import _trainer, train
 
 data, out, where = sys.argv[1:]
 named = []
@@ -60,8 +60,8 @@ train(settings(Path(data), save_every=2), out, listener=at_step)
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make the pictures once."""
-    return make_pictures(tmp_path_factory.mktemp("pictures"))
+    """Make the images once."""
+    return make_images(tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(scope="module")
@@ -166,17 +166,17 @@ def test_a_run_learns_and_writes_its_files(data: Path, tmp_path: Path) -> None:
                   "--batch-size", 10, "--mixup", 0, "--image-size", 16)  # fmt: skip
 
     assert done.exit_code == 0, done.output
-    assert "learning from 20 pictures" in done.output
+    assert "learning from 20 images" in done.output
     variant = QUICK["variant"]
     assert f"{variant}, 3 classes, 16x16, batches of 10, 2 steps an epoch, " in done.output
-    assert "there are no more pictures" not in done.output
+    assert "there are no more images" not in done.output
     assert "top-5" not in done.output
     assert f"best: epoch {max(rows(out), key=lambda r: r['val_top1'])['epoch']}" in done.output
     log = rows(out)
     assert [row["epoch"] for row in log] == list(range(1, 9))
     assert log[-1]["train_loss"] < log[0]["train_loss"]
     assert max(row["val_top1"] for row in log) > 80
-    assert all(row["val_pictures"] == 7 for row in log)
+    assert all(row["val_images"] == 7 for row in log)
     table = (out / "curves.csv").read_text().splitlines()
     assert len(table) == 9
     assert table[0].startswith("epoch,train_loss,val_loss,val_top1,val_top5,learning_rate")
@@ -185,19 +185,19 @@ def test_a_run_learns_and_writes_its_files(data: Path, tmp_path: Path) -> None:
         assert (out / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_pictures_that_cannot_be_read_are_told_once(tmp_path: Path) -> None:
+def test_images_that_cannot_be_read_are_told_once(tmp_path: Path) -> None:
     """Of both sets, by name; the run goes on with the others."""
-    data = make_pictures(tmp_path / "data", train=9)
-    (data / "train" / "red" / "002.png").write_bytes(b"no picture")
-    (data / "val" / "blue" / "003.png").write_bytes(b"no picture")
+    data = make_images(tmp_path / "data", train=9)
+    (data / "train" / "red" / "002.png").write_bytes(b"no image")
+    (data / "val" / "blue" / "003.png").write_bytes(b"no image")
     done = invoke(QUICK["variant"], "--data", data, "--out", tmp_path / "run", "--epochs", 2,
                   "--batch-size", 3, "--image-size", 16)  # fmt: skip
 
     assert done.exit_code == 0, done.output
-    assert done.output.count("1 pictures cannot be read; others take their places") == 1
+    assert done.output.count("1 images cannot be read; others take their places") == 1
     assert done.output.count("red/002.png") == 1
     assert [row["val_unreadable"] for row in rows(tmp_path / "run")] == [1, 1]
-    assert [row["val_pictures"] for row in rows(tmp_path / "run")] == [6, 6]
+    assert [row["val_images"] for row in rows(tmp_path / "run")] == [6, 6]
 
 
 def test_weights_of_a_run_load_everywhere(whole: Path, tmp_path: Path) -> None:
@@ -217,19 +217,19 @@ def test_evaluation_of_a_run_is_that_of_its_best_weights(whole: Path, data: Path
     """Computed again, without any of its code, with the preprocessing of evaluation."""
     import paddle
 
-    from vitconvert.images import open_pictures, preprocessing_of
+    from vitconvert.images import open_images, preprocessing_of
 
     best = max(rows(whole), key=lambda row: row["val_top1"])
     model = create_model(VARIANT, num_classes=3, checkpoint=whole / "best.pdparams")
-    pictures, how = open_pictures(data, "val"), preprocessing_of(find_variant(VARIANT)[1])
-    images = np.stack([how(pictures.open(i)) for i in range(len(pictures))])
+    images, how = open_images(data, "val"), preprocessing_of(find_variant(VARIANT)[1])
+    inputs = np.stack([how(images.open(i)) for i in range(len(images))])
     with paddle.no_grad():
-        logits = model(paddle.to_tensor(images)).numpy().astype(np.float64)
+        logits = model(paddle.to_tensor(inputs)).numpy().astype(np.float64)
     shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
 
-    assert best["val_top1"] == pytest.approx(100 * (logits.argmax(1) == pictures.labels).mean())
+    assert best["val_top1"] == pytest.approx(100 * (logits.argmax(1) == images.labels).mean())
     assert best["val_top5"] is None
-    loss = -np.log(shares[np.arange(7), pictures.labels]).mean()
+    loss = -np.log(shares[np.arange(7), images.labels]).mean()
     assert best["val_loss"] == pytest.approx(loss, rel=1e-5)
 
 
@@ -387,7 +387,7 @@ def test_another_number_of_classes_gets_a_new_head(whole: Path) -> None:
 
 def test_weights_are_said_to_get_a_new_head(whole: Path, tmp_path: Path) -> None:
     """Here two classes instead of three."""
-    data = make_pictures(tmp_path / "data")
+    data = make_images(tmp_path / "data")
     for split in ("train", "val"):
         for file in (data / split / "red").iterdir():
             file.unlink()
@@ -433,7 +433,7 @@ def test_wrong_calls_are_told_from_the_start(whole: Path, data: Path, tmp_path: 
         (("--resume", "--out", tmp_path / "none"), "holds no run to resume"),
         (("--resume", "--force", "--out", whole), "not both"),
         (("--resume", "--out", whole, "--lr", 5), "--lr: was 0.001, is now 5.0"),
-        ((*good, "--out", tmp_path / "run", "--num-classes", 4), "is 4, the pictures have 3 cl"),
+        ((*good, "--out", tmp_path / "run", "--num-classes", 4), "is 4, the images have 3 cl"),
         ((*good, "--out", tmp_path / "run", "--device", "gpu"), "finds no GPU"),
         ((*good, "--out", tmp_path / "run", "--amp", "--device", "cpu"), "on a GPU only"),
         ((*good, "--out", tmp_path / "run", "--image-size", 8), "--image-size 8x8: images of"),
@@ -460,17 +460,17 @@ def test_what_draws_is_asked_for_first(
 
 def test_sets_with_other_classes_are_refused(data: Path, tmp_path: Path) -> None:
     """A label is a place in the list of names."""
-    other = make_pictures(tmp_path / "other")
+    other = make_images(tmp_path / "other")
     (other / "val" / "red").rename(other / "val" / "pink")
 
     with pytest.raises(DataError, match="have other classes: pink, red"):
         train(settings(data, val_data=str(other)), tmp_path / "run")
 
 
-def test_a_run_does_not_go_on_with_other_pictures(whole: Path, tmp_path: Path) -> None:
+def test_a_run_does_not_go_on_with_other_images(whole: Path, tmp_path: Path) -> None:
     """The order of the rest of an epoch would be another."""
-    with pytest.raises(RunError, match="was begun with other pictures"):
-        train(settings(make_pictures(tmp_path / "more", 24)), whole, resume=True)
+    with pytest.raises(RunError, match="was begun with other images"):
+        train(settings(make_images(tmp_path / "more", 24)), whole, resume=True)
 
 
 def test_force_replaces_a_run(data: Path, tmp_path: Path) -> None:

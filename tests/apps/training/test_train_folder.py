@@ -1,4 +1,4 @@
-"""What a run may take for its folder, and for pictures to evaluate."""
+"""What a run may take for its folder, and for images to evaluate."""
 
 import json
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from training import CLASSES, QUICK, make_pictures, rows, settings, weights
+from training import CLASSES, QUICK, make_images, rows, settings, weights
 from vitconvert import DataError, RunError
 from vitconvert.apps.training import Settings, train
 from vitconvert.apps.training._prepare import prepare
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.paddle
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make the pictures once."""
-    return make_pictures(tmp_path_factory.mktemp("pictures"))
+    """Make the images once."""
+    return make_images(tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_a_state_without_a_run_is_not_removed(data: Path, tmp_path: Path) -> Non
 def test_a_run_that_appeared_meanwhile_is_not_removed(
     finished: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another process began and ended one while this one read its pictures."""
+    """Another process began and ended one while this one read its images."""
     from vitconvert.apps.training import _run
 
     out, make = tmp_path / "run", _run.make_model
@@ -115,7 +115,7 @@ def test_a_folder_without_rights_is_told_before_any_work(
     from vitconvert.apps.training import _run, _run_json
 
     def prepare(_settings: Settings) -> None:
-        raise AssertionError("pictures are opened")
+        raise AssertionError("images are opened")
 
     monkeypatch.setattr(_run_json.os, "access", lambda *_: False)  # root may write anywhere
     monkeypatch.setattr(_run, "prepare", prepare)
@@ -132,7 +132,7 @@ def test_a_folder_without_rights_is_told_before_any_work(
 
 
 def test_a_run_goes_on_with_as_many_processes(run: Path) -> None:
-    """Gradients are averaged in another order, and a BatchNorm sees other pictures."""
+    """Gradients are averaged in another order, and a BatchNorm sees other images."""
     from vitconvert.apps.training._run import stored_settings
 
     change(run, processes=2)
@@ -140,7 +140,7 @@ def test_a_run_goes_on_with_as_many_processes(run: Path) -> None:
         train(stored_settings(run), run, resume=True)
 
 
-@pytest.mark.parametrize("name", ["pictures", "options", "classes", "processes"])
+@pytest.mark.parametrize("name", ["images", "options", "classes", "processes"])
 def test_a_damaged_record_is_told(name: str, run: Path) -> None:
     """As an error, not as a traceback."""
     from vitconvert.cli import cli
@@ -172,7 +172,7 @@ def packed(folder: Path, archive: Path) -> Path:
     return archive
 
 
-def test_pictures_that_are_not_split_are_refused(data: Path, tmp_path: Path) -> None:
+def test_images_that_are_not_split_are_refused(data: Path, tmp_path: Path) -> None:
     """Class folders alone, one archive alone, and a link from one half to the other."""
     (tmp_path / "linked").mkdir()
     for half in ("train", "val"):
@@ -186,8 +186,8 @@ def test_pictures_that_are_not_split_are_refused(data: Path, tmp_path: Path) -> 
 
 
 def test_halves_with_the_same_names_are_two(tmp_path: Path) -> None:
-    """As numbered pictures have them; in archives the pictures themselves are compared."""
-    data = make_pictures(tmp_path / "data", train=7, val=7)
+    """As numbered images have them; in archives the images themselves are compared."""
+    data = make_images(tmp_path / "data", train=7, val=7)
     assert not prepare(short(data)).is_same
     for half in ("train", "val"):
         packed(data / half, tmp_path / f"{half}.zip")
@@ -222,18 +222,18 @@ def said(data: Path, out: Path) -> str:
     return done.output
 
 
-def test_few_pictures_make_smaller_batches_which_is_said(data: Path, tmp_path: Path) -> None:
+def test_few_images_make_smaller_batches_which_is_said(data: Path, tmp_path: Path) -> None:
     """Nobody asked for batches of twenty."""
     output = said(data, tmp_path / "run")
 
-    assert "batches of 20: there are no more pictures" in output
+    assert "batches of 20: there are no more images" in output
     assert "16x16, batches of 20, 1 step an epoch, " in output
     assert "top-5" not in output
 
 
 def test_top_5_is_told_of_more_than_five_classes(tmp_path: Path) -> None:
     """Of fewer it is 100 % whatever the model is."""
-    data = make_pictures(tmp_path / "data", train=6, val=6)
+    data = make_images(tmp_path / "data", train=6, val=6)
     for half in ("train", "val"):
         for number, path in enumerate(sorted((data / half).rglob("*.png"))):
             (data / half / f"class {number}").mkdir()

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
-from training import make_pictures, settings
+from training import make_images, settings
 from vitconvert import RunError
 from vitconvert.apps.training import Settings
 from vitconvert.apps.training._augment import Augmentation, augmentation_of
@@ -20,14 +20,14 @@ from vitconvert.apps.training._random import Purpose, generator
 from vitconvert.apps.training._schedule import learning_rate
 from vitconvert.apps.training._settings import check_same
 from vitconvert.apps.training._state import Progress, read_state, write_state
-from vitconvert.images import open_pictures, preprocessing_of
+from vitconvert.images import open_images, preprocessing_of
 from vitconvert.tables.reading import find_variant
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make the pictures once."""
-    return make_pictures(tmp_path_factory.mktemp("pictures"))
+    """Make the images once."""
+    return make_images(tmp_path_factory.mktemp("images"))
 
 
 def batches(data: Path, team: Team | None = None, **options) -> Batches:
@@ -76,7 +76,7 @@ def test_options_out_of_range_are_named(options: dict, message: str) -> None:
 
 
 def test_a_run_goes_on_only_as_it_was_begun() -> None:
-    """Every number that would change is named; where pictures lie and threads may change."""
+    """Every number that would change is named; where images lie and threads may change."""
     begun = Settings("v", "d")
     check_same(
         begun, replace(begun, data="elsewhere", workers=7, device="cpu", save_every=3), "run"
@@ -93,16 +93,16 @@ def test_a_run_goes_on_only_as_it_was_begun() -> None:
 
 
 def test_random_numbers_depend_on_every_part_of_their_purpose() -> None:
-    """Seed, purpose, epoch and picture; and on nothing else."""
-    first = generator(1, Purpose.PICTURE, 2, 3).random(4)
+    """Seed, purpose, epoch and image; and on nothing else."""
+    first = generator(1, Purpose.IMAGE, 2, 3).random(4)
     others = [
-        generator(2, Purpose.PICTURE, 2, 3),
+        generator(2, Purpose.IMAGE, 2, 3),
         generator(1, Purpose.MIXUP, 2, 3),
-        generator(1, Purpose.PICTURE, 3, 3),
-        generator(1, Purpose.PICTURE, 2, 4),
+        generator(1, Purpose.IMAGE, 3, 3),
+        generator(1, Purpose.IMAGE, 2, 4),
     ]
 
-    assert np.array_equal(first, generator(1, Purpose.PICTURE, 2, 3).random(4))
+    assert np.array_equal(first, generator(1, Purpose.IMAGE, 2, 3).random(4))
     assert not any(np.intersect1d(first, other.random(1000)).size for other in others)
 
 
@@ -113,7 +113,7 @@ def augmentation(**how) -> Augmentation:
     return Augmentation(usual, **{**plain, **how})
 
 
-def picture(width: int = 32, height: int = 32) -> Image.Image:
+def image(width: int = 32, height: int = 32) -> Image.Image:
     """Make one whose every pixel tells its place."""
     rows, columns = np.mgrid[:height, :width]
     return Image.fromarray(np.stack([rows, columns, rows * 0 + 200], 2).astype(np.uint8))
@@ -123,17 +123,17 @@ def test_padded_crop_moves_by_at_most_an_eighth() -> None:
     """Every shift up to 4 pixels in both directions comes, and the frame is black."""
     change, shifts = augmentation(crop="padded"), Counter()
     for index in range(400):
-        pixels = np.asarray(change(picture(), generator(0, Purpose.PICTURE, 0, index)))
+        pixels = np.asarray(change(image(), generator(0, Purpose.IMAGE, 0, index)))
         top, left = pixels[16, 16, :2].astype(int) - 16
         shifts[top, left] += 1
         assert (pixels[:, :, 2] == 0).sum() == 32 * 32 - (32 - abs(top)) * (32 - abs(left))
     assert {top for top, _ in shifts} == {left for _, left in shifts} == set(range(-4, 5))
 
 
-def test_half_of_the_pictures_are_mirrored() -> None:
+def test_half_of_the_images_are_mirrored() -> None:
     """And the others are as they were."""
-    change, plain = augmentation(flip=True), np.asarray(picture())
-    found = [np.asarray(change(picture(), generator(0, Purpose.PICTURE, 0, i))) for i in range(200)]
+    change, plain = augmentation(flip=True), np.asarray(image())
+    found = [np.asarray(change(image(), generator(0, Purpose.IMAGE, 0, i))) for i in range(200)]
     mirrored = [np.array_equal(one, plain[:, ::-1]) for one in found]
 
     assert 70 < sum(mirrored) < 130
@@ -141,10 +141,10 @@ def test_half_of_the_pictures_are_mirrored() -> None:
 
 
 def test_resized_crop_takes_a_part_of_at_least_the_scale() -> None:
-    """Here of a larger picture, brought to the model's size."""
+    """Here of a larger image, brought to the model's size."""
     change, areas = augmentation(crop="resized", crop_scale=0.5), []
     for index in range(100):
-        made = np.asarray(change(picture(120, 80), generator(0, Purpose.PICTURE, 0, index)))
+        made = np.asarray(change(image(120, 80), generator(0, Purpose.IMAGE, 0, index)))
         assert made.shape == (32, 32, 3)
         high, wide = (np.ptp(made[:, :, axis].astype(float)) * 32 / 31 for axis in (0, 1))
         areas.append(high * wide / (120 * 80))
@@ -157,8 +157,7 @@ def test_colours_change_within_their_limits() -> None:
     """By another factor every time; black stays black."""
     grey, change = Image.new("RGB", (32, 32), (100, 100, 100)), augmentation(color_jitter=0.2)
     found = [
-        int(np.asarray(change(grey, generator(0, Purpose.PICTURE, 0, i)))[0, 0, 0])
-        for i in range(60)
+        int(np.asarray(change(grey, generator(0, Purpose.IMAGE, 0, i)))[0, 0, 0]) for i in range(60)
     ]
 
     assert min(found) >= 79
@@ -166,7 +165,7 @@ def test_colours_change_within_their_limits() -> None:
     assert len(set(found)) > 15
 
 
-def test_small_pictures_are_padded_and_large_ones_resized(data: Path) -> None:
+def test_small_images_are_padded_and_large_ones_resized(data: Path) -> None:
     """Unless something else is asked for."""
     small, large = (
         preprocessing_of(find_variant(v)[1]) for v in ("shunted_cifar_tiny", "shunted_t")
@@ -187,7 +186,7 @@ def test_labels_are_smoothed() -> None:
     )
 
 
-def test_mixup_mixes_targets_as_it_mixes_pictures() -> None:
+def test_mixup_mixes_targets_as_it_mixes_images() -> None:
     """Each with its neighbour; the last of an odd number stays."""
     images = np.arange(5, dtype=np.float32).reshape(5, 1, 1, 1) * np.ones((5, 3, 2, 2), np.float32)
     targets = np.eye(5, dtype=np.float32)
@@ -195,17 +194,17 @@ def test_mixup_mixes_targets_as_it_mixes_pictures() -> None:
 
     assert np.allclose(made[:, 0, 0, 0], [0.25, 0.75, 2.25, 2.75, 4])
     assert np.allclose(soft[0], [0.75, 0.25, 0, 0, 0])
-    # The value of a picture is its class, so that both must say the same.
+    # The value of an image is its class, so that both must say the same.
     assert np.allclose(soft @ np.arange(5), made[:, 0, 0, 0])
 
 
-def test_an_epoch_holds_every_picture_once_in_an_order_of_its_own(data: Path) -> None:
+def test_an_epoch_holds_every_image_once_in_an_order_of_its_own(data: Path) -> None:
     """Here all 20, without anything changed in them."""
     given = batches(data, crop="none", flip=False, mixup=0)
     epochs = [np.concatenate([x for x, _ in given.epoch(epoch, 0)]) for epoch in (0, 1)]
-    pictures = open_pictures(data, "train")
+    images = open_images(data, "train")
     how = given.augmentation.preprocessing
-    expected = {how(pictures.open(i)).tobytes() for i in range(20)}
+    expected = {how(images.open(i)).tobytes() for i in range(20)}
 
     assert {image.tobytes() for image in epochs[0]} == expected
     assert {image.tobytes() for image in epochs[1]} == expected
@@ -224,10 +223,10 @@ def test_threads_restarts_and_processes_change_no_batch(workers: int, data: Path
         assert np.array_equal(y, targets)
 
 
-def test_a_picture_that_cannot_be_read_is_replaced_by_the_next(tmp_path: Path) -> None:
-    """Batches keep their size, and it is told of which picture and why."""
-    data = make_pictures(tmp_path)
-    (data / "train" / "green" / "004.png").write_bytes(b"no picture")
+def test_a_image_that_cannot_be_read_is_replaced_by_the_next(tmp_path: Path) -> None:
+    """Batches keep their size, and it is told of which image and why."""
+    data = make_images(tmp_path)
+    (data / "train" / "green" / "004.png").write_bytes(b"no image")
     given = batches(data)
     made = list(given.epoch(0, 0))
 
@@ -238,14 +237,14 @@ def test_a_picture_that_cannot_be_read_is_replaced_by_the_next(tmp_path: Path) -
 
 
 def test_a_set_that_is_limited_is_spread_over_all(data: Path) -> None:
-    """The first pictures would be those of the first class."""
+    """The first images would be those of the first class."""
     assert spread(10, None).tolist() == list(range(10))
     assert spread(10, 5).tolist() == [0, 2, 4, 6, 8]
     assert spread(3, 5).tolist() == [0, 1, 2]
     assert batches(data, limit=9).steps == 2
 
 
-def test_fewer_pictures_than_a_batch_make_one_batch(data: Path) -> None:
+def test_fewer_images_than_a_batch_make_one_batch(data: Path) -> None:
     """Of as many as every process gets alike."""
     assert [len(x) for x, _ in batches(data, batch_size=64).epoch(0, 0)] == [20]
     assert [len(x) for x, _ in batches(data, Team(1, 3), batch_size=63).epoch(0, 0)] == [6]

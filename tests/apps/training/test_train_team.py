@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training import VARIANT, make_pictures, rows, settings
+from training import VARIANT, make_images, rows, settings
 from vitconvert.apps.training import train
 from vitconvert.apps.training._devices import expected_team
 from vitconvert.apps.training._state import read_state
@@ -41,24 +41,24 @@ def launch(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
 
 @pytest.mark.slow
 def test_two_processes_train_a_model_with_batch_norm(tmp_path: Path) -> None:
-    """One of them alone speaks and writes, and every picture is evaluated once."""
-    data = make_pictures(tmp_path / "data", train=10, val=7)
+    """One of them alone speaks and writes, and every image is evaluated once."""
+    data = make_images(tmp_path / "data", train=10, val=7)
     done = launch(tmp_path, VARIANT, "--data", str(data), "--out", "two", *OPTIONS)
     assert done.returncode == 0, done.stdout + done.stderr
     one = settings(data, epochs=1, drop_path=0.0, batch_size=8, warmup_epochs=0.0)
     train(one, tmp_path / "one")
 
     (alone,), (shared,) = rows(tmp_path / "one"), rows(tmp_path / "two")
-    # The one BatchNorm sees half of the pictures in each process; all else is computed alike.
+    # The one BatchNorm sees half of the images in each process; all else is computed alike.
     assert shared["train_loss"] == pytest.approx(alone["train_loss"], rel=2e-2)
-    assert shared["val_pictures"] == alone["val_pictures"] == 7
+    assert shared["val_images"] == alone["val_images"] == 7
     assert done.stdout.count("epoch 1/1: ") == 1
     assert done.stdout.count("best: epoch 1") == 1
 
 
 def test_two_processes_without_batch_norm_agree_to_rounding(tmp_path: Path) -> None:
     """The first moment of AdamW after one step is a tenth of the gradient."""
-    data = make_pictures(tmp_path / "data", train=10, val=7)
+    data = make_images(tmp_path / "data", train=10, val=7)
     options = [*OPTIONS, "--lr", "1e-5"]
     variant = "shiftvit_cifar_tiny"
     done = launch(tmp_path, variant, "--data", str(data), "--out", "two", *options)
@@ -72,7 +72,7 @@ def test_two_processes_without_batch_norm_agree_to_rounding(tmp_path: Path) -> N
     assert shared["train_loss"] == pytest.approx(alone["train_loss"], rel=1e-6)
     assert shared["val_loss"] == pytest.approx(alone["val_loss"], rel=1e-4)
     assert shared["val_top1"] == pytest.approx(alone["val_top1"])
-    assert shared["val_pictures"] == 7
+    assert shared["val_images"] == 7
     moments = [
         read_state(tmp_path / run / "state" / "resume.safetensors")[1] for run in ("one", "two")
     ]
@@ -97,7 +97,7 @@ def test_the_launcher_says_who_takes_part(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.slow
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
     """Before any work, in every process."""
-    data = make_pictures(tmp_path / "data", train=10, val=7)
+    data = make_images(tmp_path / "data", train=10, val=7)
     options = ["--data", str(data), "--out", "two", "--batch-size", "5"]
     done = launch(tmp_path, VARIANT, *options)
 

@@ -1,4 +1,4 @@
-"""What the tests of training share: small pictures, and how a run is begun and compared."""
+"""What the tests of training share: small images, and how a run is begun and compared."""
 
 import json
 from pathlib import Path
@@ -13,8 +13,8 @@ QUICK = {"variant": "shiftvit_cifar_tiny", "img_size": (16, 16)}  # has none
 CLASSES = ("blue", "green", "red")
 
 
-def make_pictures(folder: Path, train: int = 20, val: int = 7) -> Path:
-    """Make pictures of three classes, noise with more of one colour, as PNG of 32x32 pixels."""
+def make_images(folder: Path, train: int = 20, val: int = 7) -> Path:
+    """Make images of three classes, noise with more of one colour, as PNG of 32x32 pixels."""
     rng = np.random.default_rng(5)
     for split, count in (("train", train), ("val", val)):
         for i in range(count):
