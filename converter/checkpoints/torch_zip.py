@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import CheckpointError
-from . import _zip
+from . import _zip, pickles
 from ._tensor import Tensor
 from ._torch import STORAGES, Storages
 from .pickles import integer, text
