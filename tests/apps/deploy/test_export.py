@@ -361,7 +361,7 @@ def test_command_says_what_it_wrote_and_how_exact_it_is(converted: Make, tmp_pat
 
 INTERRUPTED = """
 import os, signal, sys
-from vitconvert import deploy
+from vitconvert.apps import deploy
 from vitconvert.apps.deploy import _export
 def stop(*_arguments):
     os.kill(os.getpid(), signal.SIGINT)

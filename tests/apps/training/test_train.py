@@ -28,7 +28,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from training import settings
-from vitconvert import _output
+from vitconvert.checkpoints import target as targets
 from vitconvert.apps.training import _trainer, train
 
 data, out, where = sys.argv[1:]
@@ -53,7 +53,7 @@ def publish(part, target, force):
     name(part, target, force)
 
 write, _trainer.write_state = _trainer.write_state, write_state
-name, _output.publish = _output.publish, publish
+name, targets.publish = targets.publish, publish
 train(settings(Path(data), save_every=2), out, listener=at_step)
 """
 
