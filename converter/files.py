@@ -5,12 +5,13 @@ import fcntl
 import glob
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +20,7 @@ from .errors import CheckpointError
 # What file systems say that cannot reserve room.
 _NOT_KNOWN = (errno.EINVAL, errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP)
 _PAUSE = 0.05  # seconds between two times that the disk is asked to take what is written
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.part")  # names of `written_beside`
 _NEW = 60.0  # seconds since the last write, after which a temporary file may be abandoned
 
 
@@ -26,21 +28,94 @@ def check_target(target: Path, force: bool) -> None:
     """Refuse a target that cannot or must not be written, before any work is done.
 
     Raises:
-        CheckpointError: The folder is missing or closed to us, the target is a folder, or a file
-            is there and `force` is not given.
+        CheckpointError: The folder around it is missing or not writable, the target is a folder,
+            or a file is there and `force` is not given.
     """
-    if not target.parent.is_dir():
-        raise CheckpointError(
-            f"{target}: the folder {target.parent} does not exist. Make it first."
-        )
+    _check_around(target)
     if target.is_dir():
         raise CheckpointError(f"{target}: is a folder; expected the name of a file.")
     if target.exists() and not target.is_file():
         raise CheckpointError(f"{target}: is a device or a pipe; expected the name of a file.")
     if (target.exists() or target.is_symlink()) and not force:
         raise CheckpointError(f"{target}: exists already. Pass --force to replace it.")
-    if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise CheckpointError(f"{target}: no permission to write into {target.parent.resolve()}.")
+    _check_writable(target, target.parent)
+
+
+def check_folder(
+    folder: Path,
+    what: str,
+    is_ours: Callable[[Path], bool],
+    *,
+    force: bool,
+    resume: bool | None = None,
+    as_whole: bool = False,
+) -> None:
+    """Refuse a folder that cannot or must not be written to, before any work is done.
+
+    An empty folder may be used. So may one that holds no more than empty folders and temporary
+    files of `written_beside`, which a killed process leaves.
+
+    Args:
+        folder: To write to; the caller makes it if it is not there.
+        what: What it is to hold, for messages: "a training run".
+        is_ours: Whether a folder that is not empty holds that.
+        force: Whether to replace what it holds.
+        resume: Whether to continue what it holds; None if that cannot be continued.
+        as_whole: Whether the folder itself is replaced. One that is empty, or a link, is not.
+
+    Raises:
+        CheckpointError: The folder around it is missing, it is not a folder or not writable, it
+            holds something else, or it holds what neither `force` nor `resume` was given for; or
+            there is nothing to resume.
+    """
+    _check_around(folder)
+    if as_whole and folder.name in ("", ".."):
+        raise CheckpointError(f"{folder}: has no name of its own. Name the folder itself.")
+    is_there = folder.exists() or folder.is_symlink()
+    if is_there and not folder.is_dir():
+        raise CheckpointError(f"{folder}: is not a folder; expected one to hold {what}.")
+    if is_there and (as_whole or not _is_free(folder)):
+        if (as_whole and folder.is_symlink()) or not is_ours(folder):
+            raise CheckpointError(
+                f"{folder}: exists and is not {what}, so nothing is written there. Choose another "
+                f"folder."
+            )
+        if not (force or resume):
+            resuming = "" if resume is None else "--resume to continue it, or "
+            raise CheckpointError(
+                f"{folder}: exists already. Pass {resuming}--force to replace it."
+            )
+    elif resume:
+        raise nothing_to_resume(folder, what)
+    _check_writable(folder, folder if is_there and not as_whole else folder.parent)
+
+
+def nothing_to_resume(folder: Path, what: str) -> CheckpointError:
+    """Make the error about a folder that --resume finds nothing in."""
+    return CheckpointError(
+        f"{folder}: does not hold {what} to resume. Leave out --resume to start one."
+    )
+
+
+def _check_around(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise CheckpointError(f"{path}: the folder {path.parent} does not exist. Make it first.")
+
+
+def _check_writable(path: Path, folder: Path) -> None:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise CheckpointError(f"{path}: no permission to write into {folder.resolve()}.")
+
+
+def _is_free(folder: Path) -> bool:
+    """Tell whether a folder holds nothing that somebody could miss."""
+    try:
+        return all(
+            _TEMPORARY.fullmatch(path.name) or (path.is_dir() and not any(path.iterdir()))
+            for path in folder.iterdir()
+        )
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be read: {error.strerror or error}.") from error
 
 
 def unverified(target: Path) -> Path:
@@ -150,6 +225,38 @@ def written_beside(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
             yield file, part
     finally:
         _remove_with_companions(part)
+
+
+def write_whole(path: Path, content: bytes, force: bool = True) -> None:
+    """Write a file; at any moment the old or the new one is there, whole and on the disk.
+
+    Raises:
+        CheckpointError: As `write_all`.
+    """
+    write_all({path: content}, force)
+
+
+def write_all(contents: Mapping[Path, bytes], force: bool = True) -> None:
+    """Write files; each is complete and on the disk before the first gets its name.
+
+    Args:
+        contents: By path; they get their names in this order.
+        force: Whether to replace files that are there.
+
+    Raises:
+        CheckpointError: A file cannot be written, and then none is; or one appeared meanwhile and
+            `force` is not given.
+    """
+    with ExitStack() as stack:
+        parts = {}
+        for path, content in contents.items():
+            file, parts[path] = stack.enter_context(written_beside(path))
+            with cannot_be_written(path):
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for path, part in parts.items():
+            publish(part, path, force)
 
 
 @contextmanager

@@ -155,13 +155,9 @@ class Report:
 
 def write_text(path: Path, text: str) -> None:
     """Write a report; an older one is replaced in one step."""
-    from ..files import cannot_be_written, publish, written_beside
+    from ..files import write_whole
 
-    with written_beside(path) as (file, part):
-        with cannot_be_written(path):
-            file.write(text.encode())
-            file.flush()
-        publish(part, path, force=True)
+    write_whole(path, text.encode())
 
 
 def claim(report: Report) -> str:

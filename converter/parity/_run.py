@@ -1,6 +1,5 @@
 """Check parity: dump a trace of either side, and compare them."""
 
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 from ..checkpoints import DTYPES as FILE_DTYPES
 from ..checkpoints import Checkpoint, open_checkpoint
 from ..errors import CheckpointError, ParityError
-from ..files import sha256
+from ..files import check_folder, sha256
 from ..models import check_side
 from ..running.interpreters import check_pythons
 from ..running.job import DTYPES, Job, Subject
@@ -146,9 +145,9 @@ def dump(
         options: As of `check_parity`.
 
     Raises:
-        CheckpointError: The file cannot be read or does not fit.
+        CheckpointError: The file cannot be read or does not fit, or `out` cannot be written.
         ModelError: The model is unknown or the framework not installed.
-        ParityError: The model could not run, or `out` cannot be written.
+        ParityError: The model could not run.
     """
     how, target = Options(**options), Path(out)
     how.check()
@@ -200,15 +199,9 @@ def dump(
 
 def _check_out(target: Path, force: bool) -> None:
     """Refuse a folder for a trace that cannot or must not be made, before any work is done."""
-    if not target.parent.is_dir():
-        raise ParityError(f"{target}: the folder {target.parent} does not exist. Make it first.")
-    if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise ParityError(f"{target}: no permission to write into {target.parent.resolve()}.")
-    if target.exists() or target.is_symlink():
-        if not (target / FILE).is_file() or target.is_symlink():
-            raise ParityError(f"{target}: exists and is no trace. Choose another name.")
-        if not force:
-            raise ParityError(f"{target}: exists already. Pass --force to replace it.")
+    check_folder(
+        target, "a parity trace", lambda path: (path / FILE).is_file(), force=force, as_whole=True
+    )
 
 
 def compare_traces(

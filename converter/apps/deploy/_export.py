@@ -21,7 +21,7 @@ from ...tables.reading import find_variant
 from ...tables.variant import Variant
 from ...version import __version__
 from ._check import Check, compare
-from ._folder import check_folder, made_beside, publish, put_in_order
+from ._folder import check_export_folder, made_beside, publish_folder, put_in_order
 from ._manifest import FORMAT, LEAST, NAME, Facts, framework
 from ._predictor import Predictor
 
@@ -80,7 +80,7 @@ def export(
     put_in_order(target)
     checkpoint = open_checkpoint(source)
     sources = [source, *checkpoint.files]
-    check_folder(target, sources, force)
+    check_export_folder(target, sources, force)
     check_side("paddle", checkpoint)
     count = check_paddle(checkpoint, table, found)
     if num_classes not in (None, count):
@@ -93,7 +93,7 @@ def export(
         facts = _describe(part, found, source, count, size, check, classes)
         _store(part, target, facts)
         _load(part, target)  # as a user will
-        publish(part, target, sources, force)
+        publish_folder(part, target, sources, force)
     return Exported(target, facts, check)
 
 

@@ -13,13 +13,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ...errors import CheckpointError, some
-from ...files import cannot_be_written, locked_folder
+from ...files import cannot_be_written, check_folder, locked_folder
 from ._manifest import is_export, strangers
 
 _NEW = 60.0  # seconds since the last write, after which a temporary folder may be abandoned
 
 
-def check_folder(target: Path, sources: Sequence[Path], force: bool) -> None:
+def check_export_folder(target: Path, sources: Sequence[Path], force: bool) -> None:
     """Refuse a folder that must not be replaced.
 
     Args:
@@ -28,33 +28,23 @@ def check_folder(target: Path, sources: Sequence[Path], force: bool) -> None:
         force: Whether an export may be replaced.
 
     Raises:
-        CheckpointError: It is there and `force` is not given, or it is or holds something else
-            than an export, or its parent is missing.
+        CheckpointError: As `check_folder`; or the folder holds a source, or more than an export.
     """
-    if not target.parent.is_dir():
-        raise CheckpointError(f"{target}: the folder {target.parent} does not exist. Make it.")
-    if target.name in ("", ".."):
-        raise CheckpointError(f"{target}: has no name of its own. Name the folder itself.")
-    if not (target.exists() or target.is_symlink()):
+    check_folder(target, "a vitconvert export", is_export, force=force, as_whole=True)
+    if not target.exists():
         return
-    if target.is_symlink() or not is_export(target):
-        raise CheckpointError(
-            f"{target}: exists and is no export of ours, so it is not replaced. Name another."
-        )
-    if not force:
-        raise CheckpointError(f"{target}: exists already. Pass --force to replace it.")
     for source in sources:
         if source.resolve().is_relative_to(target.resolve()):
             raise CheckpointError(
-                f"{source}: lies in {target}, which would be replaced. Move it out of there first, "
-                f"or name another folder."
+                f"{source}: lies in {target}, which would be replaced. Move it out of that folder "
+                f"first, or choose another folder."
             )
     with cannot_be_written(target):
         found = strangers(target)
     if found:
         raise CheckpointError(
-            f"{target}: holds more than an export: {some(found)}. It is not replaced; move that "
-            f"elsewhere, or name another folder."
+            f"{target}: holds more than an export: {some(found)}. Move that elsewhere, or choose "
+            f"another folder."
         )
 
 
@@ -95,17 +85,17 @@ def made_beside(target: Path) -> Iterator[Path]:
         _remove(part)
 
 
-def publish(part: Path, target: Path, sources: Sequence[Path], force: bool) -> None:
+def publish_folder(part: Path, target: Path, sources: Sequence[Path], force: bool) -> None:
     """Give a finished folder its name; the old one is back if that fails.
 
     Raises:
-        CheckpointError: As `check_folder`, as time has passed; or the disk refuses.
+        CheckpointError: As `check_export_folder`, as time has passed; or the disk refuses.
     """
     with cannot_be_written(target):
         for path in [*part.iterdir(), part]:
             _flush(path)
     with cannot_be_written(target), locked_folder(target.parent):
-        check_folder(target, sources, force)
+        check_export_folder(target, sources, force)
         old = part.with_suffix(".old")
         try:
             if target.exists():

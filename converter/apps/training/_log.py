@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import RunError
-from ._state import Folder, write_bytes, write_text
+from ...files import write_all, write_whole
+from ._state import Folder
 
 Row = dict[str, Any]
 
@@ -49,12 +50,12 @@ def check_installed(visualdl: bool) -> None:
 
 def write_logs(folder: Folder, history: Sequence[Row]) -> None:
     """Write all epochs anew, so that an epoch that is repeated after a kill stands there once."""
-    write_text(folder.log, "".join(f"{json.dumps(row)}\n" for row in history))
+    lines = "".join(f"{json.dumps(row)}\n" for row in history)
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
-    write_text(folder.table, text.getvalue())
+    write_all({folder.log: lines.encode(), folder.table: text.getvalue().encode()})
 
 
 def draw_curves(path: Path, history: Sequence[Row], title: str) -> None:
@@ -86,7 +87,7 @@ def draw_curves(path: Path, history: Sequence[Row], title: str) -> None:
     figure.suptitle(title, fontsize=11)
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=110)
-    write_bytes(path, image.getvalue())
+    write_whole(path, image.getvalue())
 
 
 class VisualDL:

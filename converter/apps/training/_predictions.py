@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import DataError
+from ...files import write_whole
 from ...images.sheet import Tile, make_sheet
 from ._batches import spread
-from ._state import write_bytes
 
 if TYPE_CHECKING:
     from ...images import Images, Preprocessing
@@ -54,4 +54,4 @@ def draw_predictions(
         tiles.append(Tile(image, caption, found == label))
     file = io.BytesIO()
     make_sheet(tiles, title).save(file, "PNG")
-    write_bytes(path, file.getvalue())
+    write_whole(path, file.getvalue())

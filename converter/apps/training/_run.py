@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import RunError
+from ...files import write_whole
 from ...models import require
 from ...version import __version__
 from ._batches import Batches
@@ -18,9 +19,9 @@ from ._interrupt import wishes
 from ._log import check_installed
 from ._model import check_size, check_variant, make_model
 from ._prepare import Prepared, prepare
-from ._run_json import check_new, check_writable, make_folder, read_record
+from ._run_json import check_run_folder, make_folder, read_record
 from ._settings import Settings, check_same, from_dict
-from ._state import Folder, locked, read_state, write_text
+from ._state import Folder, locked, read_state
 from ._trainer import Listener, Trainer
 
 _LOG = logging.getLogger("vitconvert")
@@ -45,7 +46,8 @@ def stored_settings(out: Path) -> Settings:
     """Read the options that a run was begun with.
 
     Raises:
-        RunError: There is no run in that folder.
+        CheckpointError: There is no run in that folder.
+        RunError: What is stored there is damaged, or of another version.
     """
     return from_dict(read_record(Folder(out))["options"], str(out))
 
@@ -118,23 +120,21 @@ def _check(folder: Folder, settings: Settings, team: Team, resume: bool, force: 
     """Refuse a folder that the run cannot have.
 
     Raises:
-        RunError: It holds another run than the one to resume, or what must not be replaced; or the
-            rights to write there are missing.
+        CheckpointError: As `check_run_folder`.
+        RunError: The run to resume has other options, or another number of processes.
     """
     if resume:
         check_same(stored_settings(folder.path), settings, str(folder.path))
         begun = read_record(folder)["processes"]
         if begun != team.size:
             raise RunError(
-                f"{folder.path} was begun by {begun} processes; now there are {team.size}, which "
-                f"would compute other numbers. Start as many as then, or a new run."
+                f"{folder.path} was started with {begun} processes; this command has {team.size}, "
+                f"which would compute other numbers. Use {begun} again, or start a new run."
             )
-        if team.leads:
-            check_writable(folder)
-    elif team.leads:
-        check_writable(folder)
+    if team.leads:
         named = (settings.weights, settings.data, settings.val_data)
-        check_new(folder, [Path(name) for name in named if name is not None], force)
+        sources = [Path(name) for name in named if name is not None]
+        check_run_folder(folder, sources, resume, force)
 
 
 def _begin(
@@ -157,7 +157,8 @@ def _begin(
         for file in folder.own():
             if file != folder.run:  # until it is replaced the folder is known by it
                 file.unlink(missing_ok=True)
-        write_text(folder.run, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+        text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
+        write_whole(folder.run, text.encode())
 
 
 def _tell(settings: Settings, prepared: Prepared, batches: Batches, device: str) -> None:

@@ -21,7 +21,6 @@ import numpy as np
 from ...checkpoints import held, open_checkpoint
 from ...checkpoints.target import Output, written
 from ...errors import CheckpointError, RunError
-from ...files import cannot_be_written, publish, written_beside
 
 VERSION = "1"
 
@@ -141,21 +140,6 @@ def read_state(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]
         for part in ("model.", "slot.")
     )
     return weights, slots, progress
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text; the old or the new file is there at any moment."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file; the old or the new one is there at any moment."""
-    with written_beside(path) as (file, part):
-        with cannot_be_written(path):
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        publish(part, path, force=True)
 
 
 @contextmanager

@@ -230,7 +230,7 @@ def test_only_an_export_is_replaced_and_only_when_asked(
     (other / "vitconvert.json").write_text('{"mine": 1}')
     with pytest.raises(CheckpointError, match="exists already"):
         export(TINY, converted(TINY), own)
-    with pytest.raises(CheckpointError, match="is no export of ours"):
+    with pytest.raises(CheckpointError, match="exists and is not a vitconvert export"):
         export(TINY, converted(TINY), other, force=True)
     with pytest.raises(CheckpointError, match="does not exist"):
         export(TINY, converted(TINY), tmp_path / "no" / "out")

@@ -428,9 +428,9 @@ def test_wrong_calls_are_told_from_the_start(whole: Path, data: Path, tmp_path: 
     cases = (
         (("shunted_x", "--data", data, "--out", tmp_path / "run"), "no variant is called"),
         ((VARIANT, "--out", tmp_path / "run"), "missing option --data"),
-        ((*good, "--out", whole), "holds a run already. Pass --resume"),
-        ((*good, "--out", tmp_path / "full", "--force"), "holds files, and no run"),
-        (("--resume", "--out", tmp_path / "none"), "holds no run to resume"),
+        ((*good, "--out", whole), "exists already. Pass --resume"),
+        ((*good, "--out", tmp_path / "full", "--force"), "exists and is not a training run"),
+        (("--resume", "--out", tmp_path / "none"), "does not hold a training run to resume"),
         (("--resume", "--force", "--out", whole), "not both"),
         (("--resume", "--out", whole, "--lr", 5), "--lr: was 0.001, is now 5.0"),
         ((*good, "--out", tmp_path / "run", "--num-classes", 4), "is 4, the images have 3 cl"),
