@@ -8,8 +8,8 @@ from importlib.resources import files
 
 from ...page import fill, plain, rows, side_by_side, text, with_code
 from ._confusion import show_confusion
+from ._disagreements import Shown
 from ._drawing import intervals
-from ._images_csv import kind
 from ._phrases import (
     class_name,
     comparison,
@@ -25,7 +25,6 @@ from ._phrases import (
 )
 from ._published import published
 from ._result import Evaluation, Scores
-from ._shown import Shown
 
 _LISTED = 200  # images that cannot be read
 
@@ -95,7 +94,7 @@ def _headline(evaluation: Evaluation) -> str:
 
 def _version(side: Scores) -> str:
     facts = side.facts
-    version = facts.get(kind(side.label), "")
+    version = facts.get(side.framework, "")
     where = facts.get("card", facts.get("device", ""))
     return " ".join(filter(None, [side.label, str(version), f"on {where}" if where else ""]))
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ...sides import Side
+
 # Of the normal distribution: half of a 95 % interval, in standard deviations.
 _Z = 1.959964
 # How far apart rounding may bring the logits of one image, in shares of the largest: more is no
@@ -44,6 +46,11 @@ class Scores:
     timed: int
     peak_bytes: Mapping[str, int]
     facts: Mapping[str, Any]
+
+    @property
+    def framework(self) -> Side:
+        """The framework that ran the model."""
+        return "paddle" if self.label.startswith("Paddle") else "torch"
 
     @property
     def images_per_second(self) -> float | None:
@@ -134,8 +141,6 @@ class Evaluation:
         environment: Machine and versions.
         options: What the run was asked for.
         processes: How many shared the work.
-        run_timed: Images that `end_to_end` is of, and
-        run_seconds: how long they took: what a resumed run goes on adding to; None if not known.
     """
 
     variant: str
@@ -158,8 +163,6 @@ class Evaluation:
     environment: Mapping[str, Any]
     options: Mapping[str, Any]
     processes: int = 1
-    run_timed: int | None = None
-    run_seconds: float | None = None
 
     @property
     def count(self) -> int:

@@ -16,9 +16,10 @@ from ...sides import Side
 from ...tables.reading import find_variant
 from ...terminal import Progress
 from ._options import Options
-from ._report_folder import check_report_folder, read_partial, write_reports
+from ._report_folder import check_report_folder, write_reports
 from ._result import Evaluation
 from ._session import Session
+from ._state import STATE, read_state
 from ._tally import merged
 
 _SAVE_EVERY = 60.0  # seconds
@@ -57,7 +58,7 @@ def evaluate(
         preprocessing: What differs from the variant's own: size, crop_pct, crop_mode,
             interpolation, mean, std.
         report: Folder to write the report to; saved every minute while it runs.
-        resume: Whether to go on with what an interrupted run has left in `report`.
+        resume: Whether to continue the interrupted evaluation in `report`.
         force: Whether a report that is there may be replaced.
         progress: Called with a text, the images done and their total.
         options: What `Options` has.
@@ -96,7 +97,7 @@ def evaluate(
     run.open(str(data))
     run.reported = folder is not None and team.count == 1
     if resume and folder is not None:
-        run.take(*read_partial(folder))
+        run.resume(read_state(folder / STATE))
     if team.launcher:
         team.join()
         if len(set(team.gather(run.fingerprint))) > 1:
@@ -121,7 +122,8 @@ def evaluate(
         raise DataError(f"{data}: none of {result.wanted} images can be read; {name}: {reason}")
     if folder is not None and team.rank == 0:
         try:
-            write_reports(result, folder, run.images)
+            state = run.state() if result.partial and team.count == 1 else None
+            write_reports(result, folder, run.images, state)
         except VitconvertError as error:
             raise ReportError(str(error), result) from error
     return result
@@ -130,6 +132,6 @@ def evaluate(
 def _save(run: Session, folder: Path) -> None:
     """Bring the report up to date; if that fails now, it may not at the end."""
     try:
-        write_reports(run.result(), folder, run.images)
+        write_reports(run.result(), folder, run.images, run.state())
     except VitconvertError as error:
-        logging.getLogger("vitconvert").warning("%s Going on.", error)
+        logging.getLogger("vitconvert").warning("%s The evaluation continues.", error)

@@ -29,8 +29,10 @@ from ...terminal import Progress
 from ._engine import Engine
 from ._options import Options
 from ._result import Evaluation, Scores
+from ._state import State
 from ._tally import PER_SIDE, Tally, judge
 
+_FREE = ("workers", "strict")  # options that may change when an evaluation is resumed
 _LABELS: dict[Side, str] = {"paddle": "Paddle", "torch": "PyTorch"}
 
 
@@ -117,37 +119,46 @@ class Session:
         known = (self.images.names, self.images.labels.tolist(), self.images.classes)
         self.fingerprint = hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
-    def take(self, before: Evaluation, tally: Tally) -> None:
-        """Go on from what an earlier run has left.
+    def request(self) -> dict[str, Any]:
+        """Give what decides the figures, as JSON."""
+        labels = {side: self._label(side) for side in self.jobs}
+        request = {
+            **{name: value for name, value in asdict(self.how).items() if name not in _FREE},
+            "torch_key": self.keys["torch"],
+            "images": self.fingerprint,
+            "variant": self.variant.name,
+            "described": self.images.described,
+            "wanted": len(self.chosen),
+            "preprocessing": self.preprocessing.to_dict(),
+            "weights": {
+                labels[s]: [facts["sha256"], facts.get("shards")] for s, facts in self.about.items()
+            },
+        }
+        found: dict[str, Any] = json.loads(json.dumps(request))
+        return found
+
+    def state(self) -> State:
+        """Give what this evaluation can be resumed from."""
+        return State(self.request(), self.environment, self.tally)
+
+    def resume(self, state: State) -> None:
+        """Continue an earlier evaluation.
 
         Raises:
-            RunError: That one was asked for something else, or the images have changed.
+            RunError: That one had other options, or the images have changed.
         """
-        now = self.result()
-        same = ("dtype", "engine", "limit", "batch_size", "device", "torch_key", "images")
-        pairs = {
-            **{name: (before.options.get(name), now.options.get(name)) for name in same},
-            **{
-                n: (getattr(before, n), getattr(now, n)) for n in ("variant", "described", "wanted")
-            },
-            "preprocessing": (before.preprocessing, now.preprocessing),
-            "weights": tuple(
-                {s.label: [s.facts["sha256"], s.facts.get("shards")] for s in one.sides}
-                for one in (before, now)
-            ),
-        }
-        for what, (found, expected) in pairs.items():
-            if json.dumps(found, sort_keys=True) != json.dumps(expected, sort_keys=True):
-                said = f"was {found}, now it is {expected}"
-                if what == "images":
-                    said = "or labels are others now"
+        for name, expected in self.request().items():
+            found = state.request.get(name)
+            if found != expected:
+                change = f"{name} was {found}, is now {expected}"
+                if name == "images":
+                    change = "the images or labels have changed"
                 raise RunError(
-                    f"--resume goes on with the same evaluation only: {what} {said}. Start again "
-                    f"with --force."
+                    f"--resume continues the same evaluation only: {change}. Start again with "
+                    f"--force."
                 )
-        self.tally = tally
-        known = {side.label: dict(side.facts) for side in before.sides}
-        self.environment = {side: known[self._label(side)] for side in self.jobs}
+        self.tally = state.tally
+        self.environment = {side: dict(state.environment[side]) for side in state.environment}
 
     def steps(self, progress: Progress | None) -> Generator[None]:
         """Run batch by batch."""
@@ -249,8 +260,6 @@ class Session:
                 "report": self.reported,
             },
             processes=self.team.count,
-            run_timed=tally.run_timed,
-            run_seconds=tally.run_seconds,
         )
 
     def _scores(self, side: Side, arrays: Mapping[str, np.ndarray]) -> Scores:

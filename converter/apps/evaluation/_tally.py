@@ -10,8 +10,16 @@ import numpy as np
 from ...sides import Side
 from ._engine import Answer
 
-PER_SIDE = ("predicted", "hit5", "loss", "margin", "largest")
-PER_PAIR = ("difference", "mean_difference")
+# Figures of an image, with their dtypes: of each side, and of two sides together.
+PER_SIDE = {"predicted": "i8", "hit5": "?", "loss": "f8", "margin": "f8", "largest": "f8"}
+PER_PAIR = {"difference": "f8", "mean_difference": "f8"}
+
+
+def columns_of(sides: Sequence[Side]) -> dict[str, str]:
+    """Name the columns of a tally that is not empty, with their dtypes."""
+    own = {f"{side}.{name}": dtype for side in sides for name, dtype in PER_SIDE.items()}
+    codes = {"index": "i8"} | own | (PER_PAIR if len(sides) == 2 else {})
+    return {name: np.dtype(code).str for name, code in codes.items()}
 
 
 @dataclass
