@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...page import text
+from ...page import section, text
 from ._phrases import class_name, percent
 from ._result import Evaluation, Scores
 
@@ -51,10 +51,7 @@ def show_confusion(evaluation: Evaluation) -> str:
         f"<h3>{text(title)}</h3>\n{show(evaluation, side, title)}"
         for side, title in zip(sides, titles, strict=True)
     )
-    return (
-        f'<section aria-labelledby="confusion-title">\n<h2 id="confusion-title">What is taken for '
-        f"what</h2>\n{parts}\n</section>\n"
-    )
+    return section("confusion", "Confusions", parts)
 
 
 def _matrix(evaluation: Evaluation, side: Scores, title: str) -> str:
