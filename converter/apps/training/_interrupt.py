@@ -15,7 +15,7 @@ class Interrupted(KeyboardInterrupt):
     """Training was ended from outside; its message says how to go on."""
 
 
-class Wish:
+class StopRequest:
     """Whether somebody wants the training to end.
 
     A signal in the middle of a step would leave weights half changed, so that it is only noted. A
@@ -23,30 +23,30 @@ class Wish:
     """
 
     def __init__(self) -> None:
-        self.is_there = False
+        self.is_made = False
 
     def note(self, _signal: int, _frame: Any) -> None:
         """Note the first signal; raise at the second."""
-        if self.is_there:
+        if self.is_made:
             raise KeyboardInterrupt
-        self.is_there = True
+        self.is_made = True
 
 
 @contextmanager
-def wishes() -> Iterator[Wish]:
+def stop_requests() -> Iterator[StopRequest]:
     """Note signals from now on, where signals can be had: in the main thread."""
-    wish = Wish()
+    stop = StopRequest()
     if threading.current_thread() is not threading.main_thread():
-        yield wish
+        yield stop
         return
     before = {}
     for number in _SIGNALS:
         found = signal.getsignal(number)
         if found is not signal.SIG_IGN and found is not None:  # ignored under nohup, say
             before[number] = found
-            signal.signal(number, wish.note)
+            signal.signal(number, stop.note)
     try:
-        yield wish
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

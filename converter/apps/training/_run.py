@@ -15,7 +15,7 @@ from ...models import require
 from ...version import __version__
 from ._batches import Batches
 from ._devices import Team, choose_device, expected_team
-from ._interrupt import wishes
+from ._interrupt import stop_requests
 from ._log import check_installed
 from ._model import check_size, check_variant, make_model
 from ._prepare import Prepared, prepare
@@ -92,7 +92,7 @@ def train(
     if team.leads:
         make_folder(folder)
     team.wait()
-    with locked(folder) if team.leads else nullcontext(), wishes() as wish:
+    with locked(folder) if team.leads else nullcontext(), stop_requests() as stop:
         if team.leads:
             # Once more: another may have begun, and even finished, a run there meanwhile.
             _check(folder, settings, team, resume, force)
@@ -106,13 +106,13 @@ def train(
             validation=prepared.validation,
             classes=prepared.classes,
             model=model,
-            wish=wish,
+            stop=stop,
             listener=listener,
         )
         if resume:
             _resume(trainer, folder, prepared)
         trainer.run()
-    history = trainer.progress.history
+    history = trainer.position.history
     return Summary(folder, max(history, key=lambda row: row["val_top1"]), history[-1])
 
 
@@ -197,7 +197,7 @@ def _resume(trainer: Trainer, folder: Folder, prepared: Prepared) -> None:
             _LOG.info(f"{folder.path} has no state yet: begins at the beginning.")
         return
     trainer.restore(*read_state(folder.state))
-    done = trainer.progress
+    done = trainer.position
     if not trainer.team.leads:
         return
     if trainer.is_done:

@@ -78,7 +78,7 @@ class Folder:
 
 
 @dataclass
-class Progress:
+class Position:
     """How far a run has come.
 
     Attributes:
@@ -100,7 +100,7 @@ class Progress:
     scaler: dict[str, Any] = field(default_factory=dict)
 
 
-def write_weights(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write_checkpoint(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write weights as every Paddle reads them; the old or the new file is there at any moment."""
     _write(Output(path, {name: held(array) for name, array in arrays.items()}, {}))
 
@@ -109,17 +109,17 @@ def write_state(
     path: Path,
     weights: Mapping[str, np.ndarray],
     optimizer: Mapping[str, np.ndarray],
-    progress: Progress,
+    position: Position,
 ) -> None:
     """Write what a run goes on from; the old or the new file is there at any moment."""
     tensors = {f"model.{name}": held(array) for name, array in weights.items()}
     tensors |= {f"slot.{name}": held(array) for name, array in optimizer.items()}
-    texts = {"version": VERSION, "progress": json.dumps(asdict(progress))}
+    texts = {"version": VERSION, "progress": json.dumps(asdict(position))}
     _write(Output(path, tensors, texts))
 
 
-def read_state(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], Progress]:
-    """Read weights, what the optimizer keeps, and progress.
+def read_state(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], Position]:
+    """Read weights, what the optimizer keeps, and position.
 
     Raises:
         RunError: The file cannot be read, or is not what this version writes.
@@ -132,14 +132,14 @@ def read_state(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]
     if checkpoint.metadata.get("version") != VERSION:
         raise RunError(f"{path}: is of another version of vitconvert. Begin a new run.")
     try:
-        progress = Progress(**json.loads(checkpoint.metadata["progress"]))
+        position = Position(**json.loads(checkpoint.metadata["progress"]))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path}: does not say how far the run has come: {error!r:.200}.") from error
     weights, slots = (
         {name.removeprefix(part): array for name, array in arrays.items() if name.startswith(part)}
         for part in ("model.", "slot.")
     )
-    return weights, slots, progress
+    return weights, slots, position
 
 
 @contextmanager

@@ -13,13 +13,13 @@ import numpy as np
 
 from ...errors import RunError
 from ._evaluate import Score, evaluate
-from ._interrupt import Interrupted, Wish
+from ._interrupt import Interrupted, StopRequest
 from ._log import VisualDL, draw_curves, write_logs
 from ._model import make_optimizer, optimizer_state, restore_optimizer
 from ._predictions import draw_predictions
 from ._random import Purpose, generator
 from ._schedule import learning_rate
-from ._state import Progress, write_state, write_weights
+from ._state import Position, write_checkpoint, write_state
 
 if TYPE_CHECKING:
     from ...images import Images, Preprocessing
@@ -58,13 +58,13 @@ class Trainer:
     validation: Validation
     classes: tuple[str, ...]
     model: Any
-    wish: Wish
+    stop: StopRequest
     listener: Listener | None
 
     def __post_init__(self) -> None:
         import paddle
 
-        self.progress = Progress()
+        self.position = Position()
         self.optimizer = make_optimizer(self.model, self.settings)
         self.scaler = paddle.amp.GradScaler(enable=self.settings.amp)
         self._net = paddle.DataParallel(self.model) if self.team.size > 1 else self.model
@@ -74,13 +74,13 @@ class Trainer:
     @property
     def is_done(self) -> bool:
         """Whether all epochs are over."""
-        return self.progress.epoch >= self.settings.epochs
+        return self.position.epoch >= self.settings.epochs
 
     def restore(
         self,
         weights: Mapping[str, np.ndarray],
         optimizer: Mapping[str, np.ndarray],
-        progress: Progress,
+        position: Position,
     ) -> None:
         """Put back what `save` wrote.
 
@@ -92,9 +92,9 @@ class Trainer:
             raise RunError(f"{self.folder.state}: holds the weights of another model.")
         self.model.set_state_dict(dict(weights))
         restore_optimizer(self.optimizer, self.model, optimizer)
-        if progress.scaler:
-            self.scaler.load_state_dict(_as_arrays(progress.scaler))
-        self.progress = progress
+        if position.scaler:
+            self.scaler.load_state_dict(_as_arrays(position.scaler))
+        self.position = position
 
     def save(self) -> None:
         """Write the state; only the first process does."""
@@ -102,9 +102,9 @@ class Trainer:
             return
         weights = self._weights()
         if self.settings.amp:
-            self.progress.scaler = _as_numbers(self.scaler.state_dict())
+            self.position.scaler = _as_numbers(self.scaler.state_dict())
         optimizer = optimizer_state(self.optimizer, self.model)
-        write_state(self.folder.state, weights, optimizer, self.progress)
+        write_state(self.folder.state, weights, optimizer, self.position)
 
     def run(self) -> None:
         """Train to the end.
@@ -113,7 +113,7 @@ class Trainer:
             Interrupted: Somebody wanted it to end; the state is saved.
             RunError: The loss is not finite.
         """
-        if not (self.is_done or self.progress.epoch or self.progress.step):
+        if not (self.is_done or self.position.epoch or self.position.step):
             self.save()
         logs = VisualDL(self.folder, self.settings.visualdl and self.team.leads)
         with closing(logs):
@@ -121,14 +121,14 @@ class Trainer:
                 row = self._epoch()
                 if self.team.leads:
                     logs.add(row)
-                self._check_wish()
+                self._check_stop()
         if self.team.leads:
             self._finish()
         self.team.wait()
 
     def _epoch(self) -> dict[str, Any]:
         """Learn what is left of an epoch, evaluate, write; give the epoch's row."""
-        done, before = self.progress, self.progress.seconds
+        done, before = self.position, self.position.seconds
         start, steps = time.perf_counter(), self.batches.steps
         self.model.train()
         with closing(self.batches.epoch(done.epoch, done.step)) as batches:
@@ -143,7 +143,7 @@ class Trainer:
                 every = self.settings.save_every
                 if every is not None and done.step % every == 0:
                     self.save()
-                self._check_wish()
+                self._check_stop()
         self._name_unreadable()
         self.team.share_statistics(self.model)
         score = self._evaluate()
@@ -159,7 +159,7 @@ class Trainer:
         """
         import paddle
 
-        step = self.progress.epoch * self.batches.steps + self.progress.step
+        step = self.position.epoch * self.batches.steps + self.position.step
         rng = generator(self.settings.seed, Purpose.LAYERS, step, self.team.rank)
         paddle.seed(int(rng.integers(2**31)))
         rate = learning_rate(step, self.settings, self.batches.steps)
@@ -178,7 +178,7 @@ class Trainer:
         return mean
 
     def _diverged(self, what: str) -> str:
-        done, last = self.progress, self.folder.last
+        done, last = self.position, self.folder.last
         rate = self.optimizer.get_lr()
         kept = "No epoch was finished."
         if done.epoch:
@@ -200,12 +200,12 @@ class Trainer:
             self.settings.workers,
             self.team,
             # The processes of a team may have other numbers of batches: they ask together later.
-            self._check_wish if self.team.size == 1 else lambda: None,
+            self._check_stop if self.team.size == 1 else lambda: None,
         )
 
     def _close_epoch(self, score: Score) -> dict[str, Any]:
         """Count an epoch as done, and write all files."""
-        done, steps = self.progress, self.batches.steps
+        done, steps = self.position, self.batches.steps
         step = (done.epoch + 1) * steps - 1
         row = {
             "epoch": done.epoch + 1,
@@ -222,11 +222,11 @@ class Trainer:
         is_best, best = score.top1 > done.best, max(score.top1, done.best)
         history = [*done.history, row]
         weights = self._weights()
-        self.progress = Progress(epoch=done.epoch + 1, best=best, history=history)
+        self.position = Position(epoch=done.epoch + 1, best=best, history=history)
         if self.team.leads:
             if is_best:
-                write_weights(self.folder.best, weights)
-            write_weights(self.folder.last, weights)
+                write_checkpoint(self.folder.best, weights)
+            write_checkpoint(self.folder.last, weights)
             self.save()
             write_logs(self.folder, history)
             self._draw(often=True)
@@ -236,8 +236,8 @@ class Trainer:
     def _draw(self, often: bool) -> None:
         """Draw the curves; while they change often, only now and then."""
         now = time.monotonic()
-        if self.progress.history and (not often or now - self._drawn > _REDRAW):
-            draw_curves(self.folder.curves, self.progress.history, self.settings.variant)
+        if self.position.history and (not often or now - self._drawn > _REDRAW):
+            draw_curves(self.folder.curves, self.position.history, self.settings.variant)
             self._drawn = now
 
     def _finish(self) -> None:
@@ -255,18 +255,18 @@ class Trainer:
             data.chosen,
             data.preprocessing,
             self.classes,
-            f"{self.settings.variant}: top-1 {self.progress.best:.2f} %",
+            f"{self.settings.variant}: top-1 {self.position.best:.2f} %",
         )
 
-    def _check_wish(self) -> None:
+    def _check_stop(self) -> None:
         """Save and stop if somebody wants that; all processes of a team at the same place."""
-        wanted = self.team.add([float(self.wish.is_there)])[0]
+        wanted = self.team.add([float(self.stop.is_made)])[0]
         if not wanted:
             return
         self.save()
         if self.team.leads:
             self._draw(often=False)
-        done = self.progress
+        done = self.position
         raise Interrupted(
             f"Interrupted in epoch {done.epoch + 1} after {done.step} of {self.batches.steps} "
             f"steps; the state is saved. Go on: vitconvert train --resume --out {self.folder.path}"

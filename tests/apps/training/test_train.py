@@ -41,10 +41,10 @@ def at_step(epoch, epochs, done, steps, loss, rate):
     if where == "step" and (epoch, done) == (2, 3):
         kill()
 
-def write_state(path, weights, optimizer, progress):
-    if where == "between" and progress.epoch == 2:
+def write_state(path, weights, optimizer, position):
+    if where == "between" and position.epoch == 2:
         kill()  # the weights of the second epoch are written
-    write(path, weights, optimizer, progress)
+    write(path, weights, optimizer, position)
 
 def publish(part, target, force):
     named.append(target.name)
@@ -365,8 +365,8 @@ def test_what_is_not_finite_ends_the_run(
         train(settings(data, variant=variant, limit=12, save_every=1), out)
 
     assert all(np.isfinite(value).all() for value in arrays(out / "last.pdparams").values())
-    kept, _slots, progress = read_state(out / "state" / "resume.safetensors")
-    assert (progress.epoch, progress.step) == (1, 2)
+    kept, _slots, position = read_state(out / "state" / "resume.safetensors")
+    assert (position.epoch, position.step) == (1, 2)
     assert all(np.isfinite(value).all() for value in kept.values())
 
 

@@ -22,7 +22,7 @@ from vitconvert.apps.training._prepare import prepare
 from vitconvert.apps.training._random import Purpose, generator
 from vitconvert.apps.training._schedule import learning_rate
 from vitconvert.apps.training._settings import check_same
-from vitconvert.apps.training._state import Progress, read_state, write_state
+from vitconvert.apps.training._state import Position, read_state, write_state
 from vitconvert.commands.train import train
 from vitconvert.images import open_images, preprocessing_of
 from vitconvert.tables.reading import find_variant
@@ -298,11 +298,11 @@ def test_state_comes_back_as_it_was_written(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     model = {"blocks.0.fc.weight": rng.standard_normal((3, 2)).astype(np.float32)}
     slots = {"moment1_0.blocks.0.fc.weight": np.float32([[1e-30]]), "beta1_pow_acc_0.x": np.ones(1)}
-    progress = Progress(3, 2, 0.1 + 0.2, 5.5, 71.0, [{"epoch": 1, "val_top1": 1 / 3}], {"scale": 2})
-    write_state(tmp_path / "resume.safetensors", model, slots, progress)
+    position = Position(3, 2, 0.1 + 0.2, 5.5, 71.0, [{"epoch": 1, "val_top1": 1 / 3}], {"scale": 2})
+    write_state(tmp_path / "resume.safetensors", model, slots, position)
 
     found = read_state(tmp_path / "resume.safetensors")
-    assert found[2] == progress
+    assert found[2] == position
     for one, other in zip(found, (model, slots), strict=False):
         assert {k: v.tobytes() for k, v in one.items()} == {
             k: v.tobytes() for k, v in other.items()
@@ -312,20 +312,20 @@ def test_state_comes_back_as_it_was_written(tmp_path: Path) -> None:
 def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
     """With its name."""
     path = tmp_path / "resume.safetensors"
-    write_state(path, {"a": np.ones(3)}, {}, Progress())
+    write_state(path, {"a": np.ones(3)}, {}, Position())
     path.write_bytes(path.read_bytes()[:-4])
 
     with pytest.raises(RunError, match=r"resume\.safetensors: cannot be gone on from"):
         read_state(path)
 
 
-@pytest.mark.parametrize("progress", ["{", "[]", '{"epoch": 1, "pace": 2}', None])
+@pytest.mark.parametrize("position", ["{", "[]", '{"epoch": 1, "pace": 2}', None])
 def test_a_state_that_does_not_say_where_it_is_is_refused(
-    progress: str | None, tmp_path: Path
+    position: str | None, tmp_path: Path
 ) -> None:
     """As a file that somebody else has written may be."""
     path = tmp_path / "resume.safetensors"
-    texts = {"version": "1"} | ({} if progress is None else {"progress": progress})
+    texts = {"version": "1"} | ({} if position is None else {"progress": position})
     save_file({"model.a": np.ones(3)}, path, texts)
 
     with pytest.raises(RunError, match="does not say how far the run has come"):
