@@ -139,7 +139,7 @@ def check_distinct(**files: Path | None) -> None:
 
 
 def check_sources_stay(sources: Sequence[Path], targets: Sequence[Path]) -> None:
-    """Refuse to write over what is being read, through links as well.
+    """Refuse to write over a file that is read, through links as well.
 
     Raises:
         CheckpointError: A target is a source.
@@ -147,18 +147,18 @@ def check_sources_stay(sources: Sequence[Path], targets: Sequence[Path]) -> None
     real = {path.resolve() for path in sources}
     for target in targets:
         if target.resolve() in real:
-            raise CheckpointError(f"{target}: would be written, and is a part of the source.")
+            raise CheckpointError(f"{target}: would be written, but is part of the source.")
 
 
 def check_report(path: Path, mark: str) -> None:
-    """Refuse a report where it cannot be written or would replace what is no report.
+    """Refuse a report that cannot be written, or would replace something else.
 
     Args:
         path: The file to write.
-        mark: What every report of this kind holds.
+        mark: Text that every report of this kind holds.
 
     Raises:
-        CheckpointError: As `check_target`; or the file that is there is something else.
+        CheckpointError: As `check_target`; or the existing file is something else.
     """
     check_target(path, force=True)
     if path.exists():
@@ -167,7 +167,9 @@ def check_report(path: Path, mark: str) -> None:
         except OSError:
             known = False
         if not known:
-            raise CheckpointError(f"{path}: exists and is no parity report. Choose another name.")
+            raise CheckpointError(
+                f"{path}: exists and is not a parity report. Choose another name."
+            )
 
 
 def sha256(path: Path) -> str:
@@ -177,7 +179,7 @@ def sha256(path: Path) -> str:
 
 
 def check_room(folder: Path, size: int) -> None:
-    """Refuse to begin what the disk has no room for.
+    """Refuse to start if the disk has too little room.
 
     Raises:
         CheckpointError: There is less room than that many bytes.
@@ -185,7 +187,7 @@ def check_room(folder: Path, size: int) -> None:
     room = shutil.disk_usage(folder)
     if room.total and room.free < size:  # some file systems do not tell
         raise CheckpointError(
-            f"{folder}: the disk has room for {room.free:,} bytes, {size:,} are needed. Nothing "
+            f"{folder}: the disk has room for {room.free:,} bytes; {size:,} are needed. Nothing "
             f"was written."
         )
 
@@ -261,7 +263,7 @@ def write_all(contents: Mapping[Path, bytes], force: bool = True) -> None:
 
 @contextmanager
 def cannot_be_written(target: Path) -> Iterator[None]:
-    """Turn the system's word (disk full, no permission) into an error that names the target.
+    """Turn an error of the system (disk full, no permission) into one that names the target.
 
     Raises:
         CheckpointError: The body raised OSError.
@@ -376,7 +378,7 @@ def _linked(source: Path, target: Path) -> bool:
     except OSError as error:
         if isinstance(error, FileExistsError) or target.exists():
             raise CheckpointError(
-                f"{target}: appeared while working and was left alone. Pass --force to replace it."
+                f"{target}: appeared meanwhile and was left alone. Pass --force to replace it."
             ) from None
         return False
     return True

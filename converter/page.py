@@ -1,4 +1,4 @@
-"""What the HTML reports share: one style, and templates filled with text that cannot break out."""
+"""What the HTML reports share: head, style, tables, and templates that data cannot break out of."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def text(value: object) -> str:
 
 
 def with_code(line: str) -> str:
-    """Set what stands between backticks as code."""
+    """Set text between backticks as code."""
     parts = [text(part) for part in line.split("`")]
     if len(parts) % 2 == 0:
         return "`".join(parts)
@@ -103,7 +103,7 @@ def rows(cells: Iterable[Sequence[str]]) -> str:
 
 
 def side_by_side(*sides: Mapping[str, Any]) -> Iterator[Sequence[str]]:
-    """Put all that is known of several things side by side: a name, then a cell of each."""
+    """Put the facts of several things side by side: a name, then a cell of each."""
     for key in dict.fromkeys(key for side in sides for key in side):
         yield key, *(plain(side.get(key)) for side in sides)
 

@@ -1,4 +1,4 @@
-"""The command that evaluates checkpoints on images."""
+"""The command that evaluates checkpoints on labelled images."""
 
 from __future__ import annotations
 
@@ -33,17 +33,23 @@ class Channels(click.ParamType[tuple[float, float, float]]):
 def preprocessing_options(command: Any) -> Any:
     """Add the options that override how images become a variant's input."""
     for option in (
-        click.option("--std", type=Channels(), help="Of the channels, 0..1."),
-        click.option("--mean", type=Channels(), help="Of the channels red, green, blue, 0..1."),
+        click.option(
+            "--std",
+            type=Channels(),
+            help="Standard deviation of the channels red, green, blue, 0..1.",
+        ),
+        click.option(
+            "--mean", type=Channels(), help="Mean of the channels red, green, blue, 0..1."
+        ),
         click.option(
             "--interpolation",
             type=click.Choice(["bicubic", "bilinear", "lanczos", "nearest"]),
-            help="Filter that resizes images.",
+            help="Filter for resizing.",
         ),
         click.option(
             "--crop-mode",
             type=click.Choice(["center", "squash"]),
-            help="A crop from the center, or the whole image squashed.",
+            help="Crop from the center, or squash the whole image.",
         ),
         click.option(
             "--crop-pct",
@@ -51,14 +57,18 @@ def preprocessing_options(command: Any) -> Any:
             help="Share of the shorter side that the crop keeps.",
         ),
         click.option(
-            "--image-size", "size", type=ImageSize(), metavar="HxW", help="Pixels of the input."
+            "--image-size",
+            "size",
+            type=ImageSize(),
+            metavar="HxW",
+            help="Size of the input in pixels.",
         ),
     ):
         command = option(command)
     return command
 
 
-@click.command("eval", short_help="Classify labelled images, with both frameworks.")
+@click.command("eval", short_help="Measure accuracy on labelled images, with both frameworks.")
 @click.argument("variant")
 @click.option(
     "--data",
@@ -70,16 +80,20 @@ def preprocessing_options(command: Any) -> Any:
 @click.option(
     "--weights",
     type=click.Path(exists=True, path_type=Path),
-    help="Paddle checkpoint, or the folder that `vitconvert export` made.",
+    help="Paddle checkpoint, or a folder made by `vitconvert export`.",
 )
-@click.option("--torch-weights", type=FILE, help="PyTorch checkpoint, run on the very same arrays.")
-@click.option("--torch-key", metavar="KEY", help="Which of several weights in the PyTorch file.")
+@click.option(
+    "--torch-weights", type=FILE, help="PyTorch checkpoint; it gets the very same arrays."
+)
+@click.option(
+    "--torch-key", metavar="KEY", help="Key of the weights, if the PyTorch file holds several."
+)
 @click.option(
     "--engine",
     type=click.Choice(["eager", "inference"]),
     default="eager",
     show_default=True,
-    help="What runs the Paddle model; inference is its deployed form.",
+    help="How the Paddle model runs; inference is its deployed form.",
 )
 @click.option("--device", type=DEVICE, default="auto", show_default=True, help="Where to run.")
 @click.option(
@@ -90,7 +104,7 @@ def preprocessing_options(command: Any) -> Any:
     help="Precision of both models.",
 )
 @click.option(
-    "--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Images at once."
+    "--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Images per batch."
 )
 @click.option(
     "--workers",
@@ -100,17 +114,19 @@ def preprocessing_options(command: Any) -> Any:
     help="Threads that read images.",
 )
 @click.option(
-    "--limit", type=click.IntRange(1), help="Only so many images, evenly spread.  [default: all]"
+    "--limit",
+    type=click.IntRange(1),
+    help="Use at most this many images, evenly spread.  [default: all images]",
 )
-@click.option("--strict", is_flag=True, help="Stop at an image that cannot be read.")
+@click.option("--strict", is_flag=True, help="Stop at the first image that cannot be read.")
 @preprocessing_options
 @click.option(
     "--report",
     type=OUTPUT,
-    help="Folder to write: report.html, report.json, images.csv, and the images that differ.",
+    help="Folder for report.html, report.json, images.csv and the images that differ.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the interrupted run in --report.")
-@click.option("--force", is_flag=True, help="Replace the report that is there.")
+@click.option("--resume", is_flag=True, help="Resume the interrupted evaluation in --report.")
+@click.option("--force", is_flag=True, help="Replace an existing report.")
 def evaluate(
     variant: str,
     data: Path,
@@ -128,11 +144,12 @@ def evaluate(
     std: tuple[float, float, float] | None,
     **options: Any,
 ) -> None:
-    """Classify labelled images: top-1, top-5, loss, speed; of both frameworks side by side.
+    """Measure accuracy on labelled images: top-1, top-5, loss and speed.
 
-    Images are resized, cropped and normalised once, as the variant was published; the very same
-    arrays go to both models. With --weights and --torch-weights the exit status is 0 only if both
-    classify alike but for rounding. Ctrl-C shows what there is so far, --resume goes on.
+    With --weights and --torch-weights, both models run side by side. Images are preprocessed once,
+    as the variant was published, and both models get the very same arrays. The exit status is 0
+    only if both classify all images the same, except for rounding. Ctrl-C shows the figures so
+    far; --resume continues.
 
     \b
     Examples:
@@ -184,7 +201,7 @@ def evaluate(
     if not is_first:
         return
     if not result.count:
-        click.echo("Interrupted before the first batch was done.")
+        click.echo("Interrupted before the first batch was complete.")
         sys.exit(130)
     show(result, console())
     if report is not None:

@@ -1,4 +1,4 @@
-"""The command that fine-tunes a variant in Paddle."""
+"""The command that trains a variant in Paddle."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _option(name: str, hint: Any, option: Option, default: Any) -> Callable[...,
 @click.argument("variant", required=False)
 @settings_options
 @click.option("--out", type=OUTPUT, required=True, help="Folder of the run.")
-@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@click.option("--resume", is_flag=True, help="Resume the run in --out.")
 @click.option("--force", is_flag=True, help="Replace the run in --out.")
 @click.pass_context
 def train(
@@ -67,19 +67,23 @@ def train(
 ) -> None:
     """Train or fine-tune VARIANT on labelled images, in Paddle.
 
-    --out gets the weights of the best and of the last epoch, the learning curves, a sheet of
-    predictions, and the state from which --resume goes on: to the bit where the run would be.
+    The folder --out gets the weights of the best and the last epoch, the learning curves, a sheet
+    of predictions, and the state that --resume continues from. A resumed run ends with the same
+    weights as one that was never interrupted.
 
     \b
     Examples:
-      vitconvert train shiftvit_cifar --data cifar10/ --weights shiftvit.pdparams --out run
+      vitconvert train shiftvit_cifar --data cifar10/ --out run \\
+                       --weights shiftvit.pdparams
       vitconvert train --resume --out run
     """
     from ..apps.training import Interrupted, expected_team
     from ..apps.training import train as run
 
     if resume and force:
-        raise click.UsageError("--resume goes on with a run, --force replaces it: not both.")
+        raise click.UsageError(
+            "--resume continues a run and --force replaces it: give only one of them."
+        )
     settings = _settings(ctx, variant, out, resume, options)
     try:
         with _bar() as listener:
@@ -95,15 +99,15 @@ def train(
 def _settings(
     ctx: click.Context, variant: str | None, out: Path, resume: bool, options: dict[str, Any]
 ) -> Settings:
-    """Make the settings of what was given; of a resumed run the rest is as it was."""
+    """Make the settings; options that are left out keep the values of a resumed run."""
     from ..apps.training import stored_settings
 
-    # From another folder the run goes on as well.
+    # Absolute, so that the run can be resumed from another folder.
     options = {n: str(v.absolute()) if isinstance(v, Path) else v for n, v in options.items()}
     if not resume:
         for name, value in (("argument VARIANT", variant), ("option --data", options["data"])):
             if value is None:
-                raise click.UsageError(f"missing {name}; only --resume does without.")
+                raise click.UsageError(f"missing {name}; it can be left out with --resume only.")
         return Settings(variant=str(variant), **options)
     given = {
         name: value
@@ -117,7 +121,7 @@ def _settings(
 
 @contextmanager
 def _bar() -> Iterator[Listener | None]:
-    """Show epoch, loss, rate and the time that the epoch will still take; only on a terminal."""
+    """Show epoch, loss, rate and the rest of the epoch's time; only on a terminal."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -147,7 +151,7 @@ def _bar() -> Iterator[Listener | None]:
 
 
 def _show(done: Summary) -> None:
-    """Say what came out and where it lies."""
+    """Print the best and the last top-1, and where the files are."""
     folder, best, last = done.folder, done.best, done.last
     click.echo(f"best: epoch {best['epoch']}, top-1 {best['val_top1']:.2f} %: {folder.best}")
     click.echo(f"last: epoch {last['epoch']}, top-1 {last['val_top1']:.2f} %: {folder.last}")

@@ -1,4 +1,4 @@
-"""The folder of an export: what is replaced, and that it appears whole or not at all."""
+"""The folder of an export: it appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def check_export_folder(target: Path, sources: Sequence[Path], force: bool) -> N
 
 
 def put_in_order(target: Path) -> None:
-    """Put right what exports of the same folder left behind when they were killed.
+    """Clean up after killed exports to the same folder.
 
-    An export without its name is given it back; what else is of ours, and no process holds, goes.
+    An export that lost its name gets it back; other leftovers that no process holds are removed.
     """
     with suppress(OSError), locked_folder(target.parent):
         olds = _leftovers(target, "old")
@@ -86,10 +86,10 @@ def made_beside(target: Path) -> Iterator[Path]:
 
 
 def publish_folder(part: Path, target: Path, sources: Sequence[Path], force: bool) -> None:
-    """Give a finished folder its name; the old one is back if that fails.
+    """Give a finished folder its name; if that fails, the old one is back.
 
     Raises:
-        CheckpointError: As `check_export_folder`, as time has passed; or the disk refuses.
+        CheckpointError: As `check_export_folder`, which is checked again; or the disk refuses.
     """
     with cannot_be_written(target):
         for path in [*part.iterdir(), part]:
@@ -113,7 +113,7 @@ def _settle(part: Path, target: Path, old: Path) -> None:
     Not even a second Ctrl-C leaves it in between; after a kill `put_in_order` does this.
 
     Raises:
-        CheckpointError: The disk refuses, or somebody made a folder of that name meanwhile.
+        CheckpointError: The disk refuses, or a folder of that name appeared meanwhile.
     """
     while old.exists():
         with suppress(KeyboardInterrupt):
@@ -124,7 +124,7 @@ def _settle(part: Path, target: Path, old: Path) -> None:
                     shutil.rmtree(old)
             except OSError as error:
                 raise CheckpointError(
-                    f"{old}: is what {target} was, and could neither get its name back nor be "
+                    f"{old}: is the earlier {target}, and could neither get its name back nor be "
                     f"removed: {error.strerror or error}."
                 ) from error
 
@@ -150,7 +150,7 @@ def _remove_abandoned(part: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder of ours; not even a second Ctrl-C leaves a half of it."""
+    """Remove a temporary folder; not even a second Ctrl-C leaves half of it."""
     while folder.exists():
         with suppress(KeyboardInterrupt):
             shutil.rmtree(folder)

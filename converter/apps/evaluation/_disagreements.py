@@ -67,7 +67,9 @@ def draw_sheet(evaluation: Evaluation, shown: Sequence[Shown]) -> bytes:
         tiles.append(Tile(image, _caption(evaluation, one), good))
     count, content = len(evaluation.disagreements), io.BytesIO()
     most = f", the worst {len(shown)}" if count > len(shown) else ""
-    title = f"{evaluation.variant}: {count:,} of {evaluation.count:,} images get two classes"
+    title = (
+        f"{evaluation.variant}: {count:,} of {evaluation.count:,} images are classified differently"
+    )
     make_sheet(tiles, title + most).save(content, "PNG")
     return content.getvalue()
 

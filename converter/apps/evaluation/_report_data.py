@@ -24,14 +24,14 @@ MARK = "vitconvert evaluation"  # the "kind" of every report.json
 
 
 def to_dict(evaluation: Evaluation, images: Images | None = None) -> dict[str, Any]:
-    """Give everything but the rows of the images as plain data, for JSON.
+    """Give everything but the figures of every image.
 
     Args:
         evaluation: What was found.
-        images: To tell the place of those that cannot be read; without it that is None.
+        images: That were evaluated, for the indices of those that cannot be read.
 
     Returns:
-        What is not finite is None in it.
+        Plain data for JSON; a number that is not finite is None.
     """
     from ...version import __version__
 

@@ -65,7 +65,7 @@ def html(evaluation: Evaluation, shown: Sequence[Shown] = ()) -> str:
         "drawing": intervals(evaluation, published(evaluation)),
         "comparison": _facts(
             "comparison",
-            "The two sides",
+            "Comparison",
             "How both sides compare on the same images",
             comparison(evaluation),
         ),

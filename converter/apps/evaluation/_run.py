@@ -26,7 +26,7 @@ _SAVE_EVERY = 60.0  # seconds
 
 
 class ReportError(RunError):
-    """The report cannot be written; `result` holds what was found all the same."""
+    """The report cannot be written; `result` holds the figures."""
 
     def __init__(self, message: str, result: Evaluation) -> None:
         super().__init__(message)
@@ -52,20 +52,20 @@ def evaluate(
     Args:
         variant: For example "shunted_s".
         data: Where the images are, see `vitconvert.images.open_images`.
-        weights: Of the Paddle model: a .pdparams or .safetensors; or the folder of an export.
+        weights: Of the Paddle model: a .pdparams or .safetensors, or the folder of an export.
         torch_weights: Of the PyTorch model.
         torch_key: Key of the weights in that file where it holds several.
-        preprocessing: What differs from the variant's own: size, crop_pct, crop_mode,
+        preprocessing: Overrides of the variant's own: size, crop_pct, crop_mode,
             interpolation, mean, std.
         report: Folder to write the report to; saved every minute while it runs.
         resume: Whether to continue the interrupted evaluation in `report`.
-        force: Whether a report that is there may be replaced.
+        force: Whether to replace an existing report.
         progress: Called with a text, the images done and their total.
         options: What `Options` has.
 
     Returns:
-        The result; `partial` if Ctrl-C ended it. Of several processes (see `Processes`) only the
-        first has all of it, the others their share.
+        The result; `partial` if Ctrl-C ended it. If several processes share the work (see
+        `Processes`), only the first has all of it.
 
     Raises:
         CheckpointError: A file cannot be read or does not fit.
@@ -82,7 +82,7 @@ def evaluate(
     if resume and (folder is None or team.count > 1):
         raise RunError("--resume needs --report, and a single process.")
     if folder is not None and folder.resolve().is_relative_to(Path(data).resolve()):
-        raise DataError(f"{folder}: the report would lie among the images. Choose another place.")
+        raise DataError(f"{folder}: the report would lie among the images. Choose another folder.")
     if folder is not None and team.rank == 0:
         check_report_folder(folder, resume=resume, force=force)
     found = find_variant(variant)[1]
@@ -101,7 +101,7 @@ def evaluate(
     if team.launcher:
         team.join()
         if len(set(team.gather(run.fingerprint))) > 1:
-            raise RunError(f"{data}: the processes do not find the same images and labels there.")
+            raise RunError(f"{data}: the processes found different images or labels there.")
     with closing(run.steps(progress)) as steps:
         saved = time.monotonic()
         try:
@@ -130,7 +130,7 @@ def evaluate(
 
 
 def _save(run: Session, folder: Path) -> None:
-    """Bring the report up to date; if that fails now, it may not at the end."""
+    """Update the report; a failure now need not be one at the end."""
     try:
         write_reports(run.result(), folder, run.images, run.state())
     except VitconvertError as error:

@@ -22,7 +22,7 @@ from ...models import require
 from ...parity import describe_checkpoint, make_subject
 from ...running.job import Job, Subject
 from ...running.team import Processes
-from ...sides import Side
+from ...sides import NAMES, Side
 from ...tables.identify import show_head
 from ...tables.variant import Variant
 from ...terminal import Progress
@@ -33,11 +33,10 @@ from ._state import State
 from ._tally import PER_SIDE, Tally, judge
 
 _FREE = ("workers", "strict")  # options that may change when an evaluation is resumed
-_LABELS: dict[Side, str] = {"paddle": "Paddle", "torch": "PyTorch"}
 
 
 class Session:
-    """One evaluation: what it was asked for, and what it has so far."""
+    """One evaluation: its options, and its figures so far."""
 
     def __init__(
         self,
@@ -58,11 +57,13 @@ class Session:
         self.jobs = {side: self._job(side) for side in files}
         heads = {side: job.subject.num_classes for side, job in self.jobs.items()}
         if len(set(heads.values())) > 1:
-            said = [f"{files[side]} has {show_head(heads[side])}" for side in files]
-            raise ModelError(f"{', '.join(said)}: both must tell the same classes apart.")
+            found = [f"{files[side]} has {show_head(heads[side])}" for side in files]
+            raise ModelError(f"{', '.join(found)}: both must have the same classes.")
         self.num_classes = next(iter(heads.values()))
         if not self.num_classes:
-            raise ModelError(f"{variant.name}: these weights have no head, so nothing to classify.")
+            raise ModelError(
+                f"{variant.name}: these weights have no head, so they cannot classify images."
+            )
         self.about = {s: dict(job.about_checkpoint) for s, job in self.jobs.items()}
         self.environment: dict[Side, dict[str, Any]] = {}
 
@@ -86,12 +87,12 @@ class Session:
         )
 
     def _exported(self, path: Path) -> Job:
-        """Check the folder of an export."""
+        """Check the folder of an export, as `_job` does for a checkpoint."""
         from ..deploy import read_facts
 
         facts = read_facts(path)
         if self.how.engine != "inference":
-            raise RunError(f"{path}: is an export, which --engine inference runs.")
+            raise RunError(f"{path}: is the folder of an export. Run it with --engine inference.")
         if facts.variant != self.variant.name:
             raise ModelError(f"{path}: is an export of {facts.variant}, not {self.variant.name}.")
         size, wanted = facts.image_size, self.preprocessing.size
@@ -184,7 +185,7 @@ class Session:
             for number, batch in enumerate(stack.enter_context(closing(batches))):
                 self._unreadable(batch.unreadable)
                 if len(batch.indices):
-                    # In turns, as images are being read while the first of them runs.
+                    # In turns, because images are being read while the first of them runs.
                     order = list(engines)[:: -1 if number % 2 else 1]
                     found = {side: engines[side].run(batch.images, not is_warm) for side in order}
                     answers = {side: found[side] for side in engines}
@@ -207,7 +208,7 @@ class Session:
         path, exported = self.files[side], ""
         if inference and path.is_dir():
             exported = str(path.absolute())
-        elif inference:  # made by the process, but ours to take away, however that one ends
+        elif inference:  # the process makes it; it is removed here, however that process ends
             folder = tempfile.TemporaryDirectory(prefix="vitconvert-export-")
             exported = str(Path(stack.enter_context(folder)) / "model")
         engine = Engine(
@@ -222,15 +223,15 @@ class Session:
 
     def _label(self, side: Side) -> str:
         inference = side == "paddle" and self.how.engine == "inference"
-        return _LABELS[side] + (" (inference)" if inference else "")
+        return NAMES[side] + (" (inference)" if inference else "")
 
     def _unreadable(self, found: tuple[tuple[int, str], ...]) -> None:
         if found and self.how.strict:
-            raise DataError(f"{found[0][1]} (--strict: without it such images are left out)")
+            raise DataError(f"{found[0][1]} Without --strict, such images are left out.")
         self.tally.unreadable.extend(found)
 
     def result(self) -> Evaluation:
-        """Make the result of what there is so far."""
+        """Give the result so far."""
         arrays, tally = self.tally.arrays(), self.tally
         empty = np.zeros(0)
         indices = arrays.get("index", np.zeros(0, np.int64))
@@ -276,7 +277,7 @@ class Session:
 
 
 def _machine() -> dict[str, Any]:
-    """Say what this runs on."""
+    """Describe this machine."""
     from ...version import __version__
 
     return {

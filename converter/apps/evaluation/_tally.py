@@ -1,4 +1,4 @@
-"""What is kept of every image and of the time, batch by batch; of several processes, added up."""
+"""Figures of every image and times, batch by batch; those of several processes are added up."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Tally:
             self._hold(side, answer.peak_bytes)
 
     def merge(self, other: Tally) -> None:
-        """Add what another process has."""
+        """Add the figures of another process."""
         for name, column in other.columns.items():
             self.columns.setdefault(name, []).extend(column)
         self.unreadable += other.unreadable
@@ -130,7 +130,7 @@ def judge(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def merged(tallies: Sequence[Tally]) -> Tally:
-    """Add up what several processes have."""
+    """Add up the figures of several processes."""
     whole = Tally()
     for tally in tallies:
         whole.merge(tally)

@@ -34,11 +34,11 @@ class Options:
 
     Attributes:
         method: "occlusion" slides a grey window; "lime" hides random sets of segments.
-        measure: What of the answer is watched.
+        measure: Of the answer: "probability" or "log-odds".
         window: Of occlusion, in pixels; a fifth of the shorter side if None.
         stride: Of occlusion, in pixels; a quarter of the window if None.
         samples: Of LIME.
-        seed: Of LIME; occlusion has no chance in it.
+        seed: Of LIME; occlusion draws nothing at random.
         batch_size: Images that the model is given at once.
     """
 
@@ -57,11 +57,11 @@ class Explanation:
 
     Attributes:
         name: Of the image, as much of its path as tells it from the others.
-        seen: RGB, what the model sees of it.
+        seen: RGB, the part that the model sees.
         probabilities: float64 [K].
         target: The class that is explained.
         heat: float64 [H, W], in units of the measure; positive where the image speaks for it.
-        measure: What of the answer was watched.
+        measure: Of the answer.
     """
 
     name: str
@@ -73,19 +73,19 @@ class Explanation:
 
     @property
     def is_flat(self) -> bool:
-        """Whether nothing that was hidden mattered: what the map holds is rounding."""
+        """Whether hiding no part mattered, so the map holds rounding only."""
         return bool(np.abs(self.heat).max() <= MEASURES[self.measure].flat)
 
 
 @dataclass(frozen=True)
 class Explained:
-    """All that was found, and how.
+    """All explanations, and how they were made.
 
     Attributes:
         variant: The model.
         weights: Its file, as it was given.
-        framework: That ran it.
-        device: Where.
+        framework: The one that ran it.
+        device: Where it ran.
         method: In words, with its sizes.
         passes: Images that the model was given for each explanation.
         classes: Their names, or ().
@@ -124,15 +124,15 @@ def explain(
     options: Options | None = None,
     progress: Progress | None = None,
 ) -> Explained:
-    """Find where a model looks.
+    """Find where a model looks in images.
 
     Args:
         variant: A name of `list_models`, such as "shunted_s".
         weights: A .pdparams for Paddle; a .pth or .safetensors for PyTorch.
         images: Files of images.
-        target: Number or name of the class to explain; of each image the predicted one if None.
+        target: Number or name of the class to explain; the predicted one of each image if None.
         classes: Their names in the order of the head; numbers only if there are none.
-        framework: The one the weights are of if None.
+        framework: That of the weights if None.
         device: "auto" takes a GPU where the framework sees one.
         preprocessing: As the variant was published with if None.
         options: How.
@@ -143,8 +143,8 @@ def explain(
         ModelError: The variant is unknown or has no head, or the framework is not installed.
         CheckpointError: The weights cannot be read, or are of the other framework.
         ConversionError: They do not fit the variant.
-        RunError: The options do not fit, the device or a package is missing, or the model gave
-            what is not finite.
+        RunError: The options do not fit, the device or a package is missing, or logits are
+            not finite.
     """
     options = options or Options()
     preprocessing = preprocessing or preprocessing_of(find_variant(variant)[1])
@@ -195,7 +195,7 @@ def find_class(target: str | int, classes: Sequence[str], num_classes: int) -> i
     places_of = [number for number, name in enumerate(classes) if name == str(target)]
     if len(places_of) > 1:
         numbers = some([str(number) for number in places_of])
-        raise DataError(f"{target!r} is the name of the classes {numbers}. Give the number.")
+        raise DataError(f"{target!r} is the name of several classes: {numbers}. Give the number.")
     if places_of:
         return places_of[0]
     if not str(target).isdecimal():
@@ -211,7 +211,7 @@ def find_class(target: str | int, classes: Sequence[str], num_classes: int) -> i
 
 
 def _described(options: Options, size: tuple[int, int]) -> tuple[str, int]:
-    """Say what will be done, and count its forward passes; refuse what cannot be."""
+    """Describe the method and count its forward passes; refuse sizes that do not fit."""
     if options.method == "lime":
         require_lime()
         return f"{_LIME}, {options.samples} samples, seed {options.seed}", options.samples + 1

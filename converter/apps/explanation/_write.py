@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def write_explained(found: Explained, out: Path, maps: Path | None, force: bool) -> None:
-    """Write the image and, if asked for, the maps; both get their names when both are written.
+    """Write the image and, if asked for, the maps; both are complete before one gets its name.
 
     Args:
         found: All explanations.

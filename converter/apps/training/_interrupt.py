@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while training: noted, and obeyed between two steps."""
+"""Ctrl-C and SIGTERM stop training between two steps."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was ended from outside; its message says how to go on."""
+    """A signal stopped training; the message says how to resume."""
 
 
 class StopRequest:
-    """Whether somebody wants the training to end.
+    """Whether a signal asks training to stop.
 
-    A signal in the middle of a step would leave weights half changed, so that it is only noted. A
-    second one ends everything at once: the state on disk is whole at any moment.
+    Stopping in the middle of a step would leave weights half changed, so the first signal is only
+    noted. A second one stops at once: the state on disk is whole at any moment.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Note signals from now on, where signals can be had: in the main thread."""
+    """Note signals instead of obeying them; only the main thread can."""
     stop = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield stop

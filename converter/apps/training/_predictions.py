@@ -1,4 +1,4 @@
-"""A sheet of images with the class that a trained model gives them, and their own."""
+"""A sheet of images with their true class and the one that the model predicts."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def draw_predictions(
     classes: Sequence[str],
     title: str,
 ) -> None:
-    """Draw some images, evenly spread, as the model sees them, with what it says of each."""
+    """Draw some images, evenly spread, as the model sees them, with its prediction."""
     import paddle
 
     seen = []
     for place in spread(len(chosen), MOST):
         try:
             image = preprocessing.crop(images.open(int(chosen[place])))
-        except DataError:  # counted and named by the evaluation
+        except DataError:  # the evaluation counts and reports it
             continue
         seen.append((image, int(images.labels[chosen[place]])))
     if not seen:

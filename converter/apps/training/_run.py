@@ -29,7 +29,7 @@ _LOG = logging.getLogger("vitconvert")
 
 @dataclass(frozen=True)
 class Summary:
-    """What came out of a run.
+    """The result of a run.
 
     Attributes:
         folder: Its files.
@@ -43,7 +43,7 @@ class Summary:
 
 
 def stored_settings(out: Path) -> Settings:
-    """Read the options that a run was begun with.
+    """Read the options that a run was started with.
 
     Raises:
         CheckpointError: There is no run in that folder.
@@ -60,14 +60,14 @@ def train(
     force: bool = False,
     listener: Listener | None = None,
 ) -> Summary:
-    """Train a variant, or go on with a run that was ended.
+    """Train a variant, or resume a run.
 
     Args:
         settings: What to train, on what, how.
         out: Folder of the run; made if it is not there.
-        resume: Go on from the state that the folder holds, to the bit where the run would be.
+        resume: Continue the run in the folder; the result is bit-identical to one whole run.
         force: Replace the run that the folder holds.
-        listener: Told of every step.
+        listener: Called after every step.
 
     Raises:
         ModelError: The variant is unknown, or has no head.
@@ -85,7 +85,7 @@ def train(
     device = choose_device(settings, team)
     weights = None if settings.weights is None else Path(settings.weights)
     resumed = resume and folder.state.exists()
-    # Weights come with the state then.
+    # A resumed run has its weights in the state.
     model = make_model(settings, len(prepared.classes), None if resumed else weights)
     check_size(model, prepared.validation.preprocessing.size)
     batches = prepared.batches(settings, team)
@@ -140,7 +140,7 @@ def _check(folder: Folder, settings: Settings, team: Team, resume: bool, force: 
 def _begin(
     folder: Folder, settings: Settings, prepared: Prepared, device: str, team: Team, resume: bool
 ) -> None:
-    """Store what the run is, in the place of an earlier one."""
+    """Write run.json; a new run first removes the files of an earlier one."""
     import paddle
 
     facts = {
@@ -155,26 +155,30 @@ def _begin(
     }
     if not resume:
         for file in folder.own():
-            if file != folder.run:  # until it is replaced the folder is known by it
+            if file != folder.run:  # by which the folder is known to be that of a run
                 file.unlink(missing_ok=True)
         text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
         write_whole(folder.run, text.encode())
 
 
 def _tell(settings: Settings, prepared: Prepared, batches: Batches, device: str) -> None:
-    """Say what a run is made of."""
+    """Print what a run computes."""
     data = prepared.validation
     for name, part, chosen in (
-        ("learning from", prepared.images, prepared.chosen),
-        ("evaluating", data.images, data.chosen),
+        ("training on", prepared.images, prepared.chosen),
+        ("evaluating on", data.images, data.chosen),
     ):
         of = f" of {len(part)}" if len(chosen) < len(part) else ""
         _LOG.info(f"{name} {len(chosen)}{of} images: {part.source}, {part.described}")
     if prepared.is_same:
-        _LOG.warning("what is evaluated is what is learnt from: top-1 says nothing of new images")
+        _LOG.warning(
+            "training and evaluation use the same images: top-1 says nothing about new ones"
+        )
     size, steps = batches.batch_size, batches.steps
     if size < settings.batch_size:
-        _LOG.warning(f"batches of {size}: there are no more images")
+        _LOG.warning(
+            f"batches of {size} instead of {settings.batch_size}: there are no more images"
+        )
     height, width = data.preprocessing.size
     model = f"{settings.variant}, {len(prepared.classes)} classes, {height}x{width}"
     pace = f"batches of {size}, {steps} step{'s' * (steps > 1)} an epoch"
@@ -182,19 +186,19 @@ def _tell(settings: Settings, prepared: Prepared, batches: Batches, device: str)
 
 
 def _resume(trainer: Trainer, folder: Folder, prepared: Prepared) -> None:
-    """Put a trainer where the run was.
+    """Restore the state of a run.
 
     Raises:
-        RunError: The images are others, or the state cannot be read.
+        RunError: The images have changed, or the state cannot be read.
     """
     if read_record(folder)["images"] != prepared.fingerprint():
         raise RunError(
-            f"{folder.path} was begun with other images than {prepared.images.source} and "
-            f"{prepared.validation.images.source} hold now. Begin a new run with --weights."
+            f"{folder.path} was started with other images than {prepared.images.source} and "
+            f"{prepared.validation.images.source} hold now. Start a new run with --weights."
         )
     if not folder.state.exists():
         if trainer.team.leads:
-            _LOG.info(f"{folder.path} has no state yet: begins at the beginning.")
+            _LOG.info(f"{folder.path} holds no state yet; the run starts from the beginning")
         return
     trainer.restore(*read_state(folder.state))
     done = trainer.position
@@ -202,6 +206,6 @@ def _resume(trainer: Trainer, folder: Folder, prepared: Prepared) -> None:
         return
     if trainer.is_done:
         epochs = "its one epoch is" if done.epoch == 1 else f"all {done.epoch} epochs are"
-        _LOG.info(f"{folder.path}: {epochs} done; nothing to go on with.")
+        _LOG.info(f"{folder.path}: {epochs} done; nothing left to do")
     else:
-        _LOG.info(f"goes on in epoch {done.epoch + 1} after {done.step} steps.")
+        _LOG.info(f"resuming in epoch {done.epoch + 1} after {done.step} steps")

@@ -161,7 +161,7 @@ class Settings:
 
     @property
     def lowest_lr(self) -> float:
-        """Learning rate of the end."""
+        """Learning rate at the end."""
         return self.lr / 100 if self.min_lr is None else self.min_lr
 
     def to_dict(self) -> dict[str, Any]:

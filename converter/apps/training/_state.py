@@ -1,8 +1,7 @@
-"""What a run keeps on disk to go on from: one file, replaced in one step.
+"""The state that a run is resumed from: one file, replaced in one step.
 
-Weights, what the optimizer keeps and how far the run has come are in the same file, so that no
-kill leaves the weights of one step with the moments of another. It is a .safetensors; how far the
-run has come stands as JSON in its header.
+Weights, optimizer state and position are in the same file, so no kill leaves the weights of one
+step with the moments of another. It is a .safetensors; its header holds the position as JSON.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class Folder:
 
     @property
     def state(self) -> Path:
-        """What the run goes on from."""
+        """The state to resume from."""
         return self.path / "state" / "resume.safetensors"
 
     @property
@@ -79,16 +78,16 @@ class Folder:
 
 @dataclass
 class Position:
-    """How far a run has come.
+    """How far a run has got.
 
     Attributes:
-        epoch: The one that is being learnt, from 0.
+        epoch: The current one, from 0.
         step: Steps of it that are done.
         loss: Sum of their losses.
-        seconds: That the epoch has taken, of all starts together.
+        seconds: Time in the epoch so far, interruptions left out.
         best: Highest top-1 so far, in percent; -1 before the first evaluation.
         history: A row for every epoch that is done.
-        scaler: What the loss scaling of mixed precision keeps.
+        scaler: State of the loss scaling of mixed precision.
     """
 
     epoch: int = 0
@@ -111,7 +110,7 @@ def write_state(
     optimizer: Mapping[str, np.ndarray],
     position: Position,
 ) -> None:
-    """Write what a run goes on from; the old or the new file is there at any moment."""
+    """Write the state to resume from; the old or the new file is there at any moment."""
     tensors = {f"model.{name}": held(array) for name, array in weights.items()}
     tensors |= {f"slot.{name}": held(array) for name, array in optimizer.items()}
     texts = {"version": VERSION, "progress": json.dumps(asdict(position))}
@@ -119,7 +118,7 @@ def write_state(
 
 
 def read_state(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], Position]:
-    """Read weights, what the optimizer keeps, and position.
+    """Read weights, optimizer state and position.
 
     Raises:
         RunError: The file cannot be read, or is not what this version writes.
@@ -128,13 +127,13 @@ def read_state(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]
         checkpoint = open_checkpoint(path)
         arrays = {name: np.array(tensor.read()) for name, tensor in checkpoint.tensors.items()}
     except CheckpointError as error:
-        raise RunError(f"{path}: cannot be gone on from: {error}") from error
+        raise RunError(f"{path}: cannot resume from this file: {error}") from error
     if checkpoint.metadata.get("version") != VERSION:
-        raise RunError(f"{path}: is of another version of vitconvert. Begin a new run.")
+        raise RunError(f"{path}: was written by another version of vitconvert. Start a new run.")
     try:
         position = Position(**json.loads(checkpoint.metadata["progress"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path}: does not say how far the run has come: {error!r:.200}.") from error
+        raise RunError(f"{path}: does not hold the position of the run: {error!r:.200}.") from error
     weights, slots = (
         {name.removeprefix(part): array for name, array in arrays.items() if name.startswith(part)}
         for part in ("model.", "slot.")
@@ -154,7 +153,7 @@ def locked(folder: Folder) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunError(f"{folder.path}: another process is training there.") from None
+            raise RunError(f"{folder.path}: another process is training in this folder.") from None
         yield
     finally:
         os.close(handle)

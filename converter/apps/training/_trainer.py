@@ -1,4 +1,4 @@
-"""The loop over epochs and steps, and what is saved of it when."""
+"""The loop over epochs and steps, and when it saves."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _MOST_NAMED = 8  # unreadable images
 _TOP = 5  # classes, up to which every model's top-5 is 100 %
 _REDRAW = 30.0  # seconds between two drawings of the curves
 
-# Told of every step: epoch from 1, epochs, steps done, steps, mean loss of the epoch so far,
+# Called after every step: epoch from 1, epochs, steps done, steps, mean loss of the epoch so far,
 # images per second.
 Listener = Callable[[int, int, int, int, float, float], None]
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What is evaluated: `chosen`, int64 [N], of the images, and how they are preprocessed."""
+    """Validation images: `chosen`, int64 [N], are the indices of those to evaluate."""
 
     images: Images
     chosen: np.ndarray
@@ -69,7 +69,7 @@ class Trainer:
         self.scaler = paddle.amp.GradScaler(enable=self.settings.amp)
         self._net = paddle.DataParallel(self.model) if self.team.size > 1 else self.model
         self._drawn = -_REDRAW
-        self._named = 0  # unreadable images that were spoken of
+        self._named = 0  # unreadable images that were reported
 
     @property
     def is_done(self) -> bool:
@@ -110,7 +110,7 @@ class Trainer:
         """Train to the end.
 
         Raises:
-            Interrupted: Somebody wanted it to end; the state is saved.
+            Interrupted: A signal stopped it; the state is saved.
             RunError: The loss is not finite.
         """
         if not (self.is_done or self.position.epoch or self.position.step):
@@ -127,7 +127,7 @@ class Trainer:
         self.team.wait()
 
     def _epoch(self) -> dict[str, Any]:
-        """Learn what is left of an epoch, evaluate, write; give the epoch's row."""
+        """Train the rest of an epoch, evaluate, write; give the epoch's row."""
         done, before = self.position, self.position.seconds
         start, steps = time.perf_counter(), self.batches.steps
         self.model.train()
@@ -152,7 +152,7 @@ class Trainer:
         return self._close_epoch(score)
 
     def _step(self, images: np.ndarray, targets: np.ndarray) -> float:
-        """Learn from one batch; give its loss, the mean over all processes.
+        """Train on one batch; give its loss, the mean over all processes.
 
         Raises:
             RunError: The loss is not finite; the weights are as before.
@@ -180,12 +180,12 @@ class Trainer:
     def _diverged(self, what: str) -> str:
         done, last = self.position, self.folder.last
         rate = self.optimizer.get_lr()
-        kept = "No epoch was finished."
+        kept = "No epoch is complete."
         if done.epoch:
             kept = f"{last} has the weights of epoch {done.epoch}."
         return (
-            f"training gives {what}, in epoch {done.epoch + 1} after {done.step} steps, at a "
-            f"learning rate of {rate:.3g}. {kept} Take a smaller --lr, a longer warm-up or "
+            f"training gives {what} in epoch {done.epoch + 1} after {done.step} steps, at a "
+            f"learning rate of {rate:.3g}. {kept} Try a smaller --lr, a longer warm-up or "
             f"--clip-grad 1."
         )
 
@@ -234,14 +234,14 @@ class Trainer:
         return row
 
     def _draw(self, often: bool) -> None:
-        """Draw the curves; while they change often, only now and then."""
+        """Draw the curves; with `often`, at most every half minute."""
         now = time.monotonic()
         if self.position.history and (not often or now - self._drawn > _REDRAW):
             draw_curves(self.folder.curves, self.position.history, self.settings.variant)
             self._drawn = now
 
     def _finish(self) -> None:
-        """Draw what the best weights predict."""
+        """Draw the predictions of the best weights."""
         from ...checkpoints import open_checkpoint
         from ...models import load_paddle
 
@@ -259,7 +259,7 @@ class Trainer:
         )
 
     def _check_stop(self) -> None:
-        """Save and stop if somebody wants that; all processes of a team at the same place."""
+        """Save and stop if a signal asks for it; all processes of a team at the same step."""
         wanted = self.team.add([float(self.stop.is_made)])[0]
         if not wanted:
             return
@@ -269,18 +269,19 @@ class Trainer:
         done = self.position
         raise Interrupted(
             f"Interrupted in epoch {done.epoch + 1} after {done.step} of {self.batches.steps} "
-            f"steps; the state is saved. Go on: vitconvert train --resume --out {self.folder.path}"
+            f"steps; the state is saved. Resume: vitconvert train --resume --out {self.folder.path}"
         )
 
     def _name_unreadable(self) -> None:
-        """Say once which images cannot be read."""
+        """Report each image that cannot be read once."""
         found = self.batches.unreadable
         if len(found) > self._named:
             self._named = len(found)
             reasons = sorted(found.values())
             more = f"\n  and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
             listed = "".join(f"\n  {reason}" for reason in reasons[:_MOST_NAMED])
-            text = f"{len(found)} images cannot be read; others take their places:{listed}{more}"
+            count = "1 image" if len(found) == 1 else f"{len(found)} images"
+            text = f"{count} cannot be read; others take their places:{listed}{more}"
             _LOG.warning(text)
 
     def _weights(self) -> dict[str, np.ndarray]:
