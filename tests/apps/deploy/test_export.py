@@ -259,7 +259,7 @@ def test_difference_beyond_rounding_is_an_error(
         weight.set_value(weight * 1.001)
 
     monkeypatch.setattr(_deployed, "for_deployment", spoil)
-    with pytest.raises(RunError, match="differs from the model by"):
+    with pytest.raises(RunError, match="differs from the original by"):
         export(TINY, converted(TINY), own, force=True)
 
     assert left(tmp_path) == ["own"]
@@ -289,12 +289,12 @@ def corrupt(folder: Path, what: str) -> None:
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("no facts", "is no export"),
-        ("cut facts", "is not complete"),
+        ("no facts", "is not a vitconvert export"),
+        ("cut facts", "is damaged"),
         ("other format", "another release"),
         ("no program", "is missing"),
-        ("cut program", "was changed"),
-        ("one bit of a parameter", "model.pdiparams: was changed"),
+        ("cut program", "has changed"),
+        ("one bit of a parameter", "model.pdiparams: has changed"),
     ],
 )
 def test_corrupted_export_is_refused(

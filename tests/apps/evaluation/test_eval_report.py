@@ -142,9 +142,13 @@ def broken() -> Evaluation:
     [
         (random(1234), True, "both classify all 1,234 images the same."),
         (random(1), True, "both classify the one image the same."),
-        (close(3), True, "3 of 10 images get another class, each by no more than rounding."),
-        (close(1), True, "1 of 10 images get another class by no more than rounding."),
-        (disagreeing(3), False, "NOT THE SAME: 3 of 3 images get another class by more than"),
+        (close(3), True, "3 of 10 images are classified differently, by no more than rounding."),
+        (close(1), True, "1 of 10 images is classified differently, by no more than rounding."),
+        (
+            disagreeing(3),
+            False,
+            "NOT THE SAME: 3 of 3 images are classified differently by more than",
+        ),
         (further(), False, "NOT THE SAME: both classify all 10 images the same, but the logits"),
         (broken(), False, "the logits of 1 image are not finite in PyTorch: 00003.png."),
         (evaluation(np.zeros((2, 3))), None, None),
@@ -175,8 +179,9 @@ def test_what_rounding_cannot_explain_is_counted_and_comes_first() -> None:
     found = evaluation(*sides)
 
     assert worst_first(found)[0] == 7
-    assert "3 of 10 images get another class, 1 of them by more than rounding; the worst is " in (
-        verdict(found) or ""
+    assert (
+        "3 of 10 images are classified differently, 1 of them by more than rounding; the worst is "
+        in (verdict(found) or "")
     )
     assert "00007.png" in (verdict(found) or "")
 
@@ -252,9 +257,9 @@ def test_published_figure_of_other_images_or_classes() -> None:
     fewer = published(of_imagenet(1000))[0]
     other = published(of_imagenet(num_classes=10))[0]
 
-    assert fewer.remarks == ("it is of 50,000 images, these are 1,000 images",)
+    assert fewer.remarks == ("published for 50,000 images, evaluated on 1,000 images",)
     assert fewer.inside
-    assert other.remarks == ("it is of 1,000 classes, this head has 10",)
+    assert other.remarks == ("published for 1,000 classes, this head has 10",)
     assert other.inside is None
     assert "interval" not in other.sentence
 
@@ -288,7 +293,7 @@ def test_the_terminal_shows_every_figure() -> None:
 def test_a_partial_evaluation_says_how_to_go_on() -> None:
     """With what is done, of how many; images that cannot be read are done with."""
     found = replace(random(90), wanted=200, unreadable=(("x.png", "truncated"),) * 10)
-    told = "PARTIAL: interrupted after 100 of 200 images; the figures are of these."
+    told = "PARTIAL: interrupted after 100 of 200 images; the figures are for these only."
 
     assert told in words(printed(found))
     assert "--resume" in printed(found)

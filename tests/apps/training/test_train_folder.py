@@ -114,7 +114,7 @@ def test_a_run_that_appeared_meanwhile_is_not_removed(
 def test_a_folder_without_rights_is_told_before_any_work(
     run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To be made, to be replaced, or to go on in."""
+    """To be made, to be replaced, or to resume in."""
     from vitconvert.apps.training import _run
 
     def prepare(_settings: Settings) -> None:
@@ -131,10 +131,10 @@ def test_a_folder_without_rights_is_told_before_any_work(
         train(short(data), tmp_path / "new", resume=True)
 
 
-# -- what a run goes on from
+# -- what a run resumes from
 
 
-def test_a_run_goes_on_with_as_many_processes(run: Path) -> None:
+def test_a_run_resumes_with_as_many_processes(run: Path) -> None:
     """Gradients are averaged in another order, and a BatchNorm sees other images."""
     from vitconvert.apps.training._run import stored_settings
 
@@ -183,7 +183,7 @@ def test_images_that_are_not_split_are_refused(data: Path, tmp_path: Path) -> No
     archive = packed(data / "train", tmp_path / "train.zip")
 
     for place in (data / "train", archive, tmp_path / "linked"):
-        with pytest.raises(DataError, match=r"is not split, .* or give .* with --val-data"):
+        with pytest.raises(DataError, match=r"is not split, .* or choose .* with --val-data"):
             train(short(place), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -199,7 +199,7 @@ def test_halves_with_the_same_names_are_two(tmp_path: Path) -> None:
     assert not prepare(short(tmp_path)).is_same
 
 
-def test_evaluating_what_is_learnt_from_is_said(data: Path, tmp_path: Path) -> None:
+def test_evaluating_the_training_images_is_reported(data: Path, tmp_path: Path) -> None:
     """Who asks for it gets it."""
     from vitconvert.cli import cli
 
@@ -209,7 +209,10 @@ def test_evaluating_what_is_learnt_from_is_said(data: Path, tmp_path: Path) -> N
     done = CliRunner().invoke(cli, ["train", *arguments, *quick])
 
     assert done.exit_code == 0, done.output
-    assert "what is evaluated is what is learnt from" in done.output
+    assert (
+        "training and evaluation use the same images: top-1 says nothing about new ones"
+        in done.output
+    )
 
 
 # -- what is said
@@ -229,7 +232,7 @@ def test_few_images_make_smaller_batches_which_is_said(data: Path, tmp_path: Pat
     """Nobody asked for batches of twenty."""
     output = said(data, tmp_path / "run")
 
-    assert "batches of 20: there are no more images" in output
+    assert "batches of 20 instead of 500: there are no more images" in output
     assert "16x16, batches of 20, 1 step an epoch, " in output
     assert "top-5" not in output
 

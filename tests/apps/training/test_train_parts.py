@@ -115,7 +115,7 @@ def test_every_option_has_its_type_and_default() -> None:
     assert found["amp"].is_flag
 
 
-def test_a_run_goes_on_only_as_it_was_begun() -> None:
+def test_a_run_resumes_only_with_the_same_options() -> None:
     """Every number that would change is named; where images lie and threads may change."""
     begun = Settings("v", "d")
     check_same(
@@ -315,18 +315,16 @@ def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
     write_state(path, {"a": np.ones(3)}, {}, Position())
     path.write_bytes(path.read_bytes()[:-4])
 
-    with pytest.raises(RunError, match=r"resume\.safetensors: cannot be gone on from"):
+    with pytest.raises(RunError, match=r"resume\.safetensors: cannot resume from this file"):
         read_state(path)
 
 
 @pytest.mark.parametrize("position", ["{", "[]", '{"epoch": 1, "pace": 2}', None])
-def test_a_state_that_does_not_say_where_it_is_is_refused(
-    position: str | None, tmp_path: Path
-) -> None:
+def test_a_state_without_its_position_is_refused(position: str | None, tmp_path: Path) -> None:
     """As a file that somebody else has written may be."""
     path = tmp_path / "resume.safetensors"
     texts = {"version": "1"} | ({} if position is None else {"progress": position})
     save_file({"model.a": np.ones(3)}, path, texts)
 
-    with pytest.raises(RunError, match="does not say how far the run has come"):
+    with pytest.raises(RunError, match="does not hold the position of the run"):
         read_state(path)
