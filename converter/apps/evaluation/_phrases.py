@@ -189,7 +189,7 @@ def how_far(evaluation: Evaluation) -> str:
     if not evaluation.partial:
         return ""
     done = evaluation.count + len(evaluation.unreadable)
-    advice = "To resume an interrupted evaluation, run it with --report."
+    advice = "With --report, --resume could continue it."
     if evaluation.options.get("report"):
         advice = "To resume, add --resume to the same command."
     return (

@@ -166,7 +166,7 @@ def test_a_run_learns_and_writes_its_files(data: Path, tmp_path: Path) -> None:
                   "--batch-size", 10, "--mixup", 0, "--image-size", 16)  # fmt: skip
 
     assert done.exit_code == 0, done.output
-    assert "learning from 20 images" in done.output
+    assert "training on 20 images" in done.output
     variant = QUICK["variant"]
     assert f"{variant}, 3 classes, 16x16, batches of 10, 2 steps an epoch, " in done.output
     assert "there are no more images" not in done.output
@@ -342,7 +342,7 @@ def test_interruption_on_the_command_line(
 @pytest.mark.parametrize(
     ("variant", "what"),
     [
-        ("shiftvit_cifar_tiny", "a loss of nan, in epoch 2 after 2 steps"),
+        ("shiftvit_cifar_tiny", "a loss of nan in epoch 2 after 2 steps"),
         # Its ReLU makes 0 of nan, which only the statistics of its BatchNorm keep.
         ("shunted_cifar_tiny", "weights that are not finite in epoch 2 after 3 steps"),
     ],
