@@ -222,8 +222,7 @@ def written_beside(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
             # As the usual open does it, but for a name that must be new.
             handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         with os.fdopen(handle, "wb") as file:
-            with suppress(OSError):  # some file systems know no locks
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            hold(handle)
             yield file, part
     finally:
         _remove_with_companions(part)
@@ -298,16 +297,30 @@ def _remove_with_companions(part: Path) -> None:
 
 
 def _remove_abandoned(target: Path) -> None:
-    """Remove temporary files of a target that no process holds.
+    """Remove temporary files of a target that no process holds."""
+    for part in target.parent.glob(f"{glob.escape(_hidden(target))}.????????.part"):
+        remove_unheld(part, _remove_with_companions)
+
+
+def hold(handle: int) -> None:
+    """Mark a temporary file or folder as in use; some file systems know no locks."""
+    with suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def remove_unheld(part: Path, remove: Callable[[Path], object]) -> None:
+    """Remove a temporary file or folder, unless it cannot be or a process holds it.
 
     Not the newest: a moment passes between the making of one and its lock.
     """
-    for part in target.parent.glob(f"{glob.escape(_hidden(target))}.????????.part"):
-        with suppress(OSError):
-            if time.time() - part.stat().st_mtime > _NEW:
-                with part.open("rb") as file:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    _remove_with_companions(part)
+    with suppress(OSError):
+        if time.time() - part.stat().st_mtime > _NEW:
+            handle = os.open(part, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove(part)
+            finally:
+                os.close(handle)
 
 
 @contextmanager
@@ -365,7 +378,8 @@ def publish(source: Path, target: Path, force: bool) -> None:
             source.replace(target)
         else:
             source.unlink()
-    _flush_folder(target.parent)
+    with suppress(OSError):  # some file systems cannot; the file itself is safe
+        flush(target.parent)
 
 
 def _linked(source: Path, target: Path) -> bool:
@@ -384,11 +398,14 @@ def _linked(source: Path, target: Path) -> bool:
     return True
 
 
-def _flush_folder(folder: Path) -> None:
-    """Make a new name survive a power cut, where the system can."""
-    with suppress(OSError):  # some file systems cannot; the file itself is safe
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def flush(path: Path) -> None:
+    """Make a file or the names in a folder survive a power cut.
+
+    Raises:
+        OSError: The disk refuses, perhaps because it is full.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -30,40 +30,34 @@ class Channels(click.ParamType[tuple[float, float, float]]):
         return red, green, blue
 
 
+# Options that override how images become a variant's input; those that are not given are None.
+_PREPROCESSING: dict[str, Any] = {
+    "size": click.option(
+        "--image-size", "size", type=ImageSize(), metavar="HxW", help="Input size in pixels."
+    ),
+    "crop_pct": click.option(
+        "--crop-pct",
+        type=click.FloatRange(0, 1, min_open=True),
+        help="Share of the shorter side that the crop keeps.",
+    ),
+    "crop_mode": click.option(
+        "--crop-mode",
+        type=click.Choice(["center", "squash"]),
+        help="Crop from the center, or squash the whole image.",
+    ),
+    "interpolation": click.option(
+        "--interpolation",
+        type=click.Choice(["bicubic", "bilinear", "lanczos", "nearest"]),
+        help="Filter for resizing.",
+    ),
+    "mean": click.option("--mean", type=Channels(), help="Mean of each channel, 0..1."),
+    "std": click.option("--std", type=Channels(), help="Standard deviation of each, 0..1."),
+}
+
+
 def preprocessing_options(command: Any) -> Any:
-    """Add the options that override how images become a variant's input."""
-    for option in (
-        click.option(
-            "--std",
-            type=Channels(),
-            help="Standard deviation of the channels red, green, blue, 0..1.",
-        ),
-        click.option(
-            "--mean", type=Channels(), help="Mean of the channels red, green, blue, 0..1."
-        ),
-        click.option(
-            "--interpolation",
-            type=click.Choice(["bicubic", "bilinear", "lanczos", "nearest"]),
-            help="Filter for resizing.",
-        ),
-        click.option(
-            "--crop-mode",
-            type=click.Choice(["center", "squash"]),
-            help="Crop from the center, or squash the whole image.",
-        ),
-        click.option(
-            "--crop-pct",
-            type=click.FloatRange(0, 1, min_open=True),
-            help="Share of the shorter side that the crop keeps.",
-        ),
-        click.option(
-            "--image-size",
-            "size",
-            type=ImageSize(),
-            metavar="HxW",
-            help="Size of the input in pixels.",
-        ),
-    ):
+    """Add the options that override preprocessing."""
+    for option in reversed(_PREPROCESSING.values()):
         command = option(command)
     return command
 
@@ -127,23 +121,7 @@ def preprocessing_options(command: Any) -> Any:
 )
 @click.option("--resume", is_flag=True, help="Resume the interrupted evaluation in --report.")
 @click.option("--force", is_flag=True, help="Replace an existing report.")
-def evaluate(
-    variant: str,
-    data: Path,
-    weights: Path | None,
-    torch_weights: Path | None,
-    torch_key: str | None,
-    report: Path | None,
-    resume: bool,
-    force: bool,
-    size: tuple[int, int] | None,
-    crop_pct: float | None,
-    crop_mode: str | None,
-    interpolation: str | None,
-    mean: tuple[float, float, float] | None,
-    std: tuple[float, float, float] | None,
-    **options: Any,
-) -> None:
+def evaluate(variant: str, data: Path, report: Path | None, **options: Any) -> None:
     """Measure accuracy on labelled images: top-1, top-5, loss and speed.
 
     With --weights and --torch-weights, both models run side by side. Images are preprocessed once,
@@ -169,31 +147,14 @@ def evaluate(
     from ..apps.evaluation import ReportError, evaluate, show
     from ..running.team import processes
 
-    if weights is None and torch_weights is None:
+    if options["weights"] is None and options["torch_weights"] is None:
         raise click.UsageError("give --weights (Paddle), --torch-weights (PyTorch), or both.")
     is_first = processes().rank == 0
-    how = {
-        "size": size,
-        "crop_pct": crop_pct,
-        "crop_mode": crop_mode,
-        "interpolation": interpolation,
-        "mean": mean,
-        "std": std,
-    }
+    how = {name: options.pop(name) for name in _PREPROCESSING}
     try:
         with progress_bar(is_first) as progress:
             result = evaluate(
-                variant,
-                data,
-                weights=weights,
-                torch_weights=torch_weights,
-                torch_key=torch_key,
-                preprocessing=how,
-                report=report,
-                resume=resume,
-                force=force,
-                progress=progress,
-                **options,
+                variant, data, report=report, preprocessing=how, progress=progress, **options
             )
     except ReportError as error:
         show(error.result, console())

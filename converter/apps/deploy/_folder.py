@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import fcntl
 import glob
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ...errors import CheckpointError, some
-from ...files import cannot_be_written, check_folder, locked_folder
+from ...files import (
+    cannot_be_written,
+    check_folder,
+    flush,
+    hold,
+    locked_folder,
+    remove_unheld,
+)
 from ._manifest import is_export, strangers
-
-_NEW = 60.0  # seconds since the last write, after which a temporary folder may be abandoned
 
 
 def check_export_folder(target: Path, sources: Sequence[Path], force: bool) -> None:
@@ -62,9 +65,8 @@ def put_in_order(target: Path) -> None:
                 shutil.rmtree(old)
     for part in _leftovers(target, "part"):
         with suppress(OSError):
-            # Not the newest: a moment passes between the making of one and its lock.
-            if time.time() - part.stat().st_mtime > _NEW and not strangers(part):
-                _remove_abandoned(part)
+            if not strangers(part):
+                remove_unheld(part, shutil.rmtree)
 
 
 @contextmanager
@@ -76,8 +78,7 @@ def made_beside(target: Path) -> Iterator[Path]:
             part.mkdir()
             handle = os.open(part, os.O_RDONLY)
         try:
-            with suppress(OSError):  # some file systems know no locks
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            hold(handle)
             yield part
         finally:
             os.close(handle)
@@ -93,7 +94,7 @@ def publish_folder(part: Path, target: Path, sources: Sequence[Path], force: boo
     """
     with cannot_be_written(target):
         for path in [*part.iterdir(), part]:
-            _flush(path)
+            flush(path)
     with cannot_be_written(target), locked_folder(target.parent):
         check_export_folder(target, sources, force)
         old = part.with_suffix(".old")
@@ -104,7 +105,7 @@ def publish_folder(part: Path, target: Path, sources: Sequence[Path], force: boo
         finally:
             _settle(part, target, old)
     with suppress(OSError):  # some file systems cannot; the files themselves are safe
-        _flush(target.parent)
+        flush(target.parent)
 
 
 def _settle(part: Path, target: Path, old: Path) -> None:
@@ -135,35 +136,8 @@ def _leftovers(target: Path, end: str) -> list[Path]:
     return [path for path in found if path.is_dir() and not path.is_symlink()]
 
 
-def _remove_abandoned(part: Path) -> None:
-    """Remove a temporary folder.
-
-    Raises:
-        OSError: A process holds it.
-    """
-    handle = os.open(part, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(part)
-    finally:
-        os.close(handle)
-
-
 def _remove(folder: Path) -> None:
     """Remove a temporary folder; not even a second Ctrl-C leaves half of it."""
     while folder.exists():
         with suppress(KeyboardInterrupt):
             shutil.rmtree(folder)
-
-
-def _flush(path: Path) -> None:
-    """Make a file or a folder survive a power cut.
-
-    Raises:
-        OSError: The disk refuses, perhaps because it is full.
-    """
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, get_type_hints
 
 from ...errors import RunError, listing
 
 Crop = Literal["padded", "resized", "none"]
 Device = Literal["auto", "cpu", "gpu"]
+
+
+# What may differ from one start of a run to the next. Another device rounds differently and so ends
+# with other bits; nothing else here changes a number.
+FREE = ("data", "val_data", "workers", "device", "save_every", "visualdl")
 
 
 @dataclass(frozen=True)
@@ -21,15 +26,6 @@ class Range:
     fits: Callable[[float], bool]
 
 
-_FROM_0 = Range("at least 0", lambda x: x >= 0)
-_FROM_1 = Range("at least 1", lambda x: x >= 1)
-_ABOVE_0 = Range("above 0", lambda x: x > 0)
-_TO_1 = Range("0 to 1", lambda x: 0 <= x <= 1)
-_BELOW_1 = Range("0 to below 1", lambda x: 0 <= x < 1)
-_SHARE = Range("above 0, at most 1", lambda x: 0 < x <= 1)
-_SEED = Range("0 to 2^63 - 1", lambda x: 0 <= x < 2**63)
-
-
 @dataclass(frozen=True)
 class Option:
     """What is known of a field of `Settings`, apart from its type and default.
@@ -38,117 +34,77 @@ class Option:
         help: Text of --help and of the table in docs/train.md.
         values: Which ones it may have, apart from None.
         unset: What None stands for, in words.
-        is_free: Whether it may differ when a run is resumed. Another device rounds differently and
-            so ends with other bits; no other free option changes a number.
     """
 
     help: str
     values: Range | None = None
     unset: str = ""
-    is_free: bool = False
+
+
+def option(default: Any, text: str, values: Range | None = None, unset: str = "") -> Any:
+    """Make a field of `Settings`."""
+    return field(default=default, metadata={"option": Option(text, values, unset)})
+
+
+_FROM_0 = Range("at least 0", lambda x: x >= 0)
+_FROM_1 = Range("at least 1", lambda x: x >= 1)
+_ABOVE_0 = Range("above 0", lambda x: x > 0)
+_TO_1 = Range("0 to 1", lambda x: 0 <= x <= 1)
+_BELOW_1 = Range("0 to below 1", lambda x: 0 <= x < 1)
+_SHARE = Range("above 0, at most 1", lambda x: 0 < x <= 1)
+_SEED = Range("0 to 2^63 - 1", lambda x: 0 <= x < 2**63)
+_DATA = (
+    "Images: a folder with train/ and val/ or test/, train.zip and test.zip, or "
+    "cifar-10-python.tar.gz."
+)
+_CROP = """\
+padded: shift images by up to an eighth of their side; resized: cut out a part and resize it."""
+_VARIANT = "that of the variant"
 
 
 @dataclass(frozen=True)
 class Settings:
     """Options of `vitconvert train`; docs/train.md describes them."""
 
-    variant: Annotated[str, Option("Name of a variant with a head.")]
-    data: Annotated[
-        str,
-        Option(
-            "Images: a folder with train/ and val/ or test/, train.zip and test.zip, or "
-            "cifar-10-python.tar.gz.",
-            is_free=True,
-        ),
-    ]
-    val_data: Annotated[
-        str | None, Option("Validation images.", unset="those in --data", is_free=True)
-    ] = None
-    weights: Annotated[
-        str | None,
-        Option(
-            "Paddle checkpoint to start from; its head is replaced if it has another number of "
-            "classes.",
-            unset="random weights",
-        ),
-    ] = None
-    num_classes: Annotated[
-        int | None,
-        Option("Number of classes; the images must have as many.", unset="that of the images"),
-    ] = None
-    epochs: Annotated[int, Option("Passes over all training images.", _FROM_1)] = 30
-    batch_size: Annotated[int, Option("Images per step, over all devices.", _FROM_1)] = 128
-    lr: Annotated[float, Option("Highest learning rate.", _ABOVE_0)] = 1e-3
-    warmup_epochs: Annotated[
-        float | None,
-        Option(
-            "Epochs in which the learning rate rises from 0; may be a fraction.",
-            _FROM_0,
-            unset="a tenth of --epochs",
-        ),
-    ] = None
-    min_lr: Annotated[
-        float | None,
-        Option("Learning rate at the end.", _FROM_0, unset="a hundredth of --lr"),
-    ] = None
-    weight_decay: Annotated[
-        float,
-        Option("Weight decay of linear layers and convolutions, not of norms and biases.", _FROM_0),
-    ] = 0.05
-    label_smoothing: Annotated[
-        float, Option("Share of the target that is spread over all classes.", _BELOW_1)
-    ] = 0.1
-    drop_path: Annotated[
-        float | None,
-        Option("Drop path rate of the last block.", _BELOW_1, unset="that of the variant"),
-    ] = None
-    mixup: Annotated[
-        float, Option("Parameter of mixup's beta distribution; 0 turns mixup off.", _FROM_0)
-    ] = 0.2
-    color_jitter: Annotated[
-        float,
-        Option("Largest change of brightness, contrast and saturation; 0 turns it off.", _TO_1),
-    ] = 0.2
-    flip: Annotated[bool, Option("Mirror each image with probability 1/2.")] = True
-    crop: Annotated[
-        Crop | None,
-        Option(
-            "padded: shift images by up to an eighth of their side; resized: cut out a part and "
-            "resize it.",
-            unset="padded up to 64 pixels, else resized",
-        ),
-    ] = None
-    crop_scale: Annotated[
-        float, Option("Smallest share of the area that resized cuts out.", _SHARE)
-    ] = 0.25
-    img_size: Annotated[
-        tuple[int, int] | None,
-        Option("Height and width in pixels, or one number for both.", unset="that of the variant"),
-    ] = None
-    seed: Annotated[int, Option("Seed of everything random.", _SEED)] = 0
-    limit: Annotated[
-        int | None,
-        Option(
-            "Use at most this many images of each set, evenly spread.", _FROM_1, unset="all images"
-        ),
-    ] = None
-    amp: Annotated[bool, Option("Compute in mixed precision (float16), on a GPU.")] = False
-    clip_grad: Annotated[
-        float | None,
-        Option("Largest norm of all gradients together.", _ABOVE_0, unset="no limit"),
-    ] = None
-    workers: Annotated[int, Option("Threads that prepare images.", _FROM_0, is_free=True)] = 2
-    device: Annotated[Device, Option("Where to train.", is_free=True)] = "auto"
-    save_every: Annotated[
-        int | None,
-        Option(
-            "Steps between two saves of the state.",
-            _FROM_1,
-            unset="only at the end of each epoch",
-            is_free=True,
-        ),
-    ] = None
-    visualdl: Annotated[bool, Option("Write logs for VisualDL, too.", is_free=True)] = False
+    variant: str = field(metadata={"option": Option("Name of a variant with a head.")})
+    data: str = field(metadata={"option": Option(_DATA)})
+    val_data: str | None = option(None, "Validation images.", None, "those in --data")
+    weights: str | None = option(
+        None, "Paddle checkpoint; a head for other classes is replaced.", None, "random weights"
+    )
+    num_classes: int | None = option(
+        None, "Number of classes; the images must have as many.", None, "that of the images"
+    )
+    epochs: int = option(30, "Passes over all training images.", _FROM_1)
+    batch_size: int = option(128, "Images per step, over all devices.", _FROM_1)
+    lr: float = option(1e-3, "Highest learning rate.", _ABOVE_0)
+    warmup_epochs: float | None = option(
+        None, "Epochs in which the learning rate rises from 0.", _FROM_0, "a tenth of --epochs"
+    )
+    min_lr: float | None = option(None, "Learning rate at the end.", _FROM_0, "a hundredth of --lr")
+    weight_decay: float = option(0.05, "Not applied to norms and biases.", _FROM_0)
+    label_smoothing: float = option(0.1, "Share spread over all classes.", _BELOW_1)
+    drop_path: float | None = option(None, "Rate of the last block.", _BELOW_1, _VARIANT)
+    mixup: float = option(0.2, "Parameter of the beta distribution; 0 turns mixup off.", _FROM_0)
+    color_jitter: float = option(
+        0.2, "Largest change of brightness, contrast and saturation; 0 turns it off.", _TO_1
+    )
+    flip: bool = option(True, "Mirror each image with probability 1/2.")
+    crop: Crop | None = option(None, _CROP, None, "padded up to 64 pixels, else resized")  # noqa: RUF009
+    crop_scale: float = option(0.25, "Smallest share of the area that resized cuts out.", _SHARE)
+    img_size: tuple[int, int] | None = option(None, "Image size in pixels.", None, _VARIANT)
+    seed: int = option(0, "Seed of everything random.", _SEED)
+    limit: int | None = option(
+        None, "Use at most this many images of each set, evenly spread.", _FROM_1, "all images"
+    )
+    amp: bool = option(False, "Compute in mixed precision (float16), on a GPU.")
+    clip_grad: float | None = option(None, "Largest norm of all gradients.", _ABOVE_0, "no limit")
+    workers: int = option(2, "Threads that prepare images.", _FROM_0)
+    device: Device = option("auto", "Where to train.")  # noqa: RUF009
+    save_every: int | None = option(
+        None, "Steps between two saves of the state.", _FROM_1, "only at the end of each epoch"
+    )
+    visualdl: bool = option(False, "Write logs for VisualDL, too.")
 
     def __post_init__(self) -> None:
         if problems := list(_problems(self)):
@@ -188,8 +144,8 @@ def from_dict(options: Mapping[str, Any], where: str) -> Settings:
 
 def options() -> dict[str, tuple[Any, Option]]:
     """Give the type of every field of `Settings`, and what else is known of it."""
-    hints = get_type_hints(Settings, include_extras=True)
-    return {name: get_args(hint) for name, hint in hints.items()}
+    hints = get_type_hints(Settings)
+    return {one.name: (hints[one.name], one.metadata["option"]) for one in fields(Settings)}
 
 
 def check_same(stored: Settings, asked: Settings, where: str) -> None:
@@ -201,8 +157,8 @@ def check_same(stored: Settings, asked: Settings, where: str) -> None:
     old, new = stored.to_dict(), asked.to_dict()
     problems = [
         f"{flag(name)}: was {old[name]}, is now {new[name]}."
-        for name, (_type, option) in options().items()
-        if not option.is_free and old[name] != new[name]
+        for name in old
+        if name not in FREE and old[name] != new[name]
     ]
     if problems:
         advice = (

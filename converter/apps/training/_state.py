@@ -24,56 +24,34 @@ from ...errors import CheckpointError, RunError
 VERSION = "1"
 
 
+class _File:
+    """A file in the folder of a run."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, folder: Folder, _type: type) -> Path:
+        return folder.path / self.name
+
+
 @dataclass(frozen=True)
 class Folder:
     """The files of a run."""
 
     path: Path
 
-    @property
-    def run(self) -> Path:
-        """Options, classes and preprocessing."""
-        return self.path / "run.json"
-
-    @property
-    def best(self) -> Path:
-        """Weights of the epoch with the highest top-1."""
-        return self.path / "best.pdparams"
-
-    @property
-    def last(self) -> Path:
-        """Weights of the last epoch."""
-        return self.path / "last.pdparams"
-
-    @property
-    def state(self) -> Path:
-        """The state to resume from."""
-        return self.path / "state" / "resume.safetensors"
-
-    @property
-    def log(self) -> Path:
-        """A line of JSON for every epoch."""
-        return self.path / "log.jsonl"
-
-    @property
-    def table(self) -> Path:
-        """The learning curves as CSV."""
-        return self.path / "curves.csv"
-
-    @property
-    def curves(self) -> Path:
-        """The learning curves as an image."""
-        return self.path / "curves.png"
-
-    @property
-    def sheet(self) -> Path:
-        """Images with predicted and true class."""
-        return self.path / "predictions.png"
+    run = _File("run.json")  # options, classes and preprocessing
+    state = _File("state/resume.safetensors")  # to resume from
+    best = _File("best.pdparams")  # weights of the epoch with the highest top-1
+    last = _File("last.pdparams")  # weights of the last epoch
+    log = _File("log.jsonl")  # a line of JSON for every epoch
+    table = _File("curves.csv")  # the learning curves as numbers
+    curves = _File("curves.png")  # the learning curves as an image
+    sheet = _File("predictions.png")  # images with predicted and true class
 
     def own(self) -> list[Path]:
         """List every file that a run writes here."""
-        weights = [self.best, self.last]
-        return [self.run, self.state, *weights, self.log, self.table, self.curves, self.sheet]
+        return [self.path / f.name for f in vars(Folder).values() if isinstance(f, _File)]
 
 
 @dataclass

@@ -194,7 +194,7 @@ def test_images_that_cannot_be_read_are_told_once(tmp_path: Path) -> None:
                   "--batch-size", 3, "--image-size", 16)  # fmt: skip
 
     assert done.exit_code == 0, done.output
-    assert done.output.count("1 images cannot be read; others take their places") == 1
+    assert done.output.count("1 image cannot be read; others take their places") == 1
     assert done.output.count("red/002.png") == 1
     assert [row["val_unreadable"] for row in rows(tmp_path / "run")] == [1, 1]
     assert [row["val_images"] for row in rows(tmp_path / "run")] == [6, 6]
