@@ -1,7 +1,7 @@
 """Every exception this package raises on purpose.
 
     VitconvertError
-    ├── CheckpointError    a file cannot be read as, or written as, a checkpoint
+    ├── CheckpointError    a checkpoint cannot be read, or a file or folder cannot be written
     ├── TableError         a mapping table contradicts itself
     ├── ConversionError    a checkpoint and a table, or a variant, do not fit together
     ├── ModelError         a model cannot be built: unknown variant, missing framework
@@ -20,7 +20,7 @@ class VitconvertError(Exception):
 
 
 class CheckpointError(VitconvertError):
-    """A file cannot be read or written as a checkpoint."""
+    """A checkpoint cannot be read, or a file or folder cannot be written."""
 
 
 class TableError(VitconvertError):

@@ -46,7 +46,7 @@ def make_model(settings: Settings, num_classes: int, weights: Path | None) -> An
         weights: Paddle checkpoint; freshly initialised if None.
 
     Raises:
-        CheckpointError: The file is no whole model of the variant.
+        CheckpointError: The file does not hold a whole model of the variant.
     """
     import paddle
 

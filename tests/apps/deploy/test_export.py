@@ -353,7 +353,7 @@ def test_command_says_what_it_wrote_and_how_exact_it_is(converted: Make, tmp_pat
     lines = [line for line in done.stdout.splitlines() if " " in line]
     first, second, third = lines[-3:]
     assert first.endswith(f"holds {TINY}: images of 32x32 pixels, any batch size, 10 classes.")
-    assert second.startswith("Compared with the model in float32: largest difference")
+    assert second.startswith("Compared with the original model in float32: largest difference")
     assert third.startswith("Error from float64")
     assert json.loads((tmp_path / "out" / "vitconvert.json").read_text())["classes"][1] == "b"
     assert (wrong.returncode, left(tmp_path)) == (2, ["names.txt", "out"])
@@ -371,7 +371,7 @@ deploy.export(*sys.argv[1:4], force=True)
 """
 
 
-@pytest.mark.parametrize("moment", ["compare", "publish", "Predictor"])
+@pytest.mark.parametrize("moment", ["compare", "publish_folder", "Predictor"])
 def test_interrupted_export_leaves_nothing(
     moment: str, converted: Make, exported: Make, tmp_path: Path
 ) -> None:
