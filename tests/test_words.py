@@ -31,7 +31,7 @@ PHRASES = {
     r"[.!?] What (?:is|was|are|were) (?!\w[^.!?]*\?)": "name the thing",
     r"\b[Aa] images?\b": "an image",
     r"\ban images\b": "images",
-    r"(?<!\S)([a-z]{3,})(?:[ \t]+|[ \t]*\n[ \t]*)\1(?!\S)": "the word once",
+    r"(?<!\S)([a-z]{3,})(?:[^\S\n]+|[^\S\n]*\n[^\S\n]*)\1(?!\S)": "the word once",
 }
 
 # Not clean yet. This list only shrinks, and ends empty.
@@ -86,7 +86,6 @@ def words_of(path: Path) -> str:
     if path.suffix == ".py":
         return words_of_python(text)
     if path.suffix == ".md":
-        text = re.sub(r"^#.*", rf"\g<0> {CODE}", text, flags=re.MULTILINE)  # headings end there
         return re.sub(r"`[^`\n]+`", lambda code: blank(code[0], CODE), text)
     return text.replace("#", " ")
 

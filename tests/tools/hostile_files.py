@@ -123,7 +123,7 @@ NPYS = {
     "bool": (npy(header((True,)), GOOD), "malformed .npy header"),
     "100 axes": (npy(header((1,) * 100), GOOD), "axes|strides"),
     "too few bytes": (npy(header((3,)), GOOD), "needs 12 bytes"),
-    "no array": (b"hello", "not an array"),
+    "no array": (b"hello", "not a NumPy array"),
 }
 
 GOOD_NPY = npy(header(), GOOD)
