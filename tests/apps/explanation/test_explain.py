@@ -386,7 +386,7 @@ def test_a_model_that_is_sure_has_a_map_of_its_log_odds(planted: Callable) -> No
         (["--classes", "two.txt"], 1, "got 2 class names; w.pdparams has a head for 3"),
         (["--classes", "hole.txt"], 1, "hole.txt: name 2 is empty"),
         (["--classes", "b.png"], 1, "b.png: cannot be read as class names"),
-        (["--classes", "none.txt"], 1, "none.txt: names no classes"),
+        (["--classes", "none.txt"], 1, "none.txt: is empty; expected class names"),
         (["--classes", "cut.json"], 1, "cut.json: cannot be read as class names"),
         (["--classes", "list.json"], 1, 'list.json: has no list "classes" of names'),
         (["--classes", "numbers.json"], 1, 'numbers.json: has no list "classes" of names'),
