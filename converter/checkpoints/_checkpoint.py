@@ -85,7 +85,7 @@ class Checkpoint:
         return {name: tensor.shape for name, tensor in self.tensors.items()}
 
     def notes(self) -> Iterator[str]:
-        """Describe what was removed around the weights, one sentence each."""
+        """Describe everything removed around the weights, one sentence each."""
         if self.wrapper:
             yield f"weights found under {'.'.join(map(repr, self.wrapper))}"
         if self.options:
@@ -107,7 +107,7 @@ def peel(path: Path, tree: Any, weights: str | None, **facts: Any) -> Checkpoint
 
     Args:
         path: For messages.
-        tree: What the file holds.
+        tree: Content of the file.
         weights: Key of the weights to take where there are several.
         facts: Further attributes of the checkpoint.
 

@@ -45,7 +45,7 @@ def read(file: File) -> dict[str, str]:
             name in ("", "..")
         ):
             raise CheckpointError(
-                f"says that {tensor!r:.100} is in {name!r:.100}; expected the name of a file "
+                f"places {tensor!r:.100} in {name!r:.100}; expected the name of a file "
                 f"beside the index."
             )
     return pairs

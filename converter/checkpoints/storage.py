@@ -58,7 +58,7 @@ class Storage:
         yield from ()
 
     def watch(self) -> None:
-        """Prepare for `check`, so that it need not read again what is read until then."""
+        """Prepare for `check`, so that bytes read until then need not be read again."""
 
     def check(self) -> None:
         """Compare the bytes with their checksum in the file, if any.

@@ -1,4 +1,4 @@
-"""Read what torch.save wrote before release 1.6: four pickles, a list of keys, the storages."""
+"""Read files of torch.save before release 1.6: four pickles, a list of keys, the storages."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def read_tree(file: File) -> Any:
     """Give the saved object, tensors as lazy `Tensor`, everything else inert.
 
     Raises:
-        CheckpointError: The file is cut short or is not what torch.save wrote.
+        CheckpointError: The file is cut short or not of this format.
     """
     _, at = pickles.load(file, {})
     version, at = pickles.load(file, {}, start=at)

@@ -1,4 +1,4 @@
-"""Read and lay out what torch.save writes: a zip of one pickle and one record per storage.
+"""Read and lay out files of torch.save: a zip of one pickle and one record per storage.
 
 Source of the format: PyTorch, torch/serialization.py and caffe2/serialize/inline_container.cc,
 release 2.13.
@@ -25,7 +25,7 @@ def read_tree(file: File) -> Any:
     """Give the saved object, tensors as lazy `Tensor`, everything else inert.
 
     Raises:
-        CheckpointError: The file is cut short or is not what torch.save writes.
+        CheckpointError: The file is cut short or not of this format.
     """
     entries = _zip.read_directory(file)
     named = [name for name in entries if name.endswith("/data.pkl")]
@@ -79,7 +79,7 @@ def read_tree(file: File) -> Any:
 
 _FOLDER = "archive/"  # the name that torch.save uses
 _ALIGNMENT = 64  # bytes, of records
-_VERSION = b"3\n"  # of the format; what release 1.6 and all later ones write
+_VERSION = b"3\n"  # of the format; as release 1.6 and all later ones write it
 
 
 def layout(tensors: Mapping[str, Tensor]) -> Layout:

@@ -133,7 +133,7 @@ def is_archive(path: Path) -> bool:
 
 
 def read_archive(path: Path) -> Tree:
-    """List what an archive holds.
+    """List the files and folders in an archive.
 
     Raises:
         DataError: The file is damaged or not an archive.
@@ -160,7 +160,7 @@ def read_archive(path: Path) -> Tree:
 
 
 def _clean(name: str) -> str:
-    """Remove from a name what leads out of the archive; nothing is written under it anyway."""
+    """Remove the parts of a name that lead out of the archive; nothing is written under it anyway."""
     return "/".join(part for part in name.split("/") if part not in ("", ".", ".."))
 
 

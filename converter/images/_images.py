@@ -22,7 +22,7 @@ class Images:
 
     Attributes:
         source: The path as the user gave it.
-        described: What was found there, such as "zip of 10 class folders, split test".
+        described: A description of the source, such as "zip of 10 class folders, split test".
         classes: Names in the order of labels; empty if the source has numbers only.
         labels: int64 [N], from 0.
         names: One per image, unique, as a user would look it up: "cat/0001.jpg".
