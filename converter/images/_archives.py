@@ -160,7 +160,7 @@ def read_archive(path: Path) -> Tree:
 
 
 def _clean(name: str) -> str:
-    """Remove the parts of a name that lead out of the archive; nothing is written under it anyway."""
+    """Remove the parts of a name that lead out of the archive; no file is written anyway."""
     return "/".join(part for part in name.split("/") if part not in ("", ".", ".."))
 
 

@@ -191,7 +191,7 @@ WEIGHT_MAPS = {
     "this folder": ({"w": "."}, BESIDE),
     "that above": ({"w": ".."}, BESIDE),
     "NUL": ({"w": "a\0b"}, "is in"),
-    "half a character": ({"w": "\ud800"}, "is in|cannot be read"),
+    "half a character": ({"w": "\ud800"}, "places|cannot be read"),
     "number": ({"w": 3}, BESIDE),
     "long list": ({"w": [0] * 10**5}, BESIDE),
     "missing": ({"w": "none.safetensors"}, "No such file"),
