@@ -190,7 +190,7 @@ WEIGHT_MAPS = {
     "empty name": ({"w": ""}, BESIDE),
     "this folder": ({"w": "."}, BESIDE),
     "that above": ({"w": ".."}, BESIDE),
-    "NUL": ({"w": "a\0b"}, "is in"),
+    "NUL": ({"w": "a\0b"}, "places"),
     "half a character": ({"w": "\ud800"}, "places|cannot be read"),
     "number": ({"w": 3}, BESIDE),
     "long list": ({"w": [0] * 10**5}, BESIDE),
