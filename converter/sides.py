@@ -1,4 +1,4 @@
-"""The two frameworks: how code and people call them, and the dtypes that both take."""
+"""The two frameworks: their names in code and in messages, and the dtypes that both accept."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -6,7 +6,7 @@ from typing import Any, Literal
 Side = Literal["torch", "paddle"]
 SIDES: tuple[Side, Side] = ("torch", "paddle")
 NAMES: dict[Side, str] = {"torch": "PyTorch", "paddle": "Paddle"}
-CASTS = ("float32", "float16", "bfloat16")  # what weights can be cast to
+CASTS = ("float32", "float16", "bfloat16")  # dtypes that weights can be cast to
 
 
 def describe_side(label: str, framework: str, facts: Mapping[str, Any]) -> str:
