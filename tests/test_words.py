@@ -38,7 +38,6 @@ PHRASES = {
 UNCLEAN = (
     "converter/apps",
     "converter/commands",
-    "converter/files.py",
     "converter/models.py",
     "converter/parity",
     "converter/running",
