@@ -145,11 +145,11 @@ def evaluate(variant: str, data: Path, report: Path | None, **options: Any) -> N
                       --torch-weights S --data DIR
     """
     from ..apps.evaluation import ReportError, evaluate, show
-    from ..running.team import processes
+    from ..running.team import expected_team
 
     if options["weights"] is None and options["torch_weights"] is None:
         raise click.UsageError("give --weights (Paddle), --torch-weights (PyTorch), or both.")
-    is_first = processes().rank == 0
+    is_first = expected_team().leads
     how = {name: options.pop(name) for name in _PREPROCESSING}
     try:
         with progress_bar(is_first) as progress:

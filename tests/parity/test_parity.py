@@ -12,6 +12,7 @@ from tracing import SMALL, parity
 from vitconvert import CheckpointError, ParityError, Report, check_parity, convert, create_model
 from vitconvert.parity import _compare, _trace, compare_traces
 from vitconvert.tables import reading
+from vitconvert.tables.variant import Variant
 
 pytestmark = [pytest.mark.torch, pytest.mark.paddle]
 
@@ -30,7 +31,7 @@ def test_official_checkpoint_converts_and_is_proved(
     assert report.reference["read_by"] == "torch"
     # Well below the limit, since both sides have the epsilons that Paddle keeps as float32.
     assert max(row.float64 for row in report.layers) < 1e-12
-    assert max(row.single for row in report.layers) < 1e-12
+    assert max(row.alone for row in report.layers) < 1e-12
     layers = {row.layer.partition("#")[0] for row in report.layers}
     modules = {name for name, layer in create_model(name, "torch").named_modules()}
     table, variant = reading.find_variant(name)
@@ -238,15 +239,24 @@ def test_senseless_arguments_are_refused(
         )
 
 
-def test_images_that_are_too_small_are_one_line(official: Make, converted: Make) -> None:
-    """Said by the model, not shown as a traceback of a process."""
-    with pytest.raises(ParityError, match="does not take these images: images of 20x40") as caught:
+def test_images_that_are_too_small_are_refused_before_anything_runs(
+    official: Make, converted: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And if a model says so, that is one line, not a traceback of a process."""
+
+    def check() -> None:
         check_parity(
             "shiftvit_cifar",
             torch_checkpoint=official("shiftvit_cifar"),
             paddle_checkpoint=converted("shiftvit_cifar"),
             input_size=(20, 40),
         )
+
+    with pytest.raises(ParityError, match="does not take images of 20x40 pixels, expected at"):
+        check()
+    monkeypatch.setattr(Variant, "check_size", lambda *_: None)
+    with pytest.raises(ParityError, match="does not take these images: images of 20x40") as caught:
+        check()
     assert "\n" not in str(caught.value)
 
 

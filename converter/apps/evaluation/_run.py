@@ -7,15 +7,15 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from ...errors import DataError, RunError, VitconvertError
 from ...images import preprocessing_of
-from ...running.team import processes
+from ...running.team import expected_team
 from ...sides import Side
 from ...tables.reading import find_variant
 from ...terminal import Progress
-from ._options import Options
+from ._options import EvaluationArguments, EvaluationOptions
 from ._report_folder import check_report_folder, write_reports
 from ._result import Evaluation
 from ._session import Session
@@ -45,7 +45,7 @@ def evaluate(
     resume: bool = False,
     force: bool = False,
     progress: Progress | None = None,
-    **options: Any,
+    **options: Unpack[EvaluationArguments],
 ) -> Evaluation:
     """Classify labelled images with a Paddle model, a PyTorch model, or both on the same arrays.
 
@@ -61,11 +61,12 @@ def evaluate(
         resume: Whether to continue the interrupted evaluation in `report`.
         force: Whether to replace an existing report.
         progress: Called with a text, the images done and their total.
-        options: What `Options` has.
+        options: What `EvaluationOptions` has: device, batch_size, workers, limit, dtype, engine and
+            strict.
 
     Returns:
         The result; `partial` if Ctrl-C ended it. If several processes share the work (see
-        `Processes`), only the first has all of it.
+        `running.team`), only the first has all of it.
 
     Raises:
         CheckpointError: A file cannot be read or does not fit.
@@ -75,15 +76,15 @@ def evaluate(
         RunError: A model cannot run on these images, or the options contradict each other.
         ReportError: The report cannot be written.
     """
-    how = Options(**options)
+    how = EvaluationOptions(**options)
     how.check()
-    team = processes()
+    team = expected_team()
     folder = None if report is None else Path(report)
-    if resume and (folder is None or team.count > 1):
+    if resume and (folder is None or team.size > 1):
         raise RunError("--resume needs --report, and a single process.")
     if folder is not None and folder.resolve().is_relative_to(Path(data).resolve()):
         raise DataError(f"{folder}: the report would lie among the images. Choose another folder.")
-    if folder is not None and team.rank == 0:
+    if folder is not None and team.leads:
         check_report_folder(folder, resume=resume, force=force)
     found = find_variant(variant)[1]
     files: dict[Side, Path] = {}
@@ -95,7 +96,7 @@ def evaluate(
         found, files, torch_key, how, team, preprocessing_of(found, **(preprocessing or {}))
     )
     run.open(str(data))
-    run.reported = folder is not None and team.count == 1
+    run.reported = folder is not None and team.size == 1
     if resume and folder is not None:
         run.resume(read_state(folder / STATE))
     if team.launcher:
@@ -107,11 +108,11 @@ def evaluate(
         try:
             for _ in steps:
                 due = time.monotonic() - saved > _SAVE_EVERY
-                if folder is not None and team.count == 1 and due:
+                if folder is not None and team.size == 1 and due:
                     _save(run, folder)
                     saved = time.monotonic()
         except KeyboardInterrupt:
-            if team.count > 1:
+            if team.size > 1:
                 raise
     if team.launcher:
         run.tally = merged(team.gather(run.tally))
@@ -120,9 +121,9 @@ def evaluate(
     if not result.count and not result.partial:
         name, reason = result.unreadable[0]
         raise DataError(f"{data}: none of {result.wanted} images can be read; {name}: {reason}")
-    if folder is not None and team.rank == 0:
+    if folder is not None and team.leads:
         try:
-            state = run.state() if result.partial and team.count == 1 else None
+            state = run.state() if result.partial and team.size == 1 else None
             write_reports(result, folder, run.images, state)
         except VitconvertError as error:
             raise ReportError(str(error), result) from error

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from ._settings import Option, Settings, flag, options
 
 if TYPE_CHECKING:
-    from ._devices import expected_team
     from ._interrupt import Interrupted
     from ._run import Summary, stored_settings, train
     from ._trainer import Listener
@@ -20,7 +19,6 @@ __all__ = [
     "Option",
     "Settings",
     "Summary",
-    "expected_team",
     "flag",
     "options",
     "stored_settings",
@@ -28,7 +26,6 @@ __all__ = [
 ]
 
 _HOMES = {
-    "_devices": ("expected_team",),
     "_interrupt": ("Interrupted",),
     "_run": ("Summary", "stored_settings", "train"),
     "_trainer": ("Listener",),

@@ -8,10 +8,9 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_type_hints
 
 from ...errors import RunError, listing
+from ...running.device import Device
 
 Crop = Literal["padded", "resized", "none"]
-Device = Literal["auto", "cpu", "gpu"]
-
 
 # What may differ from one start of a run to the next. Another device rounds differently and so ends
 # with other bits; nothing else here changes a number.
