@@ -215,9 +215,7 @@ def test_the_deployed_form_classifies_alike(
     assert made.same
     assert made.sides[0].label == "Paddle (inference)"
     assert (given.sides[0].loss == made.sides[0].loss).all()
-    with pytest.raises(
-        RunError, match="is the folder of an export. Run it with --engine inference"
-    ):
+    with pytest.raises(RunError, match=r"is the folder of an export\. Run it with --engine inf"):
         evaluate(VARIANT, images, weights=tmp_path / "exported")
     with pytest.raises(ModelError, match=f"is an export of {VARIANT}, not shunted_cifar_tiny"):
         evaluate("shunted_cifar_tiny", images, weights=tmp_path / "exported", **how)
