@@ -16,7 +16,7 @@ from ...sides import Side
 from ...tables.reading import find_variant
 from ._lime import lime, require_lime
 from ._measures import MEASURES, Measure, probabilities, scores
-from ._model import Predictor, load_predictor
+from ._model import Classifier, load_classifier
 from ._occlusion import default_window, occlusion, places
 
 if TYPE_CHECKING:
@@ -151,20 +151,20 @@ def explain(
     preprocessing = preprocessing or preprocessing_of(find_variant(variant)[1])
     words, passes = _described(options, preprocessing.size)
     seen = [_seen(path, preprocessing) for path in images]
-    predictor = load_predictor(variant, weights, framework, device)
-    check_names(classes, predictor.num_classes, weights)
-    wanted = None if target is None else find_class(target, classes, predictor.num_classes)
+    classifier = load_classifier(variant, weights, framework, device)
+    check_names(classes, classifier.num_classes, weights)
+    wanted = None if target is None else find_class(target, classes, classifier.num_classes)
     found = []
     names = short_names(images)
     for number, (name, image) in enumerate(zip(names, seen, strict=True), 1):
         text = f"image {number} of {len(seen)}"
         report = _titled(progress, text)
-        found.append(_explain(predictor, name, image, preprocessing, wanted, options, report))
+        found.append(_explain(classifier, name, image, preprocessing, wanted, options, report))
     return Explained(
         variant,
         str(weights),
-        predictor.framework,
-        predictor.device,
+        classifier.framework,
+        classifier.device,
         words,
         passes,
         tuple(classes),
@@ -230,7 +230,7 @@ def _seen(path: Path, preprocessing: Preprocessing) -> Image:
 
 
 def _explain(
-    predictor: Predictor,
+    classifier: Classifier,
     name: str,
     image: Image,
     preprocessing: Preprocessing,
@@ -241,10 +241,10 @@ def _explain(
     """Explain the answer to one image."""
 
     def predict(images: np.ndarray) -> np.ndarray:
-        return scores(predictor.predict(images), options.measure)
+        return scores(classifier.predict(images), options.measure)
 
     normalise = preprocessing.normalise
-    found = probabilities(predictor.predict(normalise(np.asarray(image))[None]))[0]
+    found = probabilities(classifier.predict(normalise(np.asarray(image))[None]))[0]
     target = int(found.argmax()) if target is None else target
     how = options.batch_size, progress
     if options.method == "lime":

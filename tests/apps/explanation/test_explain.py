@@ -14,10 +14,10 @@ from PIL import Image
 from conftest import Make
 from vitconvert import DataError, ModelError, RunError
 from vitconvert.apps.explanation import (
+    Classifier,
     Explained,
     Explanation,
     Options,
-    Predictor,
     _draw,
     _lime,
     draw,
@@ -274,7 +274,7 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Predict], list[np.ndar
             return predict(images)
 
         monkeypatch.setattr(
-            explaining, "load_predictor", lambda *_: Predictor(watched, 3, "paddle", "cpu")
+            explaining, "load_classifier", lambda *_: Classifier(watched, 3, "paddle", "cpu")
         )
         return given
 
