@@ -17,7 +17,7 @@ from ..models import check_side
 from ..running.interpreters import check_pythons
 from ..running.process import Task, run
 from ..running.scratch import temporary_folder
-from ..running.setup import Setup, Subject
+from ..running.setup import Setup, Subject, check_factory
 from ..sides import SIDES, Side
 from ..tables.identify import show_head
 from ..tables.plan import check_paddle, make_plan
@@ -323,6 +323,7 @@ def make_subject(model: str | Pair, side: Side, checkpoint: Checkpoint) -> Subje
     check_side(side, checkpoint)
     if isinstance(model, Pair):
         name = model.torch_model if side == "torch" else model.paddle_model
+        check_factory(name)
         return Subject(name, table=str(Path(model.table).absolute()))
     table, variant = find_variant(model)
     if side == "torch":

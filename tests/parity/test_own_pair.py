@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from conftest import arrays, write_paddle
-from vitconvert import Pair, ParityError, Report, TableError, check_parity
+from vitconvert import ModelError, Pair, ParityError, Report, TableError, check_parity
 
 pytestmark = [pytest.mark.torch, pytest.mark.paddle]
 
@@ -234,3 +234,11 @@ def test_table_says_for_which_images_it_was_made(folder: Path) -> None:
     replace(folder / "own.toml", "[16, 40]", '"16x40"')
     with pytest.raises(TableError, match="input_size is '16x40', expected"):
         check(folder)
+
+
+def test_a_function_that_is_not_named_as_one_is_refused(folder: Path) -> None:
+    """Before anything runs."""
+    pair = Pair("own_torch", "own_paddle:net", folder / "own.toml")
+    files = {"torch_checkpoint": "w.safetensors", "paddle_checkpoint": "w.pdparams"}
+    with pytest.raises(ModelError, match=r"'own_torch': expected package\.module:function"):
+        check_parity(pair, **files)

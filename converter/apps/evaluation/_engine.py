@@ -72,7 +72,7 @@ class Engine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.worker.__exit__()
+        self.worker.end()
         self.memory.close()
         os.close(self.handle)
 
