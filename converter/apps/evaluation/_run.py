@@ -69,11 +69,12 @@ def evaluate(
         `running.team`), only the first has all of it.
 
     Raises:
-        CheckpointError: A file cannot be read or does not fit.
+        CheckpointError: A checkpoint cannot be read or does not fit, or `report` cannot be used.
         DataError: There are no images, or they do not fit the model; or one cannot be read and
             `strict` is given.
         ModelError: The variant is unknown or a framework not installed.
-        RunError: A model cannot run on these images, or the options contradict each other.
+        RunError: A model cannot run on these images, options contradict each other, or an
+            evaluation cannot be resumed with them.
         ReportError: The report cannot be written.
     """
     how = EvaluationOptions(**options)
