@@ -9,7 +9,7 @@ from conftest import ROOT
 
 # From the bottom to the top; a step imports from itself and from the steps below it.
 LADDER = (
-    "errors files page sides terminal version",
+    "checked errors files page sides terminal version",
     "checkpoints",
     "tables",
     "models images",
