@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ..errors import nearest
 from ..terminal import console
 
 if TYPE_CHECKING:
@@ -19,7 +20,35 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+class Choice(click.Choice[str]):
+    """One of some names; the nearest is suggested."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """Say what there is."""
+        return super().get_invalid_choice_message(value, ctx) + nearest(value, self.choices)
+
+
+class File(click.Path):
+    """A file to read; the nearest name in its folder is suggested if it is not there."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check that it is there."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            path, there = Path(value), list[str]()
+            if not path.exists() and path.parent.is_dir():
+                there = [str(path.with_name(one.name)) for one in path.parent.iterdir()]
+            raise click.BadParameter(
+                error.message + nearest(str(path), there), ctx, param
+            ) from None
+
+
+FILE = File()
 OUTPUT = click.Path(path_type=Path)
 CLASSES = "Names of the classes: a text, one to a line, or a training's run.json."
 DEVICE = click.Choice(["auto", "cpu", "gpu"])

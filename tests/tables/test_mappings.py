@@ -5,9 +5,9 @@ from importlib import import_module
 import pytest
 
 from conftest import Make, arrays, every_variant
-from tools import make_shapes
 from vitconvert import models
 from vitconvert.checkpoints import open_checkpoint
+from vitconvert.commands import shapes
 from vitconvert.sides import Side
 from vitconvert.tables import reading
 from vitconvert.tables.identify import identify, twins
@@ -29,7 +29,7 @@ def test_kept_shapes_are_those_of_the_live_models(family: str) -> None:
 
     kept = files("vitconvert.mappings") / "shapes" / f"{family}.toml"
 
-    assert kept.read_text() == make_shapes.render(reading.load_table(family))
+    assert kept.read_text() == shapes.render(reading.load_table(family))
 
 
 @pytest.mark.parametrize("name", sorted(reading.variants()))

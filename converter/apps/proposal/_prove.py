@@ -12,7 +12,7 @@ from ...parity import FLOAT64_LIMIT, Pair, Report, check_parity
 from ...running.interpreters import check_pythons
 from ...running.scratch import temporary_folder
 from ...sides import Side
-from ...tables.plan import apply_rows
+from ...tables.plan import make_plan
 from ...tables.reading import read_kinds, read_table
 from ...terminal import Progress
 from ._compress import compress, compress_keys
@@ -197,7 +197,8 @@ class _Prover:
         path.write_text(write_table((), attempt.rows, attempt.ignore, (), ()), encoding="utf-8")
         paddle = self.folder / "converted.pdparams"
         source = open_checkpoint(self.folder / STATE)
-        layout = pdparams.layout(apply_rows(source, read_table(path)))
+        made = make_plan(source, read_table(path)).apply(source.tensors)
+        layout = pdparams.layout(made)
         with paddle.open("w+b") as file:
             for _bytes in write(file.fileno(), layout):
                 pass
