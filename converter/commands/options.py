@@ -42,10 +42,9 @@ class File(click.Path):
         except click.BadParameter as error:
             path, there = Path(value), list[str]()
             if not path.exists() and path.parent.is_dir():
-                there = [str(path.with_name(one.name)) for one in path.parent.iterdir()]
-            raise click.BadParameter(
-                error.message + nearest(str(path), there), ctx, param
-            ) from None
+                there = [one.name for one in path.parent.iterdir()]
+            told = error.message + nearest(path.name, there)
+            raise click.BadParameter(told, ctx, param) from None
 
 
 FILE = File()
