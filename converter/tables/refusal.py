@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from ..checkpoints import FLOATING, Checkpoint
+from ..checkpoints import FLOATING, Checkpoint, Tensor
 from ..errors import CheckpointError, ConversionError, listing, some
 from ..sides import NAMES, SIDES, Side
 from .identify import Fit, closest, turned
 from .reading import families, load_table
 from .table import Claim, Table
+from .variant import Shape
 
 _ERRORS: dict[Side, type[CheckpointError | ConversionError]] = {
     "torch": ConversionError,
@@ -97,26 +98,12 @@ def _problems(checkpoint: Checkpoint, table: Table, match: Fit, side: Side) -> I
         claims = table.claims(key, side)
         target = claims[0].name_on("paddle" if side == "torch" else "torch") if claims else None
         targets.update([target] if target else [])
-        if len(claims) > 1:
-            rows = " and ".join(f"row {claim.row.number}" for claim in claims)
-            yield f"{key}: claimed by {rows} of {table.file}. Make one of them narrower."
-        elif not claims and (side == "paddle" or table.ignored(key) is None):
-            yield (
-                f"{key}: no row of {table.file} claims this {list(tensor.shape)} tensor. Add a "
-                f"row, or an [ignore] entry with its reason, or remove it from the checkpoint."
-                f"{table.nearest(key, side)}"
-            )
-        elif key in match.misshapen:
-            yield _misshapen(key, match, claims[0], table, side)
+        if told := _problem(key, tensor, claims, table, match, side):
+            yield f"{key}: {told}"
         elif target and table.variants and tensor.dtype not in FLOATING:
             yield (
                 f"{key}: {tensor.dtype}; expected one of {', '.join(FLOATING)}. Save the "
                 f"checkpoint with floating weights."
-            )
-        elif claims and key in match.extra:
-            yield (
-                f"{key}: {match.variant.name} has no such tensor, though row "
-                f"{claims[0].row.number} of {table.file} describes it. Is it another variant?"
             )
     for name, what in checkpoint.skipped.items():
         if table.ignored(name) is None:
@@ -136,14 +123,39 @@ def _problems(checkpoint: Checkpoint, table: Table, match: Fit, side: Side) -> I
         yield f"{table.file} claims no tensor."
 
 
-def _misshapen(key: str, match: Fit, claim: Claim, table: Table, side: Side) -> str:
-    found, expected = match.misshapen[key]
+def _problem(
+    key: str, tensor: Tensor, claims: list[Claim], table: Table, match: Fit, side: Side
+) -> str:
+    """Say what is wrong with the name or shape of a tensor; "" if nothing is."""
+    if len(claims) > 1:
+        rows = " and ".join(f"row {claim.row.number}" for claim in claims)
+        return f"claimed by {rows} of {table.file}. Make one of them narrower."
+    if not claims:
+        if side == "torch" and table.ignored(key) is not None:
+            return ""
+        return (
+            f"no row of {table.file} claims this {list(tensor.shape)} tensor. Add a row, or an "
+            f"[ignore] entry with its reason, or remove it from the checkpoint."
+            f"{table.nearest(key, side)}"
+        )
+    if key in match.misshapen:
+        return _misshapen(*match.misshapen[key], claims[0], table, match.variant.name, side)
+    if key in match.extra:
+        return (
+            f"{match.variant.name} has no such tensor, though row {claims[0].row.number} of "
+            f"{table.file} describes it. Is it another variant?"
+        )
+    return ""
+
+
+def _misshapen(
+    found: Shape, expected: Shape, claim: Claim, table: Table, variant: str, side: Side
+) -> str:
     other = ""
     if len(found) == len(expected) and claim.rule.transpose:
         shapes = f"{list(turned(found, claim))} and {list(turned(expected, claim))}"
         other = f" (in {'Paddle' if side == 'torch' else 'PyTorch'} {shapes})"
     return (
-        f"{key}: shape {list(found)}, {match.variant.name} has {list(expected)}{other}; row "
-        f"{claim.row.number} of {table.file}, kind '{claim.row.kind.name}'. Is it another variant, "
-        f"or a changed model?"
+        f"shape {list(found)}, {variant} has {list(expected)}{other}; row {claim.row.number} of "
+        f"{table.file}, kind '{claim.row.kind.name}'. Is it another variant, or a changed model?"
     )

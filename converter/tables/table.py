@@ -137,13 +137,13 @@ class Table:
     def nearest(self, key: str, side: Side) -> str:
         """Say which row's keys are most like one that no row claims; nothing if none is."""
         rows = {
-            _skeleton(pattern): (row, pattern)
-            for s, pattern, row, _ in self._patterns()
-            if s == side
+            PLACEHOLDER.sub("0", pattern): (row.number, pattern)
+            for of, pattern, row, _rule in self._patterns()
+            if of == side
         }
-        for found in get_close_matches(_skeleton(key), rows, 1, 0.75):
-            row, pattern = rows[found]
-            return f" Did you mean {pattern!r} (row {row.number})?"
+        for found in get_close_matches(re.sub(r"\b[0-9]+\b", "0", key), rows, 1, 0.75):
+            number, pattern = rows[found]
+            return f" Did you mean {pattern!r} (row {number})?"
         return ""
 
     def ignored(self, key: str) -> str | None:

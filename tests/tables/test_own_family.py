@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -223,7 +224,9 @@ def test_family_of_two_tables_is_refused(folder: Path) -> None:
         (lambda f: f.rename(f.with_name("gone")), "is not a folder; expected one with <family>"),
     ],
 )
-def test_missing_parts_are_named(wrong: object, message: str, whole: Path) -> None:
+def test_missing_parts_are_named(
+    wrong: Callable[[Path], object], message: str, whole: Path
+) -> None:
     """The folder, or a model file."""
     wrong(whole)
     code = (
