@@ -103,8 +103,9 @@ def create_model(
     Raises:
         ModelError: The variant is unknown, the framework not installed, or the file has another
             head.
-        CheckpointError: The file cannot be read, or is of the other framework.
-        ConversionError: Names or shapes in the file do not fit the model.
+        CheckpointError: The file cannot be read, is of the other framework, or is Paddle's and
+            its names or shapes do not fit the model.
+        ConversionError: Names or shapes in a PyTorch file do not fit the model.
         TableError: A table of your own is malformed.
     """
     if framework not in ("torch", "paddle"):

@@ -63,8 +63,8 @@ def table_files() -> dict[str, Path]:
     for folder in dict.fromkeys([SHIPPED, *(path.absolute() for path in own)]):
         if not folder.is_dir():
             raise TableError(
-                f"{folder} is not a folder; expected one with <family>.toml in it, as tables= or in "
-                f"{FOLDERS}."
+                f"{folder} is not a folder; expected one with <family>.toml in it, in {FOLDERS} "
+                f"or as tables=."
             )
         for path in sorted(folder.glob("[!_.]*.toml")):
             if path.stem in found:
