@@ -1,6 +1,7 @@
-"""A family in a folder of the user's own is converted and proved as a shipped one is."""
+"""The family of docs/tables.md, in a folder of its own, is converted and proved as a shipped one."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,93 +12,42 @@ import pytest
 from click.testing import CliRunner, Result
 from safetensors.numpy import save_file
 
+from conftest import ROOT
 from vitconvert import TableError, check_parity, convert, create_model, list_models
 from vitconvert.cli import cli
 from vitconvert.tables import reading
 
-TABLE = """
-family = "tiny"
-title = "Tiny"
-source = "this test"
-rows = [
-  ["stem",        "stem",        "conv2d"],
-  ["stem_norm",   "stem_norm",   "batch_norm"],
-  ["blocks.{i}",  "blocks.{i}",  "scaled_linear"],
-  ["head",        "head",        "linear"],
-]
-
-[kinds.scaled_linear]
-torch = "vitconvert.models_torch.tiny.ScaledLinear"
-paddle = "vitconvert.models_paddle.tiny.ScaledLinear"
-layout = "[out, in] -> [in, out]"
-[kinds.scaled_linear.tensors]
-weight = { paddle = "weight", transpose = true }
-bias = { paddle = "bias" }
-
-[variants.tiny_s]
-input_size = [32, 32]
-config = { depth = 2, num_classes = 10 }
-
-[variants.tiny_l]
-input_size = [32, 32]
-config = { depth = 3, num_classes = 10 }
-
+PAGE = (ROOT / "docs" / "tables.md").read_text()
+ANOTHER = """
 [variants.tiny_s_64]
 input_size = [64, 64]
-config = { depth = 2, num_classes = 10 }
+config = { depth = 2 }
 """
-MODEL = '''
-"""Tiny."""
-
-from dataclasses import dataclass
-
-import torch
-from torch import nn
-from torch.nn import functional as F
-
-from ._layers import DropPath
-
-
-@dataclass(frozen=True)
-class Config:
-    depth: int = 2
-    embed_dim: int = 12
-    num_classes: int = 10
+# What sed does in step 2.
+WORDS = {
+    r"nn\.Module\b": "nn.Layer",
+    "ModuleList": "LayerList",
+    "Conv2d": "Conv2D",
+    "BatchNorm2d": "BatchNorm2D",
+    r"\btorch\b": "paddle",
+    "models_torch": "models_paddle",
+}
 
 
-class ScaledLinear(nn.Linear):
-    def forward(self, x):
-        return super().forward(x) * 0.5
+def shown(name: str) -> str:
+    """Give a file as docs/tables.md shows it."""
+    (text,) = re.findall(rf"```\w+\n# families/{re.escape(name)}\n(.*?)```", PAGE, re.DOTALL)
+    return str(text)
 
 
-class Tiny(nn.Module):
-    def __init__(self, cfg: Config) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, cfg.embed_dim, 4, 4)
-        self.stem_norm = nn.BatchNorm2d(cfg.embed_dim)
-        self.blocks = nn.ModuleList(
-            [ScaledLinear(cfg.embed_dim, cfg.embed_dim) for _ in range(cfg.depth)]
-        )
-        self.head = nn.Linear(cfg.embed_dim, cfg.num_classes) if cfg.num_classes else None
-
-    def forward(self, x):
-        x = self.stem_norm(self.stem(x)).flatten(2).mean(2)
-        for block in self.blocks:
-            x = F.gelu(block(x)) + x
-        return x if self.head is None else self.head(x)
-
-
-def build(cfg: Config) -> Tiny:
-    return Tiny(cfg)
-'''
-WORDS = {"nn.Module(": "nn.Layer(", "(nn.Module)": "(nn.Layer)", "ModuleList": "LayerList"}
-WORDS |= {"Conv2d": "Conv2D", "BatchNorm2d": "BatchNorm2D", "import torch\n": "import paddle\n"}
-WORDS |= {"from torch import": "from paddle import", "torch.nn": "paddle.nn"}
+TABLE = shown("tiny.toml") + ANOTHER
+MODEL = shown("models_torch/tiny.py")
 
 
 def in_paddle(text: str) -> str:
+    """Change the words of a PyTorch model, as the page does."""
     for word, other in WORDS.items():
-        text = text.replace(word, other)
+        text = re.sub(word, other, text)
     return text
 
 
@@ -136,7 +86,7 @@ def weights(whole: Path, tmp_path: Path) -> Path:
     with reading.using(whole):
         variant = reading.find_variant("tiny_l")[1]
     state = {
-        key: rng.uniform(0.5, 1, variant.resolve(shape, 10)).astype("f4")
+        key: rng.uniform(0.5, 1, variant.resolve(shape, 1000)).astype("f4")
         for key, shape in variant.shapes.items()
         if "num_batches" not in key
     }
@@ -151,7 +101,7 @@ def test_command_line_converts_and_proves_it(weights: Path, whole: Path, tmp_pat
     assert "Convert a Tiny checkpoint" in run("--help", folder=whole).output
     assert "tiny_l" in run("models", folder=whole).output
     assert (
-        "looks like: tiny_l (family tiny, 10 classes"
+        "looks like: tiny_l (family tiny, 1000 classes"
         in run("inspect", weights, folder=whole).output
     )
 
@@ -159,7 +109,7 @@ def test_command_line_converts_and_proves_it(weights: Path, whole: Path, tmp_pat
     done = run("tiny", "--src", weights, "--dst", target, folder=whole)
 
     assert done.exit_code == 0, done.output
-    assert "variant: tiny_l, 10 classes" in done.output
+    assert "variant: tiny_l, 1000 classes" in done.output
     assert "PROVED" in done.output
     assert (
         run("parity", "tiny_l", "--torch", weights, "--paddle", target, folder=whole).exit_code == 0
