@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,7 +78,9 @@ def plan(
 def _table(family: str | Path) -> Table:
     """Give the table of a family, or read that of a file."""
     if isinstance(family, Path):
-        return read_table(family)
+        table = read_table(family)
+        has_shapes = all(variant.shapes for variant in table.variants.values())
+        return table if has_shapes else replace(table, variants={})
     if family not in (known := families()):
         raise ConversionError(
             f"no family {family!r}.{nearest(family, known)} There are: {', '.join(known)}."

@@ -1,4 +1,4 @@
-"""The family of docs/tables.md, in a folder of its own, is converted and proved as a shipped one."""
+"""The family of docs/tables.md, in a folder of its own, is treated as a shipped one."""
 
 import os
 import re

@@ -7,7 +7,8 @@ import pytest
 
 from vitconvert import TableError
 from vitconvert.tables import reading
-from vitconvert.tables.reading import load_table, parse_table
+from vitconvert.tables.parsing import parse_table
+from vitconvert.tables.reading import load_table
 from vitconvert.tables.table import Table
 
 TINY = Path("tiny.toml")
@@ -18,7 +19,7 @@ def parse(text: str) -> Table:
     if "[ignore]" not in text:
         text += "\n[ignore]"
     data = tomllib.loads(f"{head}{text}\n[variants]")
-    return parse_table(TINY, data, {})
+    return parse_table(TINY, data, {}, reading.read_kinds())
 
 
 def test_placeholders_carry_over_to_the_paddle_name() -> None:
@@ -77,7 +78,7 @@ def test_a_malformed_table_is_an_error_of_ours(text: str, said: str) -> None:
     data |= {"family": "tiny", "source": "here"}
 
     with pytest.raises(TableError) as caught:
-        parse_table(TINY, data, {})
+        parse_table(TINY, data, {}, reading.read_kinds())
     assert said in str(caught.value)
 
 
