@@ -17,7 +17,7 @@ from difflib import get_close_matches
 
 
 class VitconvertError(Exception):
-    """Base of all errors that a user can cause and mend."""
+    """Base of all errors that a user can cause and fix."""
 
 
 class CheckpointError(VitconvertError):
@@ -54,7 +54,7 @@ def listing(heading: str, problems: Sequence[str]) -> str:
 
 
 def some(names: Sequence[str], most: int = 8) -> str:
-    """Name the first few of many, and how many more there are."""
+    """List the first few names, and count the others."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 

@@ -145,8 +145,9 @@ def check_side(framework: Side, checkpoint: Checkpoint) -> None:
     if checkpoint.side not in (framework, None):
         raise CheckpointError(
             f"{checkpoint.path} is a {checkpoint.format} file with {NAMES[checkpoint.side]} "
-            f"weights; a {NAMES[framework]} model needs others. Of a family that is known here, "
-            f"convert it first: vitconvert FAMILY --src {checkpoint.path} --dst D."
+            f"weights, which a {NAMES[framework]} model cannot load. If its family is one of "
+            f"`vitconvert models`, convert it first: vitconvert FAMILY --src {checkpoint.path} "
+            f"--dst D."
         )
 
 
