@@ -199,7 +199,7 @@ def convert_by_table(rows: Path, src: Path, dst: Path, **asked: Any) -> None:
     \b
     Examples:
       vitconvert convert --table net.toml --src net.pth --dst net.pdparams
-      vitconvert convert --table net.toml --src net.pth --dst net.pdparams --dry-run
+      vitconvert convert --table net.toml --src net.pdparams --dst net.pth
     """
     done = _run(rows, src, dst, parity=False, **asked)
     if done is not None:

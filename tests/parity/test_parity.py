@@ -258,7 +258,7 @@ def test_paddle_file_of_another_variant_is_told(official: Make, converted: Make)
 
 def test_file_of_the_wrong_framework_is_refused(official: Make, converted: Make) -> None:
     """Exchanged files are told apart before anything runs."""
-    with pytest.raises(CheckpointError, match="PyTorch weights; a Paddle model needs others"):
+    with pytest.raises(CheckpointError, match="PyTorch weights, which a Paddle model cannot load"):
         parity("shunted_t", official("shunted_t"), official("shunted_t"))
-    with pytest.raises(CheckpointError, match="Paddle weights; a PyTorch model needs others"):
+    with pytest.raises(CheckpointError, match="Paddle weights, which a PyTorch model cannot load"):
         parity("shunted_t", converted("shunted_t"), converted("shunted_t"))
