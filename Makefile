@@ -86,7 +86,7 @@ links:
 		$(CURDIR)/models_paddle build/links/vitconvert/
 
 shapes: .venv/ready
-	$(BIN)/python tests/tools/make_shapes.py
+	$(BIN)/vitconvert shapes
 
 # First without any framework: converting needs none. Then with both, the tests that need them.
 wheel: .venv/ready

@@ -21,7 +21,7 @@ from ..running.setup import Setup, Subject, check_factory
 from ..sides import SIDES, Side
 from ..tables.identify import show_head
 from ..tables.plan import check_paddle, make_plan
-from ..tables.reading import find_variant, read_table
+from ..tables.reading import find_variant, read_table, using
 from ..tables.table import Table
 from ..tables.variant import PREPROCESSING
 from ..terminal import Progress
@@ -47,6 +47,7 @@ def check_parity(
     weights: str | None = None,
     paddle_weights: str | None = None,
     made_from: Side = "torch",
+    tables: str | Path | None = None,
     progress: Progress | None = None,
     **options: Unpack[RunArguments],
 ) -> Report:
@@ -64,6 +65,7 @@ def check_parity(
         paddle_weights: The same for the Paddle file.
         made_from: Which file is the original; if the other was cast to a narrower dtype, the
             original's weights are rounded to it first.
+        tables: A folder with families of your own, besides the shipped ones.
         progress: Called with a text, the amount done and the total.
         options: What `RunOptions` has: device, tf32, input, batch_size, input_size, backward,
             torch_python and paddle_python.
@@ -78,6 +80,18 @@ def check_parity(
         ParityError: A side could not run, or an argument makes no sense.
         TableError: The table of a pair is malformed.
     """
+    if tables is not None:
+        with using(tables):
+            return check_parity(
+                model,
+                torch_checkpoint=torch_checkpoint,
+                paddle_checkpoint=paddle_checkpoint,
+                weights=weights,
+                paddle_weights=paddle_weights,
+                made_from=made_from,
+                progress=progress,
+                **options,
+            )
     start = time.monotonic()
     how = RunOptions(**options)
     with _told_as_parity_error():
@@ -363,10 +377,10 @@ def _rounding(
     """
     found: dict[Side, dict[str, str]] = {"torch": {}, "paddle": {}}
     for claim in (claim for key in source.tensors for claim in table.claims(key)):
-        if claim.target is None or claim.target not in target.tensors:
+        if claim.paddle is None or claim.paddle not in target.tensors:
             continue
-        keys: dict[Side, str] = {"torch": claim.source, "paddle": claim.target}
-        dtypes = source.tensors[claim.source].dtype, target.tensors[claim.target].dtype
+        keys: dict[Side, str] = {"torch": claim.torch, "paddle": claim.paddle}
+        dtypes = source.tensors[claim.torch].dtype, target.tensors[claim.paddle].dtype
         before, after = dtypes if made_from == "torch" else dtypes[::-1]
         if before != after and FILE_DTYPES[after].itemsize <= FILE_DTYPES[before].itemsize:
             found[made_from][keys[made_from]] = after

@@ -220,10 +220,20 @@ def test_weights_of_ones_own_model_convert_by_the_table(folder: Path) -> None:
     assert made.keys() == expected.keys()
     assert all(np.array_equal(made[key], expected[key]) for key in made)
 
+    back = ["--table", "own.toml", "--src", "made.pdparams", "--dst", "back.pth"]
+    shown = CliRunner().invoke(cli, ["convert", *back, "--dry-run"])
+    assert "6 tensors: 1 to transpose, 5 to copy. Nothing was written" in shown.output
+    assert not (folder / "back.pth").exists()
+    assert CliRunner().invoke(cli, ["convert", *back]).exit_code == 0
+    again = arrays(folder / "back.pth")
+    assert all(np.array_equal(again[key], value) for key, value in state().items())
+
     replace(folder / "own.toml", '["gamma", "gamma", "param"],', "")
     done = CliRunner().invoke(cli, ["convert", *arguments, "--force"])
     assert done.exit_code == 1
-    assert "gamma: no row claims this [8] tensor. Add a row, or [ignore] it." in done.output
+    assert (
+        "gamma: no row of own.toml claims this [8] tensor. Add a row, or an [ignore]" in done.output
+    )
 
 
 def test_table_says_for_which_images_it_was_made(folder: Path) -> None:

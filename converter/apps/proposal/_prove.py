@@ -14,7 +14,7 @@ from ...running.process import keep_workers
 from ...running.scratch import temporary_folder
 from ...running.setup import check_factory
 from ...sides import SIDES, Side
-from ...tables.plan import apply_rows
+from ...tables.plan import make_plan
 from ...tables.reading import read_kinds, read_table
 from ...terminal import Progress
 from ._compress import compress, compress_keys
@@ -202,7 +202,8 @@ class _Prover:
         path.write_text(write_table((), attempt.rows, attempt.ignore, (), ()), encoding="utf-8")
         paddle = self.folder / "converted.pdparams"
         source = open_checkpoint(self.folder / STATE)
-        layout = pdparams.layout(apply_rows(source, read_table(path)))
+        made = make_plan(source, read_table(path)).apply(source.tensors)
+        layout = pdparams.layout(made)
         with paddle.open("w+b") as file:
             for _bytes in write(file.fileno(), layout):
                 pass

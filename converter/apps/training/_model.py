@@ -100,7 +100,7 @@ def _load(model: Any, path: Path, table: Table, variant: Variant, num_classes: i
 def _head(table: Table, variant: Variant) -> set[str]:
     """Name the Paddle tensors whose shape depends on the number of classes."""
     keys = [key for key, shape in variant.shapes.items() if "num_classes" in shape]
-    return {claim.target for key in keys for claim in table.claims(key) if claim.target is not None}
+    return {claim.paddle for key in keys for claim in table.claims(key) if claim.paddle is not None}
 
 
 def decays(key: str, value: Any) -> bool:
