@@ -75,7 +75,7 @@ def tables_in(
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Tell whether a parsed value is of a type; an int is a float, too, but a bool is not an int."""
+    """Tell whether a parsed value is of a type: an int is a float, too; a bool is not an int."""
     origin, inner = get_origin(hint), get_args(hint)
     if hint is Any:
         return True
