@@ -12,7 +12,7 @@ from . import pickles
 from ._checkpoint import DEEPEST
 from ._tensor import DTYPES, Tensor, check_axes, view
 from .pickles import integer, text
-from .storage import File, Held, Joined, Latin
+from .storage import Held, Joined, Latin, Storage
 from .writing import Layout
 
 # Paddle's own entries beside the tensors.
@@ -39,7 +39,7 @@ _READABLE = {code: name for name, code in _WRITABLE.items()}
 # -- reading
 
 
-def read_tree(file: File) -> Any:
+def read_tree(file: Storage) -> Any:
     """Give the pickled object: arrays as lazy `Tensor`, everything else inert.
 
     Raises:

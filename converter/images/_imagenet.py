@@ -84,7 +84,7 @@ def open_imagenet(tree: Tree, beside: Path, source: str) -> Images:
                 f"Remove the wrong one."
             )
     described = f"{len(names)} validation images of ImageNet, labels of {where}"
-    if tree.archive:
+    if tree.is_archive:
         described = f"{tree.kind} of {described}"
     described += left_out(len(tree.files.keys() - set(names) - set(LABEL_FILES)))
     classes = tuple(sorted(synsets_by_id()))
