@@ -11,9 +11,8 @@ Exit status 1 if a full run finds a deployed Paddle model slower than PyTorch ea
 medians.
 """
 
-import json
+import multiprocessing
 import os
-import platform
 import random
 import shutil
 import subprocess
@@ -21,25 +20,25 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import version
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
-from typing import IO, Any
+from typing import Any
 
 import measure
 import numpy as np
-from rich.box import MARKDOWN
-from rich.console import Console
+from report import CORES, QUICK, RESULTS, machine, new_table, publish
 from rich.table import Table
 
-RESULTS = Path(__file__).parent.parent / "build" / "bench"
+LOG = RESULTS / "throughput.log"
 FULL = ("shunted_t", "shiftvit_tiny_light", "litv2_small")
-QUICK = ("shunted_cifar_tiny", "shiftvit_cifar_tiny", "litv2_cifar_tiny")
+SMALL = ("shunted_cifar_tiny", "shiftvit_cifar_tiny", "litv2_cifar_tiny")
 THREADS = int(sys.argv[sys.argv.index("--threads") + 1]) if "--threads" in sys.argv else 2
 BATCHES = (1, 8)
 TORCH, DEPLOYED = "torch eager", "paddle deployed"
 CASES = (TORCH, "torch.compile", "paddle eager", "paddle to_static", DEPLOYED)
 SAME = 1e-4  # largest difference of logits, relative to the largest logit
+RATIOS = ("times torch, medians", "minima")
 PAUSE = 0.3  # seconds; OpenMP's threads keep spinning for 0.2 s after the work
 
 Times = dict[str, dict[str, dict[int, list[float]]]]  # variant -> case -> batch -> seconds
@@ -92,58 +91,54 @@ def images_of(variant: str, batch: int) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(shape).astype("f4")
 
 
-def serve(case: str, variant: str, folder: Path) -> None:
-    """Warm up, print the logits, then answer: batch and number of runs -> seconds of one run."""
-    say = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # frameworks print to stdout as they please
+def serve(pipe: Connection, case: str, variant: str, folder: Path) -> None:
+    """Warm up, send the logits, then answer: batch and number of runs -> seconds of one run."""
+    log = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    os.dup2(log, 1)  # frameworks print as they please
+    os.dup2(log, 2)
+    os.environ |= {"OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS)}
+    # On a busy machine, spinning threads take the core from those they wait for.
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     run = (torch_run if case.startswith("torch") else paddle_run)(case, variant, folder)
     inputs = {batch: images_of(variant, batch) for batch in BATCHES}
-    logits = run(inputs[BATCHES[0]])
-    print(json.dumps(logits.astype(float).tolist()), file=say)
-    for line in sys.stdin:
-        batch, runs = map(int, line.split())
+    pipe.send(run(inputs[BATCHES[0]]))
+    while True:
+        batch, runs = pipe.recv()
         run(inputs[batch])
         start = time.perf_counter()
         for _ in range(runs):
             run(inputs[batch])
-        print((time.perf_counter() - start) / runs, file=say)
+        pipe.send((time.perf_counter() - start) / runs)
 
 
 class Worker:
     """A process that runs one model in one way."""
 
-    def __init__(self, case: str, variant: str, folder: Path, log: IO[bytes]) -> None:
+    def __init__(self, case: str, variant: str, folder: Path) -> None:
         """Start it; `answer` gives its logits first."""
-        command = [sys.executable, __file__, "--serve", case, variant, str(folder)]
-        command += ["--threads", str(THREADS)]
-        threads = {"OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS)}
-        # On a busy machine, spinning threads take the core from those they wait for.
-        threads["OMP_WAIT_POLICY"] = "PASSIVE"
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=log, text=True, env=os.environ | threads
-        )
+        fresh = multiprocessing.get_context("spawn")
+        self.pipe, other = fresh.Pipe()
+        self.process = fresh.Process(target=serve, args=(other, case, variant, folder))
+        self.process.start()
+        other.close()
         self.name = f"{case} of {variant}"
 
     def answer(self) -> Any:
         """Read its next answer."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.name} failed; see {RESULTS / 'throughput.log'}")
-        return json.loads(line)
+        try:
+            return self.pipe.recv()
+        except EOFError:
+            raise RuntimeError(f"{self.name} failed; see {LOG}") from None
 
     def time(self, batch: int, runs: int) -> float:
         """Give the seconds of one run."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{batch} {runs}\n")
-        self.process.stdin.flush()
+        self.pipe.send((batch, runs))
         return float(self.answer())
 
     def end(self) -> None:
         """End it."""
         self.process.kill()
-        self.process.communicate()
+        self.process.join()
 
 
 def make_files(variant: str, folder: Path) -> None:
@@ -165,7 +160,7 @@ def make_files(variant: str, folder: Path) -> None:
 
 
 def measured(
-    variant: str, cases: Sequence[str], rounds: int, folder: Path, log: IO[bytes]
+    variant: str, cases: Sequence[str], rounds: int, folder: Path
 ) -> dict[str, dict[int, list[float]]]:
     """Let all ways to run one variant take turns."""
     make_files(variant, folder)
@@ -173,9 +168,9 @@ def measured(
     expected = np.empty(0)
     try:
         for case in cases:  # one after another: building and compiling use all of the machine
-            workers[case] = Worker(case, variant, folder, log)
+            workers[case] = Worker(case, variant, folder)
             try:
-                logits = np.array(workers[case].answer())
+                logits = workers[case].answer()
             except RuntimeError as error:
                 if case in (TORCH, DEPLOYED):
                     raise
@@ -203,11 +198,8 @@ def measured(
 def tables(times: Times) -> Iterator[Table]:
     """Show images per second, and their ratio to PyTorch eager's."""
     for variant, cases in times.items():
-        table = Table(box=MARKDOWN)
-        table.add_column(variant, no_wrap=True)
-        for batch in BATCHES:
-            for heading in (f"batch {batch}: images/s", "times torch, medians", "minima"):
-                table.add_column(heading, justify="right")
+        headings = [(f"batch {batch}: images/s", *RATIOS) for batch in BATCHES]
+        table = new_table(variant, *sum(headings, ()))
         for case, runs in cases.items():
             row = []
             for batch in BATCHES:
@@ -229,41 +221,30 @@ def judge(times: Times) -> list[tuple[str, float]]:
 
 def main() -> None:
     """Measure, print, save and judge."""
-    quick = "--quick" in sys.argv[1:]
-    variants, rounds = (QUICK, 3) if quick else (FULL, 7)
+    variants, rounds = (SMALL, 3) if QUICK else (FULL, 7)
     compiler = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
-    cases = [c for c in CASES if c != "torch.compile" or (compiler and not quick)]
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    start, others = time.perf_counter(), measure.others()
-    times: Times = {}
-    with (
-        tempfile.TemporaryDirectory(dir=RESULTS) as folder,
-        (RESULTS / "throughput.log").open("wb") as log,
-    ):
-        for variant in variants:
-            times[variant] = measured(variant, cases, rounds, Path(folder), log)
-    busy = (measure.others() - others) / (time.perf_counter() - start)
-    judged = judge(times)
-    console = Console(record=True, width=140, highlight=False)
-    console.print("A quick run of small models, not judged." if quick else "A full run.")
-    console.print(f"{rounds} rounds, {THREADS} threads, float32, images of the model's own size.")
-    console.print(f"Other processes used {busy:.2f} of {os.cpu_count()} cores on average.")
+    cases = [c for c in CASES if c != "torch.compile" or (compiler and not QUICK)]
+    LOG.unlink(missing_ok=True)
+    others = measure.watch_others()
+    with tempfile.TemporaryDirectory(dir=RESULTS) as folder:
+        times = {variant: measured(variant, cases, rounds, Path(folder)) for variant in variants}
+    busy, judged = others(), judge(times)
+    lines = [
+        "A quick run of small models, not judged." if QUICK else "A full run.",
+        f"{rounds} rounds, {THREADS} threads, float32, images of the model's own size.",
+        f"Other processes used {busy:.2f} of {CORES} cores on average.",
+    ]
     if "torch.compile" not in cases:
-        console.print("No torch.compile:", "a quick run." if quick else "found no C++ compiler.")
-    versions = [f"{name} {version(name)}" for name in ("numpy", "torch", "paddlepaddle")]
-    console.print(platform.platform(), "Python", platform.python_version(), *versions)
-    console.print(*tables(times), sep="\n")
-    for what, ratio in judged:
-        verdict = "met" if ratio >= 1 else "MISSED"
-        console.print(f"{what}: deployed {ratio:.2f} times torch eager, at least 1.0: {verdict}")
+        lines += [f"No torch.compile: {'a quick run' if QUICK else 'found no C++ compiler'}."]
+    verdicts = [
+        f"{what}: deployed {ratio:.2f} times torch eager, at least 1.0: "
+        f"{'met' if ratio >= 1 else 'MISSED'}"
+        for what, ratio in judged
+    ]
     data = {"seconds": times, "deployed_times_torch": dict(judged), "others_cores": busy}
-    (RESULTS / "throughput.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
-    (RESULTS / "throughput.md").write_text(console.export_text(), encoding="utf-8")
-    sys.exit(not quick and not all(ratio >= 1 for _, ratio in judged))
+    publish("throughput", data, *lines, machine(), *tables(times), *verdicts)
+    sys.exit(not QUICK and not all(ratio >= 1 for _, ratio in judged))
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--serve"]:
-        serve(sys.argv[2], sys.argv[3], Path(sys.argv[4]))
-    else:
-        main()
+    main()
