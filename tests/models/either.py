@@ -1,10 +1,13 @@
 """One spelling for both frameworks: tests that hold for either run for each."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from conftest import paddle_in_float64
+from vitconvert import create_model
 from vitconvert.sides import Side
 
 SIDES = [
@@ -37,3 +40,11 @@ def tensor(framework: Side, values: np.ndarray, trained: bool = False) -> Any:
 def array(value: Any) -> np.ndarray:
     """Give the values of a tensor."""
     return value.detach().numpy()
+
+
+def in_float64(framework: Side, variant: str, checkpoint: Path) -> Any:
+    """Build a model in float64, and fill it."""
+    if framework == "torch":
+        return create_model(variant, "torch", checkpoint=checkpoint).double()
+    with paddle_in_float64():
+        return create_model(variant, checkpoint=checkpoint)

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, Make, paddle_in_float64
-from either import array, on_each_side, seeded, tensor
+from either import array, in_float64, on_each_side, seeded, tensor
 from golden import rule
 from vitconvert import models
-from vitconvert.sides import Side
+from vitconvert.sides import SIDES, Side
 from vitconvert.tables import reading
 from vitconvert.tables.variant import Variant
 
@@ -204,19 +204,14 @@ def test_both_frameworks_agree_at_any_size(
     variant: str, size: tuple[int, int], plain: Make, converted: Make
 ) -> None:
     """Where patches, merges and windows do not divide the image, in float64."""
-    import paddle
-    import torch
-
-    images = rule.noise("x", (1, 3, *size))
-    ours = models.create_model(variant, "torch", checkpoint=plain(variant)).double()
-    with paddle_in_float64():
-        theirs = models.create_model(variant, checkpoint=converted(variant))
-    one, other = ours(torch.from_numpy(images)), theirs(paddle.to_tensor(images))
+    images, files = rule.noise("x", (1, 3, *size)), {"torch": plain, "paddle": converted}
+    models = [in_float64(side, variant, files[side](variant)) for side in SIDES]
+    found = [model(tensor(side, images)) for side, model in zip(SIDES, models, strict=True)]
     if variant != "litv2_small_det_ws4":
-        one, other = [one], [other]
+        found = [[logits] for logits in found]
 
-    for mine, yours in zip(one, other, strict=True):
-        np.testing.assert_allclose(yours.numpy(), mine.detach().numpy(), 0, 1e-10)
+    for mine, yours in zip(*found, strict=True):
+        np.testing.assert_allclose(array(yours), array(mine), 0, 1e-10)
 
 
 LEAST = "images of 40x31 pixels, expected at least 32x32"
