@@ -17,7 +17,7 @@ import measure
 import numpy as np
 from PIL import Image
 from report import CORES, QUICK, RESULTS, new_table, publish
-from throughput import DEPLOYED, TORCH, Worker, make_files
+from throughput import DEPLOYED, TORCH, make_files, new_worker, timed
 
 from vitconvert import evaluate
 
@@ -55,10 +55,8 @@ def main() -> None:
                 how = {"weights": folder / VARIANT, "engine": "inference"}
                 if case == TORCH:
                     how = {"torch_weights": folder / f"{VARIANT}.pth"}
-                worker = Worker(case, VARIANT, folder)
-                worker.answer()
-                alone = BATCH / worker.time(BATCH, count // BATCH)
-                worker.end()
+                with new_worker(case, VARIANT, folder) as worker:
+                    alone = BATCH / worker.submit(timed, BATCH, count // BATCH).result()
                 found = evaluate(VARIANT, data, device="cpu", **setting, **how)
                 of = rates.setdefault(case, {"alone": [], "whole": []})
                 of["alone"].append(alone)

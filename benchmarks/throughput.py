@@ -20,7 +20,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing.connection import Connection
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -91,8 +93,11 @@ def images_of(variant: str, batch: int) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(shape).astype("f4")
 
 
-def serve(pipe: Connection, case: str, variant: str, folder: Path) -> None:
-    """Warm up, send the logits, then answer: batch and number of runs -> seconds of one run."""
+_served: dict[str, Any] = {}  # in a worker: how it runs its model, and on what
+
+
+def load(case: str, variant: str, folder: Path) -> None:
+    """Build a model in a worker, and warm it up."""
     log = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(log, 1)  # frameworks print as they please
     os.dup2(log, 2)
@@ -100,45 +105,30 @@ def serve(pipe: Connection, case: str, variant: str, folder: Path) -> None:
     # On a busy machine, spinning threads take the core from those they wait for.
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     run = (torch_run if case.startswith("torch") else paddle_run)(case, variant, folder)
-    inputs = {batch: images_of(variant, batch) for batch in BATCHES}
-    pipe.send(run(inputs[BATCHES[0]]))
-    while True:
-        batch, runs = pipe.recv()
-        run(inputs[batch])
-        start = time.perf_counter()
-        for _ in range(runs):
-            run(inputs[batch])
-        pipe.send((time.perf_counter() - start) / runs)
+    _served["run"] = run
+    _served["inputs"] = {batch: images_of(variant, batch) for batch in BATCHES}
+    _served["logits"] = run(_served["inputs"][BATCHES[0]])
 
 
-class Worker:
-    """A process that runs one model in one way."""
+def logits() -> np.ndarray:
+    """Give what the model of a worker computes."""
+    return _served["logits"]
 
-    def __init__(self, case: str, variant: str, folder: Path) -> None:
-        """Start it; `answer` gives its logits first."""
-        fresh = multiprocessing.get_context("spawn")
-        self.pipe, other = fresh.Pipe()
-        self.process = fresh.Process(target=serve, args=(other, case, variant, folder))
-        self.process.start()
-        other.close()
-        self.name = f"{case} of {variant}"
 
-    def answer(self) -> Any:
-        """Read its next answer."""
-        try:
-            return self.pipe.recv()
-        except EOFError:
-            raise RuntimeError(f"{self.name} failed; see {LOG}") from None
+def timed(batch: int, runs: int) -> float:
+    """Give the seconds that the model of a worker takes for one run."""
+    run, images = _served["run"], _served["inputs"][batch]
+    run(images)
+    start = time.perf_counter()
+    for _ in range(runs):
+        run(images)
+    return (time.perf_counter() - start) / runs
 
-    def time(self, batch: int, runs: int) -> float:
-        """Give the seconds of one run."""
-        self.pipe.send((batch, runs))
-        return float(self.answer())
 
-    def end(self) -> None:
-        """End it."""
-        self.process.kill()
-        self.process.join()
+def new_worker(case: str, variant: str, folder: Path) -> ProcessPoolExecutor:
+    """Start a process that runs one model in one way; it is broken if that fails."""
+    fresh = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, fresh, load, (case, variant, folder))
 
 
 def make_files(variant: str, folder: Path) -> None:
@@ -164,34 +154,33 @@ def measured(
 ) -> dict[str, dict[int, list[float]]]:
     """Let all ways to run one variant take turns."""
     make_files(variant, folder)
-    workers: dict[str, Worker] = {}
+    workers: dict[str, ProcessPoolExecutor] = {}
     expected = np.empty(0)
-    try:
+    with ExitStack() as stack:
         for case in cases:  # one after another: building and compiling use all of the machine
-            workers[case] = Worker(case, variant, folder)
+            worker = stack.enter_context(new_worker(case, variant, folder))
             try:
-                logits = workers[case].answer()
-            except RuntimeError as error:
+                found = worker.submit(logits).result()
+            except BrokenProcessPool:
+                message = f"{case} of {variant} failed; see {LOG}"
                 if case in (TORCH, DEPLOYED):
-                    raise
-                print(error)  # such as a missing compiler; the others still count
-                workers.pop(case).end()
+                    sys.exit(message)
+                print(message)  # such as a missing compiler; the others still count
                 continue
             if case == TORCH:
-                expected = logits
-            worst = np.abs(logits - expected).max() / np.abs(expected).max()
+                expected = found
+            worst = np.abs(found - expected).max() / np.abs(expected).max()
             if not worst <= SAME:
                 sys.exit(f"{case} of {variant}: logits differ by {worst:.1e} of the largest")
+            workers[case] = worker
         times = {case: {batch: list[float]() for batch in BATCHES} for case in workers}
         order = random.Random(0)
         for _ in range(rounds):
             for batch in BATCHES:
                 for case in order.sample(list(workers), len(workers)):
                     time.sleep(PAUSE)
-                    times[case][batch].append(workers[case].time(batch, max(1, 4 // batch)))
-    finally:
-        for worker in workers.values():
-            worker.end()
+                    taken = workers[case].submit(timed, batch, max(1, 4 // batch)).result()
+                    times[case][batch].append(taken)
     return times
 
 

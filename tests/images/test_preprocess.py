@@ -214,24 +214,13 @@ def test_preprocessing_of_a_variant_can_be_changed() -> None:
         ({"size": (0, 32)}, "expected height and width"),
         ({"std": (1, 0, 1)}, "each std above 0"),
         ({"mean": (1, 0)}, "three numbers each"),
+        ({"std": (1.0, float("nan"), 1.0)}, "three numbers each"),
+        ({"mean": (0.0, float("inf"), 0.0)}, "three numbers each"),
+        ({"size": (99999, 99999)}, "in pixels, 1 to 8192"),
+        ({"crop_pct": 0.0001}, "images are not enlarged beyond 16384 pixels"),
     ],
 )
 def test_values_out_of_range_are_refused(change: dict, message: str) -> None:
-    """On creation, not at the first image."""
+    """On creation, not at the first image; those that would take all memory, too."""
     with pytest.raises(DataError, match=message):
         preprocessing(**change)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"std": (1.0, float("nan"), 1.0)},
-        {"mean": (0.0, float("inf"), 0.0)},
-        {"size": (99999, 99999)},
-        {"crop_pct": 0.0001},
-    ],
-)
-def test_impossible_values_are_refused(wrong: dict) -> None:
-    """NaN and infinity, and sizes that would take all memory."""
-    with pytest.raises(DataError, match="expected"):
-        preprocessing_of(find_variant("shunted_t")[1], **wrong)
