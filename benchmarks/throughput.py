@@ -47,40 +47,32 @@ Times = dict[str, dict[str, dict[int, list[float]]]]  # variant -> case -> batch
 Run = Callable[[np.ndarray], np.ndarray]
 
 
-def torch_run(case: str, variant: str, folder: Path) -> Run:
-    """Build the PyTorch model."""
-    import torch
-
-    from vitconvert import create_model
-
-    torch.set_num_threads(THREADS)
-    model = create_model(variant, "torch", checkpoint=folder / f"{variant}.pth")
-    if case == "torch.compile":
-        model = torch.compile(model, dynamic=False)
-
-    def run(images: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return model(torch.from_numpy(images)).numpy()
-
-    return run
-
-
-def paddle_run(case: str, variant: str, folder: Path) -> Run:
-    """Build the Paddle model, or load its deployed form."""
-    import paddle
-
+def build(case: str, variant: str, folder: Path) -> Run:
+    """Build a model, or load the deployed form of Paddle's."""
     from vitconvert import create_model
     from vitconvert.apps.deploy import Predictor
 
     if case == DEPLOYED:
         return Predictor(folder / variant, threads=THREADS)
-    model = create_model(variant, checkpoint=folder / f"{variant}.pdparams")
-    if case == "paddle to_static":
-        model = paddle.jit.to_static(model, full_graph=True)
+    if case.startswith("paddle"):
+        import paddle
+
+        model = create_model(variant, checkpoint=folder / f"{variant}.pdparams")
+        if case == "paddle to_static":
+            model = paddle.jit.to_static(model, full_graph=True)
+        to_tensor, without_gradients = paddle.to_tensor, paddle.no_grad
+    else:
+        import torch
+
+        torch.set_num_threads(THREADS)
+        model = create_model(variant, "torch", checkpoint=folder / f"{variant}.pth")
+        if case == "torch.compile":
+            model = torch.compile(model, dynamic=False)
+        to_tensor, without_gradients = torch.from_numpy, torch.inference_mode
 
     def run(images: np.ndarray) -> np.ndarray:
-        with paddle.no_grad():
-            return model(paddle.to_tensor(images)).numpy()
+        with without_gradients():
+            return model(to_tensor(images)).numpy()
 
     return run
 
@@ -104,7 +96,7 @@ def load(case: str, variant: str, folder: Path) -> None:
     os.environ |= {"OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS)}
     # On a busy machine, spinning threads take the core from those they wait for.
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    run = (torch_run if case.startswith("torch") else paddle_run)(case, variant, folder)
+    run = build(case, variant, folder)
     _served["run"] = run
     _served["inputs"] = {batch: images_of(variant, batch) for batch in BATCHES}
     _served["logits"] = run(_served["inputs"][BATCHES[0]])

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .checkpoints import Checkpoint, Tensor, open_checkpoint
-from .checkpoints.target import (
-    MAX_SHARD_SIZE,
-    Advance,
-    Draft,
-    Output,
-    check_output,
-    check_side,
-    written,
-)
+from .checkpoints.target import MAX_SHARD_SIZE, Draft, Output, check_output, check_side, written
 from .errors import CheckpointError, ConversionError, nearest
 from .files import check_distinct, check_sources_stay, check_target, unverified
 from .models import require
@@ -247,7 +239,9 @@ def _spelled(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _meter(tensors: Mapping[str, Tensor], progress: Progress | None) -> Advance:
+def _meter(
+    tensors: Mapping[str, Tensor], progress: Progress | None
+) -> Callable[[str, Iterator[int]], None]:
     """Add up what is written for one display."""
     total, done = sum(tensor.nbytes for tensor in tensors.values()), 0
 

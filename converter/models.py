@@ -130,9 +130,13 @@ def load(
     """Fill a model from a checkpoint, every tensor of it, in the model's floating type."""
     check_side(framework, checkpoint)
     table = find_variant(variant)[0]
-    _check_classes(
-        checkpoint, make_plan(checkpoint, table, variant, framework).num_classes, num_classes
-    )
+    found = make_plan(checkpoint, table, variant, framework).num_classes
+    if found != num_classes:
+        heads = [f"a head for {n} classes" if n else "no head" for n in (found, num_classes)]
+        raise ModelError(
+            f"{checkpoint.path} has {heads[0]}, the model was asked for with {heads[1]}. "
+            f"Pass num_classes={found}."
+        )
     if framework == "torch":
         dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
         load_torch(model, {k: floats(t, dtype) for k, t in checkpoint.tensors.items()}, table)
@@ -148,15 +152,6 @@ def check_side(framework: Side, checkpoint: Checkpoint) -> None:
             f"weights, which a {NAMES[framework]} model cannot load. If its family is one of "
             f"`vitconvert models`, convert it first: vitconvert FAMILY --src {checkpoint.path} "
             f"--dst D."
-        )
-
-
-def _check_classes(checkpoint: Checkpoint, found: int, asked: int) -> None:
-    if found != asked:
-        heads = [f"a head for {n} classes" if n else "no head" for n in (found, asked)]
-        raise ModelError(
-            f"{checkpoint.path} has {heads[0]}, the model was asked for with {heads[1]}. "
-            f"Pass num_classes={found}."
         )
 
 

@@ -4,10 +4,10 @@ One module per format; `open_checkpoint` chooses by the first bytes, never by th
 pickle is ever executed: see `pickles`. Nothing is mapped into memory: see `storage`.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import CheckpointError
 from ..sides import Side
@@ -32,6 +32,8 @@ TORCH_LEGACY = "PyTorch before 1.6"
 SAFETENSORS = "safetensors"
 NPZ = "NumPy .npz"
 
+Result = TypeVar("Result")
+
 _SIDES: dict[str, Side] = {PADDLE: "paddle", TORCH_ZIP: "torch", TORCH_LEGACY: "torch"}
 
 
@@ -54,9 +56,10 @@ def open_checkpoint(path: str | Path, weights: str | None = None) -> Checkpoint:
     """
     path = Path(path)
     file = File(path)
-    if index.looks_like(_head(file)):
+    head = file.read(0, min(file.size, 512))
+    if index.looks_like(head):
         return _open_sharded(path, file, weights)
-    format_name, tree, metadata = _read_tree(file)
+    format_name, tree, metadata = _read_tree(file, head)
     side = _SIDES.get(format_name) or _side_of(metadata)
     return peel(
         path, tree, weights, format=format_name, side=side, files=(path,), metadata=metadata
@@ -65,20 +68,17 @@ def open_checkpoint(path: str | Path, weights: str | None = None) -> Checkpoint:
 
 def _open_sharded(path: Path, file: File, weights: str | None) -> Checkpoint:
     """Open all files that an index names as one checkpoint."""
-    with _about(path):
-        named = index.read(file)
+    named = _with_path(path, lambda: index.read(file))
     shards: dict[Path, dict[str, Tensor]] = {}
     formats, sides, metadata = set[str](), set[Side | None](), dict[str, str]()
     for name in dict.fromkeys(named.values()):
         shard = File(path.parent / name)
-        format_name, tree, texts = _read_tree(shard)
-        with _about(shard.path):
-            shards[shard.path] = index.state_of(tree)
+        format_name, tree, texts = _read_tree(shard, shard.read(0, min(shard.size, 512)))
+        shards[shard.path] = _with_path(shard.path, partial(index.state_of, tree))
         formats.add(format_name)
         sides.add(_SIDES.get(format_name) or _side_of(texts))
         metadata |= texts
-    with _about(path):
-        tensors = index.collect(named, shards)
+    tensors = _with_path(path, lambda: index.collect(named, shards))
     if len(sides - {None}) > 1:
         raise CheckpointError(
             f"{path}: some of its files hold PyTorch weights, others Paddle weights; expected one "
@@ -95,19 +95,18 @@ def _open_sharded(path: Path, file: File, weights: str | None) -> Checkpoint:
     )
 
 
-@contextmanager
-def _about(path: Path) -> Iterator[None]:
+def _read_tree(file: File, head: bytes) -> tuple[str, Any, dict[str, str]]:
+    """Give the name of a file's format, its content, and the texts of its header."""
+    return _with_path(file.path, lambda: _read_by_format(file, head))
+
+
+def _with_path(path: Path, read: Callable[[], Result]) -> Result:
     """Prefix errors with the path of the file they are about."""
     try:
-        yield
+        return read()
     except CheckpointError as error:
         text = str(error)
         raise CheckpointError(text if str(path) in text else f"{path}: {text}") from error
-
-
-def _head(file: File) -> bytes:
-    """Give the bytes that tell the format."""
-    return file.read(0, min(file.size, 512))
 
 
 def _side_of(metadata: dict[str, str]) -> Side | None:
@@ -116,28 +115,24 @@ def _side_of(metadata: dict[str, str]) -> Side | None:
     return sides.get(metadata.get("format", ""))
 
 
-def _read_tree(file: File) -> tuple[str, Any, dict[str, str]]:
-    """Give the name of a file's format, its content, and the texts of its header."""
-    head = _head(file)
-    with _about(file.path):
-        if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-            if npz.looks_like(file):
-                return NPZ, npz.read_tree(file), {}
-            return TORCH_ZIP, torch_zip.read_tree(file), {}
-        if head.startswith(torch_legacy.MAGIC):
-            return TORCH_LEGACY, torch_legacy.read_tree(file), {}
-        if safe.looks_like(head):
-            return SAFETENSORS, *safe.read_tree(file)
-        if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-            return PADDLE, pdparams.read_tree(file), {}
-        if head[257:262] == b"ustar":
-            raise CheckpointError(
-                "a tar archive, as torch.save wrote before release 0.1.10; vitconvert does not "
-                "read this format. Load it with torch.load(FILE, weights_only=False), which "
-                "executes code in the file, and save its weights again."
-            )
+def _read_by_format(file: File, head: bytes) -> tuple[str, Any, dict[str, str]]:
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        if npz.looks_like(file):
+            return NPZ, npz.read_tree(file), {}
+        return TORCH_ZIP, torch_zip.read_tree(file), {}
+    if head.startswith(torch_legacy.MAGIC):
+        return TORCH_LEGACY, torch_legacy.read_tree(file), {}
+    if safe.looks_like(head):
+        return SAFETENSORS, *safe.read_tree(file)
+    if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return PADDLE, pdparams.read_tree(file), {}
+    if head[257:262] == b"ustar":
         raise CheckpointError(
-            f"not a checkpoint: expected a .pth of torch.save, a .safetensors, a .pdparams, an "
-            f".npz or a *.index.json, found a file of {file.size} bytes that begins with "
-            f"{head[:8]!r}."
+            "a tar archive, as torch.save wrote before release 0.1.10; vitconvert does not read "
+            "this format. Load it with torch.load(FILE, weights_only=False), which executes code "
+            "in the file, and save its weights again."
         )
+    raise CheckpointError(
+        f"not a checkpoint: expected a .pth of torch.save, a .safetensors, a .pdparams, an .npz or "
+        f"a *.index.json, found a file of {file.size} bytes that begins with {head[:8]!r}."
+    )
