@@ -50,9 +50,10 @@ Run = Callable[[np.ndarray], np.ndarray]
 def build(case: str, variant: str, folder: Path) -> Run:
     """Build a model, or load the deployed form of Paddle's."""
     from vitconvert import create_model
-    from vitconvert.apps.deploy import Predictor
 
     if case == DEPLOYED:
+        from vitconvert.apps.deploy import Predictor
+
         return Predictor(folder / variant, threads=THREADS)
     if case.startswith("paddle"):
         import paddle

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .checked import frozen
 from .checkpoints import Checkpoint, floats, open_checkpoint
 from .errors import CheckpointError, ModelError, listing, some
 from .sides import NAMES, Side
@@ -44,8 +45,8 @@ def build_from(table: Table, framework: Side, variant: Variant, num_classes: int
     """Build a model of a table that may still lack the shapes of its variants."""
     require(framework)
     module = _module(framework, table)
-    sizes = {k: tuple(v) if isinstance(v, list) else v for k, v in variant.config.items()}
-    return module.build(replace(module.Config(**sizes), num_classes=num_classes))
+    config = module.Config(**frozen(variant.config))
+    return module.build(replace(config, num_classes=num_classes))
 
 
 def _module(framework: Side, table: Table) -> Any:
