@@ -83,8 +83,7 @@ def open_cifar(form: _Form, tree: Tree, split: str, source: str) -> Images:
         labels.append(numbers)
         names += [f"{batch}/{i:05d}" for i in range(len(images))]
     images = np.concatenate(pixels)
-    kind = f"{tree.kind} of " if tree.is_archive else ""
-    described = f"{kind}{form.title} in its original format, {', '.join(form.batches[split])}"
+    described = f"{tree.of}{form.title} in its original format, {', '.join(form.batches[split])}"
     return Images(
         source,
         described,

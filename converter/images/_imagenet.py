@@ -83,9 +83,7 @@ def open_imagenet(tree: Tree, beside: Path, source: str) -> Images:
                 f"the first, {given[i]} by the second, and {len(differing) - 1} more differ. "
                 f"Remove the wrong one."
             )
-    described = f"{len(names)} validation images of ImageNet, labels of {where}"
-    if tree.is_archive:
-        described = f"{tree.kind} of {described}"
+    described = f"{tree.of}{len(names)} validation images of ImageNet, labels of {where}"
     described += left_out(len(tree.files.keys() - set(names) - set(LABEL_FILES)))
     classes = tuple(sorted(synsets_by_id()))
     return Images(source, described, classes, labels, names, lambda i: tree.read(names[i]))

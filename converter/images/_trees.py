@@ -34,9 +34,9 @@ class Tree:
     read_entry: Callable[[str, Any], bytes] | None = None
 
     @property
-    def is_archive(self) -> bool:
-        """Whether it lies in an archive."""
-        return self.read_entry is not None
+    def of(self) -> str:
+        """What stands before a description of its content: "zip of ", nothing for a folder."""
+        return f"{self.kind} of " if self.read_entry else ""
 
     @cached_property
     def folders(self) -> frozenset[str]:

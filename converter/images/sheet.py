@@ -68,7 +68,10 @@ def make_sheet(tiles: Sequence[Tile], title: str, columns: int = 5, tile: int = 
     width = max(wanted, gap + columns * (cell + gap)) if tiles else _TITLE_WIDTH
     titles = wrap(title, heading, width - 2 * gap, _MOST_TITLE_LINES)
     rows = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
-    captions = [[_lines(one, text, cell) for one in row] for row in rows]
+    captions = [
+        [wrap(one.caption, text, cell - _indent(one, text), _MOST_LINES) for one in row]
+        for row in rows
+    ]
     above = gap + len(titles) * line_height(heading) + gap // 2
     heights = [
         cell + gap // 3 + max(len(lines) for lines in row) * line_height(text) + gap
@@ -198,10 +201,6 @@ def _plain(letter: str) -> str:
         return letter
     bare = unicodedata.normalize("NFD", letter).encode("ascii", "ignore").decode()
     return _PLAIN.get(letter) or bare.strip() or letter
-
-
-def _lines(tile: Tile, font: Any, width: int) -> list[str]:
-    return wrap(tile.caption, font, width - _indent(tile, font), _MOST_LINES)
 
 
 def _indent(tile: Tile, font: Any) -> int:
