@@ -9,6 +9,7 @@ import weakref
 import zipfile
 import zlib
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +17,8 @@ from ..errors import DataError
 from ._trees import Tree, in_order, is_hidden
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+# First bytes of a file -> the module that decompresses it; not every Python has all of them.
+_DECOMPRESSORS = {b"\x1f\x8b": "gzip", b"BZ": "bz2", b"\xfd7": "lzma"}
 _MOST_BYTES = 1 << 30  # of one file of an archive
 _MOST_UNPACKED = 64 << 30  # of a compressed tar
 _DAMAGED = (
@@ -45,10 +48,11 @@ def _open_zip(path: Path) -> _Opened:
 
 
 def _open_tar(path: Path) -> _Opened:
-    opener = _decompressor(path)
+    with path.open("rb") as compressed:
+        module = _DECOMPRESSORS.get(compressed.read(2))
     # Only in an uncompressed tar can one file be read without all those before it. The uncompressed
     # copy has no name, and disappears when it is closed.
-    file: IO[bytes] = path.open("rb") if opener is None else tempfile.TemporaryFile()  # noqa: SIM115
+    file: IO[bytes] = path.open("rb") if module is None else tempfile.TemporaryFile()  # noqa: SIM115
 
     def read(place: tuple[int, int]) -> bytes:
         at, size = place
@@ -59,8 +63,8 @@ def _open_tar(path: Path) -> _Opened:
         return found
 
     weakref.finalize(read, file.close)
-    if opener is not None:
-        with opener(path, "rb") as packed:
+    if module is not None:
+        with import_module(module).open(path, "rb") as packed:
             _copy(packed, file)
     with tarfile.open(fileobj=file) as tar:  # leaves the file open
         entries = [entry for entry in tar if entry.isdir() or entry.isreg()]
@@ -70,22 +74,6 @@ def _open_tar(path: Path) -> _Opened:
 def _check_size(size: int) -> None:
     if size > _MOST_BYTES:
         raise ValueError(f"{size:,} bytes are too many for an image")
-
-
-def _decompressor(path: Path) -> Callable[[Path, str], Any] | None:
-    """Choose a decompressor by the first bytes of a file; None if it is not compressed."""
-    import bz2
-    import gzip
-    import lzma
-
-    with path.open("rb") as file:
-        magic = file.read(2)
-    openers: dict[bytes, Callable[[Path, str], Any]] = {
-        b"\x1f\x8b": gzip.open,
-        b"BZ": bz2.open,
-        b"\xfd7": lzma.open,
-    }
-    return openers.get(magic)
 
 
 def _copy(packed: IO[bytes], target: IO[bytes]) -> None:
