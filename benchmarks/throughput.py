@@ -192,15 +192,6 @@ def tables(times: Times) -> Iterator[Table]:
         yield table
 
 
-def judge(times: Times) -> list[tuple[str, float]]:
-    """Give the speed of each deployed model relative to PyTorch eager, by medians."""
-    return [
-        (f"{variant}, batch {batch}", median(cases[TORCH][batch]) / median(cases[DEPLOYED][batch]))
-        for variant, cases in times.items()
-        for batch in BATCHES
-    ]
-
-
 def main() -> None:
     """Measure, print, save and judge."""
     variants, rounds = (SMALL, 3) if QUICK else (FULL, 7)
@@ -210,7 +201,12 @@ def main() -> None:
     others = measure.watch_others()
     with tempfile.TemporaryDirectory(dir=RESULTS) as folder:
         times = {variant: measured(variant, cases, rounds, Path(folder)) for variant in variants}
-    busy, judged = others(), judge(times)
+    busy = others()
+    judged = {
+        f"{variant}, batch {batch}": median(of[TORCH][batch]) / median(of[DEPLOYED][batch])
+        for variant, of in times.items()
+        for batch in BATCHES
+    }
     lines = [
         "A quick run of small models, not judged." if QUICK else "A full run.",
         f"{rounds} rounds, {THREADS} threads, float32, images of the model's own size.",
@@ -221,11 +217,11 @@ def main() -> None:
     verdicts = [
         f"{what}: deployed {ratio:.2f} times torch eager, at least 1.0: "
         f"{'met' if ratio >= 1 else 'MISSED'}"
-        for what, ratio in judged
+        for what, ratio in judged.items()
     ]
-    data = {"seconds": times, "deployed_times_torch": dict(judged), "others_cores": busy}
+    data = {"seconds": times, "deployed_times_torch": judged, "others_cores": busy}
     publish("throughput", data, *lines, machine(), *tables(times), *verdicts)
-    sys.exit(not QUICK and not all(ratio >= 1 for _, ratio in judged))
+    sys.exit(not QUICK and min(judged.values()) < 1)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tools import handmade
 from vitconvert import DataError
 from vitconvert.images import Images, check_classes, open_images
 from vitconvert.images._imagenet import synsets_by_id
@@ -570,22 +571,13 @@ def test_cifar_is_read_in_its_original_format(form: str, in_archive: bool, tmp_p
         assert len(open_images(place, "train")) == {"10": 15, "100": 3}[form]
 
 
-class Planted:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple:
-        return Path.touch, (self.path,)
-
-
 def test_a_pickle_of_cifar_is_never_executed(tmp_path: Path) -> None:
     """Its call is not made; the error says that it is not a batch."""
     folder = tmp_path / "cifar-10-batches-py"
     cifar(folder)
-    planted = {"data": Planted(tmp_path / "owned"), "labels": [0]}
-    (folder / "test_batch").write_bytes(pickle.dumps(planted, 2))
+    planted = handmade.call("os.mkdir", handmade.text(str(tmp_path / "owned")))
+    batch = handmade.named(("data", planted), ("labels", handmade.several(b"K\x00")))
+    (folder / "test_batch").write_bytes(handmade.pickled(batch))
 
     with pytest.raises(DataError, match="test_batch: data is not an array of bytes; expected"):
         open_images(tmp_path)
