@@ -232,12 +232,9 @@ def _holders(tree: Any) -> dict[str, Any]:
     return {
         k: v
         for k, v in tree.items()
-        if isinstance(k, str) and v is not tree and holds(v, 1) and not _is_optimizer(k)
+        if isinstance(k, str) and v is not tree and holds(v, 1)
+        if k != "opt" and not k.startswith(_OPTIMIZER)
     }
-
-
-def _is_optimizer(key: str) -> bool:
-    return key == "opt" or key.startswith(_OPTIMIZER)
 
 
 def _advice(tree: Any) -> str:
