@@ -29,7 +29,7 @@ def read_with_torch(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
     shards = checkpoint.files[1:] or checkpoint.files
     trees = [_read(path, checkpoint.format) for path in shards]
     if None in trees:
-        # Torch refuses some names whatever is said. Our own reader steps in, and is named.
+        # Torch refuses some names whatever stands in. Our own reader steps in, and reports say so.
         state = {n: torch.from_numpy(floats(t, "float64")) for n, t in checkpoint.tensors.items()}
         return state, "vitconvert"
     tree = trees[0]
