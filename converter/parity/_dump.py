@@ -55,10 +55,10 @@ class Job:
 
 
 class Listener(Protocol):
-    """Who wants to know how far a trace is: [calls done, of all]."""
+    """Hears how far a trace is: [calls done, of all]."""
 
     def tell(self, what: object) -> None:
-        """Tell it."""
+        """Hear it."""
 
 
 def carry_out(data: dict[str, Any], parent: Listener) -> None:
@@ -153,9 +153,8 @@ class _Dump:
     def alone(self) -> None:
         """Give every layer alone what the reference's layer was given."""
         limits = {p.name: p.kind.limit or FLOAT64_LIMIT for p in self.paired}
-        limits[self.subject.output] = self.facts.layers[self.subject.output].limit or (
-            FLOAT64_LIMIT
-        )
+        output = self.subject.output
+        limits[output] = self.facts.layers[output].limit or FLOAT64_LIMIT
         against = wait_for(Path(self.job.alone))
         reference, self.facts.alone_against = against.runs[DTYPES[0]], against.facts.id
         with self._writer("alone") as writer:
@@ -177,7 +176,7 @@ class _Dump:
             with self.side.no_grad():
                 call(self.subject.output, self.model, self.side.put(self.images))
         except ValueError as error:
-            # Paddle goes on to show the place in its own source.
+            # Paddle then shows the place in its own source.
             reason = str(error).partition("\n  [Hint")[0].strip()
             size = "x".join(map(str, self.images.shape[2:]))
             raise ParityError(
@@ -198,7 +197,7 @@ class _Dump:
 
 
 def wait_for(folder: Path) -> Trace:
-    """Wait until the other process has written its trace; ours is ended if that one fails."""
+    """Wait until the other process has written its trace; if that fails, this one is ended."""
     while not (folder / TRACE_JSON).exists():
         time.sleep(_POLL)
     trace = Trace(folder)
@@ -211,7 +210,7 @@ def wait_for(folder: Path) -> Trace:
 
 
 def pair(side: AnySide, model: Any, table: Table) -> list[Paired]:
-    """Give every layer and bare tensor that the table pairs.
+    """Return every layer and bare tensor that the table pairs.
 
     Raises:
         ParityError: A layer is of another class than its kind says.
@@ -242,20 +241,16 @@ def pair(side: AnySide, model: Any, table: Table) -> list[Paired]:
 
 def describe(paired: Paired, side: Side) -> Layer:
     """Write down what a paired layer is."""
-    settings = {} if paired.layer is None else read_settings(paired.layer, paired.kind, side)
-    traced = paired.kind.traced and paired.layer is not None
-    kind, spelled = paired.kind, dict[str, str]()
-    if paired.layer is not None:
-        spelled = spell_settings(paired.layer, kind, side)
-    return Layer(paired.own, kind.name, settings, kind.limit, kind.backward_limit, traced, spelled)
+    layer, kind = paired.layer, paired.kind
+    limits = kind.limit, kind.backward_limit
+    if layer is None:  # a bare tensor
+        return Layer(paired.own, kind.name, {}, *limits, traced=False)
+    settings, spelled = read_settings(layer, kind, side), spell_settings(layer, kind, side)
+    return Layer(paired.own, kind.name, settings, *limits, kind.traced, spelled)
 
 
 def write_weights(
-    side: AnySide,
-    model: Any,
-    paired: list[Paired],
-    table: Table,
-    writer: Writer,
+    side: AnySide, model: Any, paired: list[Paired], table: Table, writer: Writer
 ) -> dict[str, Weight]:
     """Write the tensors of the live model, as PyTorch lays them out, by PyTorch key.
 
@@ -265,19 +260,14 @@ def write_weights(
     state = side.state_of(model)
     weights, claimed = dict[str, Weight](), set[str]()
     for one in paired:
-        for rule in one.kind.tensors:
-            leaf = rule.leaf if side.name == "torch" else rule.paddle
-            own = one.own if leaf == "" else f"{one.own}.{leaf}"
-            if leaf is None or own not in state:
-                continue
-            claimed.add(own)
-            if rule.paddle is not None:
-                array = side.array(state[own])
-                if side.name == "paddle" and rule.transpose:
-                    array = array.T
-                key = f"{one.name}.{rule.leaf}" if rule.leaf else one.name
-                place = writer.add(narrowed(array))
-                weights[key] = Weight(one.name, own, place, rule.transpose)
+        for key, own, rule in one.tensors(side.name):
+            if own in state:
+                claimed.add(own)
+                if rule.paddle is not None:
+                    array = side.array(state[own])
+                    turned = array.T if side.name == "paddle" and rule.transpose else array
+                    place = writer.add(narrowed(turned))
+                    weights[key] = Weight(one.name, own, place, rule.transpose)
     same = {side.identity(state[key]) for key in claimed}
     left = [
         key
@@ -300,9 +290,9 @@ def narrowed(array: np.ndarray) -> np.ndarray:
 
 
 def round_settings(paired: list[Paired], side: Side) -> None:
-    """Give both sides the epsilons that Paddle computes with: their rounding is no fault.
+    """Give both sides the epsilons that Paddle computes with: their rounding is not a fault.
 
-    It shows where a norm sees values that hardly vary, as far as 2e-11 of the largest value.
+    Where the values that a norm sees vary little, it is up to 2e-11 of the largest value.
     """
     for one in paired:
         if one.kind.float32:

@@ -60,8 +60,8 @@ def compare_gradients(
         found = apart(*pair)
         # A bias before a norm has no gradient but rounding: the weight beside it gives the scale.
         scale = scales[_layer(key, reference)]
-        relative = found.relative * (_largest(pair[0]) or 1.0) / (scale or 1.0)
-        one_value, other_value = spell(found.truth, found.other)
+        relative = found.difference * (_largest(pair[0]) or 1.0) / (scale or 1.0)
+        one_value, other_value = spell(found.reference, found.candidate)
         note = f"largest at {list(found.index)}: {one_value} and {other_value}"
         same = relative <= limit
         yield GradientResult(key, relative, same, "" if same else note)
@@ -101,7 +101,7 @@ def compare_training(reference: Trace, candidate: Trace) -> tuple[list[str], boo
     for name in one:
         for leaf in ("running_mean", "running_var"):
             expected, found = _statistics(name, leaf, (reference, candidate), (one, other))
-            apart_by = apart(expected, found).relative
+            apart_by = apart(expected, found).difference
             if not apart_by <= largest:
                 largest, worst = apart_by, f"{name}.{leaf}"
     if not largest <= FLOAT64_LIMIT:
@@ -119,7 +119,7 @@ def _statistics(
     traces: tuple[Trace, Trace],
     training: tuple[Mapping[str, Any], Mapping[str, Any]],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give what a statistic should be in the candidate by that of the reference, and what it is."""
+    """Return what a statistic should be in the candidate by the reference's, and what it is."""
     made, found = (
         trace.arrays("gradients")[facts[name]["arrays"][leaf]]
         for trace, facts in zip(traces, training, strict=True)

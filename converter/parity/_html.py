@@ -21,7 +21,7 @@ _MEANINGS = {
 
 
 def html(report: Report) -> str:
-    """Give a report as a page that asks for no other file, from wherever it is opened.
+    """Return a report as a page that asks for no other file, from wherever it is opened.
 
     The verdict, the diagnosis and the figures of the output are in its HTML. The rest is in it as
     JSON, which its own script shows.
@@ -73,8 +73,8 @@ def html(report: Report) -> str:
 
 
 def _labels(report: Report) -> tuple[str, str]:
-    """Name both sides, so that they can be told apart."""
-    one, other = str(report.reference["label"]), str(report.candidate["label"])
+    """Name both sides differently."""
+    one, other = report.labels
     if one == other:
         return f"{one} (reference)", f"{other} (candidate)"
     return one, other
@@ -89,14 +89,13 @@ def _diagnosis(lines: Sequence[str]) -> str:
 def _summary(report: Report, labels: tuple[str, str]) -> list[str]:
     """Say in a few words what was compared, on what."""
     same = sum(layer.verdict == "same" for layer in report.layers)
-    sides = (report.reference, report.candidate)
     shape = "\u00d7".join(map(str, report.inputs.get("shape", ())))
     return [
         f"{same} of {len(report.layers)} layer outputs the same",
         *([f"{report.weights} weight tensors compared"] if report.weights else []),
         *(
             describe_side(label, side.get("framework", ""), side)
-            for label, side in zip(labels, sides, strict=True)
+            for label, side in zip(labels, report.sides, strict=True)
         ),
         *([f"input {shape}"] if shape else []),
         *([f"neither model runs {some(report.never_run)}"] if report.never_run else []),
@@ -105,7 +104,7 @@ def _summary(report: Report, labels: tuple[str, str]) -> list[str]:
 
 
 def _figures(output: Sequence[OutputFigures], labels: tuple[str, str]) -> str:
-    """Give the table of the output: a row for each figure, a column for each precision."""
+    """Return the table of the output: a row for each figure, a column for each precision."""
     if not output:
         return "<p>There is no output that both sides gave.</p>"
     names = (
@@ -125,12 +124,12 @@ def _figures(output: Sequence[OutputFigures], labels: tuple[str, str]) -> str:
 def _training(lines: Sequence[str]) -> str:
     if not lines:
         return ""
-    told = "\n".join(f"<p>{with_code(line)}</p>" for line in lines)
-    return f"<section>\n<h2>One training step</h2>\n{told}\n</section>"
+    found = "\n".join(f"<p>{with_code(line)}</p>" for line in lines)
+    return f"<section>\n<h2>One training step</h2>\n{found}\n</section>"
 
 
 def _of_check(data: dict[str, Any]) -> Iterator[Sequence[str]]:
-    """Give the facts of the input, and by what the sides were judged."""
+    """Yield the facts of the input, and by what the sides were judged."""
     for key, value in data["inputs"].items():
         yield f"input {key}", plain(value)
     for key, value in data["criteria"].items():

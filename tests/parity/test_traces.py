@@ -149,9 +149,12 @@ def test_gpu_runs_are_not_judged_by_tf32s_error(traces: tuple[Path, Path], tmp_p
         (["--out", "{none}/x"], "does not exist. Make it first"),
         (["--out", "x", "--alone", "{there}", "--dtype", "float32"], "neither side can be float32"),
         (["--out", "x", "--device", "gpu"], "sees no GPU here"),
-        (["--out", "x", "--python", "/no/such/python"], "does not run; expected Python 3.11 or newer"),
+        (
+            ["--out", "x", "--python", "/no/such/python"],
+            "does not run; expected Python 3.11 or newer",
+        ),
         (["--out", "x", "--input", "{other}/x.txt"], "cannot be read as an image"),
-        (["--out", "x", "--input", "{other}/x.txt", "--batch", "2"], "--batch is of noise"),
+        (["--out", "x", "--input", "{other}/x.txt", "--batch", "2"], "--batch is for noise"),
     ],
 )
 def test_what_cannot_be_dumped_is_one_error(
