@@ -47,7 +47,11 @@ def html(report: Report) -> str:
         "figures": _figures(report.output, labels),
         "reference": text(labels[0]),
         "candidate": text(labels[1]),
-        "training": _training(report.training),
+        "training": section(
+            "training",
+            "One training step",
+            "\n".join(f"<p>{with_code(line)}</p>" for line in report.training),
+        ),
         "sides": section(
             "sides",
             "What was compared, and where",
@@ -119,13 +123,6 @@ def _figures(output: Sequence[OutputFigures], labels: tuple[str, str]) -> str:
         f'float64 truth.</caption>\n<thead><tr><th scope="col">Figure</th>{head}</tr></thead>\n'
         f"<tbody>\n{rows(cells)}\n</tbody>\n</table>"
     )
-
-
-def _training(lines: Sequence[str]) -> str:
-    if not lines:
-        return ""
-    found = "\n".join(f"<p>{with_code(line)}</p>" for line in lines)
-    return f"<section>\n<h2>One training step</h2>\n{found}\n</section>"
 
 
 def _of_check(data: dict[str, Any]) -> Iterator[Sequence[str]]:

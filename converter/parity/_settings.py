@@ -37,7 +37,7 @@ def spell_settings(layer: Any, kind: Kind, side: Side) -> dict[str, str]:
 
 
 def plain_attributes(layer: Any) -> dict[str, Any]:
-    """Return the public attributes of a layer that are numbers, text or flags, or lists of these."""
+    """Return the public attributes that are numbers, text or flags, or lists of these."""
     own = {name: value for name, value in vars(layer).items() if name[0] != "_"}
     return {name: _canonical(value) for name, value in own.items() if _is_plain(value)}
 

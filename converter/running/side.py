@@ -14,7 +14,7 @@ import numpy as np
 from ..checkpoints import open_checkpoint
 from ..errors import ModelError, RunError
 from ..models import load_paddle, load_torch
-from ..sides import Side
+from ..sides import NAMES, Side
 from .device import choose_device, import_framework
 from .gpu import check_paddle_gpu, driver, effective_tf32
 from .setup import Setup
@@ -26,7 +26,9 @@ class _Side(ABC):
 
     name: Side
     layer_class: str  # that every model is of
+    misfits: tuple[type[Exception], ...]  # raised when weights do not fit
     cuda: Any  # the framework's functions about GPUs
+    autograd: Any  # the module with `grad`
 
     def __init__(self, setup: Setup) -> None:
         self.library, self.setup = import_framework(self.name), setup
@@ -79,14 +81,35 @@ class _Side(ABC):
         model.eval()
         return model
 
+    def model(self, dtype: str) -> Any:
+        """Build the model and load its weights.
+
+        Raises:
+            RunError: They do not fit.
+        """
+        model = self.build(dtype)
+        try:
+            self._load(model)
+        except self.misfits as error:
+            name = NAMES[self.name]
+            raise RunError(f"the weights do not fit the {name} model: {error}") from error
+        return model
+
+    @abstractmethod
+    def _load(self, model: Any) -> None:
+        """Load the weights of the checkpoint."""
+
     @abstractmethod
     def cast(self, model: Any, dtype: str) -> None:
         """Bring a model to another floating type, on the device."""
 
     def state_of(self, model: Any) -> dict[str, Any]:
         """Return parameters and buffers by key."""
-        state: dict[str, Any] = model.state_dict()
-        return state
+        return dict(model.state_dict())
+
+    def grad(self, loss: Any, wanted: list[Any]) -> Sequence[Any]:
+        """Differentiate a loss; None for what it does not depend on."""
+        return tuple(self.autograd.grad(loss, wanted, allow_unused=True))
 
     def no_grad(self) -> Any:
         """Return the context in which nothing is kept for gradients."""
@@ -98,8 +121,7 @@ class _Side(ABC):
 
     def array(self, tensor: Any) -> np.ndarray:
         """Bring a tensor to NumPy."""
-        array: np.ndarray = tensor.detach().cpu().numpy()
-        return array
+        return np.asarray(tensor.detach().cpu().numpy())
 
     @abstractmethod
     def put(self, array: np.ndarray) -> Any:
@@ -109,11 +131,12 @@ class _Side(ABC):
 class TorchSide(_Side):
     """Runs the PyTorch model."""
 
-    name, layer_class = "torch", "Module"
+    name, layer_class, misfits = "torch", "Module", (RuntimeError,)
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self.cuda, backends = self.library.cuda, self.library.backends
+        self.cuda, self.autograd = self.library.cuda, self.library.autograd
+        backends = self.library.backends
         self.device = "cuda" if self.device == "gpu" else "cpu"
         backends.cuda.matmul.allow_tf32 = backends.cudnn.allow_tf32 = setup.tf32
         backends.cudnn.deterministic, backends.cudnn.benchmark = True, False
@@ -137,18 +160,8 @@ class TorchSide(_Side):
     def _dtype(self, name: str) -> Any:
         return getattr(self.library, name)
 
-    def model(self, dtype: str) -> Any:
-        """Build the model and load its weights.
-
-        Raises:
-            RunError: They do not fit.
-        """
-        model = self.build(dtype)
-        try:
-            load_torch(model, self.state, self.setup.subject.read_table())
-        except RuntimeError as error:
-            raise RunError(f"the weights do not fit the PyTorch model: {error}") from error
-        return model
+    def _load(self, model: Any) -> None:
+        load_torch(model, self.state, self.setup.subject.read_table())
 
     def cast(self, model: Any, dtype: str) -> None:
         """Bring a model to another floating type, on the device."""
@@ -168,23 +181,16 @@ class TorchSide(_Side):
         """Bring an array to the device, to differentiate by it."""
         return self.put(array).requires_grad_()
 
-    def grad(self, loss: Any, wanted: list[Any]) -> Sequence[Any]:
-        """Differentiate a loss; None for what it does not depend on."""
-        made: Sequence[Any] = self.library.autograd.grad(loss, wanted, allow_unused=True)
-        return made
-
     def version(self, tensor: Any) -> int:
         """Count the changes of a tensor in place."""
         try:
-            version: int = tensor._version
+            return int(tensor._version)
         except RuntimeError:  # a tensor of inference mode does not count
             return next(self.uncounted)
-        return version
 
     def identity(self, tensor: Any) -> int:
         """Identify a tensor; two names of one give the same."""
-        place: int = tensor.data_ptr()
-        return place or id(tensor)
+        return int(tensor.data_ptr()) or id(tensor)
 
     def put(self, array: np.ndarray) -> Any:
         """Bring an array to the device."""
@@ -198,11 +204,12 @@ class TorchSide(_Side):
 class PaddleSide(_Side):
     """Runs the Paddle model."""
 
-    name, layer_class = "paddle", "Layer"
+    name, layer_class, misfits = "paddle", "Layer", (AssertionError, ValueError)
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        paddle, self.cuda = self.library, self.library.device.cuda
+        self.autograd = paddle = self.library
+        self.cuda = paddle.device.cuda
         paddle.set_device(self.device)
         if setup.checkpoint:
             checkpoint, self.reader = open_checkpoint(setup.checkpoint, setup.weights), "vitconvert"
@@ -226,19 +233,8 @@ class PaddleSide(_Side):
     def _dtype(self, name: str) -> Any:
         return name
 
-    def model(self, dtype: str) -> Any:
-        """Build the model and load its weights.
-
-        Raises:
-            RunError: They do not fit.
-        """
-        model = self.build(dtype)
-        try:
-            load_paddle(model, self.checkpoint)
-        except (AssertionError, ValueError) as error:
-            reason = str(error).split("\n", 1)[0]
-            raise RunError(f"the weights do not fit the Paddle model: {reason}") from error
-        return model
+    def _load(self, model: Any) -> None:
+        load_paddle(model, self.checkpoint)
 
     def cast(self, model: Any, dtype: str) -> None:
         """Bring a model to another floating type; Layer.to would cast integers, too."""
@@ -267,15 +263,9 @@ class PaddleSide(_Side):
         tensor.stop_gradient = False
         return tensor
 
-    def grad(self, loss: Any, wanted: list[Any]) -> Sequence[Any]:
-        """Differentiate a loss; None for what it does not depend on."""
-        made: Sequence[Any] = self.library.grad(loss, wanted, allow_unused=True)
-        return made
-
     def version(self, tensor: Any) -> int:
         """Count the changes of a tensor in place."""
-        version: int = tensor.inplace_version
-        return version
+        return int(tensor.inplace_version)
 
     def identity(self, tensor: Any) -> int:
         """Identify a tensor; two names of one give the same."""

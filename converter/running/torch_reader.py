@@ -1,4 +1,4 @@
-"""Read PyTorch weights with PyTorch itself, so that our reader does not vouch for itself."""
+"""Read PyTorch weights with PyTorch itself: a reader independent of vitconvert's own."""
 
 import pickle
 import pickletools
@@ -15,7 +15,7 @@ _LEGACY_PICKLES = 5  # that torch.save wrote one after another before release 1.
 
 
 def read_with_torch(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
-    """Read PyTorch weights with PyTorch's own reader, so that ours does not vouch for itself.
+    """Read PyTorch weights with PyTorch's own reader.
 
     torch.load(weights_only=True) runs nothing, but refuses classes it does not know, such as the
     argparse.Namespace of a training checkpoint. Empty classes stand in for those.
@@ -117,10 +117,6 @@ class DictStandIn:
 
 class StandIn:
     """Takes the place of any class or function in a checkpoint, and does nothing."""
-
-    def __new__(cls, *_: Any, **__: Any) -> "StandIn":
-        """Take any arguments."""
-        return super().__new__(cls)
 
     def __init__(self, *_: Any, **__: Any) -> None:
         """Take any arguments."""
