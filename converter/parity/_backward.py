@@ -48,10 +48,17 @@ def differentiate(
     if not norms:
         return gradients, {}
     seen: dict[str, int] = {}
+
+    def around(call: LiveCall) -> Any:
+        batch, _channels, *space = call.args[0].shape
+        seen[call.layer] = int(batch * np.prod(space, dtype=np.int64))
+        return call.make()
+
     before = [_statistics(side, one) for one in norms]
     for one in norms:
         one.layer.train()
-    _count_values(norms, seen, lambda: write(TRAINING))
+    with watched([(one.name, one.layer) for one in norms], around):
+        write(TRAINING)
     training = {}
     for one, old in zip(norms, before, strict=True):
         one.layer.eval()
@@ -93,15 +100,3 @@ def _statistics(side: AnySide, norm: Paired) -> dict[str, tuple[Any, np.ndarray]
         for rule in norm.kind.tensors
         if rule.buffer and (own := rule.name_on(side.name))
     }
-
-
-def _count_values(norms: list[Paired], seen: dict[str, int], run: Any) -> None:
-    """Run something, and count of each norm the values of one channel that it saw."""
-
-    def around(call: LiveCall) -> Any:
-        batch, _channels, *space = call.args[0].shape
-        seen[call.layer] = int(batch * np.prod(space, dtype=np.int64))
-        return call.make()
-
-    with watched([(one.name, one.layer) for one in norms], around):
-        run()

@@ -4,12 +4,13 @@ The diagnosis names a cause only when it explains the numbers in the traces to r
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import takewhile
 
 import numpy as np
 
 from ._compare import LayerResult
 from ._distance import INPUT_OF, not_finite
-from ._lookalikes import explain_norm, explain_values
+from ._lookalikes import Norm, explain_norm, explain_values
 from ._trace import DTYPES, Trace, array_of, leaves
 
 _MOST_LAYERS = 3  # of the wrong ones that are looked into
@@ -50,31 +51,30 @@ class _Case:
             return f"{subject}: {'; '.join(causes)}."
         hint = "its weights and settings are the reference's: it is its code"
         if self._has_children():
-            hint = f"the layers within it are not the cause: it is its own code, {self._where()}"
+            where = "after the last of them"
+            if self.finding is not None and self.finding.where != "output":
+                where = f"before it calls `{self.finding.where.removeprefix(INPUT_OF)}`"
+            hint = f"the layers within it are not the cause: it is its own code, {where}"
         return f"{subject}: no usual cause explains it; {hint}."
 
     def _before(self, layers: Sequence[LayerResult]) -> str:
         """Say how well the two models still agree before this layer."""
-        earlier = []
-        for layer in layers:
-            if layer.layer == self.layer.layer or layer.verdict == "inherits":
-                break
-            if layer.float64 is not None and layer.verdict == "same":
-                earlier.append(layer.float64)
+        own = self.layer.layer
+        before = takewhile(lambda one: one.layer != own and one.verdict != "inherits", layers)
+        earlier = [
+            one.float64 for one in before if one.verdict == "same" and one.float64 is not None
+        ]
         return f", before it at most {max(earlier):.1e}" if earlier else ""
 
     def _has_children(self) -> bool:
         run = self.reference.runs.get(DTYPES[0])
         return run is not None and any(c.parent == self.layer.layer for c in run.calls.values())
 
-    def _where(self) -> str:
-        if self.finding is None or self.finding.where == "output":
-            return "after the last of them"
-        return f"before it calls `{self.finding.where.removeprefix(INPUT_OF)}`"
-
     def _causes(self) -> Iterator[str]:
         yield from self._weights()
-        yield from self._settings()
+        layer = self.reference.facts.layers.get(self.name)
+        starts = tuple(f"{setting} is " for setting in (layer.settings if layer else ()))
+        yield from (part for part in self.layer.note.split("; ") if part.startswith(starts))
         if self.layer.verdict == "missing":
             yield self.layer.note
         finding = self.finding
@@ -86,12 +86,10 @@ class _Case:
         found = self.candidate.arrays("alone")[finding.kept]
         alike = truth.shape == found.shape and truth.dtype == found.dtype and found.size
         if alike and found.dtype.kind == "f" and np.isfinite(found).all():
-            if (cause := explain_norm(self._norm(), truth, found)) is not None:
+            if (norm := self._norm()) and (cause := explain_norm(norm, truth, found)):
                 yield cause
             elif not self._has_wrong_weights and (cause := explain_values(truth, found)):
                 yield finding.spell(cause, "`")
-
-    # -- weights
 
     @property
     def _has_wrong_weights(self) -> bool:
@@ -170,15 +168,7 @@ class _Case:
                     )
         return None
 
-    # -- settings and formulas
-
-    def _settings(self) -> Iterator[str]:
-        """Repeat what the note says of settings."""
-        layer = self.reference.facts.layers.get(self.name)
-        starts = tuple(f"{setting} is " for setting in (layer.settings if layer else ()))
-        yield from (part for part in self.layer.note.split("; ") if part.startswith(starts))
-
-    def _norm(self) -> tuple[str, np.ndarray, dict[str, np.ndarray], float] | None:
+    def _norm(self) -> Norm | None:
         """Return kind, input, tensors and epsilon of a norm whose output is wrong."""
         layer = self.reference.facts.layers.get(self.name)
         if layer is None or "eps" not in layer.settings or self._has_wrong_weights:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -77,62 +77,57 @@ def carry_out(data: dict[str, Any], parent: Listener) -> None:
 
 def trace(job: Job, parent: Listener) -> None:
     """Run the model in every precision, write the trace."""
-    dump = _Dump(job, parent)
-    for dtype in [one for one in DTYPES if one in job.dtypes]:
+    first, *others = [dtype for dtype in DTYPES if dtype in job.dtypes]
+    dump = _Dump(job, parent, first)
+    with dump.side.floating(first):
+        dump.run(first)
+        dump.weights()
+        # The other side may already give each of its layers alone what these were given.
+        write_facts(Path(job.out), dump.facts)
+        if job.alone:
+            dump.alone()
+        if job.backward:
+            dump.gradients()
+    for dtype in others:
         with dump.side.floating(dtype):
-            dump.build(dtype)
+            dump.side.cast(dump.model, dtype)
+            dump.images = dump.images.astype(dtype)
             dump.run(dtype)
-            if dtype != DTYPES[0] and dump.facts.weights:
-                continue
-            dump.weights()
-            # The other side may already give each of its layers alone what these were given.
-            write_facts(Path(job.out), dump.facts)
-            if job.alone:
-                dump.alone()
-            if job.backward:
-                dump.gradients()
     write_facts(Path(job.out), dump.facts)
 
 
 class _Dump:
     """The steps of a job; there is one model, first in float64, then cast to float32."""
 
-    def __init__(self, job: Job, parent: Listener) -> None:
+    def __init__(self, job: Job, parent: Listener, dtype: str) -> None:
         self.job, self.parent, self.subject = job, parent, job.setup.subject
         self.table, self.side = self.subject.read_table(), make_side(job.setup)
-        self.out, self.images = Path(job.out), np.load(job.inputs)
+        self.out, self.images, self.done = (
+            Path(job.out),
+            np.load(job.inputs).astype(dtype),
+            count(1),
+        )
         shutil.copyfile(job.inputs, self.out / INPUT)
+        self.model = self.side.model(dtype)
+        self.paired = pair(self.side, self.model, self.table)
+        output, settings = self.subject.output, plain_attributes(self.model)
+        limit = self.table.output.limit if self.table.output else None
         self.facts = Facts(
             job.setup.framework,
             self.subject.name,
-            self.subject.output,
+            output,
             self.side.environment(),
             job.about_checkpoint | {"read_by": self.side.reader},
             job.about_input,
-            {},
+            {p.name: describe(p, self.side.name) for p in self.paired}
+            | {output: Layer(output, "output", settings, limit)},
         )
-        self.done, self.model = count(1), cast(Any, None)
-        self.paired: list[Paired] = []
-        self.traced: list[tuple[str, Any]] = []
-
-    def build(self, dtype: str) -> None:
-        """Build the model, or cast it."""
-        self.images = self.images.astype(dtype)
-        if self.model is not None:
-            self.side.cast(self.model, dtype)
-            return
-        self.model = self.side.model(dtype)
-        self.paired = pair(self.side, self.model, self.table)
-        self.facts.layers = {p.name: describe(p, self.side.name) for p in self.paired}
-        output, settings = self.subject.output, plain_attributes(self.model)
-        limit = self.table.output.limit if self.table.output else None
-        self.facts.layers[output] = Layer(output, "output", settings, limit)
         round_settings(self.paired, self.side.name)
-        self.traced, seen = [], set[int]()
+        layers = dict[int, tuple[str, Any]]()
         for one in self.paired:
-            if one.layer is not None and one.kind.traced and id(one.layer) not in seen:
-                seen.add(id(one.layer))  # a layer of two names is one
-                self.traced.append((one.name, one.layer))
+            if one.layer is not None and one.kind.traced:
+                layers.setdefault(id(one.layer), (one.name, one.layer))  # one layer of two names
+        self.traced = list(layers.values())
 
     def run(self, dtype: str) -> None:
         """Run the model and record it; only the float64 inputs of layers are of use to others."""
@@ -144,17 +139,40 @@ class _Dump:
         self.facts.runs[dtype] = recorder.calls
 
     def weights(self) -> None:
-        """Write the tensors of the live model."""
+        """Write the tensors of the live model, as PyTorch lays them out, by PyTorch key.
+
+        Raises:
+            ParityError: No row claims a tensor.
+        """
+        side, table, claimed = self.side, self.table, set[str]()
+        state = side.state_of(self.model)
         with self._writer("weights") as writer:
-            self.facts.weights = write_weights(
-                self.side, self.model, self.paired, self.table, writer
-            )
+            for one in self.paired:
+                for key, own, rule in one.tensors(side.name):
+                    if own in state:
+                        claimed.add(own)
+                        if rule.paddle is not None:
+                            array = side.array(state[own])
+                            turned = side.name == "paddle" and rule.transpose
+                            place = writer.add(narrowed(array.T if turned else array))
+                            self.facts.weights[key] = Weight(one.name, own, place, rule.transpose)
+        same = {side.identity(state[key]) for key in claimed}
+        left = [
+            key
+            for key, tensor in state.items()
+            if key not in claimed
+            and side.identity(tensor) not in same  # another name of one that is
+            and not (side.name == "torch" and table.ignored(key))
+        ]
+        if left:
+            name = NAMES[side.name]
+            heading = f"no row of {table.file} claims {len(left)} tensors of the {name} model:"
+            raise ParityError(listing(heading, [f"{key} {list(state[key].shape)}" for key in left]))
 
     def alone(self) -> None:
         """Give every layer alone what the reference's layer was given."""
-        limits = {p.name: p.kind.limit or FLOAT64_LIMIT for p in self.paired}
-        output = self.subject.output
-        limits[output] = self.facts.layers[output].limit or FLOAT64_LIMIT
+        layers = self.facts.layers.items()
+        limits = {name: layer.limit or FLOAT64_LIMIT for name, layer in layers}
         against = wait_for(Path(self.job.alone))
         reference, self.facts.alone_against = against.runs[DTYPES[0]], against.facts.id
         with self._writer("alone") as writer:
@@ -247,39 +265,6 @@ def describe(paired: Paired, side: Side) -> Layer:
         return Layer(paired.own, kind.name, {}, *limits, traced=False)
     settings, spelled = read_settings(layer, kind, side), spell_settings(layer, kind, side)
     return Layer(paired.own, kind.name, settings, *limits, kind.traced, spelled)
-
-
-def write_weights(
-    side: AnySide, model: Any, paired: list[Paired], table: Table, writer: Writer
-) -> dict[str, Weight]:
-    """Write the tensors of the live model, as PyTorch lays them out, by PyTorch key.
-
-    Raises:
-        ParityError: A tensor that no row claims.
-    """
-    state = side.state_of(model)
-    weights, claimed = dict[str, Weight](), set[str]()
-    for one in paired:
-        for key, own, rule in one.tensors(side.name):
-            if own in state:
-                claimed.add(own)
-                if rule.paddle is not None:
-                    array = side.array(state[own])
-                    turned = array.T if side.name == "paddle" and rule.transpose else array
-                    place = writer.add(narrowed(turned))
-                    weights[key] = Weight(one.name, own, place, rule.transpose)
-    same = {side.identity(state[key]) for key in claimed}
-    left = [
-        key
-        for key, tensor in state.items()
-        if key not in claimed
-        and side.identity(tensor) not in same  # another name of one that is
-        and not (side.name == "torch" and table.ignored(key))
-    ]
-    if left:
-        rows = f"no row of {table.file} claims {len(left)} tensors of the {NAMES[side.name]} model:"
-        raise ParityError(listing(rows, [f"{key} {list(state[key].shape)}" for key in left]))
-    return weights
 
 
 def narrowed(array: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ import inspect
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -92,24 +92,19 @@ def watched(layers: Sequence[tuple[str, Any]], around: Around) -> Iterator[Calla
         args, kwargs = _by_position(forward, args, kwargs)
         return around(LiveCall(layer, counts[layer], parent, args, kwargs, forward, running))
 
-    def replace(name: str, layer: Any) -> Callable[[], None]:
-        own = vars(layer).get("forward")
-        layer.forward = partial(call, name, layer.forward)
-
-        def restore() -> None:
-            if own is None:
-                del layer.forward
-            else:
-                layer.forward = own
-
-        return restore
-
-    restorers = [replace(name, layer) for name, layer in layers]
-    try:
+    with ExitStack() as stack:
+        for name, layer in layers:
+            stack.callback(_restore, layer, vars(layer).get("forward"))
+            layer.forward = partial(call, name, layer.forward)
         yield call
-    finally:
-        for restore in restorers:
-            restore()
+
+
+def _restore(layer: Any, own: Callable[..., Any] | None) -> None:
+    """Give a layer back its method: one of its own, or that of its class."""
+    if own is None:
+        del layer.forward
+    else:
+        layer.forward = own
 
 
 class Recorder:

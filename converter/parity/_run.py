@@ -272,10 +272,20 @@ def _compare(reference: Trace, candidate: Trace, meter: Meter, start: float) -> 
     if comparison.loose:
         errors = (layer.float32_reference or 0.0 for layer in layers)
         limit = max(limit, FLOAT32_FACTOR * max(errors))
+    sides = [
+        {
+            "framework": trace.facts.framework,
+            "label": trace.label,
+            "runs": sorted(trace.facts.runs, reverse=True),
+            **trace.facts.checkpoint,
+            **trace.facts.environment,
+        }
+        for trace in (reference, candidate)
+    ]
     return Report(
         model=reference.facts.model,
-        reference=_side_facts(reference),
-        candidate=_side_facts(candidate),
+        reference=sides[0],
+        candidate=sides[1],
         inputs=reference.facts.input,
         layers=layers,
         settings=tuple(comparison.settings()),
@@ -299,17 +309,6 @@ def _distinguish(reference: Trace, candidate: Trace) -> None:
         places = ["first", "second"]
     for trace, place in zip((reference, candidate), places, strict=True):
         trace.label = f"{trace.label} {place}"
-
-
-def _side_facts(trace: Trace) -> dict[str, Any]:
-    facts = trace.facts
-    return {
-        "framework": facts.framework,
-        "label": trace.label,
-        "runs": sorted(facts.runs, reverse=True),
-        **facts.checkpoint,
-        **facts.environment,
-    }
 
 
 def make_subject(model: str | Pair, side: Side, checkpoint: Checkpoint) -> Subject:
@@ -356,11 +355,11 @@ def _rounding(
     for claim in (claim for key in source.tensors for claim in table.claims(key)):
         if claim.paddle is None or claim.paddle not in target.tensors:
             continue
-        keys: dict[Side, str] = {"torch": claim.torch, "paddle": claim.paddle}
-        dtypes = source.tensors[claim.torch].dtype, target.tensors[claim.paddle].dtype
-        before, after = dtypes if made_from == "torch" else dtypes[::-1]
+        pairs = [(claim.torch, source), (claim.paddle, target)]
+        (own, original), (other, made) = pairs if made_from == "torch" else pairs[::-1]
+        before, after = original.tensors[own].dtype, made.tensors[other].dtype
         if before != after and FILE_DTYPES[after].itemsize <= FILE_DTYPES[before].itemsize:
-            found[made_from][keys[made_from]] = after
+            found[made_from][own] = after
     return found
 
 

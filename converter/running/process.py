@@ -139,7 +139,7 @@ class Worker:
         raise RunError(listing(heading, printed[-_LAST_LINES:]))
 
 
-_Key = tuple[Any, ...]
+_Key = tuple[Any, ...]  # what a worker must have in common with a task
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +199,10 @@ def run(tasks: Sequence[Task], hear: Callable[[Side, Any], None]) -> list[Any]:
         RunError: One failed, in the words of the worker; the others are ended.
     """
     pool = _pools[-1] if _pools else None
-    keys = [_key(task, len(tasks)) for task in tasks]
+    chosen = [_environment(task, len(tasks)) for task in tasks]
+    keys = [
+        (t.side, t.python, t.own, *sorted(c.items())) for t, c in zip(tasks, chosen, strict=True)
+    ]
     workers, answers = list[Worker](), list[Future[Any]]()
 
     def listen(worker: Worker) -> Any:
@@ -211,9 +214,9 @@ def run(tasks: Sequence[Task], hear: Callable[[Side, Any], None]) -> list[Any]:
 
     threads = ThreadPoolExecutor(len(tasks))
     try:
-        for task, key in zip(tasks, keys, strict=True):
+        for task, environment, key in zip(tasks, chosen, keys, strict=True):
             worker = pool.take(key) if pool else None
-            worker = worker or Worker(task.side, _environment(task, len(tasks)), task.python)
+            worker = worker or Worker(task.side, environment, task.python)
             workers.append(worker)
             worker.send([task.program, task.job])
             answers.append(threads.submit(listen, worker))
@@ -231,11 +234,6 @@ def run(tasks: Sequence[Task], hear: Callable[[Side, Any], None]) -> list[Any]:
                 pool.idle[key].append(worker)
             else:
                 worker.end()
-
-
-def _key(task: Task, count: int) -> _Key:
-    """Say what a worker must have in common with a task."""
-    return task.side, task.python, task.own, *sorted(_environment(task, count).items())
 
 
 def _environment(task: Task, count: int) -> dict[str, str]:

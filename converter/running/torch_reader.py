@@ -47,25 +47,19 @@ def _read(path: Path, format_name: str) -> Any:
     with path.open("rb") as file:
         head = file.read(9)
     if NPZ in format_name:
-        return _read_npz(path)
+        import torch
+
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+        except (TypeError, ValueError):  # bfloat16, which NumPy does not have
+            return None
     if SAFETENSORS in format_name and head[8:] == b"{":
         from safetensors.torch import load_file
 
         return load_file(path)
-    for filled in (False, True):
-        if (tree := _load_with_stand_ins(path, filled)) is not None:
-            return tree
-    return None
-
-
-def _read_npz(path: Path) -> Any:
-    import torch
-
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-    except (TypeError, ValueError):  # bfloat16, which NumPy does not have
-        return None
+    tree = _load_with_stand_ins(path, filled=False)
+    return _load_with_stand_ins(path, filled=True) if tree is None else tree
 
 
 def _load_with_stand_ins(path: Path, filled: bool) -> Any:
