@@ -19,7 +19,6 @@ from ._record import LiveCall
 from ._trace import Run, Tree, Writer, array_of, spell_tree, to_tree
 
 _MOST_KEPT = 24  # arrays that are kept to be looked into
-_NO_REFERENCE = "the reference did not call this layer so often"
 
 
 class _Unlike(Exception):  # noqa: N818 - never leaves this module
@@ -46,7 +45,8 @@ class Alone:
         """Call a layer with the reference's input, and give the reference's output."""
         key, call = live.key, self.reference.calls.get(live.key)
         if call is None:
-            self._find(key, Finding(np.inf, note=_NO_REFERENCE))
+            note = "the reference did not call this layer so often"
+            self._find(key, Finding(np.inf, note=note))
             return live.make()
         try:
             given = [list(live.args), live.kwargs]

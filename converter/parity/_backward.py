@@ -93,7 +93,7 @@ def floating(side: AnySide, output: Any) -> list[Any]:
 
 
 def _statistics(side: AnySide, norm: Paired) -> dict[str, tuple[Any, np.ndarray]]:
-    """Give the running statistics of a norm by PyTorch leaf: the live tensor, and its values."""
+    """Return the running statistics of a norm by PyTorch leaf: the live tensor, and its values."""
     state = side.state_of(norm.layer)
     return {
         rule.leaf: (state[own], side.array(state[own]).copy())

@@ -268,7 +268,7 @@ def describe(paired: Paired, side: Side) -> Layer:
 
 
 def narrowed(array: np.ndarray) -> np.ndarray:
-    """Give an array as float32, half as large, if it loses nothing."""
+    """Return an array as float32, half as large, if it loses nothing."""
     with np.errstate(over="ignore"):
         narrow = array.astype(np.float32)
     return narrow if np.array_equal(narrow, array, equal_nan=True) else array

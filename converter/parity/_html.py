@@ -33,7 +33,7 @@ def html(report: Report) -> str:
         HTML 5, to be written as UTF-8.
     """
     data = report.to_dict()
-    labels = _labels(report)
+    labels = report.labels
     output = report.layers[-1].layer if report.layers else "output"
     values = {
         "model": text(report.model),
@@ -42,7 +42,7 @@ def html(report: Report) -> str:
         "verdict": report.verdict,
         "claim": text(report.claim),
         "diagnosis": _diagnosis(report.diagnosis),
-        "summary": items(_summary(report, labels)),
+        "summary": items(_summary(report)),
         "output": text(output),
         "figures": _figures(report.output, labels),
         "reference": text(labels[0]),
@@ -76,21 +76,13 @@ def html(report: Report) -> str:
     return fill(files(__package__).joinpath("report.html"), values)
 
 
-def _labels(report: Report) -> tuple[str, str]:
-    """Name both sides differently."""
-    one, other = report.labels
-    if one == other:
-        return f"{one} (reference)", f"{other} (candidate)"
-    return one, other
-
-
 def _diagnosis(lines: Sequence[str]) -> str:
     if not lines:
         return ""
     return f'<h2>Diagnosis</h2>\n<ul class="diagnosis">\n{items(lines)}\n</ul>'
 
 
-def _summary(report: Report, labels: tuple[str, str]) -> list[str]:
+def _summary(report: Report) -> list[str]:
     """Say in a few words what was compared, on what."""
     same = sum(layer.verdict == "same" for layer in report.layers)
     shape = "\u00d7".join(map(str, report.inputs.get("shape", ())))
@@ -99,7 +91,7 @@ def _summary(report: Report, labels: tuple[str, str]) -> list[str]:
         *([f"{report.weights} weight tensors compared"] if report.weights else []),
         *(
             describe_side(label, side.get("framework", ""), side)
-            for label, side in zip(labels, report.sides, strict=True)
+            for label, side in zip(report.labels, report.sides, strict=True)
         ),
         *([f"input {shape}"] if shape else []),
         *([f"neither model runs {some(report.never_run)}"] if report.never_run else []),

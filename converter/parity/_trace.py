@@ -57,11 +57,11 @@ class Arrays:
         self.places = places  # of each array: offset, shape, dtype
 
     def shape(self, index: int) -> tuple[int, ...]:
-        """Give the shape of one array."""
+        """Return the shape of one array."""
         return tuple(self.places[index][1])
 
     def dtype(self, index: int) -> str:
-        """Give the dtype of one array."""
+        """Return the dtype of one array."""
         return str(self.places[index][2])
 
     def __getitem__(self, index: int) -> np.ndarray:
@@ -181,7 +181,7 @@ class Trace:
         }
 
     def arrays(self, name: str) -> Arrays:
-        """Give one of the files with arrays."""
+        """Return one of the files with arrays."""
         return Arrays(self.folder / f"{name}.bin", self.facts.places[name])
 
 
@@ -242,7 +242,7 @@ def spell_tree(tree: Tree, spell: Callable[[Tree], str]) -> str:
 
 
 def leaves(tree: Tree) -> Iterator[Tree]:
-    """Give the arrays and plain values of a tree, in order."""
+    """Yield the arrays and plain values of a tree, in order."""
     if isinstance(tree, list):
         for part in tree:
             yield from leaves(part)
@@ -253,7 +253,7 @@ def leaves(tree: Tree) -> Iterator[Tree]:
 
 
 def array_of(leaf: Tree) -> int | None:
-    """Give the index of a leaf that is an array, or None."""
+    """Return the index of a leaf that is an array, or None."""
     return leaf.get("array") if isinstance(leaf, dict) else None
 
 

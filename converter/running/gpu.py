@@ -69,7 +69,7 @@ def check_paddle_gpu(version: str, cuda: str, capability: tuple[int, int], matmu
 
 
 def driver() -> str:
-    """Give the version of the NVIDIA driver, as nvidia-smi prints it; "unknown" without one."""
+    """Return the version of the NVIDIA driver, as nvidia-smi prints it; "unknown" without one."""
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
