@@ -83,7 +83,7 @@ def test_traces_of_other_inputs_or_models_are_refused(
     with pytest.raises(ParityError, match="made from different inputs") as caught:
         compare_traces(tmp_path / "t", traces[1])
     assert "1x3x64x32" in str(caught.value)
-    with pytest.raises(ParityError, match="is no trace that can be read"):
+    with pytest.raises(ParityError, match="is not a readable trace"):
         compare_traces(tmp_path, traces[1])
 
 
