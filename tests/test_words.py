@@ -38,8 +38,6 @@ PHRASES = {
 UNCLEAN = (
     "converter/apps",
     "converter/commands",
-    "converter/parity",
-    "converter/running",
     "converter/terminal.py",
 )
 

@@ -113,10 +113,8 @@ def family_command(family: str) -> click.Command:
     )
     @_add(*_CONVERTING, *_PROVING, *_WRITING)
     @report_options
-    def command(
-        report: Path | None, html: Path | None, markdown: Path | None, **asked: Any
-    ) -> None:
-        _convert_family(family, {"report": report, "html": html, "markdown": markdown}, **asked)
+    def command(**asked: Any) -> None:
+        _convert_family(family, **asked)
 
     return command
 

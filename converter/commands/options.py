@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
@@ -90,11 +91,17 @@ _REPORTS = {
 }
 
 
-def report_options(command: F) -> F:
-    """Add the options that write a parity report."""
+def report_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that write a parity report; they reach the command as `reports`."""
+
+    @wraps(command)
+    def with_reports(**given: Any) -> None:
+        reports = {name: given.pop(name) for name in _REPORTS}
+        command(reports=reports, **given)
+
     for name, (what, _mark) in reversed(_REPORTS.items()):
-        command = click.option(f"--{name}", type=OUTPUT, help=f"Write {what}.")(command)
-    return command
+        click.option(f"--{name}", type=OUTPUT, help=f"Write {what}.")(with_reports)
+    return with_reports
 
 
 def running_options(command: F) -> F:
@@ -138,7 +145,7 @@ def check_reports(reports: dict[str, Path | None], **files: Path | None) -> None
     """Refuse reports that cannot be written, before any work is done.
 
     Args:
-        reports: Of `report_options`.
+        reports: Those of `report_options`.
         files: Others that are read or written; no two may be the same.
     """
     from ..files import check_distinct, check_report
@@ -151,12 +158,13 @@ def check_reports(reports: dict[str, Path | None], **files: Path | None) -> None
     if any(
         path is not None and str(path) == "-" and n != "markdown" for n, path in reports.items()
     ):
-        raise click.UsageError("only --markdown can be printed: - is no name of a file.")
+        raise click.UsageError("only --markdown can be printed: - is not the name of a file.")
 
 
 def finish(report: Report, reports: dict[str, Path | None], converted: Path | None = None) -> None:
     """Show a parity report, write it where asked for, and exit with its verdict."""
-    from ..parity import Report, markdown, show, write_text
+    from ..files import write_whole
+    from ..parity import Report, markdown, show
 
     def html(report: Report) -> str:
         from ..parity import html
@@ -174,7 +182,7 @@ def finish(report: Report, reports: dict[str, Path | None], converted: Path | No
         if str(path) == "-":
             click.echo("\n" + text)
         else:
-            write_text(path, text)
+            write_whole(path, text.encode())
             click.echo(f"{path} holds the report.")
     if not report.proved:
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""The commands that compare models: parity, dump and compare, and table for a pair of one's own."""
+"""The commands that compare models: parity, dump and compare."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 def subject(
     variant: str | None, torch_model: str | None, paddle_model: str | None, table: Path | None
 ) -> str | Pair:
-    """Tell a variant of ours from a pair of the user's own."""
+    """Return the shipped variant, or the pair of the user's own models."""
     from ..parity import Pair
 
     own = {"--torch-model": torch_model, "--paddle-model": paddle_model, "--table": table}
     if variant is not None:
         if given := [name for name, value in own.items() if value is not None]:
             raise click.UsageError(
-                f"VARIANT is a model of ours, {given[0]} is of your own: not both."
+                f"VARIANT is a shipped model, {given[0]} is for your own: not both."
             )
         try:
             find_variant(variant)
@@ -94,9 +94,7 @@ def parity(
     torch_model: str | None,
     paddle_model: str | None,
     table: Path | None,
-    report: Path | None,
-    html: Path | None,
-    markdown: Path | None,
+    reports: dict[str, Path | None],
     **options: Any,
 ) -> None:
     """Compare a PyTorch and a Paddle checkpoint, layer by layer.
@@ -118,7 +116,6 @@ def parity(
     from ..parity import check_parity
 
     model = subject(variant, torch_model, paddle_model, table)
-    reports = {"report": report, "html": html, "markdown": markdown}
     check_reports(reports, torch=torch_file, paddle=paddle_file, table=table)
     for note in open_checkpoint(torch_file, weights).notes():
         click.echo(printable(f"{torch_file}: {note}"))
@@ -217,9 +214,7 @@ def dump(
 @click.argument("first", metavar="T1", type=FOLDER)
 @click.argument("second", metavar="T2", type=FOLDER)
 @report_options
-def compare(
-    first: Path, second: Path, report: Path | None, html: Path | None, markdown: Path | None
-) -> None:
+def compare(first: Path, second: Path, reports: dict[str, Path | None]) -> None:
     """Compare two traces that `vitconvert dump` made; needs neither framework.
 
     PyTorch's is held to be right; of two traces of one framework the first is. Exit status 0 only
@@ -231,7 +226,6 @@ def compare(
     """
     from ..parity import compare_traces
 
-    reports = {"report": report, "html": html, "markdown": markdown}
     check_reports(reports)
     with progress_bar() as progress:
         found = compare_traces(first, second, progress)

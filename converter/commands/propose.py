@@ -36,31 +36,27 @@ def table(
     paddle_model: str,
     out: Path,
     force: bool,
-    report: Path | None,
-    html: Path | None,
-    markdown: Path | None,
+    reports: dict[str, Path | None],
     **options: Any,
 ) -> None:
     """Propose a table for two models of your own, and prove it.
 
     Layers are paired by class, order of execution, shapes of their tensors and names. The PyTorch
     model, filled with seeded noise, is then converted by the table and both are compared. What
-    could not be decided is marked `undecided` in the file. Exit status 0 only if it is proved.
+    remains open is marked `undecided` in the file. Exit status 0 only if it is proved.
 
     \b
     Example:
       vitconvert table --torch-model net:a --paddle-model net:b --out net.toml
     """
     from ..apps.proposal import propose_table
-    from ..files import check_target
-    from ..parity import write_text
+    from ..files import check_target, write_whole
 
-    reports = {"report": report, "html": html, "markdown": markdown}
     check_target(out, force)
     check_reports(reports, out=out)
     with progress_bar() as progress:
         proposal = propose_table(torch_model, paddle_model, progress=progress, **options)
-    write_text(out, proposal.text)
+    write_whole(out, proposal.text.encode())
     for left in proposal.left_out:
         click.echo(printable(f"left out: {left}"))
     for doubt in proposal.undecided:
@@ -70,5 +66,5 @@ def table(
     )
     if proposal.report is None:
         raise ParityError(f"not proved: {proposal.failure}")
-    click.echo("Both models were run with seeded noise as weights: what follows is of the table.")
+    click.echo("Both models ran with seeded noise as weights: what follows is about the table.")
     finish(proposal.report, reports)

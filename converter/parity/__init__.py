@@ -5,7 +5,7 @@ from ._distance import FLOAT64_LIMIT
 from ._html import html
 from ._options import Pair
 from ._record import LiveCall, watched
-from ._report import Report, write_text
+from ._report import Report
 from ._run import check_parity, compare_traces, describe_checkpoint, dump, make_subject
 from ._terminal import markdown, show, summary
 
@@ -25,5 +25,4 @@ __all__ = [
     "show",
     "summary",
     "watched",
-    "write_text",
 ]

@@ -1,8 +1,8 @@
 """Give every layer what the reference's layer was given, and see what it alone makes of it.
 
-One forward pass tells it for all layers: each call gets the reference's input in place of its own,
-and gives its caller the reference's output. So what a layer computes depends on no other layer, and
-what the code of a block does between the layers within it is seen as what it gives to them.
+One forward pass does it for all layers: each call gets the reference's input in place of its own,
+and returns the reference's output to its caller. So what a layer computes depends on no other
+layer, and what the code of a block does between the layers within it shows in what it gives them.
 """
 
 import copy
@@ -14,15 +14,14 @@ from typing import Any
 import numpy as np
 
 from ..running.side import AnySide
-from ._distance import FLOAT64_LIMIT, apart, not_finite
+from ._distance import FLOAT64_LIMIT, INPUT_OF, Finding, apart, not_finite
 from ._record import LiveCall
-from ._trace import INPUT_OF, Finding, Run, Tree, Writer, array_of, to_tree
+from ._trace import Run, Tree, Writer, array_of, spell_tree, to_tree
 
 _MOST_KEPT = 24  # arrays that are kept to be looked into
-_NO_REFERENCE = "the reference did not call this layer so often"
 
 
-class _Unlike(Exception):  # noqa: N818 - says what is so, and never leaves this module
+class _Unlike(Exception):  # noqa: N818 - never leaves this module
     """Two trees of values are not built alike."""
 
 
@@ -46,7 +45,8 @@ class Alone:
         """Call a layer with the reference's input, and give the reference's output."""
         key, call = live.key, self.reference.calls.get(live.key)
         if call is None:
-            self._find(key, Finding(np.inf, note=_NO_REFERENCE))
+            note = "the reference did not call this layer so often"
+            self._find(key, Finding(np.inf, note=note))
             return live.make()
         try:
             given = [list(live.args), live.kwargs]
@@ -58,7 +58,9 @@ class Alone:
         output = None
         try:
             output = live.make()
-        except Exception as error:  # whatever a model raises: it is told, and the pass goes on
+        except (
+            Exception
+        ) as error:  # whatever a model raises: the report has it, and the pass continues
             note = f"fails on the reference's input: {type(error).__name__}: {error}"
             self._find(key, Finding(np.inf, note=note.split("\n", 1)[0]))
         self.tick()
@@ -89,21 +91,19 @@ class Alone:
             return type(own)(*parts) if hasattr(own, "_fields") else tuple(parts)
         if isinstance(tree, dict) and "dict" in tree:
             return self._swap_named(own, tree["dict"], to, where)
-        if isinstance(own, np.ndarray | np.generic) and (index := array_of(tree)) is not None:
-            self._compare(np.asarray(own), index, to, where)
-            return self.reference.arrays[index]
-        if (index := array_of(tree)) is not None and self.side.is_tensor(own):
-            self._compare(self.side.array(own), index, to, where)
-            return self.side.put(self.reference.arrays[index])
-        if not isinstance(tree, list | dict) and not self.side.is_tensor(own):
+        is_tensor, index = self.side.is_tensor(own), array_of(tree)
+        if index is not None and (is_tensor or isinstance(own, np.ndarray | np.generic)):
+            self._compare(self.side.array(own) if is_tensor else np.asarray(own), index, to, where)
+            made = self.reference.arrays[index]
+            return self.side.put(made) if is_tensor else made
+        if not is_tensor and not isinstance(tree, list | dict):
             if to is not None and not _alike(own, tree):
-                self._find(
-                    to, Finding(np.inf, where, note=f"has {own!r}, the reference's {tree!r}")
-                )
+                note = f"has {own!r}, the reference's {tree!r}"
+                self._find(to, Finding(np.inf, where, note=note))
             return own
-        if isinstance(tree, dict) and "other" in tree and not self.side.is_tensor(own):
+        if not is_tensor and isinstance(tree, dict) and "other" in tree:
             return own
-        raise _Unlike(f"{self._spell(own)}, the reference's is {_spell(tree, self.reference)}")
+        raise self._unlike(own, tree)
 
     def _swap_named(self, own: Any, tree: Tree, to: str | None, where: str) -> Any:
         """Do the same with a dict, a kind of dict, or a dataclass, which stays what it is."""
@@ -117,8 +117,7 @@ class Alone:
                 swapped = self._swap(getattr(own, name), part, to, where)
                 object.__setattr__(made, name, swapped)  # a frozen one, too
             return made
-        expected = _spell({"dict": tree}, self.reference)
-        raise _Unlike(f"{self._spell(own)}, the reference's is {expected}")
+        raise self._unlike(own, {"dict": tree})
 
     def _compare(self, own: np.ndarray, index: int, to: str | None, where: str) -> None:
         if to is None:
@@ -131,12 +130,8 @@ class Alone:
             note = f"is {given}, the reference's is {expected}"
             self._find(to, self._keep(Finding(np.inf, where, note=note, at=index), own))
             return
-        found = apart(reference, own)
-        note = ""
-        if count := not_finite(own):
-            note = f"has {count} {'value that is' if count == 1 else 'values that are'} not finite"
-        finding = Finding(found.relative, where, found.index, found.truth, found.other, note)
-        if found.relative > self.limits[to.partition("#")[0]]:
+        finding = replace(apart(reference, own), where=where, note=not_finite(own))
+        if finding.difference > self.limits[to.partition("#")[0]]:
             finding = self._keep(replace(finding, at=index), own)
         self._find(to, finding)
 
@@ -164,11 +159,13 @@ class Alone:
         index = array_of(tree)
         return tree if index is None else self.side.put(self.reference.arrays[index])
 
-    def _spell(self, own: Any) -> str:
-        def put(value: Any) -> int | None:
-            return 0 if self.side.is_tensor(value) else None
-
-        return _spell_parts(to_tree(own, put), lambda _index: "tensor")
+    def _unlike(self, own: Any, tree: Tree) -> _Unlike:
+        """Make the error about two values that are not built alike."""
+        shape = self.reference.arrays.shape
+        found = to_tree(own, lambda value: 0 if self.side.is_tensor(value) else None)
+        one = spell_tree(found, lambda leaf: _leaf(leaf, lambda _index: "tensor"))
+        other = spell_tree(tree, lambda leaf: _leaf(leaf, lambda i: f"tensor {list(shape(i))}"))
+        return _Unlike(f"{one}, the reference's is {other}")
 
 
 def _alike(own: Any, tree: Tree) -> bool:
@@ -178,18 +175,7 @@ def _alike(own: Any, tree: Tree) -> bool:
     return bool(own == tree)
 
 
-def _spell(tree: Tree, run: Run) -> str:
-    return _spell_parts(tree, lambda index: f"tensor {list(run.arrays.shape(index))}")
-
-
-def _spell_parts(tree: Tree, name: Callable[[int], str]) -> str:
-    """Say what a tree of values is built of."""
-    if isinstance(tree, list):
-        return "(" + ", ".join(_spell_parts(part, name) for part in tree) + ")"
-    if isinstance(tree, dict) and "dict" in tree:
-        parts = (f"{n}={_spell_parts(part, name)}" for n, part in tree["dict"].items())
-        return "{" + ", ".join(parts) + "}"
-    index = array_of(tree)
-    if index is not None:
-        return name(index)
-    return str(tree["other"]) if isinstance(tree, dict) else repr(tree)
+def _leaf(leaf: Tree, spell: Callable[[int], str]) -> str:
+    if (index := array_of(leaf)) is not None:
+        return spell(index)
+    return str(leaf["other"]) if isinstance(leaf, dict) else repr(leaf)

@@ -1,22 +1,18 @@
 """Gradients by every parameter and by the input, and one step of norms in training mode."""
 
-import zlib
 from typing import Any
 
 import numpy as np
 
 from ..errors import ParityError
 from ..running.side import AnySide
+from ._inputs import noise, spell_shape
 from ._record import LiveCall, Paired, watched
 from ._trace import TRAINING, Writer
 
 
 def differentiate(
-    side: AnySide,
-    model: Any,
-    paired: list[Paired],
-    images: np.ndarray,
-    writer: Writer,
+    side: AnySide, model: Any, paired: list[Paired], images: np.ndarray, writer: Writer
 ) -> tuple[dict[str, int], dict[str, dict[str, Any]]]:
     """Write the gradients of one loss: all outputs times seeded noise, summed up.
 
@@ -24,20 +20,20 @@ def differentiate(
     those in training mode, which also moves their statistics by one step.
 
     Returns:
-        PyTorch key, or "input" -> array; a gradient that is not there is left out. And of each such
-        norm the arrays of its statistics, its momentum as PyTorch counts, and the number of values
-        of a channel that one step saw.
+        PyTorch key, or "input" -> array, without the gradients that do not exist. And for each
+        such norm the arrays of its statistics, and the number of values of a channel that one step
+        saw.
     """
     with side.no_grad():
         outputs = floating(side, model(side.put(images)))
     if not outputs:
         raise ParityError("--backward: the model gives no floating tensor to differentiate.")
-    directions = [_noise(tuple(one.shape), images.dtype) for one in outputs]
+    shapes = [tuple(one.shape) for one in outputs]
+    directions = [noise(f"direction:{spell_shape(s)}", s).astype(images.dtype) for s in shapes]
     names = {  # own key -> PyTorch key, and whether the weight is transposed
-        _join(one.own, own): (_join(one.name, rule.leaf), side.name == "paddle" and rule.transpose)
+        own: (key, side.name == "paddle" and rule.transpose)
         for one in paired
-        for rule in one.kind.tensors
-        if (own := rule.leaf if side.name == "torch" else rule.paddle) is not None
+        for key, own, rule in one.tensors(side.name)
     }
     gradients = dict[str, int]()
 
@@ -52,17 +48,24 @@ def differentiate(
     if not norms:
         return gradients, {}
     seen: dict[str, int] = {}
+
+    def around(call: LiveCall) -> Any:
+        batch, _channels, *space = call.args[0].shape
+        seen[call.layer] = int(batch * np.prod(space, dtype=np.int64))
+        return call.make()
+
     before = [_statistics(side, one) for one in norms]
     for one in norms:
         one.layer.train()
-    _count_values(norms, seen, lambda: write(TRAINING))
+    with watched([(one.name, one.layer) for one in norms], around):
+        write(TRAINING)
     training = {}
     for one, old in zip(norms, before, strict=True):
         one.layer.eval()
         arrays = {}
         for leaf, (tensor, values) in old.items():
             arrays[leaf] = writer.add(side.array(tensor))
-            side.set(tensor, values)  # the model goes on as it was
+            side.set(tensor, values)  # as before
         training[one.name] = {"values": seen[one.name], "arrays": arrays}
     return gradients, training
 
@@ -89,33 +92,11 @@ def floating(side: AnySide, output: Any) -> list[Any]:
     return [tensor for part in parts for tensor in floating(side, part)]
 
 
-def _noise(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    seed = zlib.crc32(("direction:" + "x".join(map(str, shape))).encode())
-    rng = np.random.Generator(np.random.Philox(key=seed))
-    return np.asarray(rng.standard_normal(shape)).astype(dtype)
-
-
 def _statistics(side: AnySide, norm: Paired) -> dict[str, tuple[Any, np.ndarray]]:
-    """Give the running statistics of a norm by PyTorch leaf: the live tensor, and its values."""
+    """Return the running statistics of a norm by PyTorch leaf: the live tensor, and its values."""
     state = side.state_of(norm.layer)
     return {
         rule.leaf: (state[own], side.array(state[own]).copy())
         for rule in norm.kind.tensors
-        if rule.buffer and (own := rule.leaf if side.name == "torch" else rule.paddle)
+        if rule.buffer and (own := rule.name_on(side.name))
     }
-
-
-def _count_values(norms: list[Paired], seen: dict[str, int], run: Any) -> None:
-    """Run something, and count of each norm the values of one channel that it saw."""
-
-    def around(call: LiveCall) -> Any:
-        batch, _channels, *space = call.args[0].shape
-        seen[call.layer] = int(batch * np.prod(space, dtype=np.int64))
-        return call.make()
-
-    with watched([(one.name, one.layer) for one in norms], around):
-        run()
-
-
-def _join(layer: str, leaf: str) -> str:
-    return f"{layer}.{leaf}" if leaf else layer

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import ParityError
-from ._distance import FLOAT64_LIMIT, Apart, apart, not_finite, spell
+from ._distance import FLOAT64_LIMIT, Finding, apart, not_finite, spell
 from ._settings import differing
 from ._structure import shape, unlike, values_of
-from ._trace import INPUT_OF, Arrays, Finding, Layer, Run, Trace, describe_input
+from ._trace import Arrays, Layer, Trace, describe_input
 from ._weights import differing_weights
 
 Verdict = Literal[
@@ -138,7 +138,9 @@ class Comparison:
         self.never_run: list[str] = []
         self.keys = self._keys()
         # From the first layer on that Paddle computes in float32, the model is as accurate as that.
-        self.loose = set(self.keys[self._first_limited() :])
+        layers, names = reference.facts.layers, [key.partition("#")[0] for key in self.keys]
+        limited = [n for n, name in enumerate(names) if name in layers and layers[name].limit]
+        self.loose = set(self.keys[min(limited, default=len(names)) :])
 
     def layers(self, progress: Callable[[int, int], None]) -> Iterator[LayerResult]:
         """Judge every paired layer, in the order in which the reference runs them.
@@ -148,18 +150,20 @@ class Comparison:
         """
         ran = {key.partition("#")[0] for key in self.keys}
         paired = {**self.reference.facts.layers, **self.candidate.facts.layers}
-        weights, settings = differing_weights(self.reference, self.candidate), self._settings()
-        # A tensor that is no layer is wrong before anything runs with it.
-        for verdict, found in (("weights", weights), ("settings", settings)):
+        wrong: dict[Verdict, dict[str, str]] = {
+            "weights": differing_weights(self.reference, self.candidate),
+            "settings": self._settings(),
+        }
+        # A tensor that is not in a layer is wrong before anything runs with it.
+        for verdict, found in wrong.items():
             for name in [name for name in found if name not in ran]:
                 kind = paired[name].kind if name in paired else ""
-                told: Any = verdict
-                yield LayerResult(name, self._own(name), kind, (), told, note=found[name])
+                yield LayerResult(name, self._own(name), kind, (), verdict, note=found[name])
         pool = ThreadPoolExecutor(_THREADS)  # NumPy lets go of the interpreter while it computes
         try:
             for done, result in enumerate(pool.map(self._call, self.keys), 1):
                 name = result.layer.partition("#")[0]
-                for verdict, found in (("weights", weights), ("settings", settings)):
+                for verdict, found in wrong.items():
                     if name in found:
                         result = _also(result, verdict, found[name])
                 yield result
@@ -183,39 +187,28 @@ class Comparison:
         for one in self.settings():
             if not one.same:
                 own = self.candidate.facts.layers[one.layer].spelled.get(one.setting)
-                said = f"{one.setting} is {_short(one.reference)} in {labels[0]}, "
-                said += f"{_short(one.candidate)} in {labels[1]}{f' ({own})' if own else ''}"
-                found.setdefault(one.layer, []).append(said)
-        return {name: "; ".join(said) for name, said in found.items()}
-
-    def _longest(self, trace: Trace) -> Run:
-        """Give the run that tells which calls there were."""
-        return trace.runs.get("float64") or trace.runs["float32"]
+                note = f"{one.setting} is {_short(one.reference)} in {labels[0]}, "
+                note += f"{_short(one.candidate)} in {labels[1]}{f' ({own})' if own else ''}"
+                found.setdefault(one.layer, []).append(note)
+        return {name: "; ".join(notes) for name, notes in found.items()}
 
     def _own(self, name: str) -> str:
         layer = self.candidate.facts.layers.get(name)
         return layer.own if layer else name
 
     def _keys(self) -> list[str]:
-        """Give every call in order of execution, and what should have been called."""
-        first, second = (self._longest(t) for t in (self.reference, self.candidate))
-        keys = list(dict.fromkeys([*first.calls, *second.calls]))
+        """List every call in order of execution, and what should have been called."""
+        traces = self.reference, self.candidate
+        runs = [trace.runs.get("float64") or trace.runs["float32"] for trace in traces]
+        keys = list(dict.fromkeys(key for run in runs for key in run.calls))
         ran = {key.partition("#")[0] for key in keys}
-        sides = [t.facts.layers for t in (self.reference, self.candidate)]
+        sides = [trace.facts.layers for trace in traces]
         left = [n for n, one in {**sides[0], **sides[1]}.items() if one.traced and n not in ran]
-        # What both models have and neither runs is no part of what they compute here.
-        outputs = {t.facts.output for t in (self.reference, self.candidate)}
+        # What both models have and neither runs does not take part in what they compute here.
+        outputs = {trace.facts.output for trace in traces}
         both = [name for name in left if all(name in layers for layers in sides)]
         self.never_run = [name for name in both if name not in outputs]
         return keys + [name for name in left if name not in self.never_run]
-
-    def _first_limited(self) -> int:
-        layers = self.reference.facts.layers
-        for place, key in enumerate(self.keys):
-            name = key.partition("#")[0]
-            if name in layers and layers[name].limit:
-                return place
-        return len(self.keys)
 
     def _call(self, key: str) -> LayerResult:
         """Judge one call by the outputs of all runs."""
@@ -242,59 +235,47 @@ class Comparison:
 
     def _values(self, result: LayerResult, key: str, layer: Layer | None) -> LayerResult:
         """Judge the values of a call whose shapes agree."""
-        figures = dict.fromkeys(("float64", "float32_reference", "float32_candidate"), -1.0)
-        worst: Apart | None = None
+        errors, worst = dict[str, float](), Finding(-1.0)
         for arrays in self._arrays(key):
             for run, array in arrays.items():
-                if count := not_finite(array):
-                    note = f"{run} has {count} values that are not finite"
-                    result = replace(result, verdict="not finite", note=note)
+                if note := not_finite(array):
+                    result = replace(result, verdict="not finite", note=f"{run} {note}")
                     return result if "float32" in run else self._inherited(result, layer)
             truth = next(arrays[run] for run in _TRUTHS if run in arrays)
-            for run, name in (
-                ("reference float32", "float32_reference"),
-                ("candidate float32", "float32_candidate"),
-            ):
-                if run in arrays:
-                    figures[name] = max(figures[name], apart(truth, arrays[run]).relative)
+            for side in ("reference", "candidate"):
+                if (run := f"{side} float32") in arrays:
+                    error = apart(truth, arrays[run]).difference
+                    errors[side] = max(errors.get(side, 0.0), error)
             if self.proves:
                 found = apart(truth, arrays["candidate float64"])
-                figures["float64"] = max(figures["float64"], found.relative)
-                if worst is None or found.relative > worst.relative:
-                    worst = found
-        measured = {name: None if figure < 0 else figure for name, figure in figures.items()}
-        where = None if worst is None else Worst(worst.index, worst.truth, worst.other)
+                worst = max(worst, found, key=lambda one: one.difference)
         result = replace(
             result,
-            float64=measured["float64"],
-            float32_reference=measured["float32_reference"],
-            float32_candidate=measured["float32_candidate"],
-            worst=where,
+            float32_reference=errors.get("reference"),
+            float32_candidate=errors.get("candidate"),
         )
-        return self._judge(result, self._finding(key), layer)
+        if worst.difference >= 0:
+            where = Worst(worst.index, worst.reference, worst.candidate)
+            result = replace(result, float64=worst.difference, worst=where)
+        return self._judge(result, worst, layer)
 
     def _inherited(self, result: LayerResult, layer: Layer | None) -> LayerResult:
-        """Tell what is wrong with a layer from what is wrong with its input alone."""
-        finding = self._finding(result.layer)
+        """Distinguish what is wrong with a layer from what is wrong with its input alone."""
+        finding = self.findings.get(result.layer)
         if finding is None:
             return result
         result = replace(result, alone=finding.difference)
         if finding.difference > ((layer and layer.limit) or FLOAT64_LIMIT):
-            return replace(result, note=self._told(finding))
+            return replace(result, note=self._note(finding))
         return replace(result, verdict="inherits")
 
-    def _finding(self, key: str) -> Finding | None:
-        return self.findings.get(key)
-
-    def _judge(
-        self, result: LayerResult, finding: Finding | None, layer: Layer | None
-    ) -> LayerResult:
-        """Give the verdict on figures that are all there."""
-        limit = (layer and layer.limit) or FLOAT64_LIMIT
+    def _judge(self, result: LayerResult, worst: Finding, layer: Layer | None) -> LayerResult:
+        """Reach the verdict from figures that are complete."""
+        limit, finding = (layer and layer.limit) or FLOAT64_LIMIT, self.findings.get(result.layer)
         if finding is not None:
             result = replace(result, alone=finding.difference)
             if finding.difference > limit:
-                return replace(result, verdict="differs", note=self._told(finding))
+                return replace(result, verdict="differs", note=self._note(finding))
         if not self.proves:
             return self._judge_one_sided(result)
         off, note = self._too_imprecise(result)
@@ -305,15 +286,7 @@ class Comparison:
             if finding is not None:
                 note = "what it is given differs; by itself it is the same"
                 return replace(result, verdict="inherits", note=note)
-            assert result.worst is not None
-            where = Finding(
-                result.float64,
-                "output",
-                result.worst.index,
-                result.worst.reference,
-                result.worst.candidate,
-            )
-            return replace(result, verdict="differs", note=self._told(where))
+            return replace(result, verdict="differs", note=self._note(worst))
         if off:
             return replace(result, verdict="imprecise", off=off, note=note)
         return result
@@ -327,21 +300,18 @@ class Comparison:
         note = f"apart by {max(errors):.1e}, more than rounding gives ({self.one_sided_limit:.0e})"
         return replace(result, verdict="differs", off=off, note=note)
 
-    def _told(self, finding: Finding) -> str:
+    def _note(self, finding: Finding) -> str:
         """Say what is wrong with a layer, in a few words."""
-        place = "what it gives"
-        if finding.where != "output":
-            place += f" to {finding.where.removeprefix(INPUT_OF)}"
         if finding.note:
-            return f"{place} {finding.note}"
+            return finding.spell(finding.note)
         one, other = spell(finding.reference, finding.candidate)
-        return (
-            f"{place} differs, most at {list(finding.index)}: {self.reference.label} {one}, "
+        return finding.spell(
+            f"differs, most at {list(finding.index)}: {self.reference.label} {one}, "
             f"{self.candidate.label} {other}"
         )
 
     def _too_imprecise(self, result: LayerResult) -> tuple[str, str]:
-        """Tell which side's float32 error is out of proportion with the other's, and say so."""
+        """Name the side whose float32 error is out of proportion with the other's, and say so."""
         one, other = result.float32_reference, result.float32_candidate
         if not self.judges_float32 or one is None or other is None:
             return "", ""
@@ -353,7 +323,7 @@ class Comparison:
         return "", ""
 
     def _arrays(self, key: str) -> Iterator[dict[str, np.ndarray]]:
-        """Give of each array that a call gives its values in every run."""
+        """Yield the values in every run of each array that a call gives."""
         runs = [
             (f"{side} {dtype}", run.arrays, list(values_of(run.calls[key])))
             for side, trace in (("reference", self.reference), ("candidate", self.candidate))
@@ -368,13 +338,13 @@ def _short(value: Any) -> str:
     return f"{value:.9g}" if isinstance(value, float) else str(value)
 
 
-def _also(result: LayerResult, verdict: Any, told: str) -> LayerResult:
+def _also(result: LayerResult, verdict: Verdict, note: str) -> LayerResult:
     """Add to a result what else is wrong; it is the verdict where nothing else is."""
-    note = "; ".join(filter(None, ["" if result.verdict == "inherits" else result.note, told]))
+    notes = filter(None, ["" if result.verdict == "inherits" else result.note, note])
     kept = result.verdict if result.is_fault else verdict
-    return replace(result, verdict=kept, note=note)
+    return replace(result, verdict=kept, note="; ".join(notes))
 
 
 def _value(arrays: Arrays, found: int | float) -> np.ndarray:
-    """Give an array by its index, or a number that was computed."""
+    """Return an array by its index, or a number that was computed."""
     return arrays[found] if isinstance(found, int) else np.array(found)

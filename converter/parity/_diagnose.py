@@ -1,22 +1,24 @@
 """Say in words what is wrong with the first wrong layer, after trying the usual causes.
 
-Only what the traces show is said: a cause is named when it explains the numbers to rounding.
+The diagnosis names a cause only when it explains the numbers in the traces to rounding.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import takewhile
 
 import numpy as np
 
 from ._compare import LayerResult
-from ._lookalikes import explain_norm, explain_values
-from ._trace import DTYPES, INPUT_OF, Call, Finding, Trace, array_of, leaves
+from ._distance import INPUT_OF, not_finite
+from ._lookalikes import Norm, explain_norm, explain_values
+from ._trace import DTYPES, Trace, array_of, leaves
 
 _MOST_LAYERS = 3  # of the wrong ones that are looked into
 _MOST_SIBLINGS = 3  # names of layers with the same weight
 
 
 def diagnose(reference: Trace, candidate: Trace, layers: Sequence[LayerResult]) -> Iterator[str]:
-    """Give a line or more for each of the first few layers that are wrong by themselves."""
+    """Yield a line or more for each of the first few layers that are wrong by themselves."""
     wrong = [layer for layer in layers if layer.is_fault]
     for layer in wrong[:_MOST_LAYERS]:
         yield _Case(reference, candidate, layer).describe(layers)
@@ -32,66 +34,62 @@ class _Case:
         self.name = layer.layer.partition("#")[0]
         is_against = candidate.facts.alone_against == reference.facts.id
         self.finding = (candidate.facts.alone or {}).get(layer.layer) if is_against else None
+        self.weights, self.arrays = reference.facts.weights, reference.arrays("weights")
 
     def describe(self, layers: Sequence[LayerResult]) -> str:
         """Say which layer it is, by how much it differs, and why."""
-        said = f"`{self.layer.layer}`"
+        subject = f"`{self.layer.layer}`"
         if self.layer.kind == "output":
-            said = f"the code of the model itself (`{self.layer.layer}`)"
+            subject = f"the code of the model itself (`{self.layer.layer}`)"
         if self.layer.alone is not None and np.isfinite(self.layer.alone):
             before = self._before(layers)
-            said += f" differs by itself (alone {self.layer.alone:.1e}{before})"
+            subject += f" differs by itself (alone {self.layer.alone:.1e}{before})"
         else:
-            said += f" is the first that is wrong ({self.layer.verdict})"
+            subject += f" is the first that is wrong ({self.layer.verdict})"
         causes = list(dict.fromkeys(self._causes()))
         if causes:
-            return f"{said}: {'; '.join(causes)}."
+            return f"{subject}: {'; '.join(causes)}."
         hint = "its weights and settings are the reference's: it is its code"
         if self._has_children():
-            hint = f"the layers within it are not the cause: it is its own code, {self._where()}"
-        return f"{said}: no usual cause explains it; {hint}."
+            where = "after the last of them"
+            if self.finding is not None and self.finding.where != "output":
+                where = f"before it calls `{self.finding.where.removeprefix(INPUT_OF)}`"
+            hint = f"the layers within it are not the cause: it is its own code, {where}"
+        return f"{subject}: no usual cause explains it; {hint}."
 
     def _before(self, layers: Sequence[LayerResult]) -> str:
         """Say how well the two models still agree before this layer."""
-        earlier = []
-        for layer in layers:
-            if layer.layer == self.layer.layer or layer.verdict == "inherits":
-                break
-            if layer.float64 is not None and layer.verdict == "same":
-                earlier.append(layer.float64)
+        own = self.layer.layer
+        before = takewhile(lambda one: one.layer != own and one.verdict != "inherits", layers)
+        earlier = [
+            one.float64 for one in before if one.verdict == "same" and one.float64 is not None
+        ]
         return f", before it at most {max(earlier):.1e}" if earlier else ""
 
     def _has_children(self) -> bool:
         run = self.reference.runs.get(DTYPES[0])
         return run is not None and any(c.parent == self.layer.layer for c in run.calls.values())
 
-    def _where(self) -> str:
-        if self.finding is None or self.finding.where == "output":
-            return "after the last of them"
-        return f"before it calls `{self.finding.where.removeprefix(INPUT_OF)}`"
-
     def _causes(self) -> Iterator[str]:
         yield from self._weights()
-        yield from self._settings()
+        layer = self.reference.facts.layers.get(self.name)
+        starts = tuple(f"{setting} is " for setting in (layer.settings if layer else ()))
+        yield from (part for part in self.layer.note.split("; ") if part.startswith(starts))
         if self.layer.verdict == "missing":
             yield self.layer.note
         finding = self.finding
+        if finding is not None and finding.note:
+            yield finding.spell(finding.note, "`")
         if finding is None or finding.kept is None or finding.at is None:
-            if finding is not None and finding.note:
-                yield _told(finding, finding.note)
             return
         truth = self.reference.runs[DTYPES[0]].arrays[finding.at]
         found = self.candidate.arrays("alone")[finding.kept]
-        if finding.note:
-            yield _told(finding, finding.note)
         alike = truth.shape == found.shape and truth.dtype == found.dtype and found.size
         if alike and found.dtype.kind == "f" and np.isfinite(found).all():
-            if (told := explain_norm(self._norm(), truth, found)) is not None:
-                yield told
-            elif not self._has_wrong_weights and (told := explain_values(truth, found)):
-                yield _told(finding, told)
-
-    # -- weights
+            if (norm := self._norm()) and (cause := explain_norm(norm, truth, found)):
+                yield cause
+            elif not self._has_wrong_weights and (cause := explain_values(truth, found)):
+                yield finding.spell(cause, "`")
 
     @property
     def _has_wrong_weights(self) -> bool:
@@ -99,16 +97,16 @@ class _Case:
 
     def _weights(self) -> Iterator[str]:
         """Name what became of each tensor of the layer that is not the reference's."""
-        one, other = self.reference.facts.weights, self.candidate.facts.weights
+        one, other = self.weights, self.candidate.facts.weights
         names = [k for k in {**one, **other} if (one.get(k) or other[k]).layer == self.name]
-        arrays = [t.arrays("weights") for t in (self.reference, self.candidate)]
+        arrays = self.candidate.arrays("weights")
         for key in names:
             leaf = key[len(self.name) + 1 :] or key
             if key not in one or key not in other:
                 side = (self.reference if key not in one else self.candidate).label
                 yield f"its {leaf} is missing in {side}"
                 continue
-            truth, found = arrays[0][one[key].array], arrays[1][other[key].array]
+            truth, found = self.arrays[one[key].array], arrays[other[key].array]
             if truth.shape != found.shape:
                 yield f"its {leaf} is {list(found.shape)}, the reference's {list(truth.shape)}"
             elif not np.array_equal(truth, found, equal_nan=True):
@@ -116,19 +114,18 @@ class _Case:
 
     def _weight(self, key: str, truth: np.ndarray, found: np.ndarray) -> str:
         """Say what became of one tensor."""
-        if count := found.size - int(np.isfinite(found).sum()):
-            return f"has {count} {'value that is' if count == 1 else 'values that are'} not finite"
-        turned = self.reference.facts.weights[key].turned
-        for told in (_by_value(key, truth, found), _by_order(truth, found, turned)):
-            if told is not None:
-                return told
-        if siblings := self._siblings(key, found):
-            return f"equals that of {' and '.join(siblings)}: exchanged"
-        if (told := self._rows_of_others(key, truth, found)) is not None:
-            return told
+        turned = self.weights[key].turned
+        cause = (
+            not_finite(found)
+            or _by_value(key, truth, found)
+            or _by_order(truth, found, turned)
+            or self._siblings(key, found)
+            or self._rows_of_others(key, truth, found)
+        )
+        if cause:
+            return cause
         unequal = int((truth != found).sum())
-        largest = np.abs(found - truth)
-        place = np.unravel_index(int(largest.argmax()), truth.shape)
+        place = np.unravel_index(int(np.abs(found - truth).argmax()), truth.shape)
         where = list(map(int, place))
         return (
             f"differs in {unequal} of {truth.size} elements, most at {where}: "
@@ -136,35 +133,34 @@ class _Case:
         )
 
     def _others(self, key: str, fits: Callable[[tuple[int, ...]], bool]) -> Iterator[str]:
-        weights, arrays = self.reference.facts.weights, self.reference.arrays("weights")
-        for other, weight in weights.items():
-            if other != key and fits(arrays.shape(weight.array)):
+        for other, weight in self.weights.items():
+            if other != key and fits(self.arrays.shape(weight.array)):
                 yield other
 
-    def _siblings(self, key: str, found: np.ndarray) -> list[str]:
-        """Find tensors of the reference that are the one that was found here."""
+    def _siblings(self, key: str, found: np.ndarray) -> str | None:
+        """Name tensors of the reference that are the one that was found here."""
         if not np.ptp(found):
-            return []  # many a fresh norm is all ones
-        weights, arrays = self.reference.facts.weights, self.reference.arrays("weights")
+            return None  # many a fresh norm is all ones
         same = []
         for other in self._others(key, lambda shape: shape == found.shape):
-            if np.array_equal(arrays[weights[other].array], found):
+            array = self.arrays[self.weights[other].array]
+            if np.array_equal(array, found):
                 same.append(f"`{other}`")
-            elif found.ndim == 2 and np.array_equal(arrays[weights[other].array].T, found):
+            elif found.ndim == 2 and np.array_equal(array.T, found):
                 same.append(f"`{other}` transposed")
-        return same[:_MOST_SIBLINGS]
+        return f"equals that of {' and '.join(same[:_MOST_SIBLINGS])}: exchanged" if same else None
 
     def _rows_of_others(self, key: str, truth: np.ndarray, found: np.ndarray) -> str | None:
-        """Tell whether part of a tensor is a neighbour's in the same block: q among k and v."""
-        parent = self.name.rpartition(".")[0]
-        weights, arrays = self.reference.facts.weights, self.reference.arrays("weights")
+        """Find part of a tensor in a neighbour's in the same block: q among k and v."""
         if found.ndim < 2:
             return None
+        parent = self.name.rpartition(".")[0]
         wrong = np.flatnonzero((truth != found).reshape(len(truth), -1).any(1))
         rows = {found[row].tobytes() for row in wrong}
         for other in self._others(key, lambda shape: shape[1:] == found.shape[1:]):
-            if weights[other].layer.rpartition(".")[0] == parent:
-                theirs = {row.tobytes() for row in arrays[weights[other].array]}
+            weight = self.weights[other]
+            if weight.layer.rpartition(".")[0] == parent:
+                theirs = {row.tobytes() for row in self.arrays[weight.array]}
                 if rows <= theirs:
                     return (
                         f"holds rows of `{other}` from row {int(wrong[0])} to {int(wrong[-1])}: "
@@ -172,51 +168,36 @@ class _Case:
                     )
         return None
 
-    # -- settings and formulas
-
-    def _settings(self) -> Iterator[str]:
-        """Repeat what the note says of settings."""
-        layer = self.reference.facts.layers.get(self.name)
-        starts = tuple(f"{setting} is " for setting in (layer.settings if layer else ()))
-        yield from (part for part in self.layer.note.split("; ") if part.startswith(starts))
-
-    def _norm(self) -> tuple[str, np.ndarray, dict[str, np.ndarray], float] | None:
-        """Give kind, input, tensors and epsilon of a norm whose output is wrong."""
+    def _norm(self) -> Norm | None:
+        """Return kind, input, tensors and epsilon of a norm whose output is wrong."""
         layer = self.reference.facts.layers.get(self.name)
         if layer is None or "eps" not in layer.settings or self._has_wrong_weights:
             return None
-        call: Call | None = self.reference.runs[DTYPES[0]].calls.get(self.layer.layer)
+        run = self.reference.runs[DTYPES[0]]
+        call = run.calls.get(self.layer.layer)
         if call is None or self.finding is None or self.finding.where != "output":
             return None
         indices = [i for leaf in leaves(call.inputs) if (i := array_of(leaf)) is not None]
         if not indices:
             return None
-        weights, arrays = self.reference.facts.weights, self.reference.arrays("weights")
         tensors = {
-            key[len(self.name) + 1 :]: arrays[weight.array].astype(np.float64)
-            for key, weight in weights.items()
+            key[len(self.name) + 1 :]: self.arrays[weight.array].astype(np.float64)
+            for key, weight in self.weights.items()
             if weight.layer == self.name
         }
-        x = self.reference.runs[DTYPES[0]].arrays[indices[0]]
-        groups = int(layer.settings.get("num_groups", 1))
-        return layer.kind, x, tensors | {"groups": np.array(groups)}, float(layer.settings["eps"])
-
-
-def _told(finding: Finding, what: str) -> str:
-    """Say of which of a layer's values something is told."""
-    if finding.where == "output":
-        return f"what it gives {what}"
-    return f"what it gives to `{finding.where.removeprefix(INPUT_OF)}` {what}"
+        tensors["groups"] = np.array(int(layer.settings.get("num_groups", 1)))
+        return layer.kind, run.arrays[indices[0]], tensors, float(layer.settings["eps"])
 
 
 def _by_value(key: str, truth: np.ndarray, found: np.ndarray) -> str | None:
     """Explain a tensor by what was done to its values."""
     leaf = key.rpartition(".")[2]
     if not found.any():
-        if leaf == "bias":
-            return "is zero throughout: missing, or never loaded"
-        told = "as before training: the statistics are missing" if leaf == "running_mean" else ""
-        return f"is zero throughout{', ' if told else ''}{told}"
+        reasons = {
+            "bias": ": missing, or never loaded",
+            "running_mean": ", as before training: the statistics are missing",
+        }
+        return f"is zero throughout{reasons.get(leaf, '')}"
     if leaf in ("weight", "running_var") and (found == 1).all():
         what = "the statistics are missing" if leaf == "running_var" else "it was never loaded"
         return f"is one throughout, as before training: {what}"
@@ -242,8 +223,7 @@ def _by_order(truth: np.ndarray, found: np.ndarray, turned: bool) -> str | None:
         return f"equals the source's {'untransposed' if turned else 'transposed'}"
     if truth.ndim == 2 and np.array_equal(truth.T.reshape(truth.shape), found):
         return "is the source's, transposed by reshaping"
-    parts = _order_of_parts(truth, found)
-    if parts is not None:
+    if (parts := _order_of_parts(truth, found)) is not None:
         return parts
     for axis, name in ((0, "output"), (1, "input")):
         if axis < truth.ndim and truth.ndim <= 4:
@@ -253,12 +233,10 @@ def _by_order(truth: np.ndarray, found: np.ndarray, turned: bool) -> str | None:
             if _is_permuted(np.moveaxis(truth, axis, 0), np.moveaxis(found, axis, 0)):
                 return f"has its {name} channels in another order"
     if truth.ndim == 4:
-        for name, made in (
-            ("transposed", truth.swapaxes(2, 3)),
-            ("mirrored", truth[:, :, ::-1, ::-1]),
-        ):
-            if np.array_equal(made, found):
-                return f"has its kernels {name}"
+        if np.array_equal(truth.swapaxes(2, 3), found):
+            return "has its kernels transposed"
+        if np.array_equal(truth[:, :, ::-1, ::-1], found):
+            return "has its kernels mirrored"
     return None
 
 
@@ -269,11 +247,10 @@ def _order_of_parts(truth: np.ndarray, found: np.ndarray) -> str | None:
         count = len(names)
         if not rows or rows % count or rows == count:
             continue
-        old = np.split(truth, count)
-        new = np.split(found, count)
+        old = dict(zip(names, np.split(truth, count), strict=True))
         order = [
-            next((n for n, o in zip(names, old, strict=True) if np.array_equal(o, p)), "")
-            for p in new
+            next((name for name in names if np.array_equal(old[name], part)), "")
+            for part in np.split(found, count)
         ]
         if all(order) and tuple(order) != names and len(set(order)) == count:
             return f"holds its parts as {', '.join(order)}, expected {', '.join(names)}"

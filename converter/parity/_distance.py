@@ -9,24 +9,43 @@ import numpy as np
 FLOAT64_LIMIT = 1e-10
 
 
+INPUT_OF = "input of "  # in a finding: before the key of the layer that is called
+
+
 @dataclass(frozen=True)
-class Apart:
-    """The largest difference between two arrays of one shape.
+class Finding:
+    """How an array compares with that of the reference.
 
     Attributes:
-        relative: The difference, in the truth's largest value; infinite where one is not finite.
-        index: Where it is.
-        truth: The value there.
-        other: The value there on the other side.
+        difference: The largest of all elements, relative to the reference's largest value;
+            infinite where values are not finite.
+        where: What it is of one layer: "output", or "input of <key>" for what the layer's code
+            gives to a layer within.
+        index: Place of the largest difference.
+        reference: The value there on the side that was the reference.
+        candidate: The value there on the other side.
+        note: Why it could not be compared, if so.
+        kept: Index of the candidate's array, where it is wrong enough to be looked into.
+        at: Index of the reference's array.
     """
 
-    relative: float
-    index: tuple[int, ...]
-    truth: float
-    other: float
+    difference: float
+    where: str = "output"
+    index: tuple[int, ...] = ()
+    reference: float = 0.0
+    candidate: float = 0.0
+    note: str = ""
+    kept: int | None = None
+    at: int | None = None
+
+    def spell(self, what: str, quote: str = "") -> str:
+        """Say something about the value, with where it is; a layer's name stands in quotes."""
+        if self.where == "output":
+            return f"what it gives {what}"
+        return f"what it gives to {quote}{self.where.removeprefix(INPUT_OF)}{quote} {what}"
 
 
-def apart(truth: np.ndarray, other: np.ndarray) -> Apart:
+def apart(truth: np.ndarray, other: np.ndarray) -> Finding:
     """Compare two arrays of the same shape, element by element, in float64.
 
     Raises:
@@ -35,39 +54,38 @@ def apart(truth: np.ndarray, other: np.ndarray) -> Apart:
     if truth.shape != other.shape:
         raise ValueError(f"shapes {truth.shape} and {other.shape}")
     if not truth.size:
-        return Apart(0.0, (), 0.0, 0.0)
+        return Finding(0.0)
     if truth.dtype.kind in "iub":
         # Numbers that count have no rounding: one that differs is as wrong as can be.
-        unequal = np.asarray(truth != other)
-        index = np.unravel_index(int(unequal.argmax()), unequal.shape)
-        place = tuple(map(int, index))
-        relative = np.inf if unequal[index] else 0.0
-        return Apart(relative, place, float(truth[index]), float(other[index]))
-    with np.errstate(invalid="ignore", over="ignore"):
-        distance = np.abs(np.subtract(other, truth, dtype=np.float64))
-    scale = float(np.abs(truth).max())
+        distance, scale = np.where(truth != other, np.inf, 0.0), 1.0
+    else:
+        with np.errstate(invalid="ignore", over="ignore"):
+            distance = np.abs(np.subtract(other, truth, dtype=np.float64))
+        scale = float(np.abs(truth).max())
     index = np.unravel_index(int(distance.argmax()), distance.shape)  # a NaN counts as largest
     largest = float(distance[index])
     relative = largest / (scale or 1.0) if np.isfinite(largest) and np.isfinite(scale) else np.inf
     place = tuple(map(int, index))
-    return Apart(float(relative), place, float(truth[index]), float(other[index]))
+    return Finding(float(relative), "output", place, float(truth[index]), float(other[index]))
 
 
 def spell(one: float, other: float) -> tuple[str, str]:
-    """Spell two numbers with as many digits as tell them apart, and two more."""
+    """Spell two numbers with as many digits as distinguish them, and two more."""
     for digits in range(4, 16):
         if f"{one:.{digits}g}" != f"{other:.{digits}g}":
             return f"{one:.{digits + 2}g}", f"{other:.{digits + 2}g}"
     return f"{one:.17g}", f"{other:.17g}"
 
 
-def not_finite(array: np.ndarray) -> int:
-    """Count the values that are NaN or infinite."""
+def not_finite(array: np.ndarray) -> str:
+    """Say how many values are NaN or infinite: "has 2 values that are not finite"; "" if none."""
     if array.dtype.kind != "f":
-        return 0
+        return ""
     # One pass without a mask in the usual case: a sum is finite only if all its terms are, and
     # where finite terms overflow the count tells.
     with np.errstate(all="ignore"):
         if np.isfinite(array.sum(dtype=np.float64)):
-            return 0
-    return array.size - int(np.isfinite(array).sum())
+            return ""
+    count = array.size - int(np.isfinite(array).sum())
+    values = "value that is" if count == 1 else "values that are"
+    return f"has {count} {values} not finite" if count else ""

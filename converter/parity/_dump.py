@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -55,10 +55,10 @@ class Job:
 
 
 class Listener(Protocol):
-    """Who wants to know how far a trace is: [calls done, of all]."""
+    """Hears how far a trace is: [calls done, of all]."""
 
     def tell(self, what: object) -> None:
-        """Tell it."""
+        """Hear it."""
 
 
 def carry_out(data: dict[str, Any], parent: Listener) -> None:
@@ -77,62 +77,57 @@ def carry_out(data: dict[str, Any], parent: Listener) -> None:
 
 def trace(job: Job, parent: Listener) -> None:
     """Run the model in every precision, write the trace."""
-    dump = _Dump(job, parent)
-    for dtype in [one for one in DTYPES if one in job.dtypes]:
+    first, *others = [dtype for dtype in DTYPES if dtype in job.dtypes]
+    dump = _Dump(job, parent, first)
+    with dump.side.floating(first):
+        dump.run(first)
+        dump.weights()
+        # The other side may already give each of its layers alone what these were given.
+        write_facts(Path(job.out), dump.facts)
+        if job.alone:
+            dump.alone()
+        if job.backward:
+            dump.gradients()
+    for dtype in others:
         with dump.side.floating(dtype):
-            dump.build(dtype)
+            dump.side.cast(dump.model, dtype)
+            dump.images = dump.images.astype(dtype)
             dump.run(dtype)
-            if dtype != DTYPES[0] and dump.facts.weights:
-                continue
-            dump.weights()
-            # The other side may already give each of its layers alone what these were given.
-            write_facts(Path(job.out), dump.facts)
-            if job.alone:
-                dump.alone()
-            if job.backward:
-                dump.gradients()
     write_facts(Path(job.out), dump.facts)
 
 
 class _Dump:
     """The steps of a job; there is one model, first in float64, then cast to float32."""
 
-    def __init__(self, job: Job, parent: Listener) -> None:
+    def __init__(self, job: Job, parent: Listener, dtype: str) -> None:
         self.job, self.parent, self.subject = job, parent, job.setup.subject
         self.table, self.side = self.subject.read_table(), make_side(job.setup)
-        self.out, self.images = Path(job.out), np.load(job.inputs)
+        self.out, self.images, self.done = (
+            Path(job.out),
+            np.load(job.inputs).astype(dtype),
+            count(1),
+        )
         shutil.copyfile(job.inputs, self.out / INPUT)
+        self.model = self.side.model(dtype)
+        self.paired = pair(self.side, self.model, self.table)
+        output, settings = self.subject.output, plain_attributes(self.model)
+        limit = self.table.output.limit if self.table.output else None
         self.facts = Facts(
             job.setup.framework,
             self.subject.name,
-            self.subject.output,
+            output,
             self.side.environment(),
             job.about_checkpoint | {"read_by": self.side.reader},
             job.about_input,
-            {},
+            {p.name: describe(p, self.side.name) for p in self.paired}
+            | {output: Layer(output, "output", settings, limit)},
         )
-        self.done, self.model = count(1), cast(Any, None)
-        self.paired: list[Paired] = []
-        self.traced: list[tuple[str, Any]] = []
-
-    def build(self, dtype: str) -> None:
-        """Build the model, or cast it."""
-        self.images = self.images.astype(dtype)
-        if self.model is not None:
-            self.side.cast(self.model, dtype)
-            return
-        self.model = self.side.model(dtype)
-        self.paired = pair(self.side, self.model, self.table)
-        self.facts.layers = {p.name: describe(p, self.side.name) for p in self.paired}
-        output, settings = self.subject.output, plain_attributes(self.model)
-        limit = self.table.output.limit if self.table.output else None
-        self.facts.layers[output] = Layer(output, "output", settings, limit)
         round_settings(self.paired, self.side.name)
-        self.traced, seen = [], set[int]()
+        layers = dict[int, tuple[str, Any]]()
         for one in self.paired:
-            if one.layer is not None and one.kind.traced and id(one.layer) not in seen:
-                seen.add(id(one.layer))  # a layer of two names is one
-                self.traced.append((one.name, one.layer))
+            if one.layer is not None and one.kind.traced:
+                layers.setdefault(id(one.layer), (one.name, one.layer))  # one layer of two names
+        self.traced = list(layers.values())
 
     def run(self, dtype: str) -> None:
         """Run the model and record it; only the float64 inputs of layers are of use to others."""
@@ -144,18 +139,40 @@ class _Dump:
         self.facts.runs[dtype] = recorder.calls
 
     def weights(self) -> None:
-        """Write the tensors of the live model."""
+        """Write the tensors of the live model, as PyTorch lays them out, by PyTorch key.
+
+        Raises:
+            ParityError: No row claims a tensor.
+        """
+        side, table, claimed = self.side, self.table, set[str]()
+        state = side.state_of(self.model)
         with self._writer("weights") as writer:
-            self.facts.weights = write_weights(
-                self.side, self.model, self.paired, self.table, writer
-            )
+            for one in self.paired:
+                for key, own, rule in one.tensors(side.name):
+                    if own in state:
+                        claimed.add(own)
+                        if rule.paddle is not None:
+                            array = side.array(state[own])
+                            turned = side.name == "paddle" and rule.transpose
+                            place = writer.add(narrowed(array.T if turned else array))
+                            self.facts.weights[key] = Weight(one.name, own, place, rule.transpose)
+        same = {side.identity(state[key]) for key in claimed}
+        left = [
+            key
+            for key, tensor in state.items()
+            if key not in claimed
+            and side.identity(tensor) not in same  # another name of one that is
+            and not (side.name == "torch" and table.ignored(key))
+        ]
+        if left:
+            name = NAMES[side.name]
+            heading = f"no row of {table.file} claims {len(left)} tensors of the {name} model:"
+            raise ParityError(listing(heading, [f"{key} {list(state[key].shape)}" for key in left]))
 
     def alone(self) -> None:
         """Give every layer alone what the reference's layer was given."""
-        limits = {p.name: p.kind.limit or FLOAT64_LIMIT for p in self.paired}
-        limits[self.subject.output] = self.facts.layers[self.subject.output].limit or (
-            FLOAT64_LIMIT
-        )
+        layers = self.facts.layers.items()
+        limits = {name: layer.limit or FLOAT64_LIMIT for name, layer in layers}
         against = wait_for(Path(self.job.alone))
         reference, self.facts.alone_against = against.runs[DTYPES[0]], against.facts.id
         with self._writer("alone") as writer:
@@ -177,7 +194,7 @@ class _Dump:
             with self.side.no_grad():
                 call(self.subject.output, self.model, self.side.put(self.images))
         except ValueError as error:
-            # Paddle goes on to show the place in its own source.
+            # Paddle then shows the place in its own source.
             reason = str(error).partition("\n  [Hint")[0].strip()
             size = "x".join(map(str, self.images.shape[2:]))
             raise ParityError(
@@ -198,7 +215,7 @@ class _Dump:
 
 
 def wait_for(folder: Path) -> Trace:
-    """Wait until the other process has written its trace; ours is ended if that one fails."""
+    """Wait until the other process has written its trace; if that fails, this one is ended."""
     while not (folder / TRACE_JSON).exists():
         time.sleep(_POLL)
     trace = Trace(folder)
@@ -211,7 +228,7 @@ def wait_for(folder: Path) -> Trace:
 
 
 def pair(side: AnySide, model: Any, table: Table) -> list[Paired]:
-    """Give every layer and bare tensor that the table pairs.
+    """Return every layer and bare tensor that the table pairs.
 
     Raises:
         ParityError: A layer is of another class than its kind says.
@@ -242,67 +259,25 @@ def pair(side: AnySide, model: Any, table: Table) -> list[Paired]:
 
 def describe(paired: Paired, side: Side) -> Layer:
     """Write down what a paired layer is."""
-    settings = {} if paired.layer is None else read_settings(paired.layer, paired.kind, side)
-    traced = paired.kind.traced and paired.layer is not None
-    kind, spelled = paired.kind, dict[str, str]()
-    if paired.layer is not None:
-        spelled = spell_settings(paired.layer, kind, side)
-    return Layer(paired.own, kind.name, settings, kind.limit, kind.backward_limit, traced, spelled)
-
-
-def write_weights(
-    side: AnySide,
-    model: Any,
-    paired: list[Paired],
-    table: Table,
-    writer: Writer,
-) -> dict[str, Weight]:
-    """Write the tensors of the live model, as PyTorch lays them out, by PyTorch key.
-
-    Raises:
-        ParityError: A tensor that no row claims.
-    """
-    state = side.state_of(model)
-    weights, claimed = dict[str, Weight](), set[str]()
-    for one in paired:
-        for rule in one.kind.tensors:
-            leaf = rule.leaf if side.name == "torch" else rule.paddle
-            own = one.own if leaf == "" else f"{one.own}.{leaf}"
-            if leaf is None or own not in state:
-                continue
-            claimed.add(own)
-            if rule.paddle is not None:
-                array = side.array(state[own])
-                if side.name == "paddle" and rule.transpose:
-                    array = array.T
-                key = f"{one.name}.{rule.leaf}" if rule.leaf else one.name
-                place = writer.add(narrowed(array))
-                weights[key] = Weight(one.name, own, place, rule.transpose)
-    same = {side.identity(state[key]) for key in claimed}
-    left = [
-        key
-        for key, tensor in state.items()
-        if key not in claimed
-        and side.identity(tensor) not in same  # another name of one that is
-        and not (side.name == "torch" and table.ignored(key))
-    ]
-    if left:
-        rows = f"no row of {table.file} claims {len(left)} tensors of the {NAMES[side.name]} model:"
-        raise ParityError(listing(rows, [f"{key} {list(state[key].shape)}" for key in left]))
-    return weights
+    layer, kind = paired.layer, paired.kind
+    limits = kind.limit, kind.backward_limit
+    if layer is None:  # a bare tensor
+        return Layer(paired.own, kind.name, {}, *limits, traced=False)
+    settings, spelled = read_settings(layer, kind, side), spell_settings(layer, kind, side)
+    return Layer(paired.own, kind.name, settings, *limits, kind.traced, spelled)
 
 
 def narrowed(array: np.ndarray) -> np.ndarray:
-    """Give an array as float32, half as large, if it loses nothing."""
+    """Return an array as float32, half as large, if it loses nothing."""
     with np.errstate(over="ignore"):
         narrow = array.astype(np.float32)
     return narrow if np.array_equal(narrow, array, equal_nan=True) else array
 
 
 def round_settings(paired: list[Paired], side: Side) -> None:
-    """Give both sides the epsilons that Paddle computes with: their rounding is no fault.
+    """Give both sides the epsilons that Paddle computes with: their rounding is not a fault.
 
-    It shows where a norm sees values that hardly vary, as far as 2e-11 of the largest value.
+    Where the values that a norm sees vary little, it is up to 2e-11 of the largest value.
     """
     for one in paired:
         if one.kind.float32:

@@ -53,18 +53,17 @@ def compare_gradients(
             yield GradientResult(key, None, False, f"{side} has no gradient here")
             continue
         pair = arrays[0][one[key]], arrays[1][other[key]]
-        if pair[0].shape != pair[1].shape:
-            note = f"shapes {list(pair[0].shape)} and {list(pair[1].shape)}"
-            yield GradientResult(key, None, False, note)
+        shapes = [list(array.shape) for array in pair]
+        if shapes[0] != shapes[1]:
+            yield GradientResult(key, None, False, f"shapes {shapes[0]} and {shapes[1]}")
             continue
         found = apart(*pair)
         # A bias before a norm has no gradient but rounding: the weight beside it gives the scale.
         scale = scales[_layer(key, reference)]
-        relative = found.relative * (_largest(pair[0]) or 1.0) / (scale or 1.0)
-        one_value, other_value = spell(found.truth, found.other)
-        note = f"largest at {list(found.index)}: {one_value} and {other_value}"
-        same = relative <= limit
-        yield GradientResult(key, relative, same, "" if same else note)
+        relative = found.difference * (_largest(pair[0]) or 1.0) / (scale or 1.0)
+        values = " and ".join(spell(found.reference, found.candidate))
+        note = "" if relative <= limit else f"largest at {list(found.index)}: {values}"
+        yield GradientResult(key, relative, not note, note)
 
 
 def _layer(key: str, trace: Trace) -> str:
@@ -101,7 +100,7 @@ def compare_training(reference: Trace, candidate: Trace) -> tuple[list[str], boo
     for name in one:
         for leaf in ("running_mean", "running_var"):
             expected, found = _statistics(name, leaf, (reference, candidate), (one, other))
-            apart_by = apart(expected, found).relative
+            apart_by = apart(expected, found).difference
             if not apart_by <= largest:
                 largest, worst = apart_by, f"{name}.{leaf}"
     if not largest <= FLOAT64_LIMIT:
@@ -119,7 +118,7 @@ def _statistics(
     traces: tuple[Trace, Trace],
     training: tuple[Mapping[str, Any], Mapping[str, Any]],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give what a statistic should be in the candidate by that of the reference, and what it is."""
+    """Return what a statistic should be in the candidate by the reference's, and what it is."""
     made, found = (
         trace.arrays("gradients")[facts[name]["arrays"][leaf]]
         for trace, facts in zip(traces, training, strict=True)

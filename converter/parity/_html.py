@@ -21,7 +21,7 @@ _MEANINGS = {
 
 
 def html(report: Report) -> str:
-    """Give a report as a page that asks for no other file, from wherever it is opened.
+    """Return a report as a page that asks for no other file, from wherever it is opened.
 
     The verdict, the diagnosis and the figures of the output are in its HTML. The rest is in it as
     JSON, which its own script shows.
@@ -33,7 +33,7 @@ def html(report: Report) -> str:
         HTML 5, to be written as UTF-8.
     """
     data = report.to_dict()
-    labels = _labels(report)
+    labels = report.labels
     output = report.layers[-1].layer if report.layers else "output"
     values = {
         "model": text(report.model),
@@ -42,12 +42,16 @@ def html(report: Report) -> str:
         "verdict": report.verdict,
         "claim": text(report.claim),
         "diagnosis": _diagnosis(report.diagnosis),
-        "summary": items(_summary(report, labels)),
+        "summary": items(_summary(report)),
         "output": text(output),
         "figures": _figures(report.output, labels),
         "reference": text(labels[0]),
         "candidate": text(labels[1]),
-        "training": _training(report.training),
+        "training": section(
+            "training",
+            "One training step",
+            "\n".join(f"<p>{with_code(line)}</p>" for line in report.training),
+        ),
         "sides": section(
             "sides",
             "What was compared, and where",
@@ -72,31 +76,22 @@ def html(report: Report) -> str:
     return fill(files(__package__).joinpath("report.html"), values)
 
 
-def _labels(report: Report) -> tuple[str, str]:
-    """Name both sides, so that they can be told apart."""
-    one, other = str(report.reference["label"]), str(report.candidate["label"])
-    if one == other:
-        return f"{one} (reference)", f"{other} (candidate)"
-    return one, other
-
-
 def _diagnosis(lines: Sequence[str]) -> str:
     if not lines:
         return ""
     return f'<h2>Diagnosis</h2>\n<ul class="diagnosis">\n{items(lines)}\n</ul>'
 
 
-def _summary(report: Report, labels: tuple[str, str]) -> list[str]:
+def _summary(report: Report) -> list[str]:
     """Say in a few words what was compared, on what."""
     same = sum(layer.verdict == "same" for layer in report.layers)
-    sides = (report.reference, report.candidate)
     shape = "\u00d7".join(map(str, report.inputs.get("shape", ())))
     return [
         f"{same} of {len(report.layers)} layer outputs the same",
         *([f"{report.weights} weight tensors compared"] if report.weights else []),
         *(
             describe_side(label, side.get("framework", ""), side)
-            for label, side in zip(labels, sides, strict=True)
+            for label, side in zip(report.labels, report.sides, strict=True)
         ),
         *([f"input {shape}"] if shape else []),
         *([f"neither model runs {some(report.never_run)}"] if report.never_run else []),
@@ -105,7 +100,7 @@ def _summary(report: Report, labels: tuple[str, str]) -> list[str]:
 
 
 def _figures(output: Sequence[OutputFigures], labels: tuple[str, str]) -> str:
-    """Give the table of the output: a row for each figure, a column for each precision."""
+    """Return the table of the output: a row for each figure, a column for each precision."""
     if not output:
         return "<p>There is no output that both sides gave.</p>"
     names = (
@@ -122,15 +117,8 @@ def _figures(output: Sequence[OutputFigures], labels: tuple[str, str]) -> str:
     )
 
 
-def _training(lines: Sequence[str]) -> str:
-    if not lines:
-        return ""
-    told = "\n".join(f"<p>{with_code(line)}</p>" for line in lines)
-    return f"<section>\n<h2>One training step</h2>\n{told}\n</section>"
-
-
 def _of_check(data: dict[str, Any]) -> Iterator[Sequence[str]]:
-    """Give the facts of the input, and by what the sides were judged."""
+    """Yield the facts of the input, and by what the sides were judged."""
     for key, value in data["inputs"].items():
         yield f"input {key}", plain(value)
     for key, value in data["criteria"].items():

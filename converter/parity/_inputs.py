@@ -2,7 +2,7 @@
 
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ def make_input(
     size: tuple[int, int],
     preprocessing: Mapping[str, Any],
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Make a batch of images.
+    """Make or read a batch of images.
 
     Args:
         given: An image, or an .npy of float [B, 3, H, W]; None or "noise" for seeded noise.
@@ -34,9 +34,13 @@ def make_input(
         ParityError: The file cannot be read or is something else.
     """
     if given in (None, "noise"):
-        images, facts = _noise(name, (batch_size or 2, 3, *size))
+        shape = (batch_size or 2, 3, *size)
+        facts: dict[str, Any] = {"noise": f"input:{name}:{spell_shape(shape)}"}
+        images = noise(facts["noise"], shape).astype(np.float32)
     elif batch_size is not None:
-        raise ParityError(f"--batch is of noise; {given} is a batch of its own.")
+        raise ParityError(
+            f"--batch is for noise; {given} is a batch of its own. Leave out --batch."
+        )
     elif Path(str(given)).suffix == ".npy":
         images, facts = _array(Path(str(given)))
     else:
@@ -45,10 +49,15 @@ def make_input(
     return images, {"shape": list(images.shape), **facts, "sha256": digest}
 
 
-def _noise(name: str, shape: tuple[int, ...]) -> tuple[np.ndarray, dict[str, Any]]:
-    seed = "input:" + name + ":" + "x".join(map(str, shape))
+def noise(seed: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Draw from the standard normal distribution, the same for the same seed everywhere."""
     rng = np.random.Generator(np.random.Philox(key=zlib.crc32(seed.encode())))
-    return rng.standard_normal(shape).astype(np.float32), {"noise": seed}
+    return np.asarray(rng.standard_normal(shape))
+
+
+def spell_shape(shape: Iterable[int]) -> str:
+    """Spell a shape: "2x3x224x224"."""
+    return "x".join(map(str, shape))
 
 
 def _array(path: Path) -> tuple[np.ndarray, dict[str, Any]]:

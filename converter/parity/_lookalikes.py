@@ -14,7 +14,7 @@ _SAMPLES = 20_000  # values that a formula is tried on
 Norm = tuple[str, np.ndarray, Mapping[str, np.ndarray], float]
 
 
-def explain_norm(norm: Norm | None, truth: np.ndarray, found: np.ndarray) -> str | None:
+def explain_norm(norm: Norm, truth: np.ndarray, found: np.ndarray) -> str | None:
     """Find the epsilon, or the axes, with which a norm gives what was found.
 
     Args:
@@ -25,8 +25,6 @@ def explain_norm(norm: Norm | None, truth: np.ndarray, found: np.ndarray) -> str
     Returns:
         What was computed instead; None if no usual mistake gives it.
     """
-    if norm is None:
-        return None
     kind, x, tensors, own = norm
     allowed = _allowed(truth, found)
     for eps in (own, *(e for e in _EPSILONS if not math.isclose(e, own, rel_tol=1e-6))):
@@ -92,15 +90,13 @@ def explain_values(truth: np.ndarray, found: np.ndarray) -> str | None:
     Returns:
         What was computed instead; None if nothing usual gives it.
     """
+    if truth.any() and not found.any():
+        return "is zero throughout"
     allowed = _allowed(truth, found)
-    for cause in (_all_zero, _scaled, _reordered, _another_activation, _shifted_by_channel):
-        if (told := cause(truth, found, allowed)) is not None:
-            return told
+    for cause in (_scaled, _reordered, _another_activation, _shifted_by_channel):
+        if (words := cause(truth, found, allowed)) is not None:
+            return words
     return None
-
-
-def _all_zero(truth: np.ndarray, found: np.ndarray, _allowed: float) -> str | None:
-    return "is zero throughout" if truth.any() and not found.any() else None
 
 
 def _scaled(truth: np.ndarray, found: np.ndarray, allowed: float) -> str | None:
@@ -135,23 +131,17 @@ def _erf_gelu(x: np.ndarray) -> np.ndarray:
     return np.asarray(0.5 * x * (1 + erf(x / math.sqrt(2))))
 
 
-_ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "GELU by erf": _erf_gelu,
-    "GELU by tanh": lambda x: 0.5 * x * (1 + np.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3))),
-    "QuickGELU": lambda x: x / (1 + np.exp(-1.702 * x)),
-    "SiLU": lambda x: x / (1 + np.exp(-x)),
-    "ReLU": lambda x: np.maximum(x, 0),
-    "no activation": lambda x: x,
-}
-
-
-# The least value that each gives.
-_LEAST = {
-    "GELU by erf": -0.17,
-    "GELU by tanh": -0.1701,
-    "QuickGELU": -0.1636,
-    "SiLU": -0.2785,
-    "ReLU": 0.0,
+# Formula, and the least value that it gives.
+_ACTIVATIONS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
+    "GELU by erf": (_erf_gelu, -0.17),
+    "GELU by tanh": (
+        lambda x: 0.5 * x * (1 + np.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3))),
+        -0.1701,
+    ),
+    "QuickGELU": (lambda x: x / (1 + np.exp(-1.702 * x)), -0.1636),
+    "SiLU": (lambda x: x / (1 + np.exp(-x)), -0.2785),
+    "ReLU": (lambda x: np.maximum(x, 0), 0.0),
+    "no activation": (lambda x: x, -np.inf),
 }
 
 
@@ -166,7 +156,7 @@ def _another_activation(truth: np.ndarray, found: np.ndarray, allowed: float) ->
     if len(places) < 10:
         return None
     wanted, made = flat[places], other[places]
-    for name, activation in _ACTIVATIONS.items():
+    for name, (activation, _least) in _ACTIVATIONS.items():
         if not _may_come_of(name, truth):
             continue
         low, high = np.zeros_like(wanted), wanted + 2.0
@@ -174,7 +164,7 @@ def _another_activation(truth: np.ndarray, found: np.ndarray, allowed: float) ->
             middle = (low + high) / 2
             below = activation(middle) < wanted
             low, high = np.where(below, middle, low), np.where(below, high, middle)
-        for instead, formula in _ACTIVATIONS.items():
+        for instead, (formula, _least) in _ACTIVATIONS.items():
             if instead == name or not _may_come_of(instead, found):
                 continue
             if _same(formula(high), made, allowed):
@@ -185,7 +175,8 @@ def _another_activation(truth: np.ndarray, found: np.ndarray, allowed: float) ->
 def _may_come_of(name: str, array: np.ndarray) -> bool:
     """Tell by the least value whether an array can be the result of an activation."""
     least = float(array.min())
-    return least < min(_LEAST.values()) if name == "no activation" else least >= _LEAST[name]
+    lowest = _ACTIVATIONS["SiLU"][1]
+    return least < lowest if name == "no activation" else least >= _ACTIVATIONS[name][1]
 
 
 def _shifted_by_channel(truth: np.ndarray, found: np.ndarray, allowed: float) -> str | None:

@@ -10,24 +10,19 @@ class Meter:
     """Adds up the progress of all workers for one display."""
 
     def __init__(self, progress: Progress | None) -> None:
-        self.progress = progress
+        self.tell = progress or (lambda _text, _done, _total: None)
         self.expected = 0
         self.amounts: dict[Side, tuple[int, int]] = {}
         self.lock = threading.Lock()
 
     def expect(self, workers: int) -> None:
-        """Say that models are being started."""
+        """Show that models are starting."""
         self.expected = workers
-        names = {1: "starting the framework", 2: "starting PyTorch and Paddle"}
-        self.tell(names[workers], 0, 1)
-
-    def tell(self, text: str, done: int, total: int) -> None:
-        """Show how far something has come."""
-        if self.progress is not None:
-            self.progress(text, done, total)
+        what = "the framework" if workers == 1 else "PyTorch and Paddle"
+        self.tell(f"starting {what}", 0, 1)
 
     def worker(self, side: Side, amount: tuple[int, int]) -> None:
-        """Take down what one worker tells: the calls of layers done, and all of them."""
+        """Add what one worker reports: the calls of layers done, and all of them."""
         with self.lock:
             self.amounts[side] = amount
             if len(self.amounts) == self.expected:

@@ -1,4 +1,4 @@
-"""What a parity check can be asked for."""
+"""The options of a parity check."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +24,11 @@ class Pair:
     table: str | Path
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """How models are run.
+class RunOptions(TypedDict, total=False):
+    """How models are run, as arguments of a function, each of which may be left out.
 
     Attributes:
-        device: "cpu"; "gpu"; or "auto", a GPU where the framework has one.
+        device: "cpu"; "gpu"; or "auto", the default: a GPU where the framework has one.
         tf32: Whether a GPU may compute float32 in TF32.
         input: An image or .npy; seeded noise if None.
         batch_size: Images of noise; 2 if None.
@@ -39,38 +38,6 @@ class RunOptions:
         paddle_python: Interpreter that has Paddle; this one if None.
     """
 
-    device: Device = "auto"
-    tf32: bool = False
-    input: str | None = None
-    batch_size: int | None = None
-    input_size: tuple[int, int] | None = None
-    backward: bool = False
-    torch_python: str | None = None
-    paddle_python: str | None = None
-
-    def check(self) -> None:
-        """Refuse what makes no sense.
-
-        Raises:
-            RunError: With what was found and what was expected.
-        """
-        check_device(self.device)
-        size = self.input_size
-        if size is not None and not (isinstance(size, tuple) and len(size) == 2):
-            raise RunError(f"input_size is {size!r}; expected (height, width).")
-        sizes = (2 if self.batch_size is None else self.batch_size, *(size or (1, 1)))
-        if not all(isinstance(number, int) and number > 0 for number in sizes):
-            raise RunError(f"batch size, height and width are {sizes}; expected positive numbers.")
-
-    @property
-    def pythons(self) -> dict[Side, str | None]:
-        """The interpreter of each side."""
-        return {"torch": self.torch_python, "paddle": self.paddle_python}
-
-
-class RunArguments(TypedDict, total=False):
-    """The same as arguments of a function, each of which may be left out."""
-
     device: Device
     tf32: bool
     input: str | None
@@ -79,3 +46,26 @@ class RunArguments(TypedDict, total=False):
     backward: bool
     torch_python: str | None
     paddle_python: str | None
+
+
+def check_options(options: RunOptions) -> None:
+    """Refuse values that make no sense.
+
+    Raises:
+        RunError: With what was found and what was expected.
+        TypeError: There is no such option.
+    """
+    if unknown := options.keys() - RunOptions.__annotations__.keys():
+        raise TypeError(f"unexpected keyword arguments: {', '.join(sorted(unknown))}")
+    check_device(options.get("device", "auto"))
+    size, batch_size = options.get("input_size"), options.get("batch_size")
+    if size is not None and not (isinstance(size, tuple) and len(size) == 2):
+        raise RunError(f"input_size is {size!r}; expected (height, width).")
+    sizes = (2 if batch_size is None else batch_size, *(size or (1, 1)))
+    if not all(isinstance(number, int) and number > 0 for number in sizes):
+        raise RunError(f"batch size, height and width are {sizes}; expected positive numbers.")
+
+
+def pythons(options: RunOptions) -> dict[Side, str | None]:
+    """Return the interpreter of each side."""
+    return {"torch": options.get("torch_python"), "paddle": options.get("paddle_python")}

@@ -4,7 +4,7 @@ import inspect
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,18 +13,29 @@ import numpy as np
 
 from ..errors import ParityError
 from ..running.side import AnySide
-from ..tables.kinds import Kind
-from ._trace import Call, Tree, Writer, call_key, to_tree
+from ..sides import Side
+from ..tables.kinds import Kind, TensorRule
+from ._trace import Call, Writer, call_key, to_tree
 
 
+@dataclass(frozen=True)
 class Paired:
     """A layer of a live model that a row of the table describes."""
 
-    def __init__(self, layer: Any, name: str, own: str, kind: Kind) -> None:
-        self.layer = layer
-        self.name = name  # in PyTorch
-        self.own = own  # in this model
-        self.kind = kind
+    layer: Any
+    name: str  # in PyTorch
+    own: str  # in this model
+    kind: Kind
+
+    def tensors(self, side: Side) -> Iterator[tuple[str, str, TensorRule]]:
+        """Yield each tensor that a side has: key in PyTorch, key in this model, rule."""
+        for rule in self.kind.tensors:
+            leaf = rule.name_on(side)
+            if leaf is not None:
+                keys = [
+                    f"{a}.{b}" if b else a for a, b in ((self.name, rule.leaf), (self.own, leaf))
+                ]
+                yield keys[0], keys[1], rule
 
 
 @dataclass
@@ -61,7 +72,7 @@ class LiveCall:
             self.running.pop()
 
 
-Around = Callable[[LiveCall], Any]  # makes the call, and gives what the caller gets
+Around = Callable[[LiveCall], Any]  # makes the call, and returns what the caller gets
 
 
 @contextmanager
@@ -81,35 +92,26 @@ def watched(layers: Sequence[tuple[str, Any]], around: Around) -> Iterator[Calla
         args, kwargs = _by_position(forward, args, kwargs)
         return around(LiveCall(layer, counts[layer], parent, args, kwargs, forward, running))
 
-    def replace(name: str, layer: Any) -> Callable[[], None]:
-        own = vars(layer).get("forward")
-        layer.forward = partial(call, name, layer.forward)
-
-        def restore() -> None:
-            if own is None:
-                del layer.forward
-            else:
-                layer.forward = own
-
-        return restore
-
-    restorers = [replace(name, layer) for name, layer in layers]
-    try:
+    with ExitStack() as stack:
+        for name, layer in layers:
+            stack.callback(_restore, layer, vars(layer).get("forward"))
+            layer.forward = partial(call, name, layer.forward)
         yield call
-    finally:
-        for restore in restorers:
-            restore()
+
+
+def _restore(layer: Any, own: Callable[..., Any] | None) -> None:
+    """Give a layer back its method: one of its own, or that of its class."""
+    if own is None:
+        del layer.forward
+    else:
+        layer.forward = own
 
 
 class Recorder:
     """Writes every call of the watched layers to a file, as they happen."""
 
     def __init__(
-        self,
-        side: AnySide,
-        writer: Writer,
-        tick: Callable[[], None],
-        inputs: bool,
+        self, side: AnySide, writer: Writer, tick: Callable[[], None], inputs: bool
     ) -> None:
         self.side, self.writer, self.tick, self.inputs = side, writer, tick, inputs
         self.calls: list[Call] = []
@@ -118,14 +120,12 @@ class Recorder:
 
     def around(self, call: LiveCall) -> Any:
         """Make a call, and write down its inputs and outputs."""
-        inputs = self._tree([list(call.args), call.kwargs]) if self.inputs else None
+        inputs = to_tree([list(call.args), call.kwargs], self._put) if self.inputs else None
         output = call.make()
-        self.calls.append(Call(call.layer, call.number, call.parent, inputs, self._tree(output)))
+        outputs = to_tree(output, self._put)
+        self.calls.append(Call(call.layer, call.number, call.parent, inputs, outputs))
         self.tick()
         return output
-
-    def _tree(self, value: Any) -> Tree:
-        return to_tree(value, self._put)
 
     def _put(self, value: Any) -> int | None:
         """Write a tensor, unless that very tensor is there already."""
@@ -150,7 +150,7 @@ class Recorder:
 def _by_position(
     forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Give arguments by position where they can be: with or without a name they are the same."""
+    """Pass arguments by position where possible: with or without a name they are the same."""
     try:
         bound = inspect.signature(forward).bind(*args, **kwargs)
     except (TypeError, ValueError):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +12,7 @@ import numpy as np
 from ._compare import FLOAT32_FACTOR, FLOAT32_FLOOR, LayerResult, SettingResult
 from ._distance import FLOAT64_LIMIT
 from ._gradients import GradientResult
-from ._trace import Trace, array_of, leaves
+from ._trace import DTYPES, Run, Trace, array_of, leaves
 
 Verdict = Literal["PROVED", "NOT PROVED", "MEASURED"]
 
@@ -45,7 +43,7 @@ class OutputFigures:
     def cells(self, none: str) -> list[str]:
         """Spell both differences, both errors and the agreement; `none` for what is not known.
 
-        What is not finite is not known, either: compared with itself it is not the same.
+        A figure that is not finite is not known, either: compared with itself it is not the same.
         """
         numbers = (self.max, self.mean, self.reference_error, self.candidate_error)
         cells = [none if n is None or not math.isfinite(n) else f"{n:.3g}" for n in numbers]
@@ -120,14 +118,53 @@ class Report:
 
     @property
     def claim(self) -> str:
-        """What the verdict says, in one sentence."""
-        return claim(self)
+        """What the verdict means, in one sentence; docs/parity.md says what it does not."""
+        if self.verdict == "PROVED":
+            compared = "checkpoints" if "sha256" in self.reference else "models"
+            return f"both {compared} compute the same function."
+        if self.verdict == "MEASURED":
+            return (
+                "no layer is further off than float32 rounding may be; without a float64 run of "
+                "both sides that does not prove that the function is the same."
+            )
+        first, culprit = self.first_diverging, self.culprit
+        if first is None or culprit is None:
+            if not self.layers:
+                return "no layer was compared."
+            if (wrong := first_wrong_gradient(self)) is None:
+                return "a training step differs."
+            return (
+                f"the gradient of {wrong.key} differs, the first on the way back from the output: "
+                f"{wrong.note}."
+            )
+        name, note = culprit.layer, culprit.note.removesuffix(".")
+        if culprit.kind == "output":
+            name = f"the code of the model itself ({name})"
+        claim = f"first wrong layer: {name} ({culprit.kind}): {culprit.verdict}; {note}."
+        if first.layer != culprit.layer:
+            claim += f" It shows first in {first.layer}."
+        if culprit.candidate_layer != culprit.layer.partition("#")[0]:
+            claim += f" In {self.candidate['label']} it is called {culprit.candidate_layer}."
+        return claim
+
+    @property
+    def sides(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The facts of both sides, the reference first."""
+        return self.reference, self.candidate
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """What people call both sides."""
+        return self.reference["label"], self.candidate["label"]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give everything as plain data, for JSON; what is not finite becomes None."""
-        first, culprit = self.first_diverging, self.culprit
+        """Return everything as plain data, for JSON; what is not finite becomes None."""
         from ..version import __version__
 
+        first, culprit = self.first_diverging, self.culprit
+        own = asdict(self)
+        for name in ("proves", "training_differs"):  # the verdict has them
+            del own[name]
         data = {
             "vitconvert": __version__,
             "model": self.model,
@@ -136,73 +173,25 @@ class Report:
             "claim": self.claim,
             "first_diverging": first.layer if first else None,
             "culprit": culprit.layer if culprit else None,
-            "diagnosis": list(self.diagnosis),
             "criteria": {
                 "float64_limit": FLOAT64_LIMIT,
                 "float32_factor": FLOAT32_FACTOR,
                 "float32_floor": FLOAT32_FLOOR,
             },
-            "reference": self.reference,
-            "candidate": self.candidate,
-            "inputs": self.inputs,
-            "output": [dataclasses.asdict(figures) for figures in self.output],
-            "weights_compared": self.weights,
+            "weights_compared": own.pop("weights"),
+            **own,
             "seconds": round(self.seconds, 2),
-            "layers": [dataclasses.asdict(layer) for layer in self.layers],
-            "settings": [dataclasses.asdict(setting) for setting in self.settings],
-            "gradients": [dataclasses.asdict(gradient) for gradient in self.gradients],
-            "training": list(self.training),
-            "never_run": list(self.never_run),
-            "limits": dict(self.limits),
         }
         finite: dict[str, Any] = _finite(data)
         return finite
 
     def to_json(self) -> str:
-        """Give the report as JSON."""
+        """Return the report as JSON."""
         return json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a report; an older one is replaced in one step."""
-    from ..files import write_whole
-
-    write_whole(path, text.encode())
-
-
-def claim(report: Report) -> str:
-    """Say what the verdict means; docs/parity.md says what it does not."""
-    if report.verdict == "PROVED":
-        compared = "checkpoints" if "sha256" in report.reference else "models"
-        return f"both {compared} compute the same function."
-    if report.verdict == "MEASURED":
-        return (
-            "no layer is further off than float32 rounding may be; without a float64 run of both "
-            "sides that does not prove that the function is the same."
-        )
-    first, culprit = report.first_diverging, report.culprit
-    if first is None or culprit is None:
-        if not report.layers:
-            return "no layer was compared."
-        wrong = first_wrong_gradient(report)
-        if wrong is not None:
-            told = f"the gradient of {wrong.key} differs, the first on the way back from the output"
-            return f"{told}: {wrong.note}."
-        return "a training step differs."
-    name = culprit.layer
-    if culprit.kind == "output":
-        name = f"the code of the model itself ({name})"
-    note = culprit.note.removesuffix(".")
-    told = f"first wrong layer: {name} ({culprit.kind}): {culprit.verdict}; {note}."
-    if first.layer != culprit.layer:
-        told += f" It shows first in {first.layer}."
-    if culprit.candidate_layer != culprit.layer.partition("#")[0]:
-        told += f" In {report.candidate['label']} it is called {culprit.candidate_layer}."
-    return told
-
-
 def first_wrong_gradient(report: Report) -> GradientResult | None:
-    """Give the wrong gradient of the layer that runs last: gradients come from the output."""
+    """Return the wrong gradient of the layer that runs last: gradients come from the output."""
     places = {layer.layer: place for place, layer in enumerate(report.layers)}
 
     def place(gradient: GradientResult) -> int:
@@ -214,48 +203,48 @@ def first_wrong_gradient(report: Report) -> GradientResult | None:
 
 def figures_of_output(reference: Trace, candidate: Trace) -> tuple[OutputFigures, ...]:
     """Compare what the whole models give, in each precision that any side ran in."""
-    outputs = {
-        (side, dtype): _output(trace, dtype)
-        for side, trace in (("reference", reference), ("candidate", candidate))
-        for dtype in trace.runs
-    }
-    truth = outputs.get(("reference", "float64"), outputs.get(("candidate", "float64")))
+    outputs = [
+        {dtype: _output(run, trace.facts.output) for dtype, run in trace.runs.items()}
+        for trace in (reference, candidate)
+    ]
+    truth = outputs[0].get("float64", outputs[1].get("float64"))
     return tuple(
-        _figures(dtype, truth, outputs.get(("reference", dtype)), outputs.get(("candidate", dtype)))
-        for dtype in ("float64", "float32")
-        if any(run == dtype for _, run in outputs)
+        _figures(dtype, truth, outputs[0].get(dtype), outputs[1].get(dtype))
+        for dtype in DTYPES
+        if dtype in outputs[0] or dtype in outputs[1]
     )
 
 
-def _output(trace: Trace, dtype: str) -> np.ndarray | None:
-    run = trace.runs[dtype]
-    call = run.calls.get(trace.facts.output)
-    if call is None:
+def _output(run: Run, name: str) -> np.ndarray | None:
+    if (call := run.calls.get(name)) is None:
         return None
     indices = (array_of(leaf) for leaf in leaves(call.outputs))
     return next((run.arrays[index] for index in indices if index is not None), None)
 
 
 def _figures(
-    dtype: str,
-    truth: np.ndarray | None,
-    one: np.ndarray | None,
-    other: np.ndarray | None,
+    dtype: str, truth: np.ndarray | None, one: np.ndarray | None, other: np.ndarray | None
 ) -> OutputFigures:
-    def error(found: np.ndarray | None) -> float | None:
-        if found is None or truth is None or found.shape != truth.shape or not found.size:
-            return None
-        return float(np.abs(found.astype(np.float64) - truth).max())
+    apart = _differences(one, other)
+    pairs = (one, other), (one, truth), (other, truth)
+    by, *errors = (
+        None if (found := _differences(*pair)) is None else float(found.max()) for pair in pairs
+    )
+    agreement, samples = None, 0
+    if apart is not None and one is not None and other is not None:
+        samples = len(one) if one.ndim else 0
+        if one.ndim == 2:
+            agreement = float((one.argmax(1) == other.argmax(1)).mean())
+    mean = None if apart is None else float(apart.mean())
+    return OutputFigures(dtype, by, mean, errors[0], errors[1], agreement, samples)
 
+
+def _differences(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:
+    """Return the absolute differences; None where there is nothing to compare."""
     if one is None or other is None or one.shape != other.shape or not one.size:
-        return OutputFigures(dtype, None, None, error(one), error(other), None, 0)
+        return None
     with np.errstate(invalid="ignore"):
-        apart = np.abs(one.astype(np.float64) - other)
-    agreement, samples = None, len(one) if one.ndim else 0
-    if one.ndim == 2:
-        agreement = float((one.argmax(1) == other.argmax(1)).mean())
-    figures = float(apart.max()), float(apart.mean())
-    return OutputFigures(dtype, *figures, error(one), error(other), agreement, samples)
+        return np.asarray(np.abs(one.astype(np.float64) - other))
 
 
 def _finite(value: Any) -> Any:

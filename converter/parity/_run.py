@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
@@ -32,13 +32,23 @@ from ._dump import Job
 from ._gradients import compare_gradients, compare_training
 from ._inputs import make_input
 from ._meter import Meter
-from ._options import Pair, RunArguments, RunOptions
+from ._options import Pair, RunOptions, check_options, pythons
 from ._report import Report, figures_of_output
 from ._trace import DTYPES, INPUT, TRACE_JSON, Trace, describe_input
 
 DUMP = "vitconvert.parity._dump"  # what workers do
 
 
+@contextmanager
+def _as_parity_error() -> Iterator[None]:
+    """Turn what cannot be run into a check that cannot be carried out."""
+    try:
+        yield
+    except (DataError, RunError) as error:
+        raise ParityError(str(error)) from error
+
+
+@_as_parity_error()
 def check_parity(
     model: str | Pair,
     *,
@@ -49,7 +59,7 @@ def check_parity(
     made_from: Side = "torch",
     tables: str | Path | None = None,
     progress: Progress | None = None,
-    **options: Unpack[RunArguments],
+    **options: Unpack[RunOptions],
 ) -> Report:
     """Run a PyTorch and a Paddle checkpoint on the same images and compare layer by layer.
 
@@ -67,7 +77,7 @@ def check_parity(
             original's weights are rounded to it first.
         tables: A folder with families of your own, besides the shipped ones.
         progress: Called with a text, the amount done and the total.
-        options: What `RunOptions` has: device, tf32, input, batch_size, input_size, backward,
+        options: Those of `RunOptions`: device, tf32, input, batch_size, input_size, backward,
             torch_python and paddle_python.
 
     Returns:
@@ -80,64 +90,42 @@ def check_parity(
         ParityError: A side could not run, or an argument makes no sense.
         TableError: The table of a pair is malformed.
     """
-    if tables is not None:
-        with using(tables):
-            return check_parity(
-                model,
-                torch_checkpoint=torch_checkpoint,
-                paddle_checkpoint=paddle_checkpoint,
-                weights=weights,
-                paddle_weights=paddle_weights,
-                made_from=made_from,
-                progress=progress,
-                **options,
-            )
     start = time.monotonic()
-    how = RunOptions(**options)
-    with _told_as_parity_error():
-        how.check()
-    table = find_variant(model)[0] if isinstance(model, str) else read_table(Path(model.table))
-    check_pythons(how.pythons)
+    check_options(options)
     keys: dict[Side, str | None] = {"torch": weights, "paddle": paddle_weights}
     files: dict[Side, Path] = {"torch": Path(torch_checkpoint), "paddle": Path(paddle_checkpoint)}
-    opened = {side: open_checkpoint(files[side], keys[side]) for side in SIDES}
-    subjects = {side: make_subject(model, side, opened[side]) for side in SIDES}
-    heads = [subjects[side].num_classes for side in SIDES]
-    if heads[0] != heads[1]:
-        said = [f"{files[s]} has {show_head(n)}" for s, n in zip(SIDES, heads, strict=True)]
-        raise CheckpointError(f"{said[1]}, {said[0]}.")
-    rounding = _rounding(table, opened["torch"], opened["paddle"], made_from)
-    meter = Meter(progress)
-    with temporary_folder() as folder:
-        about_input = _write_input(model, how, folder)
-        jobs = []
-        for side in SIDES:
-            (folder / side).mkdir()
-            jobs.append(
-                Job(
-                    Setup(
-                        side,
-                        subjects[side],
-                        str(files[side].absolute()),
-                        keys[side],
-                        how.device,
-                        rounding[side],
-                        how.tf32,
-                    ),
-                    str(folder / INPUT),
-                    str(folder / side),
+    with using(tables):
+        table = find_variant(model)[0] if isinstance(model, str) else read_table(Path(model.table))
+        check_pythons(pythons(options))
+        opened = {side: open_checkpoint(files[side], keys[side]) for side in SIDES}
+        subjects = {side: make_subject(model, side, opened[side]) for side in SIDES}
+        heads = {side: subjects[side].num_classes for side in SIDES}
+        if heads["torch"] != heads["paddle"]:
+            found = {side: f"{files[side]} has {show_head(heads[side])}" for side in SIDES}
+            raise CheckpointError(f"{found['paddle']}, {found['torch']}.")
+        rounding = _rounding(table, opened["torch"], opened["paddle"], made_from)
+        meter, jobs = Meter(progress), []
+        with temporary_folder() as folder:
+            about_input = _write_input(model, options, folder)
+            for side in SIDES:
+                job = _make_job(
+                    side,
+                    subjects[side],
+                    opened[side],
+                    keys[side],
+                    options,
+                    folder / side,
                     about_input,
-                    describe_checkpoint(opened[side], rounding[side]),
-                    alone=str(folder / "torch") if side == "paddle" else "",
-                    backward=how.backward,
-                    # No layer is given what Paddle's were, and the trace goes when it is compared.
-                    inputs_of_layers=side == "torch",
+                    rounding[side],
                 )
-            )
-        _run(jobs, how, model, meter)
-        return _compare(Trace(folder / "torch"), Trace(folder / "paddle"), meter, start)
+                # No layer is given what Paddle's were, and the trace goes when it is compared.
+                alone = str(folder / "torch") if side == "paddle" else ""
+                jobs.append(replace(job, alone=alone, inputs_of_layers=side == "torch"))
+            _run(jobs, options, model, meter)
+            return _compare(Trace(folder / "torch"), Trace(folder / "paddle"), meter, start)
 
 
+@_as_parity_error()
 def dump(
     model: str | Pair,
     framework: Side,
@@ -149,7 +137,7 @@ def dump(
     alone: str | Path | None = None,
     force: bool = False,
     progress: Progress | None = None,
-    **options: Unpack[RunArguments],
+    **options: Unpack[RunOptions],
 ) -> Trace:
     """Run one side and write its trace, to be compared here or on another machine.
 
@@ -170,12 +158,16 @@ def dump(
         ModelError: The model is unknown or the framework not installed.
         ParityError: The model could not run.
     """
-    how, target = RunOptions(**options), Path(out)
-    with _told_as_parity_error():
-        how.check()
-    _check_out(target, force)
-    python = how.pythons[framework]
-    check_pythons({framework: python})
+    check_options(options)
+    target = Path(out)
+    check_folder(
+        target,
+        "a parity trace",
+        lambda path: (path / TRACE_JSON).is_file(),
+        force=force,
+        as_whole=True,
+    )
+    check_pythons({framework: pythons(options)[framework]})
     opened = open_checkpoint(checkpoint, weights)
     subject = make_subject(model, framework, opened)
     if alone is not None:
@@ -183,7 +175,7 @@ def dump(
         if DTYPES[0] not in reference.runs or dtype == DTYPES[1]:
             raise ParityError("--alone compares float64 runs: neither side can be float32 alone.")
     with temporary_folder(target.parent) as folder:
-        about_input = _write_input(model, how, folder)
+        about_input = _write_input(model, options, folder)
         if alone is not None and reference.facts.input["sha256"] != about_input["sha256"]:
             found = describe_input(reference.facts.input)
             raise ParityError(
@@ -191,25 +183,10 @@ def dump(
                 f"{describe_input(about_input)}."
             )
         part = folder / "trace"
-        part.mkdir()
-        job = Job(
-            Setup(
-                framework,
-                subject,
-                str(Path(checkpoint).absolute()),
-                weights,
-                how.device,
-                tf32=how.tf32,
-            ),
-            str(folder / INPUT),
-            str(part),
-            about_input,
-            describe_checkpoint(opened, {}),
-            dtypes=DTYPES if dtype is None else (dtype,),
-            alone="" if alone is None else str(Path(alone).absolute()),
-            backward=how.backward,
-        )
-        _run([job], how, model, Meter(progress))
+        job = _make_job(framework, subject, opened, weights, options, part, about_input, {})
+        against = "" if alone is None else str(Path(alone).absolute())
+        job = replace(job, dtypes=DTYPES if dtype is None else (dtype,), alone=against)
+        _run([job], options, model, Meter(progress))
         if target.exists():
             target.rename(folder / "old")
         try:
@@ -221,36 +198,39 @@ def dump(
     return Trace(target)
 
 
-@contextmanager
-def _told_as_parity_error() -> Iterator[None]:
-    """Let what cannot be run be a check that could not be carried out."""
-    try:
-        yield
-    except (DataError, RunError) as error:
-        raise ParityError(str(error)) from error
+def _make_job(
+    side: Side,
+    subject: Subject,
+    opened: Checkpoint,
+    weights: str | None,
+    options: RunOptions,
+    out: Path,
+    about_input: dict[str, Any],
+    rounded: dict[str, str],
+) -> Job:
+    """Describe the work on one side, whose input lies beside `out`, a folder made here."""
+    out.mkdir()
+    path, device = str(opened.path.absolute()), options.get("device", "auto")
+    return Job(
+        Setup(side, subject, path, weights, device, rounded, options.get("tf32", False)),
+        str(out.parent / INPUT),
+        str(out),
+        about_input,
+        describe_checkpoint(opened, rounded),
+        backward=options.get("backward", False),
+    )
 
 
-def _run(jobs: Sequence[Job], how: RunOptions, model: str | Pair, meter: Meter) -> None:
+def _run(jobs: Sequence[Job], options: RunOptions, model: str | Pair, meter: Meter) -> None:
     """Let workers write traces, side by side."""
     own = "" if isinstance(model, str) else f"{model.torch_model} {model.paddle_model}"
     tasks = []
     for job in jobs:
-        side, data = job.setup.framework, asdict(job)
-        tasks.append(Task(side, DUMP, data, how.pythons[side], how.tf32, own))
+        side = job.setup.framework
+        python = pythons(options)[side]
+        tasks.append(Task(side, DUMP, asdict(job), python, job.setup.tf32, own))
     meter.expect(len(jobs))
-    with _told_as_parity_error():
-        run(tasks, meter.worker)
-
-
-def _check_out(target: Path, force: bool) -> None:
-    """Refuse a folder for a trace that cannot or must not be made, before any work is done."""
-    check_folder(
-        target,
-        "a parity trace",
-        lambda path: (path / TRACE_JSON).is_file(),
-        force=force,
-        as_whole=True,
-    )
+    run(tasks, meter.worker)
 
 
 def compare_traces(
@@ -264,7 +244,7 @@ def compare_traces(
         progress: Called with a text, the amount done and the total.
 
     Raises:
-        ParityError: One is no trace, or they are not of one model and one input.
+        ParityError: One is not a trace, or they are not of one model and one input.
     """
     start = time.monotonic()
     traces = [Trace(Path(folder)) for folder in (reference, candidate)]
@@ -274,7 +254,7 @@ def compare_traces(
         return _compare(traces[0], traces[1], Meter(progress), start)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ParityError(
-            f"{reference} or {candidate}: is no whole trace ({type(error).__name__}: {error}). "
+            f"{reference} or {candidate}: is not a whole trace ({type(error).__name__}: {error}). "
             f"Make both again with `vitconvert dump`."
         ) from error
 
@@ -283,7 +263,7 @@ def _compare(reference: Trace, candidate: Trace, meter: Meter, start: float) -> 
     """Judge two traces and say why."""
     check_comparable(reference, candidate)
     if reference.label == candidate.label:
-        _tell_apart(reference, candidate)
+        _distinguish(reference, candidate)
     comparison = Comparison(reference, candidate)
     layers = tuple(comparison.layers(lambda n, of: meter.tell("comparing", n, of)))
     training, training_differs = compare_training(reference, candidate)
@@ -292,10 +272,20 @@ def _compare(reference: Trace, candidate: Trace, meter: Meter, start: float) -> 
     if comparison.loose:
         errors = (layer.float32_reference or 0.0 for layer in layers)
         limit = max(limit, FLOAT32_FACTOR * max(errors))
+    sides = [
+        {
+            "framework": trace.facts.framework,
+            "label": trace.label,
+            "runs": sorted(trace.facts.runs, reverse=True),
+            **trace.facts.checkpoint,
+            **trace.facts.environment,
+        }
+        for trace in (reference, candidate)
+    ]
     return Report(
         model=reference.facts.model,
-        reference=_side_facts(reference),
-        candidate=_side_facts(candidate),
+        reference=sides[0],
+        candidate=sides[1],
         inputs=reference.facts.input,
         layers=layers,
         settings=tuple(comparison.settings()),
@@ -312,7 +302,7 @@ def _compare(reference: Trace, candidate: Trace, meter: Meter, start: float) -> 
     )
 
 
-def _tell_apart(reference: Trace, candidate: Trace) -> None:
+def _distinguish(reference: Trace, candidate: Trace) -> None:
     """Name two sides of one framework by where they ran, or by their order."""
     places = [trace.facts.environment["device"] for trace in (reference, candidate)]
     if places[0] == places[1]:
@@ -321,19 +311,8 @@ def _tell_apart(reference: Trace, candidate: Trace) -> None:
         trace.label = f"{trace.label} {place}"
 
 
-def _side_facts(trace: Trace) -> dict[str, Any]:
-    facts = trace.facts
-    return {
-        "framework": facts.framework,
-        "label": trace.label,
-        "runs": sorted(facts.runs, reverse=True),
-        **facts.checkpoint,
-        **facts.environment,
-    }
-
-
 def make_subject(model: str | Pair, side: Side, checkpoint: Checkpoint) -> Subject:
-    """Check a file by names and shapes before any framework starts, and say what to build."""
+    """Check a file by names and shapes before any framework starts, and return what to build."""
     check_side(side, checkpoint)
     if isinstance(model, Pair):
         name = model.torch_model if side == "torch" else model.paddle_model
@@ -347,20 +326,17 @@ def make_subject(model: str | Pair, side: Side, checkpoint: Checkpoint) -> Subje
     return Subject(model, num_classes, output="logits" if num_classes else "features")
 
 
-def _write_input(model: str | Pair, how: RunOptions, folder: Path) -> dict[str, Any]:
-    """Write the images that the model is given, and say what they are."""
-    preprocessing: Mapping[str, Any]
+def _write_input(model: str | Pair, options: RunOptions, folder: Path) -> dict[str, Any]:
+    """Write the images that the model is given, and describe them."""
+    size, batch_size = options.get("input_size"), options.get("batch_size")
     if isinstance(model, Pair):
-        name, size, preprocessing = "pair", read_table(Path(model.table)).input_size, PREPROCESSING
+        size = size or read_table(Path(model.table)).input_size or (224, 224)
+        images, facts = make_input(options.get("input"), "pair", batch_size, size, PREPROCESSING)
     else:
         variant = find_variant(model)[1]
-        name, size = model, variant.input_size
-        preprocessing = variant.preprocessing
-    size = how.input_size or size or (224, 224)
-    images, facts = make_input(how.input, name, how.batch_size, size, preprocessing)
-    if isinstance(model, str):
-        with _told_as_parity_error():
-            find_variant(model)[1].check_size((images.shape[2], images.shape[3]))
+        size, preprocessing = size or variant.input_size, variant.preprocessing
+        images, facts = make_input(options.get("input"), model, batch_size, size, preprocessing)
+        variant.check_size((images.shape[2], images.shape[3]))
     np.save(folder / INPUT, images)
     return facts
 
@@ -370,7 +346,7 @@ def _rounding(
 ) -> dict[Side, dict[str, str]]:
     """Find what was cast on the way: the original's weights are rounded before they are used.
 
-    Only the original's: to round what was made of it could hide what is wrong with it.
+    Only the original's: rounding what was made of it could hide an error in it.
 
     Returns:
         Side -> key -> dtype that this side's tensor is rounded to. Widening rounds nothing.
@@ -379,16 +355,16 @@ def _rounding(
     for claim in (claim for key in source.tensors for claim in table.claims(key)):
         if claim.paddle is None or claim.paddle not in target.tensors:
             continue
-        keys: dict[Side, str] = {"torch": claim.torch, "paddle": claim.paddle}
-        dtypes = source.tensors[claim.torch].dtype, target.tensors[claim.paddle].dtype
-        before, after = dtypes if made_from == "torch" else dtypes[::-1]
+        pairs = [(claim.torch, source), (claim.paddle, target)]
+        (own, original), (other, made) = pairs if made_from == "torch" else pairs[::-1]
+        before, after = original.tensors[own].dtype, made.tensors[other].dtype
         if before != after and FILE_DTYPES[after].itemsize <= FILE_DTYPES[before].itemsize:
-            found[made_from][keys[made_from]] = after
+            found[made_from][own] = after
     return found
 
 
 def describe_checkpoint(checkpoint: Checkpoint, rounded: Mapping[str, str]) -> dict[str, Any]:
-    """Say which file this is, with its hash; of a sharded one that of every file."""
+    """Return which file this is, with its hash; for a sharded one that of every file."""
     first, *shards = map(sha256, checkpoint.files)
     facts: dict[str, Any] = {"file": str(checkpoint.path), "sha256": first}
     if shards:

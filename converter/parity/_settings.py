@@ -14,7 +14,7 @@ _CLOSE = 1e-12  # 1 - 0.9 is not quite 0.1
 def read_settings(layer: Any, kind: Kind, side: Side) -> dict[str, Any]:
     """Read the settings of a live layer that must agree with those of the other side.
 
-    Of a kind that names none, a block for example, those are all plain public attributes.
+    If the kind names none, as that of a block, those are all plain public attributes.
 
     Returns:
         Name -> number, text, truth value or list of these. Evaluation mode is one of them.
@@ -37,13 +37,13 @@ def spell_settings(layer: Any, kind: Kind, side: Side) -> dict[str, str]:
 
 
 def plain_attributes(layer: Any) -> dict[str, Any]:
-    """Give the public attributes of a layer that are numbers, text or flags, or lists of these."""
+    """Return the public attributes that are numbers, text or flags, or lists of these."""
     own = {name: value for name, value in vars(layer).items() if name[0] != "_"}
     return {name: _canonical(value) for name, value in own.items() if _is_plain(value)}
 
 
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Give the settings that both sides have and that disagree: name -> both values."""
+    """Return the settings that both sides have and that disagree: name -> both values."""
     return {
         name: (value, other[name])
         for name, value in one.items()

@@ -1,12 +1,13 @@
 """How what a layer gives is built: nested, of which shapes and dtypes."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
-from ._trace import Arrays, Call, Trace, Tree, array_of, leaves
+from ._trace import Arrays, Call, Trace, Tree, array_of, leaves, spell_tree
 
 
 def values_of(call: Call) -> Iterator[int | float]:
-    """Give what a call computes: indices of arrays, and numbers."""
+    """Yield what a call computes: indices of arrays, and numbers."""
     for leaf in leaves(call.outputs):
         if (index := array_of(leaf)) is not None:
             yield index
@@ -15,7 +16,7 @@ def values_of(call: Call) -> Iterator[int | float]:
 
 
 def shape(run: tuple[Trace, str], call: Call | None) -> tuple[int, ...] | None:
-    """Give the shape of the first array that a call gives."""
+    """Return the shape of the first array that a call gives."""
     if call is None:
         return None
     trace, dtype = run
@@ -28,8 +29,8 @@ def unlike(runs: Mapping[tuple[Trace, str], Call | None], is_output: bool) -> st
     spelled: dict[str, str] = {}
     for (trace, dtype), call in runs.items():
         assert call is not None
-        told = _spell(call.outputs, trace.runs[dtype].arrays, dtype)
-        spelled.setdefault(told, f"{trace.label} {dtype}")
+        leaf = partial(_leaf, arrays=trace.runs[dtype].arrays, dtype=dtype)
+        spelled.setdefault(spell_tree(call.outputs, leaf), f"{trace.label} {dtype}")
     if len(spelled) > 1:
         return " and ".join(f"{who} gives {what}" for what, who in spelled.items())
     (what,) = spelled
@@ -38,19 +39,13 @@ def unlike(runs: Mapping[tuple[Trace, str], Call | None], is_output: bool) -> st
     return ""
 
 
-def _spell(tree: Tree, arrays: Arrays, dtype: str) -> str:
-    """Say what a call gives: how it is nested, shapes, and dtypes but for that of the run."""
-    if isinstance(tree, list):
-        return "(" + ", ".join(_spell(part, arrays, dtype) for part in tree) + ")"
-    if isinstance(tree, dict) and "dict" in tree:
-        parts = (f"{name}={_spell(part, arrays, dtype)}" for name, part in tree["dict"].items())
-        return "{" + ", ".join(parts) + "}"
-    index = array_of(tree)
-    if index is not None:
+def _leaf(leaf: Tree, arrays: Arrays, dtype: str) -> str:
+    """Spell shapes, and dtypes but for that of the run."""
+    if (index := array_of(leaf)) is not None:
         found = arrays.dtype(index)
         kind = "" if found in (dtype, "int64", "int32", "bool") else f"{found} "
         return f"{kind}{list(arrays.shape(index))}"
-    if isinstance(tree, dict):
-        return f"something of class {tree['other']}"
+    if isinstance(leaf, dict):
+        return f"something of class {leaf['other']}"
     # A number that was computed differs with the precision: those of float64 are compared.
-    return "a number" if isinstance(tree, float) else repr(tree)
+    return "a number" if isinstance(leaf, float) else repr(leaf)

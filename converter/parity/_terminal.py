@@ -9,6 +9,7 @@ from ..errors import some
 from ..sides import describe_side
 from ._compare import FLOAT32_FACTOR, FLOAT32_FLOOR, LayerResult
 from ._distance import FLOAT64_LIMIT
+from ._inputs import spell_shape
 from ._report import Report
 
 if TYPE_CHECKING:
@@ -26,22 +27,20 @@ def show(report: Report, console: Console) -> None:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("layer", no_wrap=True)
-    table.add_column("kind", no_wrap=True)
-    labels = report.reference["label"], report.candidate["label"]
-    headings = ["alone\nfloat64", "model\nfloat64", *(f"{label}\nfloat32" for label in labels)]
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+    labels = [f"{label}\nfloat32" for label in report.labels]
+    for heading in ("layer", "kind", "alone\nfloat64", "model\nfloat64", *labels, "verdict"):
+        is_figure = "float" in heading
+        table.add_column(heading, justify="right" if is_figure else "left", no_wrap=True)
     for layer in _folded(report):
         if isinstance(layer, int):
             table.add_row(Text("  ⋮"), "", "", "", "", "", Text(f"{layer} more", "dim"))
             continue
         style = {"same": "green", "inherits": "yellow"}.get(layer.verdict, "bold red")
-        off = {"reference": labels[0], "candidate": labels[1]}.get(layer.off)
+        off = dict(zip(("reference", "candidate"), report.labels, strict=True)).get(layer.off)
         verdict = f"{layer.verdict}: {off}" if off else layer.verdict
-        row = (layer.layer, layer.kind, *map(_figure, _figures(layer)), verdict)
-        table.add_row(*map(Text, row[:-1]), Text(row[-1], style))
+        errors = layer.float32_reference, layer.float32_candidate
+        figures = map(_figure, (layer.alone, layer.float64, *errors))
+        table.add_row(*map(Text, (layer.layer, layer.kind, *figures)), Text(verdict, style))
     console.print(table)
     console.print()
     for line in summary(report):
@@ -49,7 +48,7 @@ def show(report: Report, console: Console) -> None:
 
 
 def _folded(report: Report) -> Iterator[LayerResult | int]:
-    """Give the layers to show: where something is wrong, of many alike the first and the last.
+    """Yield the layers to show: if something is wrong, the first and last of many alike.
 
     Between them stands how many are left out. The reports have them all.
     """
@@ -63,14 +62,13 @@ def _folded(report: Report) -> Iterator[LayerResult | int]:
             yield run[-1]
 
 
-def _figures(layer: LayerResult) -> tuple[float | None, ...]:
-    return layer.alone, layer.float64, layer.float32_reference, layer.float32_candidate
-
-
 def summary(report: Report) -> list[str]:
     """Say in a few lines what was compared and what came out."""
-    lines = [_what(report)]
-    reference = report.reference
+    reference, sides = report.reference, _sides(report)
+    lines = [
+        f"{report.model}: {len(report.layers) - 1} layers and the output compared, input "
+        f"{spell_shape(report.inputs['shape'])}, {sides[0]}, {sides[1]}, {report.seconds:.1f} s"
+    ]
     if (reference["framework"], reference.get("read_by")) == ("torch", "vitconvert"):
         lines.append("torch.load refuses this file: vitconvert's own reader read both sides.")
     faults = [layer for layer in report.layers if layer.verdict != "same"]
@@ -90,16 +88,9 @@ def summary(report: Report) -> list[str]:
     return [*lines, f"{report.verdict}: {report.claim}", *report.diagnosis]
 
 
-def _what(report: Report) -> str:
-    images = "x".join(map(str, report.inputs["shape"]))
-    sides = [
-        describe_side(facts["label"], facts["framework"], facts)
-        for facts in (report.reference, report.candidate)
-    ]
-    return (
-        f"{report.model}: {len(report.layers) - 1} layers and the output compared, input {images}, "
-        f"{sides[0]}, {sides[1]}, {report.seconds:.1f} s"
-    )
+def _sides(report: Report) -> list[str]:
+    """Say what each side ran on."""
+    return [describe_side(facts["label"], facts["framework"], facts) for facts in report.sides]
 
 
 def _measured(report: Report) -> list[str]:
@@ -118,36 +109,38 @@ def _measured(report: Report) -> list[str]:
             f"{FLOAT64_LIMIT:.0e}; {output.layer} {_figure(output.float64)}"
         )
     errors = [
-        max(found)
-        if (found := [f for layer in report.layers if (f := getattr(layer, name)) is not None])
-        else None
+        max((f for layer in report.layers if (f := getattr(layer, name)) is not None), default=None)
         for name in ("float32_reference", "float32_candidate")
     ]
-    labels = report.reference["label"], report.candidate["label"]
-    for label, facts, error in zip(
-        labels, (report.reference, report.candidate), errors, strict=True
-    ):
-        if error is not None and facts.get("tf32"):
+    labels, tf32 = report.labels, [bool(facts.get("tf32")) for facts in report.sides]
+    for label, error, is_tf32 in zip(labels, errors, tf32, strict=True):
+        if error is not None and is_tf32:
             lines.append(f"float32: {label} computes in TF32, error up to {error:.1e}, not judged")
-    if report.proves and None not in errors and not _has_tf32(report):
-        lines.append(
-            f"float32: {labels[1]}'s error is at most {_factor(report):.1f} times {labels[0]}'s "
-            f"own, limit {FLOAT32_FACTOR:.0f} either way"
+        if error is not None and not report.proves:
+            lines.append(f"float32: error of {label} against the float64 truth {error:.1e}")
+    if report.proves and None not in errors and not any(tf32):
+        factor = max(
+            (layer.float32_candidate or 0.0) / max(layer.float32_reference or 0.0, FLOAT32_FLOOR)
+            for layer in report.layers
         )
-    elif not report.proves:
-        for label, error in zip(labels, errors, strict=True):
-            if error is not None:
-                lines.append(f"float32: error of {label} against the float64 truth {error:.1e}")
-    if report.limits:
-        told = ", ".join(f"{kind} {limit:.0e}" for kind, limit in report.limits.items())
         lines.append(
-            f"Paddle computes these in float32, with a limit of their own: {told}; after them the "
-            f"models are compared as float32 ones are"
+            f"float32: {labels[1]}'s error is at most {factor:.1f} times {labels[0]}'s own, limit "
+            f"{FLOAT32_FACTOR:.0f} either way"
+        )
+    if report.limits:
+        limits = ", ".join(f"{kind} {limit:.0e}" for kind, limit in report.limits.items())
+        lines.append(
+            f"Paddle computes these in float32, with a limit of their own: {limits}; after them "
+            f"the models are compared as float32 ones are"
         )
     if report.weights:
-        lines.append(
-            f"weights: all {report.weights} tensors are exactly the same{_rounded(report)}"
-        )
+        rounded = [
+            f", those of {facts['label']} rounded to {facts['rounded_to']}"
+            for facts in report.sides
+            if "rounded_to" in facts
+        ]
+        same = f"weights: all {report.weights} tensors are exactly the same"
+        lines.append("".join([same, *rounded]))
     if report.settings:
         lines.append(f"settings: all {len(report.settings)} that both sides have agree")
     return lines
@@ -158,32 +151,11 @@ def _backward(report: Report) -> list[str]:
     if report.gradients:
         wrong = [gradient for gradient in report.gradients if not gradient.same]
         largest = max(gradient.difference or 0.0 for gradient in report.gradients)
-        told = f"{len(report.gradients)} compared, largest difference {largest:.1e}"
+        found = f"{len(report.gradients)} compared, largest difference {largest:.1e}"
         if wrong:
-            told = f"{len(wrong)} of {len(report.gradients)} are not the same"
-        lines.append(f"gradients: {told}, limit {FLOAT64_LIMIT:.0e}")
+            found = f"{len(wrong)} of {len(report.gradients)} are not the same"
+        lines.append(f"gradients: {found}, limit {FLOAT64_LIMIT:.0e}")
     return lines + [f"training: {line}" for line in report.training]
-
-
-def _has_tf32(report: Report) -> bool:
-    return any(facts.get("tf32") for facts in (report.reference, report.candidate))
-
-
-def _rounded(report: Report) -> str:
-    """Say which side's weights were rounded to what the other file holds."""
-    found = [
-        f"those of {facts['label']} rounded to {facts['rounded_to']}"
-        for facts in (report.reference, report.candidate)
-        if "rounded_to" in facts
-    ]
-    return ", " + ", ".join(found) if found else ""
-
-
-def _factor(report: Report) -> float:
-    return max(
-        (layer.float32_candidate or 0.0) / max(layer.float32_reference or 0.0, FLOAT32_FLOOR)
-        for layer in report.layers
-    )
 
 
 def _figure(value: float | None) -> str:
@@ -191,22 +163,20 @@ def _figure(value: float | None) -> str:
 
 
 def markdown(report: Report) -> str:
-    """Give the table that reviewers of a port ask for, with what it was measured on."""
-    labels = report.reference["label"], report.candidate["label"]
+    """Return the table that reviewers of a port ask for, with what it was measured on."""
     output = report.layers[-1].layer if report.layers else "output"
     headings = [
         *("precision", f"max \\|Δ {output}\\|", f"mean \\|Δ {output}\\|"),
-        *(f"{label}'s own error" for label in labels),
+        *(f"{label}'s own error" for label in report.labels),
         "same top-1",
     ]
     rows = [headings, ["---", *["---:"] * (len(headings) - 1)]]
     rows += [[figures.run, *figures.cells("-")] for figures in report.output]
     sides = [
-        f"{describe_side(facts['label'], facts['framework'], facts)}, "
-        f"`{facts.get('file', '-')}` (sha256 `{str(facts.get('sha256', '-'))[:12]}`)"
-        for facts in (report.reference, report.candidate)
+        f"{side}, `{facts.get('file', '-')}` (sha256 `{str(facts.get('sha256', '-'))[:12]}`)"
+        for side, facts in zip(_sides(report), report.sides, strict=True)
     ]
-    images = "x".join(map(str, report.inputs["shape"]))
+    images = spell_shape(report.inputs["shape"])
     origin = report.inputs.get("file", report.inputs.get("noise", ""))
     same = sum(layer.verdict == "same" for layer in report.layers)
     return "\n".join(

@@ -9,20 +9,19 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 
 from ..errors import ParityError
+from ._distance import Finding
 
 FORMAT = 2
 DTYPES = ("float64", "float32")
 TRACE_JSON = "trace.json"  # it appears last
 INPUT = "input.npy"
 TRAINING = "training: "  # before the key of a gradient, if norms were in training mode
-INPUT_OF = "input of "  # in a finding: before the key of the layer that is called
 
 # What a layer is called with, or gives: a plain value, {"array": index}, a list of trees,
 # {"dict": {name: tree}}, or {"other": class} for what cannot be written down.
@@ -58,11 +57,11 @@ class Arrays:
         self.places = places  # of each array: offset, shape, dtype
 
     def shape(self, index: int) -> tuple[int, ...]:
-        """Give the shape of one array."""
+        """Return the shape of one array."""
         return tuple(self.places[index][1])
 
     def dtype(self, index: int) -> str:
-        """Give the dtype of one array."""
+        """Return the dtype of one array."""
         return str(self.places[index][2])
 
     def __getitem__(self, index: int) -> np.ndarray:
@@ -88,12 +87,7 @@ class Writer:
     def __enter__(self) -> "Writer":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.file.close()
 
     def add(self, array: np.ndarray) -> int:
@@ -151,32 +145,6 @@ class Weight:
     turned: bool = False
 
 
-@dataclass(frozen=True)
-class Finding:
-    """How one layer alone compares with the reference: it was given the reference's own input.
-
-    Attributes:
-        difference: The largest of its output, or of what its code gives to the layers within,
-            relative to the reference's largest value; infinite where values are not finite.
-        where: What that is: "output", or "input of <key>".
-        index: Place of the largest difference.
-        reference: The value there on the side that was the reference.
-        candidate: The value there on this side.
-        note: Why it could not be compared, if so.
-        kept: Index of this side's array, where it is wrong enough to be looked into.
-        at: Index of the reference's array.
-    """
-
-    difference: float
-    where: str = "output"
-    index: tuple[int, ...] = ()
-    reference: float = 0.0
-    candidate: float = 0.0
-    note: str = ""
-    kept: int | None = None
-    at: int | None = None
-
-
 @dataclass
 class Facts:
     """What `trace.json` says; all but the arrays themselves."""
@@ -213,7 +181,7 @@ class Trace:
         }
 
     def arrays(self, name: str) -> Arrays:
-        """Give one of the files with arrays."""
+        """Return one of the files with arrays."""
         return Arrays(self.folder / f"{name}.bin", self.facts.places[name])
 
 
@@ -228,7 +196,7 @@ def _read_facts(folder: Path) -> Facts:
     """Read trace.json.
 
     Raises:
-        ParityError: The folder is no trace, or one of another release.
+        ParityError: The folder is not a trace, or of another release.
     """
     try:
         data = json.loads((folder / TRACE_JSON).read_text(encoding="utf-8"))
@@ -250,8 +218,8 @@ def _read_facts(folder: Path) -> Facts:
             }
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ParityError(
-            f"{folder}: is no trace that can be read ({type(error).__name__}: {error}). Expected a "
-            f"folder that `vitconvert dump` made."
+            f"{folder}: is not a readable trace ({type(error).__name__}: {error}). "
+            f"Expected a folder that `vitconvert dump` made."
         ) from error
     return facts
 
@@ -263,8 +231,18 @@ def describe_input(facts: dict[str, Any]) -> str:
     return f"{shape} {origin}, sha256 {str(facts['sha256'])[:12]}"
 
 
+def spell_tree(tree: Tree, spell: Callable[[Tree], str]) -> str:
+    """Spell how a tree is nested, and its leaves as `spell` does."""
+    if isinstance(tree, list):
+        return "(" + ", ".join(spell_tree(part, spell) for part in tree) + ")"
+    if isinstance(tree, dict) and "dict" in tree:
+        parts = (f"{name}={spell_tree(part, spell)}" for name, part in tree["dict"].items())
+        return "{" + ", ".join(parts) + "}"
+    return spell(tree)
+
+
 def leaves(tree: Tree) -> Iterator[Tree]:
-    """Give the arrays and plain values of a tree, in order."""
+    """Yield the arrays and plain values of a tree, in order."""
     if isinstance(tree, list):
         for part in tree:
             yield from leaves(part)
@@ -275,7 +253,7 @@ def leaves(tree: Tree) -> Iterator[Tree]:
 
 
 def array_of(leaf: Tree) -> int | None:
-    """Give the index of a leaf that is an array, or None."""
+    """Return the index of a leaf that is an array, or None."""
     return leaf.get("array") if isinstance(leaf, dict) else None
 
 
@@ -284,7 +262,7 @@ def to_tree(value: Any, put: Callable[[Any], int | None]) -> Tree:
 
     Args:
         value: Tensors and plain values, in tuples, lists and dicts.
-        put: Stores a tensor and gives its index; None for what is no tensor.
+        put: Stores a tensor and gives its index; None for what is not a tensor.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value

@@ -1,4 +1,4 @@
-"""Compare the tensors of two models, exactly."""
+"""The tensors of two models, compared exactly."""
 
 import numpy as np
 
@@ -20,14 +20,13 @@ def differing_weights(reference: Trace, candidate: Trace) -> dict[str, str]:
     for key in dict.fromkeys([*one, *other]):
         weight = one.get(key) or other[key]
         leaf = key[len(weight.layer) + 1 :] or key
-        told = ""
         if key not in one or key not in other:
-            told = f"{leaf} is missing in {(reference if key not in one else candidate).label}"
+            note = f"{leaf} is missing in {(reference if key not in one else candidate).label}"
         else:
-            told = _weight_apart(leaf, arrays[0][one[key].array], arrays[1][other[key].array])
-        if told:
-            found.setdefault(weight.layer, []).append(told)
-    return {layer: "the weights differ: " + ", ".join(told) for layer, told in found.items()}
+            note = _weight_apart(leaf, arrays[0][one[key].array], arrays[1][other[key].array])
+        if note:
+            found.setdefault(weight.layer, []).append(note)
+    return {layer: "the weights differ: " + ", ".join(notes) for layer, notes in found.items()}
 
 
 def _weight_apart(leaf: str, one: np.ndarray, other: np.ndarray) -> str:

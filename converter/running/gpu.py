@@ -1,4 +1,4 @@
-"""What a GPU really does, as opposed to what it was told: probed, not believed."""
+"""What a GPU really computes, whatever its settings are: a probe shows it."""
 
 import subprocess
 from collections.abc import Callable
@@ -69,7 +69,7 @@ def check_paddle_gpu(version: str, cuda: str, capability: tuple[int, int], matmu
 
 
 def driver() -> str:
-    """Give the version of the NVIDIA driver, as nvidia-smi says it; "unknown" without one."""
+    """Return the version of the NVIDIA driver, as nvidia-smi prints it; "unknown" without one."""
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)

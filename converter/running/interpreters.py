@@ -1,4 +1,4 @@
-"""Interpreters of the user's: whether they can run a worker, and how they find this package."""
+"""The user's interpreters: whether they can run a worker, and how they find this package."""
 
 import json
 import subprocess
@@ -42,21 +42,25 @@ def check_pythons(pythons: dict[Side, str | None]) -> None:
             )
             version, missing = json.loads(asked.stdout)
         except (OSError, ValueError, subprocess.CalledProcessError) as error:
-            said = getattr(error, "stderr", "") or str(error)
+            printed = getattr(error, "stderr", "") or str(error)
             raise ModelError(
-                f"--{side}-python {python}: is no Python 3.11 or newer that runs: "
-                f"{said.strip().splitlines()[-1]}"
+                f"--{side}-python {python}: does not run; expected Python 3.11 or newer: "
+                f"{printed.strip().splitlines()[-1]}"
             ) from error
         if tuple(version) < _OLDEST:
             found = ".".join(map(str, version))
-            raise ModelError(f"--{side}-python {python}: is Python {found}; 3.11 is needed.")
+            raise ModelError(
+                f"--{side}-python {python}: is Python {found}; expected 3.11 or newer."
+            )
         if missing:
-            raise ModelError(f"--{side}-python {python}: has no {' and no '.join(missing)}.")
+            raise ModelError(
+                f"--{side}-python {python}: has no {' and no '.join(missing)}; install it there."
+            )
 
 
 @contextmanager
 def importable() -> Iterator[str]:
-    """Give a folder in which another interpreter finds this very vitconvert, and nothing else."""
+    """Make a folder in which another interpreter finds this very vitconvert, and nothing else."""
     with tempfile.TemporaryDirectory(prefix="vitconvert-path-") as name:
         package = Path(name) / "vitconvert"
         package.mkdir()

@@ -1,4 +1,4 @@
-"""Start workers, give them jobs, hear what they say, and leave none behind.
+"""Start workers, send them jobs, hear what they report, and leave none behind.
 
 A worker is a process of its own with one framework in it, see `worker`. `run` starts one for each
 task and ends it afterwards. Within `keep_workers()` it does not: an idle worker stays and gets the
@@ -11,14 +11,15 @@ next task that it suits, which saves importing the framework, 2 to 5 seconds on 
 
 import json
 import os
-import queue
 import subprocess
 import sys
 import tempfile
-import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain, zip_longest
 from typing import Any
 
 from ..errors import RunError, listing
@@ -38,8 +39,8 @@ class Task:
         job: What that is given; it travels as JSON.
         python: Its interpreter; this one if None.
         tf32: Whether a GPU may compute float32 in TF32.
-        own: Whose models it runs, if they are the user's own. Their modules stay imported: such a
-            worker is kept only for the same ones, and only where `keep_workers` was told so.
+        own: Which models it runs, if they are the user's own. Their modules stay imported: such a
+            worker is kept only for the same ones, and only by `keep_workers(own_models=True)`.
     """
 
     side: Side
@@ -77,7 +78,7 @@ class Worker:
             self._process = subprocess.Popen(
                 # -P: a numpy.py in the folder that the user is in is not NumPy.
                 [python or sys.executable, "-P", "-m", "vitconvert.running.worker", side],
-                stdin=subprocess.PIPE,  # held open: its end tells the worker that we are gone
+                stdin=subprocess.PIPE,  # stays open: its end tells the worker that we are gone
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
                 pass_fds=pass_fds,
@@ -105,10 +106,6 @@ class Worker:
         """Whether the process has not ended."""
         return self._process.poll() is None
 
-    def start(self, program: str, job: Mapping[str, Any]) -> None:
-        """Let it carry out a job; `hear` or `answer` tells how that went."""
-        self.send([program, job])
-
     def send(self, message: object) -> None:
         """Send one message; if the process has ended, `hear` says why."""
         assert self._process.stdin is not None
@@ -120,7 +117,7 @@ class Worker:
         """Wait for the next message.
 
         Returns:
-            Whether the job is done, and its answer, or what is told meanwhile.
+            Whether the job is done, and its answer, or what the worker reports meanwhile.
 
         Raises:
             RunError: The job failed, or the process ended; with its own words, or the end of what
@@ -141,42 +138,25 @@ class Worker:
         heading = f"the {NAMES[self.side]} process ended with status {status}. It printed:"
         raise RunError(listing(heading, printed[-_LAST_LINES:]))
 
-    def answer(self, told: Callable[[Any], None]) -> Any:
-        """Wait until a job is done; what is told meanwhile goes to `told`.
 
-        Raises:
-            RunError: As of `hear`.
-        """
-        while True:
-            is_done, what = self.hear()
-            if is_done:
-                return what
-            told(what)
+_Key = tuple[Any, ...]  # what a worker must have in common with a task
 
 
-_Key = tuple[Any, ...]
-
-
+@dataclass(frozen=True, eq=False)
 class _Pool:
     """Idle workers that wait for another task that they suit."""
 
-    def __init__(self, own_models: bool) -> None:
-        self.own_models, self.idle = own_models, dict[_Key, list[Worker]]()
+    own_models: bool
+    idle: dict[_Key, list[Worker]] = field(default_factory=lambda: defaultdict(list))
 
     def take(self, key: _Key) -> Worker | None:
-        """Give a worker that is alive, which is then the caller's."""
-        while self.idle.get(key):
+        """Return a worker that is alive, which is then the caller's."""
+        while self.idle[key]:
             worker = self.idle[key].pop()
             if worker.is_alive:
                 return worker
             worker.end()
         return None
-
-    def close(self) -> None:
-        """End all."""
-        for workers in self.idle.values():
-            for worker in workers:
-                worker.end()
 
 
 _pools: list[_Pool] = []  # the innermost last
@@ -192,8 +172,8 @@ def keep_workers(own_models: bool = False) -> Iterator[None]:
     ended, or that was busy when something failed, is not used again.
 
     Args:
-        own_models: Whether models of the user's are kept, too. Their modules are imported once: it
-            is for callers who know that the code stays what it is meanwhile.
+        own_models: Whether to keep workers with the user's own models, too. Their modules are
+            imported once: it is for callers who know that the code stays the same meanwhile.
     """
     pool = _Pool(own_models)
     _pools.append(pool)
@@ -201,7 +181,8 @@ def keep_workers(own_models: bool = False) -> Iterator[None]:
         yield
     finally:
         _pools.remove(pool)
-        pool.close()
+        for worker in chain.from_iterable(pool.idle.values()):
+            worker.end()
 
 
 def run(tasks: Sequence[Task], hear: Callable[[Side, Any], None]) -> list[Any]:
@@ -209,61 +190,50 @@ def run(tasks: Sequence[Task], hear: Callable[[Side, Any], None]) -> list[Any]:
 
     Args:
         tasks: At most one for each framework.
-        hear: Called with the framework and what its worker tells.
+        hear: Called with the framework and what its worker reports.
 
     Returns:
-        What each task gives.
+        The answer to each task.
 
     Raises:
         RunError: One failed, in the words of the worker; the others are ended.
     """
     pool = _pools[-1] if _pools else None
-    heard: queue.SimpleQueue[tuple[int, bool, Any]] = queue.SimpleQueue()
-    workers = list[Worker]()
-    ended = set[int]()  # the tasks whose worker waits for another one
-    keys = [_key(task, len(tasks)) for task in tasks]
-    listeners = list[threading.Thread]()
+    chosen = [_environment(task, len(tasks)) for task in tasks]
+    keys = [
+        (t.side, t.python, t.own, *sorted(c.items())) for t, c in zip(tasks, chosen, strict=True)
+    ]
+    workers, answers = list[Worker](), list[Future[Any]]()
 
-    def listen(number: int, worker: Worker) -> None:
-        try:
-            answer = worker.answer(lambda what: hear(tasks[number].side, what))
-            heard.put((number, True, answer))
-        except BaseException as error:
-            heard.put((number, False, error))
+    def listen(worker: Worker) -> Any:
+        is_done, what = worker.hear()
+        while not is_done:
+            hear(worker.side, what)
+            is_done, what = worker.hear()
+        return what
 
+    threads = ThreadPoolExecutor(len(tasks))
     try:
-        for number, (task, key) in enumerate(zip(tasks, keys, strict=True)):
+        for task, environment, key in zip(tasks, chosen, keys, strict=True):
             worker = pool.take(key) if pool else None
-            worker = worker or Worker(task.side, _environment(task, len(tasks)), task.python)
+            worker = worker or Worker(task.side, environment, task.python)
             workers.append(worker)
-            worker.start(task.program, task.job)
-            listeners.append(threading.Thread(target=listen, args=(number, worker), daemon=True))
-            listeners[-1].start()
-        answers = dict[int, Any]()
-        while len(ended) < len(tasks):
-            number, is_done, what = heard.get()
-            if is_done or isinstance(what, RunError):
-                ended.add(number)
-            if not is_done:
-                raise what
-            answers[number] = what
-        return [answers[number] for number in range(len(tasks))]
+            worker.send([task.program, task.job])
+            answers.append(threads.submit(listen, worker))
+        for answer in as_completed(answers):
+            answer.result()
+        return [answer.result() for answer in answers]
     finally:
-        for number, worker in enumerate(workers):
-            if number not in ended:
+        for worker, answer in zip_longest(workers, answers):
+            is_idle = answer is not None and answer.done()
+            if not is_idle or not isinstance(answer.exception(), RunError | None):
                 worker.kill()
-        for listener in listeners:
-            listener.join()
+        threads.shutdown()
         for task, key, worker in zip(tasks, keys, workers, strict=False):
             if pool is not None and worker.is_alive and (pool.own_models or not task.own):
-                pool.idle.setdefault(key, []).append(worker)
+                pool.idle[key].append(worker)
             else:
                 worker.end()
-
-
-def _key(task: Task, count: int) -> _Key:
-    """Say what a worker must have in common with a task."""
-    return task.side, task.python, task.own, *sorted(_environment(task, count).items())
 
 
 def _environment(task: Task, count: int) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -45,21 +46,22 @@ class Team:
         """How many threads of the processor each has."""
         return max(1, len(os.sched_getaffinity(0)) // self.here)
 
+    @property
+    def _distributed(self) -> Any:
+        """The module of the framework that launched this process."""
+        return import_module(f"{self.launcher}.distributed")
+
     def join(self) -> None:
-        """Meet the others; to be called before the work, so that what fails does so at once.
+        """Meet the others; callers do so before the work, so that what fails does so at once.
 
         Raises:
             RunError: The others cannot be reached.
         """
         try:
             if self.launcher == "paddle":
-                import paddle.distributed as paddle
-
-                paddle.init_parallel_env()
+                self._distributed.init_parallel_env()
             elif self.launcher == "torch":
-                import torch.distributed as torch
-
-                torch.init_process_group("gloo")
+                self._distributed.init_process_group("gloo")
         except (RuntimeError, ValueError, OSError) as error:
             raise RunError(
                 f"process {self.rank} of {self.size} cannot meet the others: {error}"
@@ -67,24 +69,16 @@ class Team:
 
     def gather(self, share: Any) -> list[Any]:
         """Bring together what every process has, in the order of their ranks."""
-        found: list[Any] = []
-        if self.launcher == "paddle":
-            import paddle.distributed as paddle
-
-            paddle.all_gather_object(found, share)
-        elif self.launcher == "torch":
-            import torch.distributed as torch
-
-            found = [None] * self.size
-            torch.all_gather_object(found, share)
-        return found or [share]
+        if self.launcher is None:
+            return [share]
+        found: list[Any] = [None] * self.size if self.launcher == "torch" else []
+        self._distributed.all_gather_object(found, share)
+        return found
 
     def leave(self) -> None:
         """Part from the others."""
         if self.launcher == "torch":
-            import torch.distributed as torch
-
-            torch.destroy_process_group()
+            self._distributed.destroy_process_group()
 
     # What training needs, with Paddle's launcher.
 
@@ -93,10 +87,9 @@ class Team:
         if self.size == 1:
             return list(values)
         import paddle
-        from paddle import distributed
 
         tensor = paddle.to_tensor(np.array(values, np.float64))
-        distributed.all_reduce(tensor)
+        self._distributed.all_reduce(tensor)
         return [float(value) for value in tensor.numpy()]
 
     def share_statistics(self, model: Any) -> None:
@@ -105,22 +98,18 @@ class Team:
         Paddle counts those of a BatchNorm among the parameters, as ones that are not trained.
         """
         if self.size > 1:
-            from paddle import distributed
-
             for value in model.state_dict().values():
                 if value.stop_gradient:
-                    distributed.broadcast(value, 0)
+                    self._distributed.broadcast(value, 0)
 
     def wait(self) -> None:
         """Wait for all processes."""
         if self.size > 1:
-            from paddle import distributed
-
-            distributed.barrier()
+            self._distributed.barrier()
 
 
 def expected_team(launchers: Sequence[Side] = SIDES[::-1]) -> Team:
-    """Tell from the environment, which a launcher sets, who takes part.
+    """Find in the environment, which a launcher sets, who takes part.
 
     Args:
         launchers: Whose launchers count; Paddle's goes first.
@@ -130,12 +119,12 @@ def expected_team(launchers: Sequence[Side] = SIDES[::-1]) -> Team:
     """
     for launcher in launchers:
         names = _LAUNCHERS[launcher]
-        told = [os.environ.get(name, d) for name, d in zip(names, "011", strict=True)]
-        numbers = [int(word) if word.isdecimal() else -1 for word in told]
+        words = [os.environ.get(name, d) for name, d in zip(names, "011", strict=True)]
+        numbers = [int(word) if word.isdecimal() else -1 for word in words]
         rank, size, here = numbers
         if min(numbers) < 0 or here < 1 or rank >= size > 1:
-            said = ", ".join(f"{n}={word!r}" for n, word in zip(names, told, strict=True))
-            raise RunError(f"the environment has {said}; expected what a launcher sets, or none.")
+            found = ", ".join(f"{n}={word!r}" for n, word in zip(names, words, strict=True))
+            raise RunError(f"the environment has {found}; expected what a launcher sets, or none.")
         if size > 1:
             return Team(rank, size, here, launcher)
     return Team()

@@ -1,4 +1,4 @@
-"""Read PyTorch weights with PyTorch itself, so that our reader does not vouch for itself."""
+"""Read PyTorch weights with PyTorch itself: a reader independent of vitconvert's own."""
 
 import pickle
 import pickletools
@@ -15,7 +15,7 @@ _LEGACY_PICKLES = 5  # that torch.save wrote one after another before release 1.
 
 
 def read_with_torch(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
-    """Read PyTorch weights with PyTorch's own reader, so that ours does not vouch for itself.
+    """Read PyTorch weights with PyTorch's own reader.
 
     torch.load(weights_only=True) runs nothing, but refuses classes it does not know, such as the
     argparse.Namespace of a training checkpoint. Empty classes stand in for those.
@@ -29,7 +29,7 @@ def read_with_torch(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
     shards = checkpoint.files[1:] or checkpoint.files
     trees = [_read(path, checkpoint.format) for path in shards]
     if None in trees:
-        # Torch refuses some names whatever is said. Our own reader steps in, and is named.
+        # Torch refuses some names whatever stands in. Our own reader steps in, and reports say so.
         state = {n: torch.from_numpy(floats(t, "float64")) for n, t in checkpoint.tensors.items()}
         return state, "vitconvert"
     tree = trees[0]
@@ -47,25 +47,19 @@ def _read(path: Path, format_name: str) -> Any:
     with path.open("rb") as file:
         head = file.read(9)
     if NPZ in format_name:
-        return _read_npz(path)
+        import torch
+
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+        except (TypeError, ValueError):  # bfloat16, which NumPy does not have
+            return None
     if SAFETENSORS in format_name and head[8:] == b"{":
         from safetensors.torch import load_file
 
         return load_file(path)
-    for filled in (False, True):
-        if (tree := _load_with_stand_ins(path, filled)) is not None:
-            return tree
-    return None
-
-
-def _read_npz(path: Path) -> Any:
-    import torch
-
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-    except (TypeError, ValueError):  # bfloat16, which NumPy does not have
-        return None
+    tree = _load_with_stand_ins(path, filled=False)
+    return _load_with_stand_ins(path, filled=True) if tree is None else tree
 
 
 def _load_with_stand_ins(path: Path, filled: bool) -> Any:
@@ -117,10 +111,6 @@ class DictStandIn:
 
 class StandIn:
     """Takes the place of any class or function in a checkpoint, and does nothing."""
-
-    def __new__(cls, *_: Any, **__: Any) -> "StandIn":
-        """Take any arguments."""
-        return super().__new__(cls)
 
     def __init__(self, *_: Any, **__: Any) -> None:
         """Take any arguments."""

@@ -1,9 +1,9 @@
 """The program of every worker process: `python -m vitconvert.running.worker SIDE`.
 
-Stdin gives jobs, a line of JSON each: [module, job]. That module's `carry_out(job, parent)` does
-it; what it gives goes to stdout as ["done", answer], and what it tells meanwhile as ["told", what].
-["failed", reason] is a failure that was foreseen: the next job may come. Any other ends the
-process with a traceback on stderr. When stdin ends, the one that started us is gone, and so are we.
+Stdin holds jobs, a line of JSON each: [module, job]. That module's `carry_out(job, parent)` does
+it; its answer goes to stdout as ["done", answer], and what it reports meanwhile as ["told", what].
+["failed", reason] is an error of the user's: the next job may come. Any other error ends the
+process with a traceback on stderr. When stdin ends, the parent is gone, and the worker ends.
 """
 
 import json
@@ -21,7 +21,7 @@ from ..sides import NAMES
 
 
 class Parent:
-    """The process that started this one: iterated over, it gives what it sends."""
+    """The process that started this one: iterated over, it yields what that sends."""
 
     def __init__(self) -> None:
         # Frameworks print to stdout as they please; messages get a descriptor of their own.
@@ -37,14 +37,14 @@ class Parent:
     def _listen(self) -> None:
         for line in self._lines:
             self._sent.put(json.loads(line))
-        os._exit(0)  # in the middle of a job, too: nobody is left to be told
+        os._exit(0)  # in the middle of a job, too: nobody is left to hear
 
     def __iter__(self) -> Iterator[Any]:
         while True:
             yield self._sent.get()
 
     def tell(self, what: object) -> None:
-        """Tell something while a job is being done."""
+        """Report something before the job is done."""
         self.send("told", what)
 
     def send(self, kind: str, what: object) -> None:

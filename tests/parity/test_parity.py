@@ -2,7 +2,6 @@
 
 from functools import partial
 from pathlib import Path
-from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from conftest import Make, arrays, every_variant, write_paddle
 from tracing import SMALL, parity
 from vitconvert import CheckpointError, ParityError, Report, check_parity, convert, create_model
 from vitconvert.parity import _compare, _trace, compare_traces
-from vitconvert.parity._options import RunArguments, RunOptions
 from vitconvert.tables import reading
 from vitconvert.tables.variant import Variant
 
@@ -239,11 +237,6 @@ def test_senseless_arguments_are_refused(
             paddle_checkpoint=converted("shunted_t"),
             **arguments,
         )
-
-
-def test_options_are_the_same_by_name_and_as_an_object() -> None:
-    """What an editor and `help` show is what there is."""
-    assert get_type_hints(RunArguments) == get_type_hints(RunOptions)
 
 
 def test_images_that_are_too_small_are_refused_before_anything_runs(

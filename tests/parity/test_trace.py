@@ -80,14 +80,14 @@ def test_input_of_a_layer_that_is_the_output_of_another_is_written_once(
 
 def test_what_is_no_trace_is_refused(tmp_path: Path) -> None:
     """A folder without trace.json, of another format, or with another content."""
-    with pytest.raises(ParityError, match="is no trace that can be read"):
+    with pytest.raises(ParityError, match="is not a readable trace"):
         Trace(tmp_path)
     for text, message in (
-        ("{}", "is no trace"),
-        ("[" * 100_000, "is no trace"),
+        ("{}", "is not a readable trace"),
+        ("[" * 100_000, "is not a readable trace"),
         ('{"format": 1}', "trace of format 1; this release reads format 2"),
         ('{"format": 99}', "trace of format 99; this release reads format 2"),
-        ('{"format": 2, "layers": 7}', "is no trace"),
+        ('{"format": 2, "layers": 7}', "is not a readable trace"),
     ):
         (tmp_path / "trace.json").write_text(text)
         with pytest.raises(ParityError, match=message):

@@ -83,7 +83,7 @@ def test_traces_of_other_inputs_or_models_are_refused(
     with pytest.raises(ParityError, match="made from different inputs") as caught:
         compare_traces(tmp_path / "t", traces[1])
     assert "1x3x64x32" in str(caught.value)
-    with pytest.raises(ParityError, match="is no trace that can be read"):
+    with pytest.raises(ParityError, match="is not a readable trace"):
         compare_traces(tmp_path, traces[1])
 
 
@@ -149,9 +149,12 @@ def test_gpu_runs_are_not_judged_by_tf32s_error(traces: tuple[Path, Path], tmp_p
         (["--out", "{none}/x"], "does not exist. Make it first"),
         (["--out", "x", "--alone", "{there}", "--dtype", "float32"], "neither side can be float32"),
         (["--out", "x", "--device", "gpu"], "sees no GPU here"),
-        (["--out", "x", "--python", "/no/such/python"], "is no Python 3.11 or newer that runs"),
+        (
+            ["--out", "x", "--python", "/no/such/python"],
+            "does not run; expected Python 3.11 or newer",
+        ),
         (["--out", "x", "--input", "{other}/x.txt"], "cannot be read as an image"),
-        (["--out", "x", "--input", "{other}/x.txt", "--batch", "2"], "--batch is of noise"),
+        (["--out", "x", "--input", "{other}/x.txt", "--batch", "2"], "--batch is for noise"),
     ],
 )
 def test_what_cannot_be_dumped_is_one_error(
@@ -359,7 +362,8 @@ def test_what_killed_runs_have_left_is_removed(tmp_path: Path) -> None:
     """Unless it is in use, or so new that its owner may not have marked it yet."""
     import os
 
-    from vitconvert.running.scratch import held, temporary_folder
+    from vitconvert.files import locked_folder
+    from vitconvert.running.scratch import temporary_folder
 
     old, used, new = (tmp_path / f".vitconvert-parity-{name}" for name in ("old", "used", "new"))
     for folder in (old, used, new):
@@ -368,6 +372,6 @@ def test_what_killed_runs_have_left_is_removed(tmp_path: Path) -> None:
     for folder in (old, used):
         os.utime(folder, (0, 0))
 
-    with held(used), temporary_folder(tmp_path) as own:
+    with locked_folder(used), temporary_folder(tmp_path) as own:
         assert sorted(tmp_path.iterdir()) == sorted([used, new, own])
     assert sorted(tmp_path.iterdir()) == sorted([used, new])

@@ -1,4 +1,4 @@
-"""Workers: what they are told and tell, how they end, and which are used again. No framework."""
+"""Workers: what they hear and report, how they end, and which are used again. No framework."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 
 from vitconvert.errors import RunError
 from vitconvert.running.process import Task, keep_workers, run
-from vitconvert.sides import Side
+from vitconvert.sides import SIDES
 
 PROGRAM = """
 import os, sys, time
@@ -47,13 +47,12 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def do(*jobs: dict[str, Any], **task: Any) -> list[Any]:
     """Carry out a job for each side."""
-    sides: list[Side] = ["torch", "paddle"]
-    pairs = zip(sides, jobs, strict=False)
+    pairs = zip(SIDES, jobs, strict=False)
     return run([Task(side, "told_to", job, **task) for side, job in pairs], lambda *_: None)
 
 
 def pid(**task: Any) -> int:
-    """Give the process that does a job."""
+    """Name the process that does a job."""
     return int(do({}, **task)[0]["pid"])
 
 
@@ -68,8 +67,7 @@ def gone(process: int) -> bool:
 
 def test_jobs_run_side_by_side_and_tell_how_far_they_are() -> None:
     """Each in a process of its own, which ends with the job; what they print is not heard."""
-    heard = []
-    tasks = [Task("torch", "told_to", {}), Task("paddle", "told_to", {})]
+    heard, tasks = [], [Task(side, "told_to", {}) for side in SIDES]
 
     answers = run(tasks, lambda side, what: heard.append((side, what)))
 

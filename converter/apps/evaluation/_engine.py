@@ -61,7 +61,7 @@ class Engine:
         self.memory = mmap.mmap(self.handle, size)
         task = Task(setup, dtype, engine, exported, largest[2:], self.handle, size, threads)
         self.worker = Worker(setup.framework, _environment(threads), pass_fds=[self.handle])
-        self.worker.start("vitconvert.apps.evaluation._worker", asdict(task))
+        self.worker.send(["vitconvert.apps.evaluation._worker", asdict(task)])
 
     def __enter__(self) -> Self:
         return self

@@ -17,8 +17,7 @@ import numpy as np
 
 from ...errors import RunError
 from ...running.setup import Setup, read_setup
-from ...running.side import AnySide, as_function, make_side
-from ...running.torch_side import TorchSide
+from ...running.side import AnySide, TorchSide, as_function, make_side
 from ...running.worker import Parent
 from ...sides import NAMES
 
@@ -76,9 +75,9 @@ def _ready(task: Task) -> tuple[Run, dict[str, Any], GpuPeak]:
         return _deployed(task)
     side = make_side(task.setup)
     if isinstance(side, TorchSide):
-        side.torch.set_num_threads(task.threads)
+        side.library.set_num_threads(task.threads)
         if side.device == "cuda":  # of the processes that a launcher starts each has its own
-            side.torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+            side.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     run = as_function(side, side.model(task.dtype), task.dtype)
     return run, {**side.environment(), "read_by": side.reader}, lambda: _gpu_peak(side)
 
@@ -100,8 +99,7 @@ def _gpu_peak(side: AnySide) -> int:
     """Give the most bytes that were held on a GPU; 0 without one."""
     if side.device == "cpu":
         return 0
-    cuda: Any = side.torch.cuda if isinstance(side, TorchSide) else side.paddle.device.cuda
-    return int(cuda.max_memory_allocated())
+    return int(side.cuda.max_memory_allocated())
 
 
 def _serve(task: Task, run: Run, gpu_peak: GpuPeak, parent: Parent) -> None:

@@ -15,8 +15,7 @@ from ...errors import ParityError
 from ...parity import LiveCall, watched
 from ...running.process import Task, run
 from ...running.setup import Setup, Subject
-from ...running.side import AnySide, is_class, make_side
-from ...running.torch_side import TorchSide
+from ...running.side import AnySide, TorchSide, is_class, make_side
 from ...sides import NAMES, SIDES, Side
 from ...tables.kinds import Kind
 from ...tables.reading import read_kinds
@@ -193,7 +192,7 @@ def _outline(framework: Side, factory: str, size: tuple[int, int], state: Path) 
     """
     side, name = make_side(Setup(framework, Subject(factory), device="cpu")), NAMES[framework]
     if isinstance(side, TorchSide):
-        side.torch.manual_seed(0)
+        side.library.manual_seed(0)
     images = np.random.Generator(np.random.Philox(key=0)).standard_normal((2, 3, *size))
     watcher = _Watcher(side)
     with side.floating("float64"), side.no_grad():
