@@ -14,7 +14,7 @@ _ROW = 46  # pixels from one side to the next
 _STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # between ticks, shares
 
 
-def intervals(evaluation: Evaluation, published: Sequence[Published]) -> str:
+def draw_intervals(evaluation: Evaluation, published: Sequence[Published]) -> str:
     """Draw the top-1 accuracy of every side with its interval, and what was published.
 
     Places are percentages of the width, so that text keeps its size on a narrow screen.
@@ -47,11 +47,10 @@ def intervals(evaluation: Evaluation, published: Sequence[Published]) -> str:
             f'<circle cx="{x(share.value)}" cy="{y}" r="6"/></g>'
         )
     drawn = "\n".join(parts)
-    legend = '<p class="hint">Top-1 accuracy with its 95% interval; dashed: published.</p>'
-    if not marks:
-        legend = '<p class="hint">Top-1 accuracy with its 95% interval.</p>'
+    dashed = "; dashed: published" if marks else ""
     return (
-        f'<div>{legend}\n<svg class="intervals" width="100%" height="{floor + 22}" role="img" '
+        f'<div><p class="hint">Top-1 accuracy with its 95% interval{dashed}.</p>\n'
+        f'<svg class="intervals" width="100%" height="{floor + 22}" role="img" '
         f'aria-labelledby="intervals-title"><title id="intervals-title">Top-1 accuracy with 95% '
         f"intervals</title>\n{drawn}\n</svg></div>"
     )

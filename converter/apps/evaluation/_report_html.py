@@ -10,7 +10,7 @@ from ...page import facts, fill, items, plain, rows, section, side_by_side, text
 from ...sides import describe_side
 from ._confusion import show_confusion
 from ._disagreements import Shown
-from ._drawing import intervals
+from ._drawing import draw_intervals
 from ._phrases import (
     class_name,
     comparison,
@@ -44,7 +44,8 @@ def html(evaluation: Evaluation, shown: Sequence[Shown] = ()) -> str:
     tone = "plain" if evaluation.same is None else "proved" if good else "not-proved"
     if tone != "not-proved" and evaluation.partial:
         tone = "measured"
-    claim = verdict(evaluation) or ""
+    claim, partial, known = verdict(evaluation) or "", how_far(evaluation), published(evaluation)
+    top1 = [percent(evaluation.top1(side).value) for side in evaluation.sides]
     sign = {"proved": "\u2713 ", "not-proved": "\u2717 "}.get(tone, "")
     summary = [
         images(evaluation.count),
@@ -56,24 +57,22 @@ def html(evaluation: Evaluation, shown: Sequence[Shown] = ()) -> str:
     values = {
         "variant": text(evaluation.variant),
         "class": tone,
-        "headline": text(_headline(evaluation)),
+        "headline": text(" / ".join(dict.fromkeys(top1))),
         "claim": f'<p class="claim">{sign}{with_code(claim)}</p>' if claim else "",
-        "partial": _partial(evaluation),
+        "partial": f'<p class="partial">{text(partial)}</p>' if partial else "",
         "summary": items(summary),
         "heads": heads,
         "figures": _figures(evaluation),
-        "drawing": intervals(evaluation, published(evaluation)),
-        "comparison": _facts(
+        "drawing": draw_intervals(evaluation, known),
+        "comparison": section(
             "comparison",
             "Comparison",
-            "How both sides compare on the same images",
-            comparison(evaluation),
+            facts("How both sides compare on the same images", comparison(evaluation)),
         ),
-        "published": _facts(
+        "published": section(
             "published",
             "Published",
-            "Published figures",
-            [("top-1", one.sentence) for one in published(evaluation)],
+            facts("Published figures", [("top-1", one.sentence) for one in known]),
         ),
         "disagreements": _disagreements(evaluation, shown),
         "confusion": show_confusion(evaluation),
@@ -104,22 +103,6 @@ def _figures(evaluation: Evaluation) -> str:
         row = rows([(name.strip(), *cells)])
         lines.append(row.replace("<tr>", '<tr class="part">', 1) if name.startswith(" ") else row)
     return "\n".join(lines)
-
-
-def _headline(evaluation: Evaluation) -> str:
-    """Give the top-1 accuracy, of both sides where they differ."""
-    told = [percent(evaluation.top1(side).value) for side in evaluation.sides]
-    return " / ".join(dict.fromkeys(told))
-
-
-def _partial(evaluation: Evaluation) -> str:
-    told = how_far(evaluation)
-    return f'<p class="partial">{text(told)}</p>' if told else ""
-
-
-def _facts(name: str, title: str, caption: str, cells: Sequence[tuple[str, str]]) -> str:
-    """Give a section with a table of facts, or nothing if there are none."""
-    return section(name, title, facts(caption, cells)) if cells else ""
 
 
 def _disagreements(evaluation: Evaluation, shown: Sequence[Shown]) -> str:

@@ -26,7 +26,8 @@ from ...sides import NAMES, Side
 from ...tables.identify import show_head
 from ...tables.variant import Variant
 from ...terminal import Progress
-from ._engine import Engine
+from ...version import __version__
+from ._engine import Engine, Task
 from ._options import EvaluationOptions
 from ._result import Evaluation, Scores
 from ._state import State
@@ -190,26 +191,19 @@ class Session:
 
     def _engine(self, side: Side, largest: int, stack: ExitStack) -> Engine:
         """Start the process of a side; what it needs goes when the stack is closed."""
-        inference = side == "paddle" and self.how.engine == "inference"
-        path, exported = self.files[side], ""
-        if inference and path.is_dir():
-            exported = str(path.absolute())
-        elif inference:  # the process makes it; it is removed here, however that process ends
+        engine = self.how.engine if side == "paddle" else "eager"
+        exported = self.files[side].absolute()
+        if engine == "inference" and not exported.is_dir():
+            # The process makes it; it is removed here, however that process ends.
             folder = tempfile.TemporaryDirectory(prefix="vitconvert-export-")
-            exported = str(Path(stack.enter_context(folder)) / "model")
-        engine = Engine(
-            self.setups[side],
-            dtype=self.how.dtype,
-            engine="inference" if inference else "eager",
-            exported=exported,
-            threads=self.team.threads,
-            largest=(largest, 3, *self.preprocessing.size),
-        )
-        return stack.enter_context(engine)
+            exported = Path(stack.enter_context(folder)) / "model"
+        shape, threads = (largest, 3, *self.preprocessing.size), self.team.threads
+        task = Task(self.setups[side], self.how.dtype, engine, str(exported), shape, threads)
+        return stack.enter_context(closing(Engine(task)))
 
     def _label(self, side: Side) -> str:
-        inference = side == "paddle" and self.how.engine == "inference"
-        return NAMES[side] + (" (inference)" if inference else "")
+        deployed = side == "paddle" and self.how.engine == "inference"
+        return NAMES[side] + (" (inference)" if deployed else "")
 
     def _unreadable(self, found: tuple[tuple[int, str], ...]) -> None:
         if found and self.how.strict:
@@ -264,8 +258,6 @@ class Session:
 
 def _machine() -> dict[str, Any]:
     """Describe this machine."""
-    from ...version import __version__
-
     return {
         "vitconvert": __version__,
         "python": platform.python_version(),

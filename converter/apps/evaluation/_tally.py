@@ -127,11 +127,3 @@ def judge(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
         "margin": best - second,
         "largest": np.abs(safe).max(1),
     }
-
-
-def merged(tallies: Sequence[Tally]) -> Tally:
-    """Add up the figures of several processes."""
-    whole = Tally()
-    for tally in tallies:
-        whole.merge(tally)
-    return whole

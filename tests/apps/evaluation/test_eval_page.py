@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from evaluated import EVIL, disagreeing, evaluation, photos, random
 
-from vitconvert.apps.evaluation._report_folder import write_reports
+from vitconvert.apps.evaluation._report import write_reports
 from vitconvert.apps.evaluation._report_html import html
 from vitconvert.apps.evaluation._result import Evaluation
 

@@ -19,8 +19,7 @@ from rich.console import Console
 from vitconvert.apps.evaluation._confusion import most_confused, worst_classes
 from vitconvert.apps.evaluation._phrases import verdict, worst_first
 from vitconvert.apps.evaluation._published import published
-from vitconvert.apps.evaluation._report_data import to_dict
-from vitconvert.apps.evaluation._report_folder import check_report_folder, write_reports
+from vitconvert.apps.evaluation._report import check_report_folder, to_dict, write_reports
 from vitconvert.apps.evaluation._report_html import html
 from vitconvert.apps.evaluation._result import Evaluation, PairedDifference, Share
 from vitconvert.apps.evaluation._state import State, read_state
