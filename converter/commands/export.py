@@ -7,16 +7,12 @@ from typing import Any
 
 import click
 
-from ..errors import ModelError
-from ..tables.reading import find_variant
 from ..terminal import printable
-from .options import CLASSES, FILE, OUTPUT, ImageSize
+from .options import CLASSES, FILE, OUTPUT, ImageSize, known_variant
 
 
 class _Size(ImageSize):
     """An image size, or the word free."""
-
-    name = "image size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read it."""
@@ -24,7 +20,7 @@ class _Size(ImageSize):
 
 
 @click.command()
-@click.argument("variant")
+@click.argument("variant", callback=known_variant)
 @click.option("--weights", required=True, type=FILE, help="Paddle checkpoint.")
 @click.option("--out", required=True, type=OUTPUT, help="Folder to write.")
 @click.option(
@@ -64,10 +60,6 @@ def export(
       vitconvert export shunted_s --weights run/best.pdparams --out DIR \\
                         --classes run/run.json
     """
-    try:
-        find_variant(variant)
-    except ModelError as error:
-        raise click.BadParameter(str(error), param_hint="VARIANT") from error
     from ..apps.deploy import export as write
     from ..images import read_classes
 

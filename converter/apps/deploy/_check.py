@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,10 +29,6 @@ class Check:
     relative_diff: float
     error: float
     eager_error: float
-
-    def to_dict(self) -> dict[str, float]:
-        """Give the figures by name."""
-        return asdict(self)
 
 
 def compare(

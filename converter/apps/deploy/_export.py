@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from ...checkpoints import Checkpoint, open_checkpoint
+from ...checkpoints import open_checkpoint
 from ...errors import ModelError, RunError
 from ...files import cannot_be_written, check_room, sha256
 from ...images import check_names
@@ -29,12 +29,13 @@ from ._folder import check_export_folder, made_beside, publish_folder, put_in_or
 from ._manifest import FORMAT, LEAST, NAME, Facts
 from ._predictor import Predictor
 
+Batches = list[np.ndarray]
 Size = tuple[int, int] | Literal["free"] | None
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A written export: its folder, what it says of itself, and how exact it is."""
+    """A written export: its folder, its facts, and how exact it is."""
 
     folder: Path
     facts: Facts
@@ -90,8 +91,13 @@ def export(
     # Twice: the program is no more than the weights, nor are the kernels of exchanged layers.
     check_room(target.parent, 2 * sum(tensor.nbytes for tensor in checkpoint.tensors.values()))
     with made_beside(target) as part:
-        check = _write(part, target, found, checkpoint, count, size)
-        facts = _describe(part, found, source, count, size, check, classes)
+        inputs, eager, truth = _write(part, target, found, source, count, size)
+        # The predictor reads from the facts what it runs; only then is known how exact it is.
+        facts = _describe(part, found, source, count, size, classes)
+        _store(part, target, facts)
+        predictor = _load(part, target)
+        check = compare([predictor(x) for x in inputs], eager, truth, variant)
+        facts = replace(facts, check=asdict(check))
         _store(part, target, facts)
         _load(part, target)  # as a user will
         publish_folder(part, target, sources, force)
@@ -117,11 +123,11 @@ def _write(
     part: Path,
     target: Path,
     variant: Variant,
-    checkpoint: Checkpoint,
+    weights: Path,
     num_classes: int,
     size: tuple[int, int] | None,
-) -> Check:
-    """Save the program and its parameters, run them, and compare with the model."""
+) -> tuple[Batches, Batches, Batches]:
+    """Save the program and its parameters; return images and logits in float32 and float64."""
     paddle = import_framework("paddle")
     # With 32 pixels some map is of one pixel, with an odd size some is not divided evenly.
     height, width = variant.input_size
@@ -129,25 +135,20 @@ def _write(
     inputs = [_noise(count, at) for at in sizes for count in (1, 3)]
     device: Device = "gpu" if paddle.get_device().startswith("gpu") else "cpu"
     subject = Subject(variant.name, num_classes)
-    side = make_side(Setup("paddle", subject, str(checkpoint.path.absolute()), device=device))
+    side = make_side(Setup("paddle", subject, str(weights.absolute()), device=device))
     run = as_function(side, side.model("float64"), "float64")
     truth = [run(x) for x in inputs]
     model = side.model("float32")
     run = as_function(side, model, "float32")
     eager = [run(x) for x in inputs]
-    _deployed().for_deployment(model)
+    import_module("vitconvert.models_paddle._deployed").for_deployment(model)
     spec = paddle.static.InputSpec([None, 3, *(size or (None, None))], "float32", "images")
     with cannot_be_written(target):
         static = paddle.jit.to_static(model, input_spec=[spec], full_graph=True)
         paddle.jit.save(static, str(part / "model"))
         for extra in part.glob("*.info"):  # of training on, which nothing here reads
             extra.unlink()
-    # The predictor wants to know what it runs; how exact it is, is not known yet.
-    facts = _describe(part, variant, checkpoint.path, num_classes, size, None)
-    _store(part, target, facts)
-    predictor = _load(part, target)
-    found = [predictor(x) for x in inputs]
-    return compare(found, eager, truth, variant.name)
+    return inputs, eager, truth
 
 
 def _store(part: Path, target: Path, facts: Facts) -> None:
@@ -173,10 +174,6 @@ def _load(part: Path, target: Path) -> Predictor:
         ) from error
 
 
-def _deployed() -> Any:
-    return import_module("vitconvert.models_paddle._deployed")
-
-
 def _noise(count: int, size: tuple[int, int]) -> np.ndarray:
     """Make images, float32 [count, 3, H, W], the same each time."""
     return np.random.default_rng(0).standard_normal((count, 3, *size)).astype("f4")
@@ -188,21 +185,19 @@ def _describe(
     source: Path,
     num_classes: int,
     size: tuple[int, int] | None,
-    check: Check | None,
-    classes: Sequence[str] = (),
+    classes: Sequence[str],
 ) -> Facts:
-    """Say what was written, and of what."""
+    """Describe what was written and its source; how exact it is, is not known yet."""
     paddle = import_framework("paddle")
-    written = sorted(path for path in part.iterdir() if path.name != NAME)
     return Facts(
         FORMAT,
         variant.name,
         num_classes,
         tuple(classes),
         size,
-        {**variant.preprocessing, "size": list(size or variant.input_size)},
-        {"name": source.name, "sha256": sha256(source), "bytes": source.stat().st_size},
-        {"vitconvert": __version__, "paddle": paddle.__version__},
-        check.to_dict() if check else {},
-        {path.name: sha256(path) for path in written},
+        preprocessing={**variant.preprocessing, "size": list(size or variant.input_size)},
+        source={"name": source.name, "sha256": sha256(source), "bytes": source.stat().st_size},
+        versions={"vitconvert": __version__, "paddle": paddle.__version__},
+        check={},
+        files={path.name: sha256(path) for path in sorted(part.iterdir())},
     )

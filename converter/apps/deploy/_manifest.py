@@ -61,7 +61,7 @@ class Facts:
 
 def is_export(folder: Path) -> bool:
     """Tell whether a folder is a vitconvert export, of any release and in any state."""
-    return str(_read(folder).get("format", "")).startswith("vitconvert export")
+    return bool(_read(folder))
 
 
 def strangers(folder: Path) -> list[str]:
@@ -76,12 +76,13 @@ def strangers(folder: Path) -> list[str]:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """Read vitconvert.json; nothing if it cannot be read."""
+    """Read vitconvert.json; nothing if it cannot be read, or is not of an export."""
     try:
         facts = json.loads((folder / NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return facts if isinstance(facts, dict) else {}
+    mark = facts.get("format") if isinstance(facts, dict) else None
+    return facts if str(mark).startswith("vitconvert export") else {}
 
 
 def read_facts(folder: Path) -> Facts:
@@ -90,12 +91,12 @@ def read_facts(folder: Path) -> Facts:
     Raises:
         ModelError: The folder is not an export, or of another release, or its files have changed.
     """
-    if not is_export(folder):
+    data = _read(folder)
+    if not data:
         raise ModelError(
             f"{folder}: is not a vitconvert export, as it holds no {NAME}. Make one: vitconvert "
             f"export VARIANT --weights D.pdparams --out {folder}"
         )
-    data = json.loads((folder / NAME).read_text(encoding="utf-8"))
     if data["format"] != FORMAT:
         raise ModelError(
             f"{folder / NAME}: format is {data['format']!r}, expected {FORMAT!r}: another release "

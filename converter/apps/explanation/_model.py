@@ -10,12 +10,12 @@ import numpy as np
 
 from ...checkpoints import open_checkpoint
 from ...errors import ModelError
-from ...models import check_side, require
+from ...models import require
+from ...parity import make_subject
 from ...running.device import Device
-from ...running.setup import Setup, Subject
+from ...running.setup import Setup
 from ...running.side import as_function, make_side
 from ...sides import Side
-from ...tables.plan import check_paddle, make_plan
 from ...tables.reading import find_variant
 
 
@@ -53,23 +53,18 @@ def load_classifier(
         ConversionError: Names or shapes in the file do not fit the model.
         RunError: There is no such device.
     """
-    table, found = find_variant(variant)
-    if not found.num_classes:
+    if not find_variant(variant)[1].num_classes:
         raise ModelError(
             f"{variant} is a backbone without a head: it predicts no class that could be explained."
         )
     checkpoint = open_checkpoint(weights)
     framework = framework or checkpoint.side or "paddle"
-    check_side(framework, checkpoint)
+    subject = make_subject(variant, framework, checkpoint)
     require(framework)
-    if framework == "torch":
-        num_classes = make_plan(checkpoint, table, variant).num_classes
-    else:
-        num_classes = check_paddle(checkpoint, table, found)
-    if num_classes < 2:
-        head = f"a head for {num_classes} class" if num_classes else "no head"
+    if subject.num_classes < 2:
+        head = f"a head for {subject.num_classes} class" if subject.num_classes else "no head"
         raise ModelError(f"{weights} has {head}: it predicts no class that could be explained.")
-    subject = Subject(variant, num_classes, output="logits")
     side = make_side(Setup(framework, subject, str(weights.absolute()), device=device))
     predict = as_function(side, side.model("float32"), "float32")
-    return Classifier(predict, num_classes, framework, "cpu" if side.device == "cpu" else "gpu")
+    where = "cpu" if side.device == "cpu" else "gpu"
+    return Classifier(predict, subject.num_classes, framework, where)

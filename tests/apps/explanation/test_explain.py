@@ -13,24 +13,14 @@ from PIL import Image
 
 from conftest import Make
 from vitconvert import DataError, ModelError, RunError
-from vitconvert.apps.explanation import (
-    Classifier,
-    Explained,
-    Explanation,
-    Options,
-    _draw,
-    _lime,
-    draw,
-    explain,
-    lime,
-    occlusion,
-    places,
-    scores,
-)
+from vitconvert.apps.explanation import Explained, Explanation, Options, _draw, _hiding, explain
 from vitconvert.apps.explanation import _explain as explaining
 from vitconvert.apps.explanation._colours import AGAINST, FOR, grey, tint, to_oklab, to_srgb
-from vitconvert.apps.explanation._draw import scale_text, shown_classes
+from vitconvert.apps.explanation._draw import draw, scale_text, shown_classes
 from vitconvert.apps.explanation._explain import find_class, short_names
+from vitconvert.apps.explanation._hiding import lime, occlusion, places
+from vitconvert.apps.explanation._measures import scores
+from vitconvert.apps.explanation._model import Classifier
 from vitconvert.cli import Commands
 from vitconvert.commands.explain import explain as command
 from vitconvert.images import preprocessing_of
@@ -609,7 +599,7 @@ def test_lime_that_is_not_installed_is_named(
 ) -> None:
     """Before any work is done, with what to install."""
     given = planted(looks_at_region)
-    monkeypatch.setattr(_lime, "find_spec", lambda _name: None)
+    monkeypatch.setattr(_hiding, "find_spec", lambda _name: None)
     done = run("--method", "lime")
 
     assert done.exit_code == 1
