@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
+from math import ceil
 
 from ...page import facts, fill, items, plain, rows, section, side_by_side, text, with_code
 from ...sides import describe_side
 from ._confusion import show_confusion
 from ._disagreements import Shown
-from ._drawing import draw_intervals
 from ._phrases import (
     class_name,
     comparison,
@@ -18,16 +18,19 @@ from ._phrases import (
     figures,
     how_far,
     images,
+    interval,
     number,
     percent,
     rates,
     unreadable,
     verdict,
 )
-from ._published import published
+from ._published import Published, published
 from ._result import Evaluation
 
 _LISTED = 200  # images that cannot be read
+_ROW = 46  # pixels of the drawing from one side to the next
+_STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # between its ticks, shares
 
 
 def html(evaluation: Evaluation, shown: Sequence[Shown] = ()) -> str:
@@ -63,7 +66,7 @@ def html(evaluation: Evaluation, shown: Sequence[Shown] = ()) -> str:
         "summary": items(summary),
         "heads": heads,
         "figures": _figures(evaluation),
-        "drawing": draw_intervals(evaluation, known),
+        "drawing": _intervals(evaluation, known),
         "comparison": section(
             "comparison",
             "Comparison",
@@ -103,6 +106,61 @@ def _figures(evaluation: Evaluation) -> str:
         row = rows([(name.strip(), *cells)])
         lines.append(row.replace("<tr>", '<tr class="part">', 1) if name.startswith(" ") else row)
     return "\n".join(lines)
+
+
+def _intervals(evaluation: Evaluation, known: Sequence[Published]) -> str:
+    """Draw the top-1 accuracy of every side with its interval, and what was published.
+
+    Places are percentages of the width, so that text keeps its size on a narrow screen.
+
+    Returns:
+        HTML; nothing where no image was evaluated.
+    """
+    if not evaluation.count:
+        return ""
+    shares = [evaluation.top1(side) for side in evaluation.sides]
+    marks = [one.top1 / 100 for one in known if one.inside is not None]
+    ends = [end for share in shares for end in share.interval] + marks
+    spread = max(max(ends) - min(ends), 0.004)
+    low, high = max(0.0, min(ends) - spread / 4), min(1.0, max(ends) + spread / 4)
+    floor = len(shares) * _ROW + 10
+
+    def x(value: float) -> str:
+        return f"{100 * (value - low) / (high - low):.2f}%"
+
+    parts = list(_axis(low, high, floor, x))
+    for mark in dict.fromkeys(marks):
+        parts.append(f'<line class="mark" x1="{x(mark)}" x2="{x(mark)}" y1="0" y2="{floor}"/>')
+    for place, (side, share) in enumerate(zip(evaluation.sides, shares, strict=True)):
+        y = place * _ROW + 34
+        ends_at = [x(end) for end in share.interval]
+        told = f"{side.label}: {percent(share.value)}, {interval(share.interval)}"
+        parts.append(
+            f'<g class="series-{place}"><text x="0" y="{y - 14}">{text(told)}</text>'
+            f'<line class="bar" x1="{ends_at[0]}" x2="{ends_at[1]}" y1="{y}" y2="{y}"/>'
+            f'<circle cx="{x(share.value)}" cy="{y}" r="6"/></g>'
+        )
+    drawn = "\n".join(parts)
+    dashed = "; dashed: published" if marks else ""
+    return (
+        f'<div><p class="hint">Top-1 accuracy with its 95% interval{dashed}.</p>\n'
+        f'<svg class="intervals" width="100%" height="{floor + 22}" role="img" '
+        f'aria-labelledby="intervals-title"><title id="intervals-title">Top-1 accuracy with 95% '
+        f"intervals</title>\n{drawn}\n</svg></div>"
+    )
+
+
+def _axis(low: float, high: float, floor: int, x: Callable[[float], str]) -> Iterator[str]:
+    """Draw a line and a number wherever the scale is round."""
+    step = next((step for step in _STEPS if (high - low) / step <= 5), _STEPS[-1])
+    first, last = ceil(low / step), int(high / step)
+    for tick in range(first, last + 1):
+        place, decimals = x(tick * step), 1 if step < 0.01 else 0
+        yield f'<line class="grid" x1="{place}" x2="{place}" y1="0" y2="{floor}"/>'
+        yield (
+            f'<text class="tick" x="{place}" y="{floor + 16}">{100 * tick * step:.{decimals}f}%'
+            f"</text>"
+        )
 
 
 def _disagreements(evaluation: Evaluation, shown: Sequence[Shown]) -> str:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from conftest import Make
-from vitconvert.apps.deploy import _folder
+from vitconvert.apps.deploy import _folder, export
 from vitconvert.errors import CheckpointError, RunError
 
 TINY = "shiftvit_cifar_tiny"
@@ -45,8 +45,6 @@ def test_weights_in_the_folder_are_not_deleted(
     listed: bool, converted: Make, tmp_path: Path
 ) -> None:
     """Not if a link leads there, and not if the folder calls them its own."""
-    from vitconvert.apps.deploy import export
-
     own = fake(tmp_path / "own")
     weights = own / "weights.pdparams"
     weights.write_bytes(converted(TINY).read_bytes())
@@ -67,8 +65,6 @@ def test_a_folder_that_holds_more_than_an_export_is_not_replaced(
     converted: Make, tmp_path: Path
 ) -> None:
     """Whatever was put beside the export is somebody's."""
-    from vitconvert.apps.deploy import export
-
     own = fake(tmp_path / "own")
     (own / "thesis.tex").write_text("work of years")
     with pytest.raises(CheckpointError, match=r"more than an export: thesis\.tex"):
@@ -222,8 +218,6 @@ def test_a_disk_without_room_is_told_first(
     converted: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Twice the weights are needed."""
-    from vitconvert.apps.deploy import export
-
     room = int(1.8 * converted(TINY).stat().st_size)
     usage = SimpleNamespace(total=10 * room, free=room)
     monkeypatch.setattr("shutil.disk_usage", lambda _folder: usage)
@@ -239,8 +233,6 @@ def test_a_disk_that_fills_up_is_told(
 ) -> None:
     """With the name that was asked for."""
     import paddle
-
-    from vitconvert.apps.deploy import export
 
     def full(*_arguments: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -259,8 +251,6 @@ def test_a_file_that_paddle_cut_short_is_told(
 ) -> None:
     """Paddle writes on as if nothing was: the program is cut, or the parameters are."""
     import paddle
-
-    from vitconvert.apps.deploy import export
 
     save = paddle.jit.save
 
