@@ -78,13 +78,6 @@ def test_a_folder_that_holds_more_than_an_export_is_not_replaced(
     assert left(tmp_path) == ["own"]
 
 
-@pytest.mark.parametrize("name", [".", ".."])
-def test_a_folder_without_a_name_is_refused(name: str) -> None:
-    """Nothing can be made beside it."""
-    with pytest.raises(CheckpointError, match="has no name of its own"):
-        _folder.check_export_folder(Path(name), [], force=True)
-
-
 # -- the name
 
 
