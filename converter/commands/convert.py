@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,7 +16,6 @@ from .options import (
     OUTPUT,
     Choice,
     Size,
-    add_options,
     check_reports,
     finish,
     progress_bar,
@@ -25,6 +25,8 @@ from .show import show_plan
 
 if TYPE_CHECKING:
     from ..conversion import Conversion
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _SOURCE_AND_TARGET = (
     click.option(
@@ -69,6 +71,17 @@ _PROVING = (
 )
 
 
+def _add(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Add options to a command, in this order."""
+
+    def add(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
 def family_command(family: str) -> click.Command:
     """Make the command that converts checkpoints of one family."""
     table = load_table(family)
@@ -91,14 +104,14 @@ def family_command(family: str) -> click.Command:
           vitconvert {family} --src model.pdparams --dst model.pth
         """,
     )
-    @add_options(*_SOURCE_AND_TARGET)
+    @_add(*_SOURCE_AND_TARGET)
     @click.option(
         "--variant",
         type=Choice(table.variants),
         metavar="VARIANT",
         help="Size of the model, see `vitconvert models`.  [default: found from names and shapes]",
     )
-    @add_options(*_CONVERTING, *_PROVING, *_WRITING)
+    @_add(*_CONVERTING, *_PROVING, *_WRITING)
     @report_options
     def command(
         report: Path | None, html: Path | None, markdown: Path | None, **asked: Any
@@ -177,7 +190,7 @@ def _run(
 
 @click.command(name="convert")
 @click.option("--table", "rows", type=FILE, required=True, help="Table of your own.")
-@add_options(*_SOURCE_AND_TARGET, *_CONVERTING, *_WRITING)
+@_add(*_SOURCE_AND_TARGET, *_CONVERTING, *_WRITING)
 def convert_by_table(rows: Path, src: Path, dst: Path, **asked: Any) -> None:
     """Convert a checkpoint of a model of your own, by a table; to Paddle or back.
 

@@ -89,9 +89,7 @@ class ImageSize(click.ParamType[tuple[int, int]]):
         """Read it."""
         match = re.fullmatch(r"([1-9][0-9]{0,4})(?:x([1-9][0-9]{0,4}))?", str(value))
         if match is None:
-            self.fail(
-                f"{value!r} is not a size; expected pixels such as 224x224, or 224.", param, ctx
-            )
+            self.fail(f"{value!r} is no size; expected pixels such as 224x224, or 224.", param, ctx)
         return int(match[1]), int(match[2] or match[1])
 
 
@@ -103,47 +101,48 @@ _REPORTS = {
 }
 
 
-def add_options(*options: Callable[[F], F]) -> Callable[[F], F]:
-    """Add options to a command, in this order."""
-
-    def add(command: F) -> F:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
+def report_options(command: F) -> F:
+    """Add the options that write a parity report."""
+    for name, (what, _mark) in reversed(_REPORTS.items()):
+        command = click.option(f"--{name}", type=OUTPUT, help=f"Write {what}.")(command)
+    return command
 
 
-report_options = add_options(
-    *(
-        click.option(f"--{name}", type=OUTPUT, help=f"Write {what}.")
-        for name, (what, _mark) in _REPORTS.items()
-    )
-)
-running_options = add_options(
-    click.option("--device", type=DEVICE, default="auto", show_default=True, help="Where to run."),
-    click.option("--tf32", is_flag=True, help="Let a GPU compute float32 in TF32."),
-    click.option(
-        "--input",
-        metavar="FILE",
-        help="An image, preprocessed as the model's own were, or an .npy of floats [B, 3, H, W].  "
-        "[default: seeded noise]",
-    ),
-    click.option(
-        "--batch", "batch_size", type=click.IntRange(1), help="Images of noise.  [default: 2]"
-    ),
-    click.option(
-        "--input-size",
-        type=ImageSize(),
-        metavar="HxW",
-        help="Pixels of noise or an image.  [default: the model's own]",
-    ),
-    click.option(
-        "--backward",
-        is_flag=True,
-        help="Compare the gradients of every parameter and of the input, too.",
-    ),
-)
+def running_options(command: F) -> F:
+    """Add the options that say how models are run."""
+    for option in reversed(
+        (
+            click.option(
+                "--device", type=DEVICE, default="auto", show_default=True, help="Where to run."
+            ),
+            click.option("--tf32", is_flag=True, help="Let a GPU compute float32 in TF32."),
+            click.option(
+                "--input",
+                metavar="FILE",
+                help="An image, preprocessed as the model's own were, or an .npy of floats "
+                "[B, 3, H, W].  [default: seeded noise]",
+            ),
+            click.option(
+                "--batch",
+                "batch_size",
+                type=click.IntRange(1),
+                help="Images of noise.  [default: 2]",
+            ),
+            click.option(
+                "--input-size",
+                type=ImageSize(),
+                metavar="HxW",
+                help="Pixels of noise or an image.  [default: the model's own]",
+            ),
+            click.option(
+                "--backward",
+                is_flag=True,
+                help="Compare the gradients of every parameter and of the input, too.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
 
 
 def check_reports(reports: dict[str, Path | None], **files: Path | None) -> None:
@@ -163,7 +162,7 @@ def check_reports(reports: dict[str, Path | None], **files: Path | None) -> None
     if any(
         path is not None and str(path) == "-" and n != "markdown" for n, path in reports.items()
     ):
-        raise click.UsageError("only --markdown can be printed: - is not the name of a file.")
+        raise click.UsageError("only --markdown can be printed: - is no name of a file.")
 
 
 def finish(report: Report, reports: dict[str, Path | None], converted: Path | None = None) -> None:

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..files import without_nan, write_whole
 from ._compare import FLOAT32_FACTOR, FLOAT32_FLOOR, LayerResult, SettingResult
 from ._distance import FLOAT64_LIMIT
 from ._gradients import GradientResult
@@ -156,7 +155,7 @@ class Report:
             "never_run": list(self.never_run),
             "limits": dict(self.limits),
         }
-        finite: dict[str, Any] = without_nan(data)
+        finite: dict[str, Any] = _finite(data)
         return finite
 
     def to_json(self) -> str:
@@ -166,6 +165,8 @@ class Report:
 
 def write_text(path: Path, text: str) -> None:
     """Write a report; an older one is replaced in one step."""
+    from ..files import write_whole
+
     write_whole(path, text.encode())
 
 
@@ -255,3 +256,13 @@ def _figures(
         agreement = float((one.argmax(1) == other.argmax(1)).mean())
     figures = float(apart.max()), float(apart.mean())
     return OutputFigures(dtype, *figures, error(one), error(other), agreement, samples)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return value

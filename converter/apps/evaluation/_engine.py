@@ -78,7 +78,7 @@ class Engine:
         self.memory = mmap.mmap(self.handle, task.bytes)
         environment = _environment(task.threads)
         self.worker = Worker(task.setup.framework, environment, pass_fds=[self.handle])
-        self.worker.start(__name__, {"task": asdict(task), "memory": self.handle})
+        self.worker.send([__name__, {"task": asdict(task), "memory": self.handle}])
 
     def close(self) -> None:
         """End the process."""
