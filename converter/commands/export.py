@@ -37,15 +37,7 @@ class _Size(ImageSize):
 )
 @click.option("--classes", type=FILE, help=CLASSES)
 @click.option("--force", is_flag=True, help="Replace an existing export.")
-def export(
-    variant: str,
-    weights: Path,
-    out: Path,
-    num_classes: int | None,
-    image_size: Any,
-    classes: Path | None,
-    force: bool,
-) -> None:
+def export(variant: str, weights: Path, out: Path, classes: Path | None, **how: Any) -> None:
     """Export a Paddle model in inference form, for paddle.inference, and check it.
 
     The folder --out holds the program, its parameters and vitconvert.json. The program takes
@@ -63,15 +55,8 @@ def export(
     from ..apps.deploy import export as write
     from ..images import read_classes
 
-    done = write(
-        variant,
-        weights,
-        out,
-        image_size=image_size,
-        num_classes=num_classes,
-        classes=() if classes is None else read_classes(classes),
-        force=force,
-    )
+    names = () if classes is None else read_classes(classes)
+    done = write(variant, weights, out, classes=names, **how)
     facts, check = done.facts, done.check
     size = facts.image_size
     pixels = f"{size[0]}x{size[1]} pixels" if size else "any size from 32x32 pixels on"

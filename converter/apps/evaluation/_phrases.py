@@ -104,10 +104,7 @@ def comparison(evaluation: Evaluation) -> list[tuple[str, str]]:
             "only one is right",
             f"{first} {difference.only_first:,}, {second} {difference.only_second:,}",
         ),
-        (
-            "same prediction",
-            f"{agreement.count:,} of {agreement.of:,}",
-        ),
+        ("same prediction", f"{agreement.count:,} of {agreement.of:,}"),
         ("logit difference", logits),
     ]
 

@@ -25,8 +25,7 @@ from ._phrases import class_name, verdict, worst_first
 from ._published import published
 from ._report_html import html
 from ._result import Evaluation, Scores, Share
-from ._state import STATE, State
-from ._tally import PER_PAIR, PER_SIDE
+from ._tally import PER_PAIR, PER_SIDE, STATE, State
 
 if TYPE_CHECKING:
     from ...images import Images

@@ -19,8 +19,7 @@ from ._options import EvaluationArguments, EvaluationOptions
 from ._report import check_report_folder, write_reports
 from ._result import Evaluation
 from ._session import Session
-from ._state import STATE, read_state
-from ._tally import Tally
+from ._tally import STATE, Tally, read_state
 
 _SAVE_EVERY = 60.0  # seconds
 

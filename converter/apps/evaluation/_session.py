@@ -30,8 +30,7 @@ from ...version import __version__
 from ._engine import Engine, Task
 from ._options import EvaluationOptions
 from ._result import Evaluation, Scores
-from ._state import State
-from ._tally import PER_SIDE, Tally, judge
+from ._tally import PER_SIDE, State, Tally, judge
 
 _FREE = ("workers", "strict")  # options that may change when an evaluation is resumed
 

@@ -2,7 +2,7 @@
 
 from ._draw import flat_text
 from ._explain import Explained, Explanation, Options, explain
-from ._measures import MEASURES
+from ._model import MEASURES
 from ._write import write_explained
 
 __all__ = [

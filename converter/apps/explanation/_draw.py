@@ -11,7 +11,7 @@ import numpy as np
 from ...images.sheet import BACKGROUND, INK, fit, line_height, load_font, wrap, write_lines
 from ...sides import NAMES
 from ._colours import AGAINST, FOR, grey, tint
-from ._measures import MEASURES
+from ._model import MEASURES
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw

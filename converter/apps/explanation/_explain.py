@@ -16,8 +16,7 @@ from ...running.device import Device
 from ...sides import Side
 from ...tables.reading import find_variant
 from ._hiding import default_window, lime, occlusion, places, require_lime
-from ._measures import MEASURES, Measure, probabilities, scores
-from ._model import Classifier, load_classifier
+from ._model import MEASURES, Classifier, Measure, load_classifier, probabilities, scores
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -22,8 +22,7 @@ from vitconvert.apps.evaluation._published import published
 from vitconvert.apps.evaluation._report import check_report_folder, to_dict, write_reports
 from vitconvert.apps.evaluation._report_html import html
 from vitconvert.apps.evaluation._result import Evaluation, PairedDifference, Share
-from vitconvert.apps.evaluation._state import State, read_state
-from vitconvert.apps.evaluation._tally import PER_PAIR, PER_SIDE, Tally
+from vitconvert.apps.evaluation._tally import PER_PAIR, PER_SIDE, State, Tally, read_state
 from vitconvert.apps.evaluation._terminal import show
 from vitconvert.errors import CheckpointError, DataError, VitconvertError
 

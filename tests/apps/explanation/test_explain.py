@@ -19,8 +19,7 @@ from vitconvert.apps.explanation._colours import AGAINST, FOR, grey, tint, to_ok
 from vitconvert.apps.explanation._draw import draw, scale_text, shown_classes
 from vitconvert.apps.explanation._explain import find_class, short_names
 from vitconvert.apps.explanation._hiding import lime, occlusion, places
-from vitconvert.apps.explanation._measures import scores
-from vitconvert.apps.explanation._model import Classifier
+from vitconvert.apps.explanation._model import Classifier, scores
 from vitconvert.cli import Commands
 from vitconvert.commands.explain import explain as command
 from vitconvert.images import preprocessing_of
