@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import Make, arrays, paddle_in_float64, write_paddle
+from conftest import Make, arrays, left, paddle_in_float64, write_paddle
 from golden import rule
 from vitconvert import create_model
 from vitconvert.apps.deploy import Predictor, export
@@ -63,11 +63,6 @@ def assert_same(
         assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
         assert expected.std() > 0.01
     return predictor
-
-
-def left(folder: Path) -> list[str]:
-    """List what is in a folder, hidden files too."""
-    return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.mark.parametrize("variant", SMALL)
