@@ -82,7 +82,7 @@ def export(
         folder: To be made.
         image_size: Height and width in pixels; "free" for any, where the model allows it; the
             variant's own if None. A fixed size runs a little faster.
-        num_classes: What the checkpoint must have; any if None.
+        num_classes: Number that the checkpoint must have; any if None.
         classes: Their names in the order of the head, kept in vitconvert.json; () if not known.
         force: Replace a folder that is an export.
 
@@ -234,7 +234,7 @@ def compare(
         deployed: Logits [B, num_classes] of each batch, float32.
         eager: The same of the original model.
         truth: The same in float64.
-        name: Of the model.
+        name: Name of the model.
 
     Raises:
         RunError: They differ by more than rounding.

@@ -27,12 +27,12 @@ class Facts:
     Attributes:
         format: FORMAT in this release.
         variant: Name of the variant.
-        num_classes: Of the head; 0 if the model gives features.
+        num_classes: Size of the head; 0 if the model gives features.
         classes: Their names in the order of the logits; () if they were not given.
         image_size: Height and width in pixels; None if any from LEAST on.
-        preprocessing: Of images in evaluation.
+        preprocessing: How images become the input.
         source: Name, sha256 and bytes of the weights it was made of.
-        versions: Of vitconvert and Paddle, which made it.
+        versions: Versions of vitconvert and Paddle, which made it.
         check: How far the export was from the original model.
         files: Name of each other file -> its sha256.
     """
@@ -50,11 +50,11 @@ class Facts:
 
     @property
     def program(self) -> str:
-        """Give the name of the file with the program."""
+        """Return the name of the file with the program."""
         return next(name for name in _PROGRAMS if name in self.files)
 
     def to_json(self) -> str:
-        """Give the text of the file; "free" stands for a free image size."""
+        """Return the text of the file; "free" stands for a free image size."""
         facts = asdict(self) | {"image_size": self.image_size or "free"}
         return json.dumps(facts, indent=1) + "\n"
 

@@ -37,7 +37,7 @@ class Task:
         engine: "eager", or "inference" for the deployed form.
         exported: Folder with the deployed form, for "inference"; made if it is not there.
         shape: Of the largest batch, [B, 3, H, W].
-        threads: Of the processor.
+        threads: Threads of the processor.
     """
 
     setup: Setup

@@ -94,7 +94,7 @@ def _classes(evaluation: Evaluation) -> int:
 
 
 def _remarks(figures: Mapping[str, Any], evaluation: Evaluation) -> Iterator[str]:
-    """Say why a published figure cannot be compared."""
+    """Explain why a published figure cannot be compared."""
     classes, variant = _classes(evaluation), variants().get(evaluation.variant)
     if evaluation.num_classes != classes:
         yield f"published for {classes:,} classes, this head has {evaluation.num_classes:,}"

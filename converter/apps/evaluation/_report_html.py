@@ -34,7 +34,7 @@ _STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # between its ticks,
 
 
 def html(evaluation: Evaluation, shown: Sequence[Shown] = ()) -> str:
-    """Give an evaluation as a page that asks for no other file, from wherever it is opened.
+    """Return an evaluation as a page that asks for no other file, from wherever it is opened.
 
     Args:
         evaluation: What was found.
@@ -100,7 +100,7 @@ def html(evaluation: Evaluation, shown: Sequence[Shown] = ()) -> str:
 
 
 def _figures(evaluation: Evaluation) -> str:
-    """Give a row for each figure; those that belong to the one above it are set back."""
+    """Return a row for each figure; those that belong to the one above it are set back."""
     lines = []
     for name, cells in figures(evaluation):
         row = rows([(name.strip(), *cells)])
@@ -134,9 +134,9 @@ def _intervals(evaluation: Evaluation, known: Sequence[Published]) -> str:
     for place, (side, share) in enumerate(zip(evaluation.sides, shares, strict=True)):
         y = place * _ROW + 34
         ends_at = [x(end) for end in share.interval]
-        told = f"{side.label}: {percent(share.value)}, {interval(share.interval)}"
+        label = f"{side.label}: {percent(share.value)}, {interval(share.interval)}"
         parts.append(
-            f'<g class="series-{place}"><text x="0" y="{y - 14}">{text(told)}</text>'
+            f'<g class="series-{place}"><text x="0" y="{y - 14}">{text(label)}</text>'
             f'<line class="bar" x1="{ends_at[0]}" x2="{ends_at[1]}" y1="{y}" y2="{y}"/>'
             f'<circle cx="{x(share.value)}" cy="{y}" r="6"/></g>'
         )
@@ -187,12 +187,14 @@ def _tile(evaluation: Evaluation, shown: Shown) -> str:
         sharp = ' class="sharp"' if media == "image/png" else ""
         data = b64encode(content).decode("ascii")
         image = f'<img{sharp} alt="{name}" src="data:{media};base64,{data}">'
-    told = [("true", class_name(evaluation, int(evaluation.labels[row])))]
+    lines = [("true", class_name(evaluation, int(evaluation.labels[row])))]
     for side in evaluation.sides:
         predicted = class_name(evaluation, int(side.predicted[row]))
-        told.append((side.label, f"{predicted}, margin {number(float(side.margin[row]))}"))
-    told.append(("logits apart", number(float(evaluation.difference[row]))))
-    words = "".join(f"<div><dt>{text(what)}</dt><dd>{text(cell)}</dd></div>" for what, cell in told)
+        lines.append((side.label, f"{predicted}, margin {number(float(side.margin[row]))}"))
+    lines.append(("logits apart", number(float(evaluation.difference[row]))))
+    words = "".join(
+        f"<div><dt>{text(what)}</dt><dd>{text(cell)}</dd></div>" for what, cell in lines
+    )
     good = evaluation.is_rounding(row)
     judged = '<p class="same">rounding</p>' if good else '<p class="wrong">more than rounding</p>'
     return (
@@ -212,7 +214,7 @@ def _unreadable(evaluation: Evaluation) -> str:
 
 
 def _how(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
-    """Give what the images were, how they were prepared, and on what all of this ran."""
+    """Return what the images were, how they were prepared, and on what all of this ran."""
     yield "images", evaluation.data
     yield "found there", evaluation.described
     yield "evaluated", f"{evaluation.count:,} of {evaluation.wanted:,}"

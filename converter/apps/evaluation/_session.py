@@ -107,7 +107,7 @@ class Session:
         self.fingerprint = hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
     def request(self) -> dict[str, Any]:
-        """Give what decides the figures, as JSON."""
+        """Return what decides the figures, as JSON."""
         labels = {side: self._label(side) for side in self.setups}
         request = {
             **{name: value for name, value in asdict(self.how).items() if name not in _FREE},
@@ -125,7 +125,7 @@ class Session:
         return found
 
     def state(self) -> State:
-        """Give what this evaluation can be resumed from."""
+        """Return what this evaluation can be resumed from."""
         return State(self.request(), self.environment, self.tally)
 
     def resume(self, state: State) -> None:
@@ -210,7 +210,7 @@ class Session:
         self.tally.unreadable.extend(found)
 
     def result(self) -> Evaluation:
-        """Give the result so far."""
+        """Return the result so far."""
         arrays, tally = self.tally.arrays(), self.tally
         empty = np.zeros(0)
         indices = arrays.get("index", np.zeros(0, np.int64))

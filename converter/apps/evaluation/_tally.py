@@ -105,7 +105,7 @@ class Tally:
         self.run_timed += other.run_timed
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Give every column as one array, in the order of the images' indices."""
+        """Return every column as one array, in the order of the images' indices."""
         batches = len(self.columns.get("index", ()))
         if not batches:
             return {}
@@ -120,7 +120,7 @@ class Tally:
 
 
 def judge(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Give the figures of PER_SIDE, as `Scores` describes them.
+    """Return the figures of PER_SIDE, as `Scores` describes them.
 
     Of equal logits the first counts as the largest, on both sides alike.
 
@@ -151,7 +151,7 @@ class State:
     """An unfinished evaluation.
 
     Attributes:
-        request: What it was asked for, as JSON; it can only be resumed with the same.
+        request: What decides its figures, as JSON; it can only be resumed with the same.
         environment: Versions and device of each side.
         tally: Its figures so far.
     """
@@ -161,7 +161,7 @@ class State:
     tally: Tally
 
     def to_bytes(self) -> bytes:
-        """Give the content of the file: the figures of every image as arrays, the rest as JSON."""
+        """Return the content of the file: figures of every image as arrays, the rest as JSON."""
         columns = self.tally.arrays()
         facts = {
             "format": _FORMAT,

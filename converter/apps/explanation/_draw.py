@@ -92,7 +92,7 @@ def _row(sheet: _Sheet, found: Explained, one: Explanation, top: int) -> None:
 
 
 def flat_text(found: Explained, one: Explanation) -> str:
-    """Say that the map is flat, and what else to try."""
+    """Explain that the map is flat, and what else to try."""
     kind = MEASURES[one.measure]
     least = f"{kind.factor * kind.flat:g} {kind.unit}"
     text = f"Flat: hiding parts changes its {one.measure} by no more than {least}."
@@ -128,7 +128,7 @@ def _scale(sheet: _Sheet, found: Explained, one: Explanation, place: tuple[int, 
 
 
 def scale_text(found: Explained) -> str:
-    """Say what the numbers of a map are, after their unit."""
+    """Explain what the numbers of a map are, after their unit."""
     return "added, by LIME's linear model" if found.is_linear else "lost where it is hidden"
 
 

@@ -34,11 +34,11 @@ class Options:
 
     Attributes:
         method: "occlusion" slides a grey window; "lime" hides random sets of segments.
-        measure: Of the answer: "probability" or "log-odds".
-        window: Of occlusion, in pixels; a fifth of the shorter side if None.
-        stride: Of occlusion, in pixels; a quarter of the window if None.
-        samples: Of LIME.
-        seed: Of LIME; occlusion draws nothing at random.
+        measure: Measure of the answer: "probability" or "log-odds".
+        window: Side of occlusion's window, in pixels; a fifth of the shorter side if None.
+        stride: Step of that window, in pixels; a quarter of the window if None.
+        samples: Samples of LIME.
+        seed: Seed of LIME; occlusion draws nothing at random.
         batch_size: Images that the model is given at once.
     """
 
@@ -56,12 +56,12 @@ class Explanation:
     """Where a model looked at one image.
 
     Attributes:
-        name: Of the image, as much of its path as tells it from the others.
+        name: The end of the image's path that distinguishes it from the others.
         seen: RGB, the part that the model sees.
         probabilities: float64 [K].
         target: The class that is explained.
         heat: float64 [H, W], in units of the measure; positive where the image speaks for it.
-        measure: Of the answer.
+        measure: Measure of the answer.
     """
 
     name: str
@@ -163,7 +163,7 @@ def explain(
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
-    """Name each file by as little of the end of its path as tells it from the others."""
+    """Name each file by as little of the end of its path as distinguishes it from the others."""
 
     def end(path: Path, count: int) -> Path:
         return Path(*path.parts[-count:])

@@ -28,8 +28,8 @@ class Classifier:
 
     Attributes:
         predict: float32 [B, 3, H, W], normalised -> logits, float32 [B, num_classes].
-        num_classes: Of its head.
-        framework: That runs it.
+        num_classes: Size of its head.
+        framework: The one that runs it.
         device: Where it runs: "cpu" or "gpu".
     """
 
@@ -75,10 +75,10 @@ def load_classifier(
 
 @dataclass(frozen=True)
 class _Kind:
-    """How a measure is spelled.
+    """Unit and scale of a measure.
 
     Attributes:
-        unit: Of its changes, for people.
+        unit: Unit of its changes, for people.
         factor: From the measure to that unit.
         flat: A map that nowhere exceeds this shows nothing but rounding and chance.
     """
@@ -111,7 +111,7 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
 
 
 def scores(logits: np.ndarray, measure: Measure) -> np.ndarray:
-    """Give the measure of every class: [B, K] -> float64 [B, K].
+    """Return the measure of every class: [B, K] -> float64 [B, K].
 
     The log-odds log(p / (1 - p)) still change where the probability is close to 0 or 1. A constant
     that is added to all logits changes neither.
