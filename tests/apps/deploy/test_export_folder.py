@@ -76,22 +76,17 @@ def test_a_folder_that_holds_more_than_an_export_is_not_replaced(
 # -- the name
 
 
-def test_a_replaced_export_is_gone(tmp_path: Path) -> None:
-    """And the new one has its name."""
+def test_an_export_is_replaced_with_force_only(tmp_path: Path) -> None:
+    """It is looked at once more before the name is given; a replaced one is gone."""
     target = fake(tmp_path / "own")
-    _folder.publish_folder(part_of(target), target, [], force=True)
+    part = part_of(target)
+    with pytest.raises(CheckpointError, match="exists already"):
+        _folder.publish_folder(part, target, [], force=False)
+    assert (target / "model.pdiparams").read_text() == "old"
+    _folder.publish_folder(part, target, [], force=True)
 
     assert left(tmp_path) == ["own"]
     assert (target / "model.pdiparams").read_text() == "new"
-
-
-def test_what_appeared_meanwhile_is_not_replaced(tmp_path: Path) -> None:
-    """It is looked at once more before the name is given."""
-    target = fake(tmp_path / "own")
-    with pytest.raises(CheckpointError, match="exists already"):
-        _folder.publish_folder(part_of(target), target, [], force=False)
-
-    assert (target / "model.pdiparams").read_text() == "old"
 
 
 def test_the_old_export_survives_a_failed_rename_and_ctrl_c(

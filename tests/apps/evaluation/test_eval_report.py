@@ -113,25 +113,25 @@ def test_confusions_and_worst_classes() -> None:
 # -- The verdict
 
 
-def close(count: int) -> Evaluation:
-    """Make sides whose best two classes are exchanged by less than rounding, on some images."""
-    one = np.tile([5.0, 1.0, 0.0], (10, 1))
-    other = one.copy()
+SURE = np.tile([5.0, 1.0, 0.0], (10, 1))
+
+
+def close(count: int) -> list[np.ndarray]:
+    """Make logits whose best two classes are exchanged by less than rounding, on some images."""
+    one, other = SURE.copy(), SURE.copy()
     one[:count], other[:count] = [5, 5 - 1e-6, 0], [5 - 1e-6, 5, 0]
-    return evaluation(one, other)
+    return [one, other]
 
 
 def further() -> Evaluation:
     """Make sides that agree, though their logits are further apart than rounding brings them."""
-    one = np.tile([5.0, 1.0, 0.0], (10, 1))
-    return evaluation(one, one + np.array([0.0, 0.0, 0.1]))
+    return evaluation(SURE, SURE + np.array([0.0, 0.0, 0.1]))
 
 
 def broken() -> Evaluation:
-    one = np.tile([5.0, 1.0, 0.0], (10, 1))
-    other = one.copy()
+    other = SURE.copy()
     other[3, 1] = np.nan
-    return evaluation(one, other)
+    return evaluation(SURE, other)
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,16 @@ def broken() -> Evaluation:
     [
         (random(1234), True, "both classify all 1,234 images the same."),
         (random(1), True, "both classify the one image the same."),
-        (close(3), True, "3 of 10 images are classified differently, by no more than rounding."),
-        (close(1), True, "1 of 10 images is classified differently, by no more than rounding."),
+        (
+            evaluation(*close(3)),
+            True,
+            "3 of 10 images are classified differently, by no more than rounding.",
+        ),
+        (
+            evaluation(*close(1)),
+            True,
+            "1 of 10 images is classified differently, by no more than rounding.",
+        ),
         (
             disagreeing(3),
             False,
@@ -168,10 +176,7 @@ def test_the_verdict_says_what_is_the_case(
 
 def test_what_rounding_cannot_explain_is_counted_and_comes_first() -> None:
     """Of three disagreements two are rounding; the third is the worst."""
-    found = close(2)
-    sides = [np.tile([5.0, 1.0, 0.0], (10, 1)) for _ in range(2)]
-    for logits, pair in zip(sides, ([5, 5 - 1e-6, 0], [5 - 1e-6, 5, 0]), strict=True):
-        logits[:2] = pair
+    sides = close(2)
     sides[1][7] = [0, 5, 0]
     found = evaluation(*sides)
 
