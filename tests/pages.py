@@ -55,24 +55,19 @@ def assert_loads_nothing(page: str, images: bool = False) -> None:
     assert not re.search(r"""(src|href)\s*=\s*["']?https?://""", page)
 
 
-def find_browser() -> str:
-    """Find a Chromium; skip the test without one."""
+def browsed(file: Path, width: int = 1400) -> str:
+    """Return the document of a file as it is once its scripts ran; skip without a Chromium."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         reason = f"no browser: none of {', '.join(BROWSERS)} is installed"
         (pytest.fail if os.environ.get("CI_BROWSER") else pytest.skip)(reason)
-    return str(browser)
-
-
-def browsed(browser: str, file: Path, width: int = 1400) -> str:
-    """Return the document of a file as it is once its scripts ran."""
     options = (
         "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
         "--disable-background-networking --disable-component-update --disable-sync "
         f"--virtual-time-budget=5000 --window-size={width},900"
     )
     profile = f"--user-data-dir={file.with_name('profile')}"
-    command = [browser, *options.split(), profile, "--dump-dom", file.as_uri()]
+    command = [str(browser), *options.split(), profile, "--dump-dom", file.as_uri()]
     done = subprocess.run(command, capture_output=True, timeout=120, check=True)
     return done.stdout.decode("utf-8")
 

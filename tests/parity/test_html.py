@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import Page, assert_loads_nothing, browsed, dataset, find_browser
+from pages import Page, assert_loads_nothing, browsed, dataset
 
 from vitconvert.parity._compare import LayerResult, SettingResult
 from vitconvert.parity._gradients import GradientResult
@@ -175,7 +175,6 @@ def test_a_file_name_that_is_no_text_can_be_written() -> None:
 @pytest.fixture
 def browse(tmp_path: Path) -> Browse:
     """Give a function that opens a report in Chromium, runs a script there and gives its result."""
-    browser = find_browser()
 
     def run(report: Report, script: str, width: int = 1400) -> Any:
         file = tmp_path / "report.html"
@@ -185,7 +184,7 @@ def browse(tmp_path: Path) -> Browse:
         for text in (script, last):
             page = f"<script>{text}</script></body>".join(page.rsplit("</body>", 1))
         file.write_text(page, encoding="utf-8")
-        dom = browsed(browser, file, width)
+        dom = browsed(file, width)
         assert dataset(dom, "errors") == []
         return dataset(dom, "result")
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from evaluated import EVIL, disagreeing, evaluation, photos, random
-from pages import Page, assert_loads_nothing, browsed, dataset, find_browser
+from pages import Page, assert_loads_nothing, browsed, dataset
 
 from vitconvert.apps.evaluation._report import write_reports
 from vitconvert.apps.evaluation._report_html import html
@@ -143,7 +143,6 @@ def test_the_page_can_be_used_without_a_mouse_or_colours() -> None:
 @pytest.mark.parametrize("width", [390, 1300])
 def test_the_page_does_not_scroll_sideways(classes: int, width: int, tmp_path: Path) -> None:
     """On a phone as on a desk; what is wide scrolls in a box of its own."""
-    browser = find_browser()
     page = json.dumps(written(everything(classes=classes), tmp_path)).replace("<", "\\u003c")
     outer = tmp_path / "outer.html"
     outer.write_text(
@@ -159,7 +158,7 @@ def test_the_page_does_not_scroll_sideways(classes: int, width: int, tmp_path: P
         </script></body>"""
     )
 
-    inner, scrolled = dataset(browsed(browser, outer), "result")
+    inner, scrolled = dataset(browsed(outer), "result")
 
     assert inner == width
     assert scrolled <= width

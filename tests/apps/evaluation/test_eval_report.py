@@ -116,11 +116,15 @@ def test_confusions_and_worst_classes() -> None:
 SURE = np.tile([5.0, 1.0, 0.0], (10, 1))
 
 
-def close(count: int) -> list[np.ndarray]:
+def close_logits(count: int) -> list[np.ndarray]:
     """Make logits whose best two classes are exchanged by less than rounding, on some images."""
     one, other = SURE.copy(), SURE.copy()
     one[:count], other[:count] = [5, 5 - 1e-6, 0], [5 - 1e-6, 5, 0]
     return [one, other]
+
+
+def close(count: int) -> Evaluation:
+    return evaluation(*close_logits(count))
 
 
 def further() -> Evaluation:
@@ -139,16 +143,8 @@ def broken() -> Evaluation:
     [
         (random(1234), True, "both classify all 1,234 images the same."),
         (random(1), True, "both classify the one image the same."),
-        (
-            evaluation(*close(3)),
-            True,
-            "3 of 10 images are classified differently, by no more than rounding.",
-        ),
-        (
-            evaluation(*close(1)),
-            True,
-            "1 of 10 images is classified differently, by no more than rounding.",
-        ),
+        (close(3), True, "3 of 10 images are classified differently, by no more than rounding."),
+        (close(1), True, "1 of 10 images is classified differently, by no more than rounding."),
         (
             disagreeing(3),
             False,
@@ -176,7 +172,7 @@ def test_the_verdict_says_what_is_the_case(
 
 def test_what_rounding_cannot_explain_is_counted_and_comes_first() -> None:
     """Of three disagreements two are rounding; the third is the worst."""
-    sides = close(2)
+    sides = close_logits(2)
     sides[1][7] = [0, 5, 0]
     found = evaluation(*sides)
 
