@@ -62,14 +62,16 @@ def section(name: str, title: str, content: str) -> str:
 
 
 def facts(caption: str, cells: Iterable[Sequence[str]], heads: Sequence[str] = ()) -> str:
-    """Give a table of facts: a name and a value each, or several values under headings."""
-    head = ""
+    """Give a table of facts: a name and a value each, or several under headings; none without."""
+    head, body = "", rows(cells)
+    if not body:
+        return ""
     if heads:
         columns = "".join(f'<th scope="col">{text(name)}</th>' for name in heads)
         head = f"<thead><tr>{columns}</tr></thead>\n"
     return (
         f'<table class="facts">\n<caption class="unseen">{text(caption)}</caption>\n{head}<tbody>\n'
-        f"{rows(cells)}\n</tbody>\n</table>"
+        f"{body}\n</tbody>\n</table>"
     )
 
 

@@ -134,6 +134,11 @@ def paddle_in_float64() -> Iterator[None]:
         paddle.set_default_dtype("float32")
 
 
+def left(folder: Path) -> list[str]:
+    """List what is in a folder, hidden files too."""
+    return sorted(path.name for path in folder.iterdir())
+
+
 def arrays(path: Path) -> dict[str, np.ndarray]:
     """Read a whole checkpoint into arrays of its own."""
     return {n: np.array(t.read()) for n, t in open_checkpoint(path).tensors.items()}

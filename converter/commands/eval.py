@@ -12,7 +12,7 @@ import click
 from ..terminal import console
 from .options import DEVICE, FILE, OUTPUT, ImageSize, progress_bar
 
-_DATA = click.Path(exists=True, path_type=Path)
+_THERE = click.Path(exists=True, path_type=Path)
 
 
 class Channels(click.ParamType[tuple[float, float, float]]):
@@ -30,50 +30,18 @@ class Channels(click.ParamType[tuple[float, float, float]]):
         return red, green, blue
 
 
-# Options that override how images become a variant's input; those that are not given are None.
-_PREPROCESSING: dict[str, Any] = {
-    "size": click.option(
-        "--image-size", "size", type=ImageSize(), metavar="HxW", help="Input size in pixels."
-    ),
-    "crop_pct": click.option(
-        "--crop-pct",
-        type=click.FloatRange(0, 1, min_open=True),
-        help="Share of the shorter side that the crop keeps.",
-    ),
-    "crop_mode": click.option(
-        "--crop-mode",
-        type=click.Choice(["center", "squash"]),
-        help="Crop from the center, or squash the whole image.",
-    ),
-    "interpolation": click.option(
-        "--interpolation",
-        type=click.Choice(["bicubic", "bilinear", "lanczos", "nearest"]),
-        help="Filter for resizing.",
-    ),
-    "mean": click.option("--mean", type=Channels(), help="Mean of each channel, 0..1."),
-    "std": click.option("--std", type=Channels(), help="Standard deviation of each, 0..1."),
-}
-
-
-def preprocessing_options(command: Any) -> Any:
-    """Add the options that override preprocessing."""
-    for option in reversed(_PREPROCESSING.values()):
-        command = option(command)
-    return command
-
-
 @click.command("eval", short_help="Measure accuracy on labelled images, with both frameworks.")
 @click.argument("variant")
 @click.option(
     "--data",
     required=True,
-    type=_DATA,
+    type=_THERE,
     help="Folder or archive of images, one folder per class; ImageNet's flat val with its "
     "labels; cifar-10-python.tar.gz.",
 )
 @click.option(
     "--weights",
-    type=click.Path(exists=True, path_type=Path),
+    type=_THERE,
     help="Paddle checkpoint, or a folder made by `vitconvert export`.",
 )
 @click.option(
@@ -113,7 +81,24 @@ def preprocessing_options(command: Any) -> Any:
     help="Use at most this many images, evenly spread.  [default: all images]",
 )
 @click.option("--strict", is_flag=True, help="Stop at the first image that cannot be read.")
-@preprocessing_options
+@click.option("--image-size", "size", type=ImageSize(), metavar="HxW", help="Input size in pixels.")
+@click.option(
+    "--crop-pct",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Share of the shorter side that the crop keeps.",
+)
+@click.option(
+    "--crop-mode",
+    type=click.Choice(["center", "squash"]),
+    help="Crop from the center, or squash the whole image.",
+)
+@click.option(
+    "--interpolation",
+    type=click.Choice(["bicubic", "bilinear", "lanczos", "nearest"]),
+    help="Filter for resizing.",
+)
+@click.option("--mean", type=Channels(), help="Mean of each channel, 0..1.")
+@click.option("--std", type=Channels(), help="Standard deviation of each, 0..1.")
 @click.option(
     "--report",
     type=OUTPUT,
@@ -146,11 +131,12 @@ def evaluate(variant: str, data: Path, report: Path | None, **options: Any) -> N
     """
     from ..apps.evaluation import ReportError, evaluate, show
     from ..running.team import expected_team
+    from ..tables.variant import PREPROCESSING
 
     if options["weights"] is None and options["torch_weights"] is None:
         raise click.UsageError("give --weights (Paddle), --torch-weights (PyTorch), or both.")
     is_first = expected_team().leads
-    how = {name: options.pop(name) for name in _PREPROCESSING}
+    how = {name: options.pop(name) for name in ("size", *PREPROCESSING)}
     try:
         with progress_bar(is_first) as progress:
             result = evaluate(

@@ -7,16 +7,14 @@ from typing import Any
 
 import click
 
-from ..errors import ModelError
-from ..tables.reading import find_variant
 from ..terminal import printable
-from .options import CLASSES, DEVICE, FILE, OUTPUT, progress_bar
+from .options import CLASSES, DEVICE, FILE, OUTPUT, known_variant, progress_bar
 
 _MAPS = (".npy", ".json")
 
 
 @click.command()
-@click.argument("variant")
+@click.argument("variant", callback=known_variant)
 @click.option("--weights", required=True, type=FILE, help="Checkpoint of the model.")
 @click.option(
     "--image",
@@ -82,14 +80,11 @@ def explain(
     variant: str,
     weights: Path,
     images: tuple[Path, ...],
-    target: str | None,
     classes: Path | None,
     out: Path,
     maps: Path | None,
-    framework: Any,
-    device: Any,
     force: bool,
-    **given: Any,
+    **options: Any,
 ) -> None:
     """Show where a model looks: which parts of an image its answer depends on.
 
@@ -109,11 +104,7 @@ def explain(
     from ..files import check_distinct, check_target
     from ..images import read_classes
 
-    try:
-        find_variant(variant)
-    except ModelError as error:
-        raise click.BadParameter(str(error), param_hint="VARIANT") from error
-    options = Options(**_meant(given))
+    how = Options(**_meant({name: options.pop(name) for name in vars(Options())}))
     if out.suffix.lower() != ".png":
         raise click.BadParameter(f"{out} is not a .png file.", param_hint="--out")
     if maps is not None and maps.suffix not in _MAPS:
@@ -126,15 +117,7 @@ def explain(
     names = () if classes is None else read_classes(classes)
     with progress_bar() as progress:
         found = explain_images(
-            variant,
-            weights,
-            images,
-            target=target,
-            classes=names,
-            framework=framework,
-            device=device,
-            options=options,
-            progress=progress,
+            variant, weights, images, classes=names, options=how, progress=progress, **options
         )
     write_explained(found, out, maps, force)
     for one in found.explanations:

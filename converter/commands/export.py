@@ -7,16 +7,12 @@ from typing import Any
 
 import click
 
-from ..errors import ModelError
-from ..tables.reading import find_variant
 from ..terminal import printable
-from .options import CLASSES, FILE, OUTPUT, ImageSize
+from .options import CLASSES, FILE, OUTPUT, ImageSize, known_variant
 
 
 class _Size(ImageSize):
     """An image size, or the word free."""
-
-    name = "image size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read it."""
@@ -24,7 +20,7 @@ class _Size(ImageSize):
 
 
 @click.command()
-@click.argument("variant")
+@click.argument("variant", callback=known_variant)
 @click.option("--weights", required=True, type=FILE, help="Paddle checkpoint.")
 @click.option("--out", required=True, type=OUTPUT, help="Folder to write.")
 @click.option(
@@ -41,15 +37,7 @@ class _Size(ImageSize):
 )
 @click.option("--classes", type=FILE, help=CLASSES)
 @click.option("--force", is_flag=True, help="Replace an existing export.")
-def export(
-    variant: str,
-    weights: Path,
-    out: Path,
-    num_classes: int | None,
-    image_size: Any,
-    classes: Path | None,
-    force: bool,
-) -> None:
+def export(variant: str, weights: Path, out: Path, classes: Path | None, **how: Any) -> None:
     """Export a Paddle model in inference form, for paddle.inference, and check it.
 
     The folder --out holds the program, its parameters and vitconvert.json. The program takes
@@ -64,22 +52,11 @@ def export(
       vitconvert export shunted_s --weights run/best.pdparams --out DIR \\
                         --classes run/run.json
     """
-    try:
-        find_variant(variant)
-    except ModelError as error:
-        raise click.BadParameter(str(error), param_hint="VARIANT") from error
     from ..apps.deploy import export as write
     from ..images import read_classes
 
-    done = write(
-        variant,
-        weights,
-        out,
-        image_size=image_size,
-        num_classes=num_classes,
-        classes=() if classes is None else read_classes(classes),
-        force=force,
-    )
+    names = () if classes is None else read_classes(classes)
+    done = write(variant, weights, out, classes=names, **how)
     facts, check = done.facts, done.check
     size = facts.image_size
     pixels = f"{size[0]}x{size[1]} pixels" if size else "any size from 32x32 pixels on"

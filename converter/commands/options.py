@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
-from ..errors import nearest
+from ..errors import ModelError, nearest
 from ..running.device import Device
 from ..terminal import console
 
@@ -53,6 +53,17 @@ FILE = File()
 OUTPUT = click.Path(path_type=Path)
 CLASSES = "Names of the classes: a text, one to a line, or a training's run.json."
 DEVICE = click.Choice(get_args(Device))
+
+
+def known_variant(_ctx: click.Context, _param: click.Parameter, name: str) -> str:
+    """Refuse a variant that no table has, as wrong usage."""
+    from ..tables.reading import find_variant
+
+    try:
+        find_variant(name)
+    except ModelError as error:
+        raise click.BadParameter(str(error)) from error
+    return name
 
 
 class Size(click.ParamType[int]):

@@ -273,7 +273,7 @@ class PaddleSide(_Side):
 
     def put(self, array: np.ndarray) -> Any:
         """Bring an array to the device."""
-        return self.library.to_tensor(array, place=self.device)
+        return self.library.to_tensor(array)
 
     def set(self, tensor: Any, array: np.ndarray) -> None:
         """Fill a tensor that is not trained."""

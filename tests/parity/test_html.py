@@ -1,18 +1,13 @@
 """The page of a parity report: what it says without a script, and what its script does."""
 
 import json
-import os
-import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
-from html import unescape
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pages import Page, assert_loads_nothing, browsed, dataset
 
 from vitconvert.parity._compare import LayerResult, SettingResult
 from vitconvert.parity._gradients import GradientResult
@@ -20,7 +15,6 @@ from vitconvert.parity._html import html
 from vitconvert.parity._report import OutputFigures, Report
 
 EVIL = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 COLLECTOR = """<head><script>
 window.errors = [];
 window.onerror = (message) => { errors.push(String(message)); };
@@ -104,34 +98,6 @@ def measured() -> Report:
 REPORTS = {"PROVED": good, "NOT PROVED": bad, "MEASURED": measured}
 
 
-class Page(HTMLParser):
-    """The elements of a page, its text without that of scripts and styles, and its JSON."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.within, self.text, self.json = "", "", ""
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep the element."""
-        self.elements.append((tag, dict(attrs)))
-        if tag in ("script", "style"):
-            self.within = dict(attrs).get("type") or tag
-
-    def handle_endtag(self, tag: str) -> None:
-        """Note that a script or style has ended."""
-        self.within = "" if tag in ("script", "style") else self.within
-
-    def handle_data(self, data: str) -> None:
-        """Keep the text."""
-        if not self.within:
-            self.text += data
-        elif self.within == "application/json":
-            self.json += data
-
-
 # -- What is in the page itself
 
 
@@ -164,15 +130,7 @@ def test_the_figures_of_the_output_need_no_script() -> None:
 @pytest.mark.parametrize("verdict", REPORTS)
 def test_nothing_is_loaded(verdict: str) -> None:
     """No element names another file, no style does, and no attribute is a script."""
-    page = html(REPORTS[verdict]())
-
-    for tag, attributes in Page(page).elements:
-        for name in ("src", "href", "srcset", "action", "data", "poster"):
-            assert attributes.get(name, "data:,") == "data:,", tag
-        assert not [name for name in attributes if name.startswith("on")], tag
-    assert "@import" not in page
-    assert "url(" not in page
-    assert not re.search(r"""(src|href)\s*=\s*["']?https?://""", page)
+    assert_loads_nothing(html(REPORTS[verdict]()))
 
 
 @pytest.mark.parametrize("verdict", REPORTS)
@@ -217,10 +175,6 @@ def test_a_file_name_that_is_no_text_can_be_written() -> None:
 @pytest.fixture
 def browse(tmp_path: Path) -> Browse:
     """Give a function that opens a report in Chromium, runs a script there and gives its result."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        reason = f"no browser: none of {', '.join(BROWSERS)} is installed"
-        (pytest.fail if os.environ.get("CI_BROWSER") else pytest.skip)(reason)
 
     def run(report: Report, script: str, width: int = 1400) -> Any:
         file = tmp_path / "report.html"
@@ -230,30 +184,11 @@ def browse(tmp_path: Path) -> Browse:
         for text in (script, last):
             page = f"<script>{text}</script></body>".join(page.rsplit("</body>", 1))
         file.write_text(page, encoding="utf-8")
-        dom = _dump(str(browser), file, tmp_path / "profile", width)
-        assert _dataset(dom, "errors") == []
-        return _dataset(dom, "result")
+        dom = browsed(file, width)
+        assert dataset(dom, "errors") == []
+        return dataset(dom, "result")
 
     return run
-
-
-def _dump(browser: str, file: Path, profile: Path, width: int) -> str:
-    """Give the document as it is once its scripts ran."""
-    options = (
-        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
-        "--disable-background-networking --disable-component-update --disable-sync "
-        f"--virtual-time-budget=5000 --window-size={width},900"
-    )
-    command = [browser, *options.split(), f"--user-data-dir={profile}", "--dump-dom", file.as_uri()]
-    done = subprocess.run(command, capture_output=True, timeout=120, check=True)
-    return done.stdout.decode("utf-8")
-
-
-def _dataset(dom: str, name: str) -> Any:
-    """Read what a script wrote to the body."""
-    found = re.search(rf'<body[^>]* data-{name}="([^"]*)"', dom)
-    assert found, f"the script wrote no {name}"
-    return json.loads(unescape(found[1]))
 
 
 @pytest.mark.browser

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from ...checkpoints import Checkpoint, open_checkpoint
+from ...checkpoints import open_checkpoint
 from ...errors import ModelError, RunError
 from ...files import cannot_be_written, check_room, sha256
 from ...images import check_names
@@ -24,17 +24,37 @@ from ...tables.reading import find_variant
 from ...tables.table import Table
 from ...tables.variant import Variant
 from ...version import __version__
-from ._check import Check, compare
 from ._folder import check_export_folder, made_beside, publish_folder, put_in_order
 from ._manifest import FORMAT, LEAST, NAME, Facts
 from ._predictor import Predictor
 
+Batches = list[np.ndarray]  # images [B, 3, H, W], or logits [B, num_classes]
 Size = tuple[int, int] | Literal["free"] | None
+CEILING = 1e-4  # largest difference from the original, as a share of the largest logit
+TIMES = 8.0  # how many times the error of the original in float32 may be
+LEAST_ERROR = 16 * float(np.finfo(np.float32).eps)  # a smaller error of the original counts as this
+
+
+@dataclass(frozen=True)
+class Check:
+    """How far the deployed model is from the original, the most of all batches.
+
+    Attributes:
+        max_abs_diff: From the original in float32.
+        relative_diff: The same as a share of the largest logit.
+        error: From the original in float64, as a share of the largest logit.
+        eager_error: The same of the original in float32.
+    """
+
+    max_abs_diff: float
+    relative_diff: float
+    error: float
+    eager_error: float
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A written export: its folder, what it says of itself, and how exact it is."""
+    """A written export: its folder, its facts, and how exact it is."""
 
     folder: Path
     facts: Facts
@@ -62,7 +82,7 @@ def export(
         folder: To be made.
         image_size: Height and width in pixels; "free" for any, where the model allows it; the
             variant's own if None. A fixed size runs a little faster.
-        num_classes: What the checkpoint must have; any if None.
+        num_classes: Number that the checkpoint must have; any if None.
         classes: Their names in the order of the head, kept in vitconvert.json; () if not known.
         force: Replace a folder that is an export.
 
@@ -90,8 +110,13 @@ def export(
     # Twice: the program is no more than the weights, nor are the kernels of exchanged layers.
     check_room(target.parent, 2 * sum(tensor.nbytes for tensor in checkpoint.tensors.values()))
     with made_beside(target) as part:
-        check = _write(part, target, found, checkpoint, count, size)
-        facts = _describe(part, found, source, count, size, check, classes)
+        inputs, eager, truth = _write(part, target, found, source, count, size)
+        # The predictor reads from the facts what it runs; only then is known how exact it is.
+        facts = _describe(part, found, source, count, size, classes)
+        _store(part, target, facts)
+        predictor = _load(part, target)
+        check = compare([predictor(x) for x in inputs], eager, truth, variant)
+        facts = replace(facts, check=asdict(check))
         _store(part, target, facts)
         _load(part, target)  # as a user will
         publish_folder(part, target, sources, force)
@@ -117,11 +142,11 @@ def _write(
     part: Path,
     target: Path,
     variant: Variant,
-    checkpoint: Checkpoint,
+    weights: Path,
     num_classes: int,
     size: tuple[int, int] | None,
-) -> Check:
-    """Save the program and its parameters, run them, and compare with the model."""
+) -> tuple[Batches, Batches, Batches]:
+    """Save the program and its parameters; return images and logits in float32 and float64."""
     paddle = import_framework("paddle")
     # With 32 pixels some map is of one pixel, with an odd size some is not divided evenly.
     height, width = variant.input_size
@@ -129,25 +154,20 @@ def _write(
     inputs = [_noise(count, at) for at in sizes for count in (1, 3)]
     device: Device = "gpu" if paddle.get_device().startswith("gpu") else "cpu"
     subject = Subject(variant.name, num_classes)
-    side = make_side(Setup("paddle", subject, str(checkpoint.path.absolute()), device=device))
+    side = make_side(Setup("paddle", subject, str(weights.absolute()), device=device))
     run = as_function(side, side.model("float64"), "float64")
     truth = [run(x) for x in inputs]
     model = side.model("float32")
     run = as_function(side, model, "float32")
     eager = [run(x) for x in inputs]
-    _deployed().for_deployment(model)
+    import_module("vitconvert.models_paddle._deployed").for_deployment(model)
     spec = paddle.static.InputSpec([None, 3, *(size or (None, None))], "float32", "images")
     with cannot_be_written(target):
         static = paddle.jit.to_static(model, input_spec=[spec], full_graph=True)
         paddle.jit.save(static, str(part / "model"))
         for extra in part.glob("*.info"):  # of training on, which nothing here reads
             extra.unlink()
-    # The predictor wants to know what it runs; how exact it is, is not known yet.
-    facts = _describe(part, variant, checkpoint.path, num_classes, size, None)
-    _store(part, target, facts)
-    predictor = _load(part, target)
-    found = [predictor(x) for x in inputs]
-    return compare(found, eager, truth, variant.name)
+    return inputs, eager, truth
 
 
 def _store(part: Path, target: Path, facts: Facts) -> None:
@@ -173,10 +193,6 @@ def _load(part: Path, target: Path) -> Predictor:
         ) from error
 
 
-def _deployed() -> Any:
-    return import_module("vitconvert.models_paddle._deployed")
-
-
 def _noise(count: int, size: tuple[int, int]) -> np.ndarray:
     """Make images, float32 [count, 3, H, W], the same each time."""
     return np.random.default_rng(0).standard_normal((count, 3, *size)).astype("f4")
@@ -188,21 +204,61 @@ def _describe(
     source: Path,
     num_classes: int,
     size: tuple[int, int] | None,
-    check: Check | None,
-    classes: Sequence[str] = (),
+    classes: Sequence[str],
 ) -> Facts:
-    """Say what was written, and of what."""
+    """Describe what was written and its source; how exact it is, is not known yet."""
     paddle = import_framework("paddle")
-    written = sorted(path for path in part.iterdir() if path.name != NAME)
     return Facts(
         FORMAT,
         variant.name,
         num_classes,
         tuple(classes),
         size,
-        {**variant.preprocessing, "size": list(size or variant.input_size)},
-        {"name": source.name, "sha256": sha256(source), "bytes": source.stat().st_size},
-        {"vitconvert": __version__, "paddle": paddle.__version__},
-        check.to_dict() if check else {},
-        {path.name: sha256(path) for path in written},
+        preprocessing={**variant.preprocessing, "size": list(size or variant.input_size)},
+        source={"name": source.name, "sha256": sha256(source), "bytes": source.stat().st_size},
+        versions={"vitconvert": __version__, "paddle": paddle.__version__},
+        check={},
+        files={path.name: sha256(path) for path in sorted(part.iterdir())},
     )
+
+
+def compare(
+    deployed: Batches,
+    eager: Batches,
+    truth: Batches,
+    name: str,
+) -> Check:
+    """Compare batch by batch.
+
+    Args:
+        deployed: Logits [B, num_classes] of each batch, float32.
+        eager: The same of the original model.
+        truth: The same in float64.
+        name: Name of the model.
+
+    Raises:
+        RunError: They differ by more than rounding.
+    """
+    rows = []
+    for found, near, exact in zip(deployed, eager, truth, strict=True):
+        if found.shape != near.shape:
+            raise RunError(
+                f"{name}: the deployed model gives {list(found.shape)}, the original "
+                f"{list(near.shape)}. Nothing was written."
+            )
+        # Not numpy's own float64 of a float32 difference: the subtraction must not round.
+        found, near = found.astype("f8"), near.astype("f8")
+        largest = float(np.abs(exact).max()) or 1.0
+        diff = float(np.abs(found - near).max())
+        errors = (float(np.abs(found - exact).max()), float(np.abs(near - exact).max()))
+        rows.append((diff, diff / largest, errors[0] / largest, errors[1] / largest))
+    check = Check(*(float(np.max(column)) for column in zip(*rows, strict=True)))
+    allowed = max(TIMES * check.eager_error, LEAST_ERROR)
+    # Not `>`, so that NaN fails.
+    if not (check.relative_diff <= CEILING and check.error <= allowed):
+        raise RunError(
+            f"{name}: the deployed model differs from the original by {check.max_abs_diff:.2e}, "
+            f"{check.relative_diff:.2e} of the largest logit (allowed: {CEILING:.0e}); its error "
+            f"from float64 is {check.error:.2e} (allowed: {allowed:.2e}). Nothing was written."
+        )
+    return check

@@ -27,12 +27,12 @@ class Facts:
     Attributes:
         format: FORMAT in this release.
         variant: Name of the variant.
-        num_classes: Of the head; 0 if the model gives features.
+        num_classes: Size of the head; 0 if the model gives features.
         classes: Their names in the order of the logits; () if they were not given.
         image_size: Height and width in pixels; None if any from LEAST on.
-        preprocessing: Of images in evaluation.
+        preprocessing: How images become the input.
         source: Name, sha256 and bytes of the weights it was made of.
-        versions: Of vitconvert and Paddle, which made it.
+        versions: Versions of vitconvert and Paddle, which made it.
         check: How far the export was from the original model.
         files: Name of each other file -> its sha256.
     """
@@ -50,18 +50,18 @@ class Facts:
 
     @property
     def program(self) -> str:
-        """Give the name of the file with the program."""
+        """Return the name of the file with the program."""
         return next(name for name in _PROGRAMS if name in self.files)
 
     def to_json(self) -> str:
-        """Give the text of the file; "free" stands for a free image size."""
+        """Return the text of the file; "free" stands for a free image size."""
         facts = asdict(self) | {"image_size": self.image_size or "free"}
         return json.dumps(facts, indent=1) + "\n"
 
 
 def is_export(folder: Path) -> bool:
     """Tell whether a folder is a vitconvert export, of any release and in any state."""
-    return str(_read(folder).get("format", "")).startswith("vitconvert export")
+    return bool(_read(folder))
 
 
 def strangers(folder: Path) -> list[str]:
@@ -76,12 +76,13 @@ def strangers(folder: Path) -> list[str]:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """Read vitconvert.json; nothing if it cannot be read."""
+    """Read vitconvert.json; nothing if it cannot be read, or is not of an export."""
     try:
         facts = json.loads((folder / NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return facts if isinstance(facts, dict) else {}
+    mark = facts.get("format") if isinstance(facts, dict) else None
+    return facts if str(mark).startswith("vitconvert export") else {}
 
 
 def read_facts(folder: Path) -> Facts:
@@ -90,12 +91,12 @@ def read_facts(folder: Path) -> Facts:
     Raises:
         ModelError: The folder is not an export, or of another release, or its files have changed.
     """
-    if not is_export(folder):
+    data = _read(folder)
+    if not data:
         raise ModelError(
             f"{folder}: is not a vitconvert export, as it holds no {NAME}. Make one: vitconvert "
             f"export VARIANT --weights D.pdparams --out {folder}"
         )
-    data = json.loads((folder / NAME).read_text(encoding="utf-8"))
     if data["format"] != FORMAT:
         raise ModelError(
             f"{folder / NAME}: format is {data['format']!r}, expected {FORMAT!r}: another release "

@@ -22,7 +22,7 @@ class Predictor:
     asked for together with the programs of Paddle 3. Not to be used by two threads at once.
 
     Attributes:
-        facts: What the export says of itself.
+        facts: The content of its vitconvert.json.
         environment: Versions, device and threads.
     """
 
@@ -34,7 +34,7 @@ class Predictor:
         Args:
             folder: What `vitconvert export` made.
             device: "cpu", "gpu", or "auto" for a GPU where there is one.
-            threads: Of the processor; as many as this process may use if None.
+            threads: Threads of the processor; as many as this process may use if None.
 
         Raises:
             ModelError: The folder is not a usable export, or Paddle is not installed.
@@ -61,7 +61,7 @@ class Predictor:
 
     @property
     def environment(self) -> dict[str, Any]:
-        """Say what the model runs on."""
+        """Versions, device and threads that the model runs with."""
         paddle = import_framework("paddle")
         return {
             "framework": "paddle",
@@ -122,7 +122,7 @@ class Predictor:
 
 
 def _first(error: BaseException) -> str:
-    """Give the first line that says something; Paddle adds its own source and hints."""
+    """Return the first line that says something; Paddle adds its own source and hints."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     found = next((line for line in lines if "Error" in line or line.startswith("(")), None)
     return (found or (lines[0] if lines else type(error).__name__)).rstrip(".")

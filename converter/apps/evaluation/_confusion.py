@@ -14,31 +14,27 @@ MATRIX = 20  # classes at most for which the whole table is shown
 MOST = 20  # confusions or classes in a list
 
 
-def most_confused(
-    evaluation: Evaluation, side: Scores, most: int = MOST
-) -> list[tuple[int, int, int]]:
-    """Give the most frequent confusions: true class, predicted class, images."""
+def most_confused(evaluation: Evaluation, side: Scores) -> list[tuple[int, int, int]]:
+    """Return the most frequent confusions: true class, predicted class, images."""
     wrong = (side.predicted >= 0) & (side.predicted != evaluation.labels)
     pairs = np.stack([evaluation.labels[wrong], side.predicted[wrong]], 1)
     found, counts = np.unique(pairs, axis=0, return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:most]
+    order = np.argsort(-counts, kind="stable")[:MOST]
     return [(int(found[i, 0]), int(found[i, 1]), int(counts[i])) for i in order]
 
 
-def worst_classes(
-    evaluation: Evaluation, side: Scores, most: int = MOST
-) -> list[tuple[int, int, int]]:
-    """Give the classes with the smallest share of right predictions: class, right, images."""
+def worst_classes(evaluation: Evaluation, side: Scores) -> list[tuple[int, int, int]]:
+    """Return the classes with the smallest share of right predictions: class, right, images."""
     count = evaluation.num_classes
     of = np.bincount(evaluation.labels, minlength=count)
     right = np.bincount(evaluation.labels[side.predicted == evaluation.labels], minlength=count)
     with np.errstate(invalid="ignore"):
-        order = np.lexsort((-of, right / of))  # none of nothing is not a number, which is last
-    return [(int(i), int(right[i]), int(of[i])) for i in order if of[i]][:most]
+        order = np.lexsort((-of, right / of))  # 0 / 0 is NaN, which is last
+    return [(int(i), int(right[i]), int(of[i])) for i in order if of[i]][:MOST]
 
 
 def show_confusion(evaluation: Evaluation) -> str:
-    """Give the section of the page; one table if both sides have the same confusions."""
+    """Return the section of the page; one table if both sides have the same confusions."""
     if not evaluation.count:
         return ""
     sides = list(evaluation.sides)
@@ -55,10 +51,10 @@ def show_confusion(evaluation: Evaluation) -> str:
 
 
 def _matrix(evaluation: Evaluation, side: Scores, title: str) -> str:
-    """Give all counts: a row per true class; the more of its images, the stronger the colour."""
+    """Show all counts: a row per true class; the more of its images, the stronger the colour."""
     table = evaluation.confusion(side)
     names = [text(class_name(evaluation, label)) for label in range(len(table))]
-    # Of all images of a class, those without a class of their own as well.
+    # All images of a class, also those whose logits are not finite.
     totals = np.bincount(evaluation.labels, minlength=len(table))
     shares = table / np.maximum(totals, 1)[:, None]
     worst = max(float((shares - np.diag(np.diag(shares))).max()), 1e-9)
@@ -87,7 +83,7 @@ def _matrix(evaluation: Evaluation, side: Scores, title: str) -> str:
 
 
 def _lists(evaluation: Evaluation, side: Scores, title: str) -> str:
-    """Give the most frequent confusions and the worst classes."""
+    """Show the most frequent confusions and the worst classes."""
     confused = [
         (class_name(evaluation, true), class_name(evaluation, predicted), f"{count:,}")
         for true, predicted, count in most_confused(evaluation, side)

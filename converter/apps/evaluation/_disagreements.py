@@ -26,7 +26,7 @@ class Shown:
     """An image that two sides classify differently, ready to be shown.
 
     Attributes:
-        row: Of the evaluation.
+        row: Row of the evaluation.
         image: RGB; None if it cannot be read any more.
     """
 
@@ -34,7 +34,7 @@ class Shown:
     image: Image.Image | None
 
     def encoded(self) -> tuple[str, bytes] | None:
-        """Give its media type and content, at most as large as the page shows it."""
+        """Return its media type and content, at most as large as the page shows it."""
         if self.image is None:
             return None
         small, content = self.image.copy(), io.BytesIO()
@@ -52,7 +52,7 @@ def find_shown(evaluation: Evaluation, images: Images) -> list[Shown]:
     for row in worst_first(evaluation)[:MOST_IMAGES]:
         try:
             image = images.open(int(evaluation.indices[row]))
-        except DataError:  # it could be read when it was evaluated; the rest is still worth having
+        except DataError:  # the file has gone since; the rest is still worth having
             image = None
         shown.append(Shown(row, image))
     return shown

@@ -1,24 +1,61 @@
-"""A model in a process of its own, that is given one batch after another."""
+"""A model in a process of its own, which runs one batch after another.
 
-from __future__ import annotations
+The process builds the model and reports what it runs on. Then every message asks for a batch, whose
+images lie in memory that both processes share, so that nothing is copied twice; the logits are left
+behind the images, and the answer reports their shape.
+"""
 
 import mmap
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from types import TracebackType
-from typing import Any, Self
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ...errors import RunError
 from ...running.process import Worker
-from ...running.setup import Setup
-from ._worker import Task
+from ...running.setup import Setup, read_setup
+from ...running.side import AnySide, TorchSide, as_function, make_side
+from ...running.worker import Parent
+from ...sides import NAMES
+
+Run = Callable[[np.ndarray], np.ndarray]
+GpuPeak = Callable[[], int]  # bytes
+
+
+@dataclass(frozen=True)
+class Task:
+    """The work of one process.
+
+    Attributes:
+        setup: Model, weights and device.
+        dtype: "float32" or "float64".
+        engine: "eager", or "inference" for the deployed form.
+        exported: Folder with the deployed form, for "inference"; made if it is not there.
+        shape: Of the largest batch, [B, 3, H, W].
+        threads: Threads of the processor.
+    """
+
+    setup: Setup
+    dtype: str
+    engine: str
+    exported: str
+    shape: Sequence[int]
+    threads: int
+
+    @property
+    def bytes(self) -> int:
+        """Size of the memory that both processes share."""
+        logits = self.shape[0] * max(self.setup.subject.num_classes, 1)
+        return 4 * int(np.prod(self.shape)) + 8 * logits
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model made of a batch: logits [B, num_classes], and the seconds it took."""
+    """The logits of a batch, [B, num_classes], and the seconds they took."""
 
     logits: np.ndarray
     seconds: float
@@ -26,52 +63,24 @@ class Answer:
 
 
 class Engine:
-    """Runs one side; to be used as a context, which ends the process.
-
-    The images are handed over in memory that both processes see: nothing is copied twice.
+    """The process of one side.
 
     Attributes:
         facts: Versions, device, threads, once `wait` has returned.
     """
 
-    def __init__(
-        self,
-        setup: Setup,
-        *,
-        dtype: str,
-        engine: str,
-        exported: str,
-        threads: int,
-        largest: tuple[int, int, int, int],
-    ) -> None:
-        """Start the process; it builds the model while the caller continues.
-
-        Args:
-            setup: Model, weights and device.
-            dtype: "float32" or "float64".
-            engine: "eager" or "inference".
-            exported: Folder with the deployed form, for "inference"; made if it is not there.
-            threads: Of the processor.
-            largest: The largest batch, [B, 3, H, W].
-        """
-        self.dtype, self.facts = dtype, dict[str, Any]()
-        size = 4 * int(np.prod(largest)) + 8 * largest[0] * max(setup.subject.num_classes, 1)
+    def __init__(self, task: Task) -> None:
+        """Start the process; it builds the model while the caller continues."""
+        self.dtype, self.facts = task.dtype, dict[str, Any]()
         self.handle = os.memfd_create("vitconvert")
-        os.ftruncate(self.handle, size)
-        self.memory = mmap.mmap(self.handle, size)
-        task = Task(setup, dtype, engine, exported, largest[2:], self.handle, size, threads)
-        self.worker = Worker(setup.framework, _environment(threads), pass_fds=[self.handle])
-        self.worker.send(["vitconvert.apps.evaluation._worker", asdict(task)])
+        os.ftruncate(self.handle, task.bytes)
+        self.memory = mmap.mmap(self.handle, task.bytes)
+        environment = _environment(task.threads)
+        self.worker = Worker(task.setup.framework, environment, pass_fds=[self.handle])
+        self.worker.send([__name__, {"task": asdict(task), "memory": self.handle}])
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the process."""
         self.worker.end()
         self.memory.close()
         os.close(self.handle)
@@ -103,10 +112,85 @@ class Engine:
 
 
 def _environment(threads: int) -> dict[str, str]:
-    """Set what must be set before a framework is imported."""
+    """Return what must be set before a framework is imported."""
     # Threads that wait must not spin: Paddle's would for 200 ms after their work, in which the
     # other side is being timed, and PyTorch's take the core from the one that they wait for
     # where anything else runs (190 images a second instead of 1,050).
     chosen = {"OMP_NUM_THREADS": str(threads), "KMP_BLOCKTIME": "1"}
     usual = {"OMP_WAIT_POLICY": "PASSIVE", "NVIDIA_TF32_OVERRIDE": "0"}
     return chosen | {name: os.environ.get(name, value) for name, value in usual.items()}
+
+
+def carry_out(data: dict[str, Any], parent: Parent) -> None:
+    """Build a model, then serve batches for as long as the process lives.
+
+    Raises:
+        RunError: The model cannot be built, or not run on these images.
+    """
+    task = Task(**data["task"] | {"setup": read_setup(data["task"]["setup"])})
+    try:
+        run, facts, gpu_peak = _ready(task)
+        parent.tell(facts)
+        memory = mmap.mmap(data["memory"], task.bytes)  # for as long as this process lives
+        _serve(memory, run, task.dtype, gpu_peak, parent)
+    except (OSError, MemoryError, ValueError, RuntimeError) as error:
+        # Frameworks append the place in their own source.
+        reason = str(error).partition("\n  [Hint")[0].strip() or "out of memory"
+        name = NAMES[task.setup.framework]
+        raise RunError(f"the {name} model cannot run on these images: {reason}") from error
+
+
+def _ready(task: Task) -> tuple[Run, dict[str, Any], GpuPeak]:
+    """Build and fill the model; return what it runs on, and what gives the memory of a GPU."""
+    if task.engine == "inference":
+        return _deployed(task)
+    side = make_side(task.setup)
+    if isinstance(side, TorchSide):
+        side.library.set_num_threads(task.threads)
+        if side.device == "cuda":  # each process of a launcher has its own
+            side.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    run = as_function(side, side.model(task.dtype), task.dtype)
+    return run, {**side.environment(), "read_by": side.reader}, lambda: _gpu_peak(side)
+
+
+def _deployed(task: Task) -> tuple[Run, dict[str, Any], GpuPeak]:
+    """Load the deployed form of a model, made first if there is none."""
+    from ..deploy import Predictor, export
+
+    setup = task.setup
+    if not Path(task.exported).exists():
+        height, width = task.shape[2:]
+        export(setup.subject.name, setup.checkpoint, task.exported, image_size=(height, width))
+    predictor = Predictor(task.exported, device=setup.device, threads=task.threads)
+    facts = dict(predictor.environment)
+    facts[facts.pop("framework")] = facts.pop("version")
+    return predictor, facts, lambda: 0
+
+
+def _gpu_peak(side: AnySide) -> int:
+    """Return the most bytes that were held on a GPU; 0 without one."""
+    if side.device == "cpu":
+        return 0
+    return int(side.cuda.max_memory_allocated())
+
+
+def _serve(memory: mmap.mmap, run: Run, dtype: str, gpu_peak: GpuPeak, parent: Parent) -> None:
+    """Answer one message after another: [shape, repeat] -> logits, their shape and the seconds."""
+    for shape, repeat in parent:
+        images = np.frombuffer(memory, np.float32, int(np.prod(shape))).reshape(shape)
+        if repeat:  # allocating and choosing, done once only, are not timed
+            run(images)
+        start = time.perf_counter()
+        logits = np.ascontiguousarray(run(images), dtype)
+        seconds = time.perf_counter() - start
+        memory[images.nbytes : images.nbytes + logits.nbytes] = logits.tobytes()
+        held = {"process": _most_held()}
+        if on_gpu := gpu_peak():
+            held["gpu"] = on_gpu
+        parent.tell({"shape": logits.shape, "seconds": seconds, "peak_bytes": held})
+
+
+def _most_held() -> int:
+    """Return the most bytes that this process held so far; getrusage counts its parent's, too."""
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    return next(int(w.split()[1]) << 10 for w in status.splitlines() if w.startswith("VmHWM"))

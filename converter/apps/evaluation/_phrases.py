@@ -47,7 +47,7 @@ def class_name(evaluation: Evaluation, label: int) -> str:
 
 
 def figures(evaluation: Evaluation) -> list[tuple[str, tuple[str, ...]]]:
-    """Give the figures of the sides: a name, then a text for each side.
+    """Return the figures of the sides: a name, then a text for each side.
 
     A name that begins with a blank belongs to the one above it.
     """
@@ -80,7 +80,7 @@ def _share(name: str, shares: Sequence[Share]) -> list[tuple[str, tuple[str, ...
 
 
 def comparison(evaluation: Evaluation) -> list[tuple[str, str]]:
-    """Say how two sides compare: a name and a text each; empty for one side or no image."""
+    """Describe how two sides compare: a name and a text each; empty for one side or no image."""
     difference, agreement = evaluation.accuracy_difference, evaluation.agreement
     if difference is None or agreement is None or not evaluation.count:
         return []
@@ -104,10 +104,7 @@ def comparison(evaluation: Evaluation) -> list[tuple[str, str]]:
             "only one is right",
             f"{first} {difference.only_first:,}, {second} {difference.only_second:,}",
         ),
-        (
-            "same prediction",
-            f"{agreement.count:,} of {agreement.of:,}",
-        ),
+        ("same prediction", f"{agreement.count:,} of {agreement.of:,}"),
         ("logit difference", logits),
     ]
 
@@ -117,7 +114,7 @@ def _signed(share: float) -> str:
 
 
 def verdict(evaluation: Evaluation) -> str | None:
-    """Say whether two sides classify the same; None for one side."""
+    """Explain whether two sides classify the same; None for one side."""
     if evaluation.same is None:
         return None
     if not evaluation.count:
@@ -180,12 +177,12 @@ def worst_first(evaluation: Evaluation) -> list[int]:
 
 
 def unreadable(evaluation: Evaluation) -> list[tuple[str, str]]:
-    """Give each image that cannot be read, and why; the name is not repeated in the reason."""
+    """Return each image that cannot be read, and why; the name is not repeated in the reason."""
     return [(name, why.removeprefix(f"{name}: ")) for name, why in evaluation.unreadable]
 
 
 def how_far(evaluation: Evaluation) -> str:
-    """Say that an evaluation was interrupted and how to resume it; "" if it is complete."""
+    """Report that an evaluation was interrupted and how to resume it; "" if it is complete."""
     if not evaluation.partial:
         return ""
     done = evaluation.count + len(evaluation.unreadable)
@@ -199,7 +196,7 @@ def how_far(evaluation: Evaluation) -> str:
 
 
 def described(preprocessing: Mapping[str, Any]) -> str:
-    """Say in one line how images became the input."""
+    """Describe in one line how images became the input."""
     known = dict(preprocessing)
     height, width = known.pop("size")
     mode, share = known.pop("crop_mode"), known.pop("crop_pct")
@@ -218,7 +215,7 @@ def channels(value: Any) -> str:
 
 
 def rates(evaluation: Evaluation) -> str:
-    """Say how fast the whole run was, loading and every side together."""
+    """Describe how fast the whole run was, loading and every side together."""
     known = evaluation.end_to_end is not None
     rate = [f"{evaluation.end_to_end:,.1f} images/s"] if known else []
     many = [f"{evaluation.processes} processes"] if evaluation.processes > 1 else []

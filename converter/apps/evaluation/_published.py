@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
+
+import numpy as np
 
 from ...tables.reading import variants
 from ...tables.variant import PREPROCESSING
@@ -14,6 +15,7 @@ from ._phrases import channels, images, interval
 from ._result import Evaluation, Share
 
 IMAGENET = 50_000  # images of the validation set that published figures are of
+_INSIDE = "in the 95% interval"
 _CLASSES = 1000  # of a variant that no table has any more
 
 
@@ -47,7 +49,7 @@ class Published:
 
 
 def published(evaluation: Evaluation) -> list[Published]:
-    """Compare with the published figure of the evaluated file, or with all if its name is other."""
+    """Compare with the published figure of the evaluated file; with all if none has its name."""
     known = [figures for figures in evaluation.published if "top1" in figures]
     own = [figures for figures in known if _is_of(figures, evaluation)]
     return [_judged(figures, evaluation) for figures in own or known]
@@ -66,30 +68,24 @@ def _is_of(figures: Mapping[str, Any], evaluation: Evaluation) -> bool:
 
 def _judged(figures: Mapping[str, Any], evaluation: Evaluation) -> Published:
     top1 = float(figures["top1"])
-    remarks = tuple(_remarks(figures, evaluation))
-    same_classes = _classes(evaluation) == evaluation.num_classes
     found, inside = "", None
-    if evaluation.count and same_classes:
+    if evaluation.count and _classes(evaluation) == evaluation.num_classes:
         shares = {side.label: evaluation.top1(side) for side in evaluation.sides}
         places = {label: _place(top1 / 100, share) for label, share in shares.items()}
-        inside = set(places.values()) == {"in"}
+        inside = set(places.values()) == {_INSIDE}
+        found = ", ".join(f"{place} of {label}" for label, place in places.items())
         if len(set(places.values())) == 1:
             ends = {interval(share.interval) for share in shares.values()}
-            found = f"{_named(next(iter(places.values())))} ({' and '.join(sorted(ends))})"
-        else:
-            told = (f"{_named(place)} of {label}" for label, place in places.items())
-            found = ", ".join(told)
+            found = f"{places.popitem()[1]} ({' and '.join(sorted(ends))})"
     source = str(figures.get("source", "source unknown"))
+    remarks = tuple(_remarks(figures, evaluation))
     return Published(top1, source, _file(figures), found, remarks, inside)
 
 
 def _place(top1: float, share: Share) -> str:
     low, high = share.interval
-    return "below" if top1 < low else "above" if top1 > high else "in"
-
-
-def _named(place: str) -> str:
-    return "in the 95% interval" if place == "in" else f"{place} the 95% interval"
+    outside = "below " if top1 < low else "above " if top1 > high else ""
+    return f"{outside}the 95% interval" if outside else _INSIDE
 
 
 def _classes(evaluation: Evaluation) -> int:
@@ -97,38 +93,26 @@ def _classes(evaluation: Evaluation) -> int:
     return variant.num_classes if variant is not None else _CLASSES
 
 
-def _remarks(figures: Mapping[str, Any], evaluation: Evaluation) -> list[str]:
-    """Say why a published figure cannot be compared."""
-    remarks, classes = [], _classes(evaluation)
+def _remarks(figures: Mapping[str, Any], evaluation: Evaluation) -> Iterator[str]:
+    """Explain why a published figure cannot be compared."""
+    classes, variant = _classes(evaluation), variants().get(evaluation.variant)
     if evaluation.num_classes != classes:
-        remarks.append(
-            f"published for {classes:,} classes, this head has {evaluation.num_classes:,}"
-        )
+        yield f"published for {classes:,} classes, this head has {evaluation.num_classes:,}"
     if evaluation.count < IMAGENET:
-        remarks.append(
-            f"published for {IMAGENET:,} images, evaluated on {images(evaluation.count)}"
-        )
+        yield f"published for {IMAGENET:,} images, evaluated on {images(evaluation.count)}"
+    preprocessing = {name: figures.get(name, value) for name, value in PREPROCESSING.items()}
+    if variant is not None:
+        preprocessing = {"size": variant.input_size, **preprocessing}
     changed = [
-        f"{name} {channels(found)}, not {channels(wanted)}"
-        for name, wanted in _preprocessing(figures, evaluation).items()
-        if not _equal(found := evaluation.preprocessing.get(name, wanted), wanted)
+        f"{name} {channels(found)}, not {channels(expected)}"
+        for name, expected in preprocessing.items()
+        if not _equal(found := evaluation.preprocessing.get(name, expected), expected)
     ]
     if changed:
-        remarks.append(f"other preprocessing: {', '.join(changed)}")
-    return remarks
-
-
-def _preprocessing(figures: Mapping[str, Any], evaluation: Evaluation) -> dict[str, Any]:
-    """Give the preprocessing that a figure was published with."""
-    wanted = {name: figures.get(name, value) for name, value in PREPROCESSING.items()}
-    variant = variants().get(evaluation.variant)
-    size = {} if variant is None else {"size": variant.input_size}
-    return size | wanted
+        yield f"other preprocessing: {', '.join(changed)}"
 
 
 def _equal(one: Any, other: Any) -> bool:
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(_equal, one, other))
-    if isinstance(one, int | float) and isinstance(other, int | float):
-        return math.isclose(one, other, rel_tol=1e-6)
-    return bool(one == other)
+    if isinstance(one, str) or isinstance(other, str):
+        return bool(one == other)
+    return np.shape(one) == np.shape(other) and np.allclose(one, other, rtol=1e-6, atol=0)

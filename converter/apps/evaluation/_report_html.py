@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
+from math import ceil
 
 from ...page import facts, fill, items, plain, rows, section, side_by_side, text, with_code
 from ...sides import describe_side
 from ._confusion import show_confusion
 from ._disagreements import Shown
-from ._drawing import intervals
 from ._phrases import (
     class_name,
     comparison,
@@ -18,20 +18,23 @@ from ._phrases import (
     figures,
     how_far,
     images,
+    interval,
     number,
     percent,
     rates,
     unreadable,
     verdict,
 )
-from ._published import published
+from ._published import Published, published
 from ._result import Evaluation
 
 _LISTED = 200  # images that cannot be read
+_ROW = 46  # pixels of the drawing from one side to the next
+_STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # between its ticks, shares
 
 
 def html(evaluation: Evaluation, shown: Sequence[Shown] = ()) -> str:
-    """Give an evaluation as a page that asks for no other file, from wherever it is opened.
+    """Return an evaluation as a page that asks for no other file, from wherever it is opened.
 
     Args:
         evaluation: What was found.
@@ -44,7 +47,8 @@ def html(evaluation: Evaluation, shown: Sequence[Shown] = ()) -> str:
     tone = "plain" if evaluation.same is None else "proved" if good else "not-proved"
     if tone != "not-proved" and evaluation.partial:
         tone = "measured"
-    claim = verdict(evaluation) or ""
+    claim, partial, known = verdict(evaluation) or "", how_far(evaluation), published(evaluation)
+    top1 = [percent(evaluation.top1(side).value) for side in evaluation.sides]
     sign = {"proved": "\u2713 ", "not-proved": "\u2717 "}.get(tone, "")
     summary = [
         images(evaluation.count),
@@ -56,24 +60,22 @@ def html(evaluation: Evaluation, shown: Sequence[Shown] = ()) -> str:
     values = {
         "variant": text(evaluation.variant),
         "class": tone,
-        "headline": text(_headline(evaluation)),
+        "headline": text(" / ".join(dict.fromkeys(top1))),
         "claim": f'<p class="claim">{sign}{with_code(claim)}</p>' if claim else "",
-        "partial": _partial(evaluation),
+        "partial": f'<p class="partial">{text(partial)}</p>' if partial else "",
         "summary": items(summary),
         "heads": heads,
         "figures": _figures(evaluation),
-        "drawing": intervals(evaluation, published(evaluation)),
-        "comparison": _facts(
+        "drawing": _intervals(evaluation, known),
+        "comparison": section(
             "comparison",
             "Comparison",
-            "How both sides compare on the same images",
-            comparison(evaluation),
+            facts("How both sides compare on the same images", comparison(evaluation)),
         ),
-        "published": _facts(
+        "published": section(
             "published",
             "Published",
-            "Published figures",
-            [("top-1", one.sentence) for one in published(evaluation)],
+            facts("Published figures", [("top-1", one.sentence) for one in known]),
         ),
         "disagreements": _disagreements(evaluation, shown),
         "confusion": show_confusion(evaluation),
@@ -98,7 +100,7 @@ def html(evaluation: Evaluation, shown: Sequence[Shown] = ()) -> str:
 
 
 def _figures(evaluation: Evaluation) -> str:
-    """Give a row for each figure; those that belong to the one above it are set back."""
+    """Return a row for each figure; those that belong to the one above it are set back."""
     lines = []
     for name, cells in figures(evaluation):
         row = rows([(name.strip(), *cells)])
@@ -106,20 +108,59 @@ def _figures(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def _headline(evaluation: Evaluation) -> str:
-    """Give the top-1 accuracy, of both sides where they differ."""
-    told = [percent(evaluation.top1(side).value) for side in evaluation.sides]
-    return " / ".join(dict.fromkeys(told))
+def _intervals(evaluation: Evaluation, known: Sequence[Published]) -> str:
+    """Draw the top-1 accuracy of every side with its interval, and what was published.
+
+    Places are percentages of the width, so that text keeps its size on a narrow screen.
+
+    Returns:
+        HTML; nothing where no image was evaluated.
+    """
+    if not evaluation.count:
+        return ""
+    shares = [evaluation.top1(side) for side in evaluation.sides]
+    marks = [one.top1 / 100 for one in known if one.inside is not None]
+    ends = [end for share in shares for end in share.interval] + marks
+    spread = max(max(ends) - min(ends), 0.004)
+    low, high = max(0.0, min(ends) - spread / 4), min(1.0, max(ends) + spread / 4)
+    floor = len(shares) * _ROW + 10
+
+    def x(value: float) -> str:
+        return f"{100 * (value - low) / (high - low):.2f}%"
+
+    parts = list(_axis(low, high, floor, x))
+    for mark in dict.fromkeys(marks):
+        parts.append(f'<line class="mark" x1="{x(mark)}" x2="{x(mark)}" y1="0" y2="{floor}"/>')
+    for place, (side, share) in enumerate(zip(evaluation.sides, shares, strict=True)):
+        y = place * _ROW + 34
+        ends_at = [x(end) for end in share.interval]
+        label = f"{side.label}: {percent(share.value)}, {interval(share.interval)}"
+        parts.append(
+            f'<g class="series-{place}"><text x="0" y="{y - 14}">{text(label)}</text>'
+            f'<line class="bar" x1="{ends_at[0]}" x2="{ends_at[1]}" y1="{y}" y2="{y}"/>'
+            f'<circle cx="{x(share.value)}" cy="{y}" r="6"/></g>'
+        )
+    drawn = "\n".join(parts)
+    dashed = "; dashed: published" if marks else ""
+    return (
+        f'<div><p class="hint">Top-1 accuracy with its 95% interval{dashed}.</p>\n'
+        f'<svg class="intervals" width="100%" height="{floor + 22}" role="img" '
+        f'aria-labelledby="intervals-title"><title id="intervals-title">Top-1 accuracy with 95% '
+        f"intervals</title>\n{drawn}\n</svg></div>"
+    )
 
 
-def _partial(evaluation: Evaluation) -> str:
-    told = how_far(evaluation)
-    return f'<p class="partial">{text(told)}</p>' if told else ""
-
-
-def _facts(name: str, title: str, caption: str, cells: Sequence[tuple[str, str]]) -> str:
-    """Give a section with a table of facts, or nothing if there are none."""
-    return section(name, title, facts(caption, cells)) if cells else ""
+def _axis(low: float, high: float, floor: int, x: Callable[[float], str]) -> Iterator[str]:
+    """Draw a line and a number wherever the scale is round."""
+    step = next((step for step in _STEPS if (high - low) / step <= 5), _STEPS[-1])
+    first, last = ceil(low / step), int(high / step)
+    for tick in range(first, last + 1):
+        place, decimals = x(tick * step), 1 if step < 0.01 else 0
+        yield f'<line class="grid" x1="{place}" x2="{place}" y1="0" y2="{floor}"/>'
+        yield (
+            f'<text class="tick" x="{place}" y="{floor + 16}">{100 * tick * step:.{decimals}f}%'
+            f"</text>"
+        )
 
 
 def _disagreements(evaluation: Evaluation, shown: Sequence[Shown]) -> str:
@@ -146,12 +187,14 @@ def _tile(evaluation: Evaluation, shown: Shown) -> str:
         sharp = ' class="sharp"' if media == "image/png" else ""
         data = b64encode(content).decode("ascii")
         image = f'<img{sharp} alt="{name}" src="data:{media};base64,{data}">'
-    told = [("true", class_name(evaluation, int(evaluation.labels[row])))]
+    lines = [("true", class_name(evaluation, int(evaluation.labels[row])))]
     for side in evaluation.sides:
         predicted = class_name(evaluation, int(side.predicted[row]))
-        told.append((side.label, f"{predicted}, margin {number(float(side.margin[row]))}"))
-    told.append(("logits apart", number(float(evaluation.difference[row]))))
-    words = "".join(f"<div><dt>{text(what)}</dt><dd>{text(cell)}</dd></div>" for what, cell in told)
+        lines.append((side.label, f"{predicted}, margin {number(float(side.margin[row]))}"))
+    lines.append(("logits apart", number(float(evaluation.difference[row]))))
+    words = "".join(
+        f"<div><dt>{text(what)}</dt><dd>{text(cell)}</dd></div>" for what, cell in lines
+    )
     good = evaluation.is_rounding(row)
     judged = '<p class="same">rounding</p>' if good else '<p class="wrong">more than rounding</p>'
     return (
@@ -171,7 +214,7 @@ def _unreadable(evaluation: Evaluation) -> str:
 
 
 def _how(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
-    """Give what the images were, how they were prepared, and on what all of this ran."""
+    """Return what the images were, how they were prepared, and on what all of this ran."""
     yield "images", evaluation.data
     yield "found there", evaluation.described
     yield "evaluated", f"{evaluation.count:,} of {evaluation.wanted:,}"

@@ -121,9 +121,9 @@ class Evaluation:
 
     Attributes:
         variant: Such as "shunted_s".
-        num_classes: Of the head.
+        num_classes: Size of the head.
         data: The images, as the user named them.
-        described: What was found there.
+        described: What vitconvert found there.
         classes: Names in label order; () if there are numbers only.
         preprocessing: How images became the input.
         indices: int64 [N], which images of the data were evaluated, in this order.
@@ -133,13 +133,13 @@ class Evaluation:
         difference: float64 [N], largest absolute difference of two sides' logits; empty for one.
         mean_difference: float64 [N], the mean of them.
         unreadable: Name of an image and why it could not be read.
-        wanted: How many images were to be evaluated.
+        wanted: Number of images to evaluate.
         seconds: Wall time from the first image to the last, all runs of a resumed one.
         end_to_end: Images a second of the whole run, loading and every side, warm-up left out;
             None if nothing was timed.
         published: The released checkpoints' figures, top1 in percent, with their source.
         environment: Machine and versions.
-        options: What the run was asked for.
+        options: Options of the run.
         processes: How many shared the work.
     """
 
@@ -175,15 +175,15 @@ class Evaluation:
         return self.count + len(self.unreadable) < self.wanted
 
     def top1(self, side: Scores) -> Share:
-        """Give the share of images whose label has the largest logit."""
+        """Return the share of images whose label has the largest logit."""
         return Share(int((side.predicted == self.labels).sum()), self.count)
 
     def top5(self, side: Scores) -> Share | None:
-        """Give the share whose label is among the largest five; None for five classes or fewer."""
+        """Return the share with the label among the largest five; None for at most five classes."""
         return Share(int(side.hit5.sum()), self.count) if self.num_classes > 5 else None
 
     def loss(self, side: Scores) -> float:
-        """Give the mean cross-entropy, in nats."""
+        """Return the mean cross-entropy, in nats."""
         return float(side.loss.mean()) if self.count else math.nan
 
     def confusion(self, side: Scores) -> np.ndarray:

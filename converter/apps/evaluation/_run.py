@@ -16,11 +16,10 @@ from ...sides import Side
 from ...tables.reading import find_variant
 from ...terminal import Progress
 from ._options import EvaluationArguments, EvaluationOptions
-from ._report_folder import check_report_folder, write_reports
+from ._report import check_report_folder, write_reports
 from ._result import Evaluation
 from ._session import Session
-from ._state import STATE, read_state
-from ._tally import merged
+from ._tally import STATE, Tally, read_state
 
 _SAVE_EVERY = 60.0  # seconds
 
@@ -88,14 +87,10 @@ def evaluate(
     if folder is not None and team.leads:
         check_report_folder(folder, resume=resume, force=force)
     found = find_variant(variant)[1]
-    files: dict[Side, Path] = {}
-    if weights is not None:
-        files["paddle"] = Path(weights)
-    if torch_weights is not None:
-        files["torch"] = Path(torch_weights)
-    run = Session(
-        found, files, torch_key, how, team, preprocessing_of(found, **(preprocessing or {}))
-    )
+    given: dict[Side, str | Path | None] = {"paddle": weights, "torch": torch_weights}
+    files = {side: Path(path) for side, path in given.items() if path is not None}
+    seen = preprocessing_of(found, **(preprocessing or {}))
+    run = Session(found, files, torch_key, how, team, seen)
     run.open(str(data))
     run.reported = folder is not None and team.size == 1
     if resume and folder is not None:
@@ -116,7 +111,9 @@ def evaluate(
             if team.size > 1:
                 raise
     if team.launcher:
-        run.tally = merged(team.gather(run.tally))
+        tallies, run.tally = team.gather(run.tally), Tally()
+        for tally in tallies:
+            run.tally.merge(tally)
         team.leave()
     result = run.result()
     if not result.count and not result.partial:

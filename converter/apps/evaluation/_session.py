@@ -26,11 +26,11 @@ from ...sides import NAMES, Side
 from ...tables.identify import show_head
 from ...tables.variant import Variant
 from ...terminal import Progress
-from ._engine import Engine
+from ...version import __version__
+from ._engine import Engine, Task
 from ._options import EvaluationOptions
 from ._result import Evaluation, Scores
-from ._state import State
-from ._tally import PER_SIDE, Tally, judge
+from ._tally import PER_SIDE, State, Tally, judge
 
 _FREE = ("workers", "strict")  # options that may change when an evaluation is resumed
 
@@ -107,7 +107,7 @@ class Session:
         self.fingerprint = hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
     def request(self) -> dict[str, Any]:
-        """Give what decides the figures, as JSON."""
+        """Return what decides the figures, as JSON."""
         labels = {side: self._label(side) for side in self.setups}
         request = {
             **{name: value for name, value in asdict(self.how).items() if name not in _FREE},
@@ -125,7 +125,7 @@ class Session:
         return found
 
     def state(self) -> State:
-        """Give what this evaluation can be resumed from."""
+        """Return what this evaluation can be resumed from."""
         return State(self.request(), self.environment, self.tally)
 
     def resume(self, state: State) -> None:
@@ -190,26 +190,19 @@ class Session:
 
     def _engine(self, side: Side, largest: int, stack: ExitStack) -> Engine:
         """Start the process of a side; what it needs goes when the stack is closed."""
-        inference = side == "paddle" and self.how.engine == "inference"
-        path, exported = self.files[side], ""
-        if inference and path.is_dir():
-            exported = str(path.absolute())
-        elif inference:  # the process makes it; it is removed here, however that process ends
+        engine = self.how.engine if side == "paddle" else "eager"
+        exported = self.files[side].absolute()
+        if engine == "inference" and not exported.is_dir():
+            # The process makes it; it is removed here, however that process ends.
             folder = tempfile.TemporaryDirectory(prefix="vitconvert-export-")
-            exported = str(Path(stack.enter_context(folder)) / "model")
-        engine = Engine(
-            self.setups[side],
-            dtype=self.how.dtype,
-            engine="inference" if inference else "eager",
-            exported=exported,
-            threads=self.team.threads,
-            largest=(largest, 3, *self.preprocessing.size),
-        )
-        return stack.enter_context(engine)
+            exported = Path(stack.enter_context(folder)) / "model"
+        shape, threads = (largest, 3, *self.preprocessing.size), self.team.threads
+        task = Task(self.setups[side], self.how.dtype, engine, str(exported), shape, threads)
+        return stack.enter_context(closing(Engine(task)))
 
     def _label(self, side: Side) -> str:
-        inference = side == "paddle" and self.how.engine == "inference"
-        return NAMES[side] + (" (inference)" if inference else "")
+        deployed = side == "paddle" and self.how.engine == "inference"
+        return NAMES[side] + (" (inference)" if deployed else "")
 
     def _unreadable(self, found: tuple[tuple[int, str], ...]) -> None:
         if found and self.how.strict:
@@ -217,7 +210,7 @@ class Session:
         self.tally.unreadable.extend(found)
 
     def result(self) -> Evaluation:
-        """Give the result so far."""
+        """Return the result so far."""
         arrays, tally = self.tally.arrays(), self.tally
         empty = np.zeros(0)
         indices = arrays.get("index", np.zeros(0, np.int64))
@@ -264,8 +257,6 @@ class Session:
 
 def _machine() -> dict[str, Any]:
     """Describe this machine."""
-    from ...version import __version__
-
     return {
         "vitconvert": __version__,
         "python": platform.python_version(),

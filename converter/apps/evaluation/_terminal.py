@@ -25,7 +25,9 @@ def show(evaluation: Evaluation, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console.print(Text(_line(_what(evaluation))))
+    about = f"{evaluation.variant} on {evaluation.data} ({evaluation.described})"
+    extent = f"{images(evaluation.count)}, {evaluation.num_classes:,} classes"
+    console.print(Text(_line(f"{about}: {extent}")))
     console.print()
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("", no_wrap=True)
@@ -52,15 +54,8 @@ def _line(text: str) -> str:
     return printable(text).replace("\n", "\\n")
 
 
-def _what(evaluation: Evaluation) -> str:
-    return (
-        f"{evaluation.variant} on {evaluation.data} ({evaluation.described}): "
-        f"{images(evaluation.count)}, {evaluation.num_classes:,} classes"
-    )
-
-
 def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
-    """Give the facts below the figures: a name and a text each."""
+    """Return the facts below the figures: a name and a text each."""
     known = published(evaluation)
     facts = comparison(evaluation)
     facts += [("published top-1", one.sentence) for one in known[:_LISTED]]
@@ -84,7 +79,7 @@ def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
 
 
 def _last(evaluation: Evaluation) -> list[tuple[str, str]]:
-    """Give the last lines: whether the evaluation is partial, and the verdict on two sides."""
+    """Return the last lines: whether the evaluation is partial, and the verdict on two sides."""
     lines = []
     if partial := how_far(evaluation):
         lines.append((partial, "bold yellow"))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ...images.sheet import BACKGROUND, INK, fit, line_height, load_font, wrap, write_lines
 from ...sides import NAMES
 from ._colours import AGAINST, FOR, grey, tint
-from ._measures import MEASURES
+from ._model import MEASURES
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
@@ -27,6 +27,14 @@ _PLAIN = (110, 110, 108)  # of the bars of classes that are not explained
 _UNDER = 0.8  # lightness of the colour scale where it is 0
 
 
+class _Sheet(NamedTuple):
+    """What explanations are drawn on, and with what."""
+
+    image: Image.Image
+    pen: ImageDraw.ImageDraw
+    font: Any
+
+
 def draw(found: Explained) -> Image.Image:
     """Draw all explanations, one under the other, each with its own colour scale.
 
@@ -38,35 +46,25 @@ def draw(found: Explained) -> Image.Image:
     title, text = load_font(20), load_font(14)
     width = 3 * _SIDE + 4 * _GAP
     titles = wrap(f"Where {found.variant} looked", title, width - 2 * _GAP, 2)
-    facts = f"{found.method}, {found.passes} forward passes each; {_run(found)}"
+    run = f"{Path(found.weights).name} in {NAMES[found.framework]} on the {found.device.upper()}"
+    facts = f"{found.method}, {found.passes} forward passes each; {run}"
     lines = wrap(facts, text, width - 2 * _GAP, 2)
     head = _GAP + len(titles) * line_height(title) + len(lines) * line_height(text) + _GAP // 2
     high = 2 * line_height(text) + _SIDE + 3 * line_height(text) + _BAR + _GAP
-    sheet = Image.new("RGB", (width, head + high * len(found.explanations)), BACKGROUND)
-    pen = ImageDraw.Draw(sheet)
-    write_lines(pen, (_GAP, _GAP), titles, title)
-    write_lines(pen, (_GAP, _GAP + len(titles) * line_height(title)), lines, text)
+    image = Image.new("RGB", (width, head + high * len(found.explanations)), BACKGROUND)
+    sheet = _Sheet(image, ImageDraw.Draw(image), text)
+    write_lines(sheet.pen, (_GAP, _GAP), titles, title)
+    write_lines(sheet.pen, (_GAP, _GAP + len(titles) * line_height(title)), lines, text)
     for number, one in enumerate(found.explanations):
-        _row(sheet, pen, found, one, head + number * high, text)
-    return sheet
+        _row(sheet, found, one, head + number * high)
+    return image
 
 
-def _run(found: Explained) -> str:
-    where = f"{NAMES[found.framework]} on the {found.device.upper()}"
-    return f"{Path(found.weights).name} in {where}"
-
-
-def _row(
-    sheet: Image.Image,
-    pen: ImageDraw.ImageDraw,
-    found: Explained,
-    one: Explanation,
-    top: int,
-    font: Any,
-) -> None:
+def _row(sheet: _Sheet, found: Explained, one: Explanation, top: int) -> None:
     """Draw one explanation: three panels with their headings."""
     from PIL import Image
 
+    font, pen = sheet.font, sheet.pen
     left = [_GAP + n * (_SIDE + _GAP) for n in range(3)]
     explained = found.class_name(one.target)
     what = {"probability": "probability depends", "log-odds": "log-odds depend"}[one.measure]
@@ -84,18 +82,17 @@ def _row(
     heat = np.zeros_like(one.heat) if one.is_flat else one.heat
     overlay = Image.fromarray(tint(under, heat, limit or 1.0))
     for x, image in ((left[0], one.seen), (left[1], overlay)):
-        shown = fit(image, (_SIDE, _SIDE))
-        sheet.paste(shown, (x, top))
+        sheet.image.paste(fit(image, (_SIDE, _SIDE)), (x, top))
     bottom = top + fit(one.seen, (_SIDE, _SIDE)).size[1] + 8
     if one.is_flat:
         write_lines(pen, (left[1], bottom), wrap(flat_text(found, one), font, _SIDE, 4), font)
     else:
-        _scale(sheet, pen, found, one, (left[1], bottom), font)
-    _bars(pen, found, one, (left[2], top), font)
+        _scale(sheet, found, one, (left[1], bottom))
+    _bars(sheet, found, one, (left[2], top))
 
 
 def flat_text(found: Explained, one: Explanation) -> str:
-    """Say that the map is flat, and what else to try."""
+    """Explain that the map is flat, and what else to try."""
     kind = MEASURES[one.measure]
     least = f"{kind.factor * kind.flat:g} {kind.unit}"
     text = f"Flat: hiding parts changes its {one.measure} by no more than {least}."
@@ -106,23 +103,16 @@ def flat_text(found: Explained, one: Explanation) -> str:
     return text
 
 
-def _scale(
-    sheet: Image.Image,
-    pen: ImageDraw.ImageDraw,
-    found: Explained,
-    one: Explanation,
-    place: tuple[int, int],
-    font: Any,
-) -> None:
+def _scale(sheet: _Sheet, found: Explained, one: Explanation, place: tuple[int, int]) -> None:
     """Draw the colour scale from the lowest to the highest value, and what it means."""
     from PIL import Image
 
-    kind = MEASURES[one.measure]
+    font, pen, kind = sheet.font, sheet.pen, MEASURES[one.measure]
     low, high = min(0.0, float(one.heat.min())), max(0.0, float(one.heat.max()))
     ramp = np.repeat(np.linspace(low, high, _SIDE)[None], _BAR, axis=0)
     under = np.zeros((*ramp.shape, 3))
     under[..., 0] = _UNDER
-    sheet.paste(Image.fromarray(tint(under, ramp, max(high, -low))), place)
+    sheet.image.paste(Image.fromarray(tint(under, ramp, max(high, -low))), place)
     below, taken = place[1] + _BAR + 3, list[tuple[float, float]]()
     for value in sorted({low, high, 0.0}, key=abs, reverse=True):
         label = f"{kind.factor * value:+.3g}" if value else "0"
@@ -138,19 +128,13 @@ def _scale(
 
 
 def scale_text(found: Explained) -> str:
-    """Say what the numbers of a map are, after their unit."""
+    """Explain what the numbers of a map are, after their unit."""
     return "added, by LIME's linear model" if found.is_linear else "lost where it is hidden"
 
 
-def _bars(
-    pen: ImageDraw.ImageDraw,
-    found: Explained,
-    one: Explanation,
-    place: tuple[int, int],
-    font: Any,
-) -> None:
+def _bars(sheet: _Sheet, found: Explained, one: Explanation, place: tuple[int, int]) -> None:
     """Draw the probabilities of the likeliest classes, and of the one that is explained."""
-    left, top = place
+    font, pen, (left, top) = sheet.font, sheet.pen, place
     for number in shown_classes(one.probabilities, one.target):
         share = float(one.probabilities[number])
         is_it = number == one.target

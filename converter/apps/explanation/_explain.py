@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,10 +15,8 @@ from ...images import Preprocessing, check_names, preprocessing_of, read_image
 from ...running.device import Device
 from ...sides import Side
 from ...tables.reading import find_variant
-from ._lime import lime, require_lime
-from ._measures import MEASURES, Measure, probabilities, scores
-from ._model import Classifier, load_classifier
-from ._occlusion import default_window, occlusion, places
+from ._hiding import default_window, lime, occlusion, places, require_lime
+from ._model import MEASURES, Classifier, Measure, load_classifier, probabilities, scores
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,11 +34,11 @@ class Options:
 
     Attributes:
         method: "occlusion" slides a grey window; "lime" hides random sets of segments.
-        measure: Of the answer: "probability" or "log-odds".
-        window: Of occlusion, in pixels; a fifth of the shorter side if None.
-        stride: Of occlusion, in pixels; a quarter of the window if None.
-        samples: Of LIME.
-        seed: Of LIME; occlusion draws nothing at random.
+        measure: Measure of the answer: "probability" or "log-odds".
+        window: Side of occlusion's window, in pixels; a fifth of the shorter side if None.
+        stride: Step of that window, in pixels; a quarter of the window if None.
+        samples: Samples of LIME.
+        seed: Seed of LIME; occlusion draws nothing at random.
         batch_size: Images that the model is given at once.
     """
 
@@ -57,12 +56,12 @@ class Explanation:
     """Where a model looked at one image.
 
     Attributes:
-        name: Of the image, as much of its path as tells it from the others.
+        name: The end of the image's path that distinguishes it from the others.
         seen: RGB, the part that the model sees.
         probabilities: float64 [K].
         target: The class that is explained.
         heat: float64 [H, W], in units of the measure; positive where the image speaks for it.
-        measure: Of the answer.
+        measure: Measure of the answer.
     """
 
     name: str
@@ -154,26 +153,17 @@ def explain(
     classifier = load_classifier(variant, weights, framework, device)
     check_names(classes, classifier.num_classes, weights)
     wanted = None if target is None else find_class(target, classes, classifier.num_classes)
-    found = []
-    names = short_names(images)
-    for number, (name, image) in enumerate(zip(names, seen, strict=True), 1):
-        text = f"image {number} of {len(seen)}"
-        report = _titled(progress, text)
+    found = list[Explanation]()
+    for name, image in zip(short_names(images), seen, strict=True):
+        title = f"image {len(found) + 1} of {len(seen)}"
+        report = None if progress is None else partial(_report, progress, title)
         found.append(_explain(classifier, name, image, preprocessing, wanted, options, report))
-    return Explained(
-        variant,
-        str(weights),
-        classifier.framework,
-        classifier.device,
-        words,
-        passes,
-        tuple(classes),
-        tuple(found),
-    )
+    run = str(weights), classifier.framework, classifier.device
+    return Explained(variant, *run, words, passes, tuple(classes), tuple(found))
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
-    """Name each file by as little of the end of its path as tells it from the others."""
+    """Name each file by as little of the end of its path as distinguishes it from the others."""
 
     def end(path: Path, count: int) -> Path:
         return Path(*path.parts[-count:])
@@ -200,11 +190,8 @@ def find_class(target: str | int, classes: Sequence[str], num_classes: int) -> i
     if places_of:
         return places_of[0]
     if not str(target).isdecimal():
-        known = "no names were given"
-        if classes:
-            known = f"there are {some(list(classes))}"
-        else:
-            known += f". Give --classes FILE, or a number 0 to {num_classes - 1}"
+        advice = f"Give --classes FILE, or a number 0 to {num_classes - 1}"
+        known = f"there are {some(classes)}" if classes else f"no names were given. {advice}"
         raise DataError(f"no class is called {target!r}: {known}.")
     if int(target) >= num_classes:
         raise DataError(f"there is no class {target}: the model has 0 to {num_classes - 1}.")
@@ -255,13 +242,5 @@ def _explain(
     return Explanation(name, image, found, target, heat, options.measure)
 
 
-def _titled(progress: Progress | None, title: str) -> Progress | None:
-    """Put a title before the text of every step."""
-    if progress is None:
-        return None
-    report = progress
-
-    def titled(text: str, done: int, total: int) -> None:
-        report(f"{title}: {text}", done, total)
-
-    return titled
+def _report(progress: Progress, title: str, text: str, done: int, total: int) -> None:
+    progress(f"{title}: {text}", done, total)

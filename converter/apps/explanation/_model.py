@@ -1,22 +1,25 @@
-"""A model with its weights, as a function of arrays; only its own framework is imported."""
+"""A model with its weights as a function of arrays, and measures of its answers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from ...checkpoints import open_checkpoint
-from ...errors import ModelError
-from ...models import check_side, require
+from ...errors import ModelError, RunError
+from ...models import require
+from ...parity import make_subject
 from ...running.device import Device
-from ...running.setup import Setup, Subject
+from ...running.setup import Setup
 from ...running.side import as_function, make_side
 from ...sides import Side
-from ...tables.plan import check_paddle, make_plan
 from ...tables.reading import find_variant
+
+Measure = Literal["probability", "log-odds"]
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,8 @@ class Classifier:
 
     Attributes:
         predict: float32 [B, 3, H, W], normalised -> logits, float32 [B, num_classes].
-        num_classes: Of its head.
-        framework: That runs it.
+        num_classes: Size of its head.
+        framework: The one that runs it.
         device: Where it runs: "cpu" or "gpu".
     """
 
@@ -53,23 +56,76 @@ def load_classifier(
         ConversionError: Names or shapes in the file do not fit the model.
         RunError: There is no such device.
     """
-    table, found = find_variant(variant)
-    if not found.num_classes:
+    if not find_variant(variant)[1].num_classes:
         raise ModelError(
             f"{variant} is a backbone without a head: it predicts no class that could be explained."
         )
     checkpoint = open_checkpoint(weights)
     framework = framework or checkpoint.side or "paddle"
-    check_side(framework, checkpoint)
+    subject = make_subject(variant, framework, checkpoint)
     require(framework)
-    if framework == "torch":
-        num_classes = make_plan(checkpoint, table, variant).num_classes
-    else:
-        num_classes = check_paddle(checkpoint, table, found)
-    if num_classes < 2:
-        head = f"a head for {num_classes} class" if num_classes else "no head"
+    if subject.num_classes < 2:
+        head = f"a head for {subject.num_classes} class" if subject.num_classes else "no head"
         raise ModelError(f"{weights} has {head}: it predicts no class that could be explained.")
-    subject = Subject(variant, num_classes, output="logits")
     side = make_side(Setup(framework, subject, str(weights.absolute()), device=device))
     predict = as_function(side, side.model("float32"), "float32")
-    return Classifier(predict, num_classes, framework, "cpu" if side.device == "cpu" else "gpu")
+    where = "cpu" if side.device == "cpu" else "gpu"
+    return Classifier(predict, subject.num_classes, framework, where)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Unit and scale of a measure.
+
+    Attributes:
+        unit: Unit of its changes, for people.
+        factor: From the measure to that unit.
+        flat: A map that nowhere exceeds this shows nothing but rounding and chance.
+    """
+
+    unit: str
+    factor: float
+    flat: float
+
+
+MEASURES: dict[Measure, _Kind] = {
+    "probability": _Kind("percentage points", 100.0, 1e-3),
+    "log-odds": _Kind("log-odds", 1.0, 1e-2),
+}
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Take the softmax: [B, K] -> float64 [B, K], rows of sum 1.
+
+    Raises:
+        RunError: Logits are not finite.
+    """
+    logits = logits.astype(np.float64)
+    if not np.isfinite(logits).all():
+        raise RunError(
+            "the model's logits are not finite: its weights or the image may be damaged."
+        )
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    shares: np.ndarray = powers / powers.sum(1, keepdims=True)
+    return shares
+
+
+def scores(logits: np.ndarray, measure: Measure) -> np.ndarray:
+    """Return the measure of every class: [B, K] -> float64 [B, K].
+
+    The log-odds log(p / (1 - p)) still change where the probability is close to 0 or 1. A constant
+    that is added to all logits changes neither.
+
+    Raises:
+        RunError: Logits are not finite.
+    """
+    shares = probabilities(logits)
+    if measure == "probability":
+        return shares
+    logits = logits.astype(np.float64)
+    odds = np.empty_like(logits)
+    for k in range(logits.shape[1]):  # from logits: 1 - p would be 0 of a sure model
+        others = np.delete(logits, k, axis=1)
+        most = others.max(1)
+        odds[:, k] = logits[:, k] - most - np.log(np.exp(others - most[:, None]).sum(1))
+    return odds

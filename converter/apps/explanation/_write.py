@@ -28,22 +28,15 @@ def write_explained(found: Explained, out: Path, maps: Path | None, force: bool)
     Raises:
         CheckpointError: A file cannot be written; nothing is left behind.
     """
-    files = {out: _png(found)}
-    if maps is not None:
-        files[maps] = _npy(found) if maps.suffix == ".npy" else _json(found)
+    image, numbers = io.BytesIO(), io.BytesIO()
+    draw(found).save(image, "PNG", optimize=False)
+    files = {out: image.getvalue()}
+    if maps is not None and maps.suffix == ".npy":
+        np.save(numbers, np.stack([one.heat for one in found.explanations]), allow_pickle=False)
+        files[maps] = numbers.getvalue()
+    elif maps is not None:
+        files[maps] = _json(found)
     write_all(files, force)
-
-
-def _png(found: Explained) -> bytes:
-    data = io.BytesIO()
-    draw(found).save(data, "PNG", optimize=False)
-    return data.getvalue()
-
-
-def _npy(found: Explained) -> bytes:
-    data = io.BytesIO()
-    np.save(data, np.stack([one.heat for one in found.explanations]), allow_pickle=False)
-    return data.getvalue()
 
 
 def _json(found: Explained) -> bytes:

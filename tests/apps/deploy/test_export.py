@@ -1,20 +1,26 @@
 """Models in inference form: the same logits, any batch, and nothing half-written."""
 
+import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from conftest import Make, arrays, write_paddle
+from conftest import Make, arrays, left, paddle_in_float64, write_paddle
 from golden import rule
 from vitconvert import create_model
-from vitconvert.errors import CheckpointError, ModelError, RunError
+from vitconvert.apps.deploy import Predictor, export
+from vitconvert.errors import CheckpointError, DataError, ModelError, RunError
+from vitconvert.images import Preprocessing, preprocessing_of
 from vitconvert.tables import reading
 
 pytestmark = pytest.mark.paddle
@@ -30,8 +36,6 @@ TINY = "shiftvit_cifar_tiny"
 @pytest.fixture(scope="module")
 def exported(converted: Make, tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Export a small variant at its own size, once."""
-    from vitconvert.apps.deploy import export
-
     folder = tmp_path_factory.mktemp("exported")
 
     def make(variant: str) -> Path:
@@ -42,31 +46,23 @@ def exported(converted: Make, tmp_path_factory: pytest.TempPathFactory) -> Make:
     return make
 
 
-def eager(variant: str, weights: Path, images: np.ndarray, num_classes: int = 10) -> np.ndarray:
+def assert_same(
+    folder: Path, variant: str, weights: Path, *shapes: tuple[int, ...], num_classes: int = 10
+) -> Predictor:
+    """Equal but for rounding in float32, in shares of the largest logit, for images [B, H, W]."""
     import paddle
 
+    predictor = Predictor(folder, threads=1)
     model = create_model(variant, checkpoint=weights, num_classes=num_classes)
-    with paddle.no_grad():
-        return model(paddle.to_tensor(images)).numpy()
-
-
-def assert_same(found: np.ndarray, expected: np.ndarray) -> None:
-    """Equal but for rounding in float32, in shares of the largest logit."""
-    assert found.shape == expected.shape
-    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
-    assert expected.std() > 0.01
-
-
-def left(folder: Path) -> list[str]:
-    """List what is in a folder, hidden files too."""
-    return sorted(path.name for path in folder.iterdir())
-
-
-def copy_of(folder: Path, target: Path) -> Path:
-    target.mkdir()
-    for file in folder.iterdir():
-        (target / file.name).write_bytes(file.read_bytes())
-    return target
+    for batch, *size in shapes:
+        images = rule.noise("x", (batch, 3, *size)).astype("f4")
+        found = predictor(images)
+        with paddle.no_grad():
+            expected = model(paddle.to_tensor(images)).numpy()
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+        assert expected.std() > 0.01
+    return predictor
 
 
 @pytest.mark.parametrize("variant", SMALL)
@@ -74,13 +70,8 @@ def test_deployed_model_equals_the_model_for_any_batch(
     variant: str, converted: Make, exported: Make
 ) -> None:
     """One family each; batches of other sizes than those that the export tried."""
-    from vitconvert.apps.deploy import Predictor
-
-    predictor = Predictor(exported(variant), threads=1)
-
-    for batch in (1, 2, 5):
-        images = rule.noise("x", (batch, 3, 32, 32)).astype("f4")
-        assert_same(predictor(images), eager(variant, converted(variant), images))
+    shapes = [(batch, 32, 32) for batch in (1, 2, 5)]
+    assert_same(exported(variant), variant, converted(variant), *shapes)
 
 
 @pytest.mark.parametrize("variant", SMALL)
@@ -88,7 +79,6 @@ def test_every_exchanged_layer_equals_the_one_it_stands_for(variant: str, conver
     """In float64, where a wrong formula cannot hide in rounding; sides that nothing divides."""
     import paddle
 
-    from conftest import paddle_in_float64
     from vitconvert.models_paddle import _deployed
 
     images = paddle.to_tensor(rule.noise("x", (2, 3, 70, 45)))
@@ -105,8 +95,6 @@ def test_every_exchanged_layer_equals_the_one_it_stands_for(variant: str, conver
 
 def test_facts_say_what_was_exported(converted: Make, exported: Make) -> None:
     """Variant, classes, size, hash of the weights, versions, preprocessing, how exact it is."""
-    import hashlib
-
     import paddle
 
     facts = json.loads((exported(TINY) / "vitconvert.json").read_text())
@@ -122,28 +110,19 @@ def test_facts_say_what_was_exported(converted: Make, exported: Make) -> None:
 
 def test_number_of_classes_is_that_of_the_weights(converted: Make, tmp_path: Path) -> None:
     """Fine-tuned weights with another head need no option."""
-    from vitconvert.apps.deploy import Predictor, export
-
     state = arrays(converted(TINY))
     state["head.weight"], state["head.bias"] = state["head.weight"][:, :3], state["head.bias"][:3]
     weights = write_paddle(tmp_path / "three.pdparams", state)
     with pytest.raises(ModelError, match="has 3 classes; --num-classes says 10"):
         export(TINY, weights, tmp_path / "out", num_classes=10)
     export(TINY, weights, tmp_path / "out")
-    images = rule.noise("x", (2, 3, 32, 32)).astype("f4")
 
-    assert_same(Predictor(tmp_path / "out")(images), eager(TINY, weights, images, 3))
+    assert_same(tmp_path / "out", TINY, weights, (2, 32, 32), num_classes=3)
     assert left(tmp_path) == ["out", "three.pdparams"]
 
 
 def test_names_of_classes_go_with_the_export(converted: Make, tmp_path: Path) -> None:
     """With them and the preprocessing a program needs nothing else to name what it sees."""
-    from PIL import Image
-
-    from vitconvert.apps.deploy import Predictor, export
-    from vitconvert.errors import DataError
-    from vitconvert.images import Preprocessing, preprocessing_of
-
     names = [f"Tier {number} ü" for number in range(10)]
     for wrong in (names[:9], [*names, "one more"]):
         with pytest.raises(DataError, match=f"{len(wrong)} class names; .* a head for 10"):
@@ -161,28 +140,20 @@ def test_names_of_classes_go_with_the_export(converted: Make, tmp_path: Path) ->
 @pytest.mark.parametrize("variant", ["shunted_cifar_tiny", TINY])
 def test_free_image_size(variant: str, converted: Make, tmp_path: Path) -> None:
     """One program for sizes that the export did not try; too small ones are refused."""
-    from vitconvert.apps.deploy import Predictor, export
-
     export(variant, converted(variant), tmp_path / "out", image_size="free")
-    predictor = Predictor(tmp_path / "out", threads=1)
 
-    for size in ((40, 64), (45, 70)):
-        images = rule.noise("x", (2, 3, *size)).astype("f4")
-        assert_same(predictor(images), eager(variant, converted(variant), images))
+    shapes = (2, 40, 64), (2, 45, 70)
+    predictor = assert_same(tmp_path / "out", variant, converted(variant), *shapes)
     with pytest.raises(RunError, match="expected float32"):
         predictor(np.zeros((1, 3, 31, 40), "f4"))
 
 
 def test_fixed_image_size_of_ones_own(converted: Make, tmp_path: Path) -> None:
     """Windows and merges that do not divide it; images of another size are refused."""
-    from vitconvert.apps.deploy import Predictor, export
-
     variant = "litv2_cifar_tiny"
     export(variant, converted(variant), tmp_path / "out", image_size=(45, 70))
-    predictor = Predictor(tmp_path / "out", threads=1)
-    images = rule.noise("x", (3, 3, 45, 70)).astype("f4")
 
-    assert_same(predictor(images), eager(variant, converted(variant), images))
+    predictor = assert_same(tmp_path / "out", variant, converted(variant), (3, 45, 70))
     with pytest.raises(RunError, match=r"\[1, 3, 70, 45\], expected float32 \[B, 3, 45, 70\]"):
         predictor(np.zeros((1, 3, 70, 45), "f4"))
     with pytest.raises(RunError, match="float64"):
@@ -202,8 +173,6 @@ def test_what_cannot_be_exported_is_refused(
     variant: str, size: object, message: str, converted: Make, tmp_path: Path
 ) -> None:
     """Before anything is written."""
-    from vitconvert.apps.deploy import export
-
     with pytest.raises(ModelError, match=message):
         export(variant, converted(TINY), tmp_path / "out", image_size=size)
     assert left(tmp_path) == []
@@ -211,8 +180,6 @@ def test_what_cannot_be_exported_is_refused(
 
 def test_weights_that_do_not_fit_are_refused(converted: Make, plain: Make, tmp_path: Path) -> None:
     """Of another variant, of PyTorch, or cut short; nothing is left behind."""
-    from vitconvert.apps.deploy import export
-
     cut = tmp_path / "cut.pdparams"
     cut.write_bytes(converted(TINY).read_bytes()[:-100])
     for weights in (converted("litv2_cifar_tiny"), plain(TINY), cut):
@@ -226,9 +193,7 @@ def test_only_an_export_is_replaced_and_only_when_asked(
     converted: Make, exported: Make, tmp_path: Path
 ) -> None:
     """Anything else stays as it is, whatever is asked for."""
-    from vitconvert.apps.deploy import Predictor, export
-
-    own = copy_of(exported("litv2_cifar_tiny"), tmp_path / "own")
+    own = shutil.copytree(exported("litv2_cifar_tiny"), tmp_path / "own")
     other = tmp_path / "other"
     other.mkdir()
     (other / "vitconvert.json").write_text('{"mine": 1}')
@@ -250,10 +215,9 @@ def test_difference_beyond_rounding_is_an_error(
     converted: Make, exported: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One weight of one exchanged layer off by a thousandth; the old export stays."""
-    from vitconvert.apps.deploy import Predictor, export
     from vitconvert.models_paddle import _deployed
 
-    own = copy_of(exported(TINY), tmp_path / "own")
+    own = shutil.copytree(exported(TINY), tmp_path / "own")
     before = (own / "vitconvert.json").read_bytes()
     exchange = _deployed.for_deployment
 
@@ -271,44 +235,36 @@ def test_difference_beyond_rounding_is_an_error(
     assert Predictor(own).facts.variant == TINY
 
 
-def corrupt(folder: Path, what: str) -> None:
-    facts = json.loads((folder / "vitconvert.json").read_text())
-    program = next(name for name in facts["files"] if name != "model.pdiparams")
-    if what == "no facts":
-        (folder / "vitconvert.json").unlink()
-    elif what == "cut facts":
-        (folder / "vitconvert.json").write_text('{"format": "vitconvert export 1"}')
-    elif what == "other format":
-        (folder / "vitconvert.json").write_text('{"format": "vitconvert export 99"}')
-    elif what == "no program":
-        (folder / program).unlink()
-    elif what == "cut program":
-        (folder / program).write_bytes((folder / program).read_bytes()[:-50])
-    else:
-        data = bytearray((folder / "model.pdiparams").read_bytes())
-        data[-5] ^= 1
-        (folder / "model.pdiparams").write_bytes(data)
+Change = Callable[[bytes], bytes] | None  # None removes the file
 
 
 @pytest.mark.parametrize(
-    ("what", "message"),
+    ("file", "change", "message"),
     [
-        ("no facts", "is not a vitconvert export"),
-        ("cut facts", "is damaged"),
-        ("other format", "another release"),
-        ("no program", "is missing"),
-        ("cut program", "has changed"),
-        ("one bit of a parameter", "model.pdiparams: has changed"),
+        ("vitconvert.json", None, "is not a vitconvert export"),
+        ("vitconvert.json", lambda _: b'{"format": "vitconvert export 1"}', "is damaged"),
+        ("vitconvert.json", lambda _: b'{"format": "vitconvert export 99"}', "another release"),
+        ("program", None, "is missing"),
+        ("program", lambda data: data[:-50], "has changed"),
+        (
+            "model.pdiparams",
+            lambda data: data[:-5] + bytes([data[-5] ^ 1]) + data[-4:],
+            "model.pdiparams: has changed",
+        ),
     ],
 )
 def test_corrupted_export_is_refused(
-    what: str, message: str, exported: Make, tmp_path: Path
+    file: str, change: Change, message: str, exported: Make, tmp_path: Path
 ) -> None:
     """With what is wrong and what to do, before Paddle sees the files."""
-    from vitconvert.apps.deploy import Predictor
-
-    folder = copy_of(exported(TINY), tmp_path / "own")
-    corrupt(folder, what)
+    folder = shutil.copytree(exported(TINY), tmp_path / "own")
+    names = json.loads((folder / "vitconvert.json").read_text())["files"]
+    program = next(name for name in names if name != "model.pdiparams")
+    path = folder / (program if file == "program" else file)
+    content = path.read_bytes()
+    path.unlink()
+    if change is not None:
+        path.write_bytes(change(content))
 
     with pytest.raises(ModelError, match=message):
         Predictor(folder)
@@ -320,9 +276,7 @@ def test_program_of_paddle_3_needs_paddle_3(
     """An older Paddle cannot read it: said, not crashed."""
     import paddle
 
-    from vitconvert.apps.deploy import Predictor
-
-    folder = copy_of(exported(TINY), tmp_path / "own")
+    folder = shutil.copytree(exported(TINY), tmp_path / "own")
     facts = json.loads((folder / "vitconvert.json").read_text())
     if "model.pdmodel" in facts["files"]:  # made here by such an older Paddle
         (folder / "model.pdmodel").rename(folder / "model.json")
@@ -336,8 +290,6 @@ def test_program_of_paddle_3_needs_paddle_3(
 
 def test_settings_that_make_no_sense_are_refused(exported: Make) -> None:
     """As an error that says what there is."""
-    from vitconvert.apps.deploy import Predictor
-
     with pytest.raises(RunError, match="threads is 0"):
         Predictor(exported(TINY), threads=0)
     with pytest.raises(RunError, match="device is 'tpu'"):
@@ -380,7 +332,7 @@ def test_interrupted_export_leaves_nothing(
     moment: str, converted: Make, exported: Make, tmp_path: Path
 ) -> None:
     """Ctrl-C before the comparison, after it, and before the name is given; the old one stays."""
-    own = copy_of(exported("litv2_cifar_tiny"), tmp_path / "own")
+    own = shutil.copytree(exported("litv2_cifar_tiny"), tmp_path / "own")
     command = [sys.executable, "-c", INTERRUPTED, TINY, converted(TINY), own, moment]
     done = subprocess.run(command, capture_output=True, text=True)
 

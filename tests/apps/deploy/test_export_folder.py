@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from conftest import Make
-from vitconvert.apps.deploy import _folder
-from vitconvert.errors import CheckpointError, RunError
+from conftest import Make, left
+from vitconvert.apps.deploy import _folder, export
+from vitconvert.errors import CheckpointError, RunError, VitconvertError
 
 TINY = "shiftvit_cifar_tiny"
 LONG_AGO = time.time() - 3600
@@ -25,11 +25,6 @@ def fake(folder: Path, text: str = "old") -> Path:
     facts = {"format": "vitconvert export 1", "files": {"model.pdiparams": ""}}
     (folder / "vitconvert.json").write_text(json.dumps(facts))
     return folder
-
-
-def left(folder: Path) -> list[str]:
-    """List what is in a folder, hidden files too."""
-    return sorted(path.name for path in folder.iterdir())
 
 
 def part_of(target: Path) -> Path:
@@ -45,8 +40,6 @@ def test_weights_in_the_folder_are_not_deleted(
     listed: bool, converted: Make, tmp_path: Path
 ) -> None:
     """Not if a link leads there, and not if the folder calls them its own."""
-    from vitconvert.apps.deploy import export
-
     own = fake(tmp_path / "own")
     weights = own / "weights.pdparams"
     weights.write_bytes(converted(TINY).read_bytes())
@@ -67,8 +60,6 @@ def test_a_folder_that_holds_more_than_an_export_is_not_replaced(
     converted: Make, tmp_path: Path
 ) -> None:
     """Whatever was put beside the export is somebody's."""
-    from vitconvert.apps.deploy import export
-
     own = fake(tmp_path / "own")
     (own / "thesis.tex").write_text("work of years")
     with pytest.raises(CheckpointError, match=r"more than an export: thesis\.tex"):
@@ -82,32 +73,20 @@ def test_a_folder_that_holds_more_than_an_export_is_not_replaced(
     assert left(tmp_path) == ["own"]
 
 
-@pytest.mark.parametrize("name", [".", ".."])
-def test_a_folder_without_a_name_is_refused(name: str) -> None:
-    """Nothing can be made beside it."""
-    with pytest.raises(CheckpointError, match="has no name of its own"):
-        _folder.check_export_folder(Path(name), [], force=True)
-
-
 # -- the name
 
 
-def test_a_replaced_export_is_gone(tmp_path: Path) -> None:
-    """And the new one has its name."""
+def test_an_export_is_replaced_with_force_only(tmp_path: Path) -> None:
+    """It is looked at once more before the name is given; a replaced one is gone."""
     target = fake(tmp_path / "own")
-    _folder.publish_folder(part_of(target), target, [], force=True)
+    part = part_of(target)
+    with pytest.raises(CheckpointError, match="exists already"):
+        _folder.publish_folder(part, target, [], force=False)
+    assert (target / "model.pdiparams").read_text() == "old"
+    _folder.publish_folder(part, target, [], force=True)
 
     assert left(tmp_path) == ["own"]
     assert (target / "model.pdiparams").read_text() == "new"
-
-
-def test_what_appeared_meanwhile_is_not_replaced(tmp_path: Path) -> None:
-    """It is looked at once more before the name is given."""
-    target = fake(tmp_path / "own")
-    with pytest.raises(CheckpointError, match="exists already"):
-        _folder.publish_folder(part_of(target), target, [], force=False)
-
-    assert (target / "model.pdiparams").read_text() == "old"
 
 
 def test_the_old_export_survives_a_failed_rename_and_ctrl_c(
@@ -157,33 +136,29 @@ def test_files_are_on_the_disk_before_the_folder_has_its_name(
 # -- what a kill leaves
 
 
-def test_an_export_that_lost_its_name_gets_it_back(tmp_path: Path) -> None:
-    """A kill between the two renames: the old one is there, and no process has it."""
-    fake(tmp_path / ".own.01234567.old")
+@pytest.mark.parametrize(
+    ("there", "kept", "text"),
+    [
+        ([".own.01234567.old"], ["own"], "old"),  # killed between the two renames
+        (["own", ".own.01234567.old", ".own.89abcdef.old"], ["own"], "new"),  # after the second
+        (["own/", ".own.01234567.old"], [".own.01234567.old", "own"], None),  # the only one
+    ],
+)
+def test_an_old_export_gets_its_name_back_or_goes(
+    there: list[str], kept: list[str], text: str | None, tmp_path: Path
+) -> None:
+    """It stays if something else has its name; of a replaced one, half may be removed already."""
+    for name in there:
+        if name.endswith("/"):
+            (tmp_path / name).mkdir()
+        else:
+            fake(tmp_path / name, "new" if name == "own" else "old")
+    (tmp_path / ".own.89abcdef.old" / "vitconvert.json").unlink(missing_ok=True)
     _folder.put_in_order(tmp_path / "own")
 
-    assert left(tmp_path) == ["own"]
-    assert (tmp_path / "own" / "model.pdiparams").read_text() == "old"
-
-
-def test_an_old_export_that_was_replaced_goes(tmp_path: Path) -> None:
-    """A kill after the second rename; half of it may be removed already."""
-    fake(tmp_path / "own", "new")
-    fake(tmp_path / ".own.01234567.old")
-    (fake(tmp_path / ".own.89abcdef.old") / "vitconvert.json").unlink()
-    _folder.put_in_order(tmp_path / "own")
-
-    assert left(tmp_path) == ["own"]
-    assert (tmp_path / "own" / "model.pdiparams").read_text() == "new"
-
-
-def test_an_old_export_stays_where_something_else_has_its_name(tmp_path: Path) -> None:
-    """It is the only one."""
-    (tmp_path / "own").mkdir()
-    fake(tmp_path / ".own.01234567.old")
-    _folder.put_in_order(tmp_path / "own")
-
-    assert left(tmp_path) == [".own.01234567.old", "own"]
+    assert left(tmp_path) == kept
+    if text is not None:
+        assert (tmp_path / "own" / "model.pdiparams").read_text() == text
 
 
 def test_abandoned_parts_go_and_others_stay(tmp_path: Path) -> None:
@@ -217,19 +192,25 @@ def test_a_part_is_held_while_it_is_made(tmp_path: Path) -> None:
 # -- a disk that is full
 
 
+def assert_refused(
+    weights: Path, folder: Path, expected: type[VitconvertError], message: str
+) -> None:
+    """The error has the name that was asked for, and nothing is left behind."""
+    with pytest.raises(expected, match=message) as caught:
+        export(TINY, weights, folder / "out")
+    assert ".part" not in str(caught.value)
+    assert left(folder) == []
+
+
 @pytest.mark.paddle
 def test_a_disk_without_room_is_told_first(
     converted: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Twice the weights are needed."""
-    from vitconvert.apps.deploy import export
-
     room = int(1.8 * converted(TINY).stat().st_size)
     usage = SimpleNamespace(total=10 * room, free=room)
     monkeypatch.setattr("shutil.disk_usage", lambda _folder: usage)
-    with pytest.raises(CheckpointError, match="the disk has room for"):
-        export(TINY, converted(TINY), tmp_path / "out")
-    assert left(tmp_path) == []
+    assert_refused(converted(TINY), tmp_path, CheckpointError, "the disk has room for")
 
 
 @pytest.mark.paddle
@@ -240,16 +221,12 @@ def test_a_disk_that_fills_up_is_told(
     """With the name that was asked for."""
     import paddle
 
-    from vitconvert.apps.deploy import export
-
     def full(*_arguments: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(*((paddle.jit, "save") if moment == "save" else (os, "fsync")), full)
-    with pytest.raises(CheckpointError, match="out: cannot be written: No space left") as caught:
-        export(TINY, converted(TINY), tmp_path / "out")
-    assert ".part" not in str(caught.value)
-    assert left(tmp_path) == []
+    message = "out: cannot be written: No space left"
+    assert_refused(converted(TINY), tmp_path, CheckpointError, message)
 
 
 @pytest.mark.paddle
@@ -260,8 +237,6 @@ def test_a_file_that_paddle_cut_short_is_told(
     """Paddle writes on as if nothing was: the program is cut, or the parameters are."""
     import paddle
 
-    from vitconvert.apps.deploy import export
-
     save = paddle.jit.save
 
     def cut(model: object, stem: str) -> None:
@@ -270,9 +245,5 @@ def test_a_file_that_paddle_cut_short_is_told(
             os.truncate(path, min(limit, path.stat().st_size))
 
     monkeypatch.setattr(paddle.jit, "save", cut)
-    with pytest.raises(
-        RunError, match=r"out: what was written cannot be loaded.*may be full"
-    ) as no:
-        export(TINY, converted(TINY), tmp_path / "out")
-    assert ".part" not in str(no.value)
-    assert left(tmp_path) == []
+    message = "out: what was written cannot be loaded.*may be full"
+    assert_refused(converted(TINY), tmp_path, RunError, message)

@@ -6,7 +6,7 @@ import numpy as np
 
 from vitconvert.apps.evaluation._result import Evaluation, Scores
 from vitconvert.errors import DataError
-from vitconvert.images import Images
+from vitconvert.images import Images, preprocessing_of
 from vitconvert.tables.reading import find_variant
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror='alert(1)'>@@style@@ \udcff"
@@ -54,7 +54,7 @@ def evaluation(
         "data": "photos.zip",
         "described": "zip of class folders",
         "classes": tuple(f"class {i}" for i in range(x.shape[1])),
-        "preprocessing": {"size": list(found.input_size), **jsonable(found.preprocessing)},
+        "preprocessing": preprocessing_of(found).to_dict(),
         "indices": np.arange(len(x)),
         "names": tuple(f"{i:05}.png" for i in range(len(x))),
         "labels": labels,
@@ -70,10 +70,6 @@ def evaluation(
         "options": {"dtype": "float32", "limit": None},
     }
     return Evaluation(**known | more)
-
-
-def jsonable(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
 
 
 def random(count: int, classes: int = 10, noise: float = 1e-6, **more: Any) -> Evaluation:

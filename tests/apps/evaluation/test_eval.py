@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -19,7 +21,6 @@ import vitconvert
 from conftest import Make, arrays, write_paddle
 from vitconvert import CheckpointError, DataError, ModelError, RunError
 from vitconvert.apps.evaluation import Evaluation, ReportError, evaluate
-from vitconvert.apps.evaluation._engine import Answer
 from vitconvert.apps.evaluation._options import EvaluationArguments, EvaluationOptions
 from vitconvert.apps.evaluation._tally import Tally, judge
 from vitconvert.images import open_images, preprocessing_of
@@ -30,6 +31,7 @@ from vitconvert.tables.variant import Variant
 VARIANT = "shiftvit_cifar_tiny"
 CLASSES = [f"class{i}" for i in range(10)]
 BIN = Path(sys.executable).parent
+Evaluate = Callable[..., Evaluation]
 
 
 @pytest.fixture(scope="module")
@@ -45,34 +47,40 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def one(images: Path, converted: Make) -> Evaluate:
+    """Evaluate the Paddle model on the images, on the processor; options change that."""
+
+    def run(data: Path = images, **options: Any) -> Evaluation:
+        return evaluate(
+            VARIANT, data, **{"weights": converted(VARIANT), "device": "cpu", **options}
+        )
+
+    return run
+
+
+@pytest.fixture
+def both(one: Evaluate, plain: Make) -> Evaluate:
+    """Evaluate both models."""
+    return partial(one, torch_weights=plain(VARIANT))
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own."""
-    return subprocess.run(
-        [BIN / "vitconvert", "eval", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        timeout=300,
-    )
+    command = [BIN / "vitconvert", "eval", VARIANT, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.paddle
 @pytest.mark.torch
 def test_figures_are_those_of_the_models_run_by_hand(
-    images: Path, plain: Make, converted: Make
+    both: Evaluate, images: Path, plain: Make, converted: Make
 ) -> None:
     """Counts, loss, margins and differences equal what plain loops over both models give."""
     import paddle
     import torch
 
-    result = evaluate(
-        VARIANT,
-        images,
-        weights=converted(VARIANT),
-        torch_weights=plain(VARIANT),
-        batch_size=8,
-        device="cpu",
-    )
+    result = both(batch_size=8)
 
     found, how = open_images(images), preprocessing_of(find_variant(VARIANT)[1])
     inputs = np.stack([how(found.open(i)) for i in range(len(found))])
@@ -96,16 +104,9 @@ def test_figures_are_those_of_the_models_run_by_hand(
 
 @pytest.mark.paddle
 @pytest.mark.torch
-def test_both_sides_are_given_the_same_array(images: Path, plain: Make, converted: Make) -> None:
+def test_both_sides_are_given_the_same_array(both: Evaluate) -> None:
     """In float64 the logits agree to rounding of float64, which another input would not allow."""
-    result = evaluate(
-        VARIANT,
-        images,
-        weights=converted(VARIANT),
-        torch_weights=plain(VARIANT),
-        dtype="float64",
-        device="cpu",
-    )
+    result = both(dtype="float64")
 
     assert result.difference.max() < 1e-11
     assert result.same
@@ -122,7 +123,7 @@ def test_a_wrong_weight_is_no_rounding(
     state[name] = state[name] * np.float32(1.01)
     wrong = write_paddle(tmp_path / "wrong.pdparams", state)
 
-    done = run(*(VARIANT, "--weights", wrong, "--torch-weights", plain(VARIANT), "--data", images))
+    done = run("--weights", wrong, "--torch-weights", plain(VARIANT), "--data", images)
 
     assert done.returncode == 1, done.stderr
     assert "than rounding" in done.stdout
@@ -130,7 +131,7 @@ def test_a_wrong_weight_is_no_rounding(
 
 @pytest.mark.paddle
 def test_unreadable_images_are_counted_and_listed(
-    images: Path, converted: Make, tmp_path: Path
+    one: Evaluate, images: Path, tmp_path: Path
 ) -> None:
     """They are left out and named; --strict stops at the first."""
     for folder in CLASSES:
@@ -141,43 +142,48 @@ def test_unreadable_images_are_counted_and_listed(
     (tmp_path / "class3" / "cut.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "class3" / "good.png").write_bytes(whole)
 
-    result = evaluate(VARIANT, tmp_path, weights=converted(VARIANT), device="cpu")
+    result = one(tmp_path)
 
     assert [name for name, _why in result.unreadable] == ["class3/cut.png"]
     assert not result.partial
     assert "class3/good.png" in result.names
     with pytest.raises(DataError, match=r"class3/cut\.png.*--strict"):
-        evaluate(VARIANT, tmp_path, weights=converted(VARIANT), strict=True, device="cpu")
+        one(tmp_path, strict=True)
 
 
 @pytest.mark.paddle
-def test_limit_takes_images_of_every_class(images: Path, converted: Make) -> None:
+def test_limit_takes_images_of_every_class(one: Evaluate) -> None:
     """Evenly spread, not the first ones, which are all of one class."""
-    result = evaluate(VARIANT, images, weights=converted(VARIANT), limit=10, device="cpu")
+    result = one(limit=10)
 
     assert result.count == result.wanted == 10
     assert len(set(result.labels.tolist())) >= 9
 
 
 @pytest.mark.paddle
-def test_data_and_weights_must_fit(images: Path, converted: Make, tmp_path: Path) -> None:
+def test_data_and_weights_must_fit(
+    one: Evaluate, images: Path, converted: Make, tmp_path: Path
+) -> None:
     """No images, other classes, no head, no weights: each is refused before anything runs."""
     (tmp_path / "a").mkdir()
     Image.new("RGB", (40, 40)).save(tmp_path / "a" / "1.png")
 
     with pytest.raises(DataError, match=r"has 1 classes.*a head for 10"):
-        evaluate(VARIANT, tmp_path, weights=converted(VARIANT))
+        one(tmp_path)
     (tmp_path / "a" / "1.png").unlink()
     with pytest.raises(DataError):
-        evaluate(VARIANT, tmp_path, weights=converted(VARIANT))
+        one(tmp_path)
     with pytest.raises(RunError, match="no weights"):
-        evaluate(VARIANT, images)
+        one(weights=None)
     with pytest.raises(ModelError, match="no head"):
         evaluate("litv2_small_det", images, weights=converted("litv2_small_det"))
     with pytest.raises(RunError, match="--resume needs --report"):
-        evaluate(VARIANT, images, weights=converted(VARIANT), resume=True)
+        one(resume=True)
     with pytest.raises(RunError, match="dtype is 'float16'"):
-        evaluate(VARIANT, images, weights=converted(VARIANT), dtype="float16")
+        one(dtype="float16")
+    with pytest.raises(DataError, match="would lie among the images"):
+        one(report=images / "report")
+    assert not (images / "report").exists()
 
 
 def test_options_are_the_same_by_name_and_as_an_object() -> None:
@@ -187,62 +193,50 @@ def test_options_are_the_same_by_name_and_as_an_object() -> None:
 
 @pytest.mark.paddle
 def test_images_that_the_model_does_not_take_are_refused(
-    images: Path, converted: Make, monkeypatch: pytest.MonkeyPatch
+    one: Evaluate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before a process starts; and if a model says so, its reason reaches the user."""
-
-    def small() -> None:
-        weights, size = converted(VARIANT), {"size": (4, 4)}
-        evaluate(VARIANT, images, weights=weights, preprocessing=size, device="cpu")
-
-    with pytest.raises(DataError, match="images of 4x4 pixels, expected at least 8x8"):
-        small()
+    message = "images of 4x4 pixels, expected at least 8x8"
+    with pytest.raises(DataError, match=message):
+        one(preprocessing={"size": (4, 4)})
     monkeypatch.setattr(Variant, "check_size", lambda *_: None)
-    with pytest.raises(RunError, match="images of 4x4 pixels, expected at least 8x8"):
-        small()
+    with pytest.raises(RunError, match=message):
+        one(preprocessing={"size": (4, 4)})
 
 
 @pytest.mark.paddle
 @pytest.mark.torch
 def test_the_deployed_form_classifies_alike(
-    images: Path, plain: Make, converted: Make, tmp_path: Path
+    one: Evaluate, both: Evaluate, images: Path, converted: Make, tmp_path: Path
 ) -> None:
     """From a checkpoint as from a folder that was exported; and beside PyTorch."""
-    from vitconvert.apps.deploy import export
+    exported = tmp_path / "exported"
+    vitconvert.export(VARIANT, converted(VARIANT), exported)
+    how = {"engine": "inference", "batch_size": 16}
 
-    export(VARIANT, converted(VARIANT), tmp_path / "exported")
-    how = {"engine": "inference", "device": "cpu", "batch_size": 16}
-
-    made = evaluate(
-        VARIANT, images, weights=converted(VARIANT), torch_weights=plain(VARIANT), **how
-    )
-    given = evaluate(VARIANT, images, weights=tmp_path / "exported", **how)
+    made = both(**how)
+    given = one(weights=exported, **how)
 
     assert made.same
     assert made.sides[0].label == "Paddle (inference)"
     assert (given.sides[0].loss == made.sides[0].loss).all()
     with pytest.raises(RunError, match=r"is the folder of an export\. Run it with --engine inf"):
-        evaluate(VARIANT, images, weights=tmp_path / "exported")
+        one(weights=exported)
     with pytest.raises(ModelError, match=f"is an export of {VARIANT}, not shunted_cifar_tiny"):
-        evaluate("shunted_cifar_tiny", images, weights=tmp_path / "exported", **how)
+        evaluate("shunted_cifar_tiny", images, weights=exported, **how)
 
 
-def interrupted(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    """Start an evaluation, press Ctrl-C once it has begun to classify."""
-    with subprocess.Popen(
-        [sys.executable, "-c", _SLOW, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
+@contextmanager
+def slowed(batches: int, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """Start an evaluation that takes its time, and wait until it is at that batch."""
+    command = [sys.executable, "-c", _SLOW, VARIANT, *map(str, arguments), "--batch-size", "4"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, start_new_session=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if line.startswith("batch 6"):
+            if line.startswith(f"batch {batches}"):
                 break
-        os.killpg(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=120)
-    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+        yield process
 
 
 # The command line, but every batch is told of and takes a while.
@@ -266,18 +260,20 @@ main()
 
 @pytest.mark.paddle
 @pytest.mark.torch
-def test_an_interrupted_run_goes_on_and_equals_a_whole_one(
+def test_an_interrupted_run_resumes_and_equals_a_whole_one(
     images: Path, plain: Make, converted: Make, tmp_path: Path
 ) -> None:
     """Ctrl-C shows the figures so far, marked partial; --resume gives what one run gives."""
     report = tmp_path / "out"
-    arguments = [VARIANT, "--data", str(images), "--weights", str(converted(VARIANT))]
-    arguments += ["--torch-weights", str(plain(VARIANT)), "--batch-size", "4", "--device", "cpu"]
+    arguments = ["--data", images, "--weights", converted(VARIANT), "--device", "cpu"]
+    arguments += ["--torch-weights", plain(VARIANT), "--batch-size", "4"]
 
-    stopped = interrupted([*arguments, "--report", str(report)])
-    assert stopped.returncode == 130, stopped.stderr
-    assert "PARTIAL" in stopped.stdout
-    assert "--resume" in stopped.stdout
+    with slowed(6, *arguments, "--report", report) as process:
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "PARTIAL" in out
+    assert "--resume" in out
     first = json.loads((report / "report.json").read_text())
     assert 0 < first["evaluated"] < 43
     assert (report / "state.npz").exists()
@@ -315,12 +311,13 @@ def test_two_processes_count_every_image_once(
     """An odd number of images, shared by two processes, gives the counts of one process."""
     weights = {"paddle": ["--weights", converted(VARIANT)], "torch": ["--torch-weights"]}
     weights["torch"] += [plain(VARIANT)]
-    arguments = ["eval", VARIANT, "--data", images, *weights[side], "--device", "cpu"]
+    arguments = ["--data", images, *weights[side], "--device", "cpu"]
     launcher = [part.format(log=tmp_path / "log") for part in LAUNCHERS[side]]
+    command = [sys.executable, *launcher, "eval", VARIANT, *arguments, "--report", tmp_path / "two"]
 
-    single = run(*arguments[1:], "--report", tmp_path / "one")
+    single = run(*arguments, "--report", tmp_path / "one")
     shared = subprocess.run(
-        [sys.executable, *launcher, *map(str, arguments), "--report", str(tmp_path / "two")],
+        list(map(str, command)),
         capture_output=True,
         text=True,
         timeout=300,
@@ -344,16 +341,7 @@ def test_two_processes_count_every_image_once(
 @pytest.mark.paddle
 def test_nothing_outlives_an_evaluation_that_is_killed(images: Path, converted: Make) -> None:
     """The process of the model ends when the one that asks it is gone."""
-    arguments = [VARIANT, "--data", str(images), "--weights", str(converted(VARIANT))]
-    with subprocess.Popen(
-        [sys.executable, "-c", _SLOW, *arguments, "--batch-size", "4"],
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("batch 2"):
-                break
+    with slowed(2, "--data", images, "--weights", converted(VARIANT)) as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         process.kill()
 
@@ -387,13 +375,10 @@ def test_logits_that_are_not_finite_are_no_prediction() -> None:
 
 
 @pytest.fixture
-def stopped(
-    images: Path, converted: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Evaluation]:
+def stopped(one: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Evaluate:
     """Make an evaluation that Ctrl-C ended after two batches, its report in tmp_path / "out"."""
-    from vitconvert.apps.evaluation import _session
 
-    def stop(data: Path = images, **options: Any) -> Evaluation:
+    def stop(*data: Path) -> Evaluation:
         made, add = [], Tally.add
 
         def two(self: Tally, *arguments: Any) -> None:
@@ -402,61 +387,46 @@ def stopped(
             made.append(add(self, *arguments))
 
         with monkeypatch.context() as patch:
-            patch.setattr(_session.Tally, "add", two)
-            return evaluate(
-                VARIANT,
-                data,
-                weights=converted(VARIANT),
-                report=tmp_path / "out",
-                **{"batch_size": 4, "device": "cpu", **options},
-            )
+            patch.setattr(Tally, "add", two)
+            return one(*data, report=tmp_path / "out", batch_size=4)
 
     return stop
 
 
 @pytest.mark.paddle
 def test_resuming_is_of_the_same_images_labels_and_weights(
-    stopped: Callable[..., Evaluation], images: Path, converted: Make, tmp_path: Path
+    stopped: Evaluate, one: Evaluate, images: Path, tmp_path: Path
 ) -> None:
     """Other labels, more images, another batch size: each is named, and nothing is mixed."""
-    copy = tmp_path / "copy"
-    shutil.copytree(images, copy)
-    again = {"weights": converted(VARIANT), "report": tmp_path / "out", "resume": True}
-    again |= {"batch_size": 4, "device": "cpu"}
+    copy = shutil.copytree(images, tmp_path / "copy")
+    again = partial(one, copy, report=tmp_path / "out", resume=True)
 
     assert stopped(copy).partial
     with pytest.raises(RunError, match="batch_size was 4, is now 5"):
-        evaluate(VARIANT, copy, **{**again, "batch_size": 5})
+        again(batch_size=5)
     shutil.copy(next((copy / "class9").iterdir()), copy / "class9" / "zzz.png")
     with pytest.raises(RunError, match="the images or labels have changed"):
-        evaluate(VARIANT, copy, **again)
+        again(batch_size=4)
     (copy / "class9" / "zzz.png").unlink()
     (copy / "class0").rename(copy / "class99")  # every label is another one
     with pytest.raises(RunError, match="the images or labels have changed"):
-        evaluate(VARIANT, copy, **again)
+        again(batch_size=4)
     (copy / "class99").rename(copy / "class0")
 
-    assert evaluate(VARIANT, copy, **again).count == 43
+    assert again(batch_size=4).count == 43
 
 
 @pytest.mark.paddle
 def test_a_batch_that_is_interrupted_half_way_is_not_counted(
-    stopped: Callable[..., Evaluation],
+    stopped: Evaluate,
 ) -> None:
     """Whatever of its figures are there already, those of whole batches are shown."""
     assert stopped().count == 8
 
-    tally = Tally()
-    answer = Answer(np.eye(3, dtype="f4"), 0.1, {})
-    tally.add(np.arange(3), np.arange(3), {"paddle": answer})
-    tally.columns["paddle.loss"].append(np.zeros(3))
-
-    assert {len(column) for column in tally.arrays().values()} == {3}
-
 
 @pytest.mark.paddle
 def test_a_report_that_cannot_be_written_loses_no_figures(
-    images: Path, converted: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    one: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They come with the error."""
     from vitconvert.apps.evaluation import _run
@@ -467,7 +437,7 @@ def test_a_report_that_cannot_be_written_loses_no_figures(
     monkeypatch.setattr(_run, "write_reports", full)
 
     with pytest.raises(ReportError, match="No space left") as caught:
-        evaluate(VARIANT, images, weights=converted(VARIANT), report=tmp_path / "out", device="cpu")
+        one(report=tmp_path / "out")
     assert caught.value.result.count == 43
 
 
@@ -480,7 +450,7 @@ def test_logits_that_are_not_finite_end_with_status_1(
     state["head.bias"] = np.full_like(state["head.bias"], np.nan)
     broken = write_paddle(tmp_path / "nan.pdparams", state)
 
-    done = run(VARIANT, "--weights", broken, "--data", images, "--limit", "4")
+    done = run("--weights", broken, "--data", images, "--limit", "4")
 
     assert done.returncode == 1
     assert "not finite" in done.stdout
@@ -488,44 +458,28 @@ def test_logits_that_are_not_finite_end_with_status_1(
 
 @pytest.mark.paddle
 def test_the_deployed_form_is_made_for_the_size_that_is_asked_for(
-    images: Path, converted: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    one: Evaluate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """And nothing of it is left behind."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
 
-    result = evaluate(
-        VARIANT,
-        images,
-        weights=converted(VARIANT),
-        engine="inference",
-        preprocessing={"size": (40, 48)},
-        device="cpu",
-        limit=5,
-    )
+    result = one(engine="inference", preprocessing={"size": (40, 48)}, limit=5)
 
     assert result.count == 5
     assert not list(tmp_path.glob("vitconvert-export-*"))
 
 
 @pytest.mark.paddle
-def test_memory_is_that_of_the_process_alone(images: Path, converted: Make) -> None:
+def test_memory_is_that_of_the_process_alone(one: Evaluate) -> None:
     """Not of the one that started it, whatever that holds."""
     held = np.ones(3 << 27, "u1")  # 400 MB more than a process with Paddle needs by far
 
-    result = evaluate(VARIANT, images, weights=converted(VARIANT), limit=4, device="cpu")
+    result = one(limit=4)
 
     status = Path("/proc/self/status").read_text()
     own = next(int(x.split()[1]) << 10 for x in status.splitlines() if x.startswith("VmHWM"))
     assert 100e6 < result.sides[0].peak_bytes["process"] < own - held.nbytes / 4
-
-
-@pytest.mark.paddle
-def test_a_report_does_not_become_a_class(images: Path, converted: Make) -> None:
-    """A folder among the images is refused before it is made."""
-    with pytest.raises(DataError, match="would lie among the images"):
-        evaluate(VARIANT, images, weights=converted(VARIANT), report=images / "report")
-    assert not (images / "report").exists()
 
 
 def test_an_environment_that_no_launcher_sets_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,30 +1,110 @@
-"""An evaluation as data: report.json, and images.csv with a row for every image."""
+"""The report of an evaluation: a folder whose files appear whole or not at all.
+
+It holds report.json, images.csv with a row for every image, report.html, disagreements.png if two
+sides disagree, and the state that an unfinished evaluation is resumed from.
+"""
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
-import math
-from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...errors import DataError
+from ...files import cannot_be_written, check_folder, without_nan, write_all
+from ...version import __version__
 from ._confusion import MATRIX, most_confused
+from ._disagreements import draw_sheet, find_shown
 from ._phrases import class_name, verdict, worst_first
 from ._published import published
+from ._report_html import html
 from ._result import Evaluation, Scores, Share
-from ._tally import PER_PAIR, PER_SIDE
+from ._tally import PER_PAIR, PER_SIDE, STATE, State
 
 if TYPE_CHECKING:
     from ...images import Images
 
+REPORT, ROWS, PAGE, SHEET = "report.json", "images.csv", "report.html", "disagreements.png"
 MARK = "vitconvert evaluation"  # the "kind" of every report.json
+# Attributes of an evaluation that images.csv holds and report.json does not.
+_PER_IMAGE = ("indices", "names", "labels", "difference", "mean_difference")
+
+
+def check_report_folder(folder: Path, resume: bool, force: bool) -> None:
+    """Refuse a folder that a report cannot or must not be written to, before any work is done.
+
+    A missing folder is made.
+
+    Args:
+        folder: To write to.
+        resume: Whether to continue the evaluation that is there.
+        force: Whether to replace the report that is there.
+
+    Raises:
+        CheckpointError: As `check_folder`.
+        DataError: `resume` is given, but what is there is finished.
+    """
+    check_folder(folder, "an evaluation report", _is_report, force=force, resume=resume)
+    if resume and not (folder / STATE).exists():
+        raise DataError(
+            f"{folder}: holds no {STATE} to resume from: the evaluation is finished, or several "
+            f"processes shared it. Pass --force instead of --resume to start again."
+        )
+    with cannot_be_written(folder):
+        folder.mkdir(exist_ok=True)
+
+
+def _is_report(folder: Path) -> bool:
+    try:
+        found = json.loads((folder / REPORT).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and found.get("kind") == MARK
+
+
+def write_reports(
+    evaluation: Evaluation, folder: Path, images: Images, state: State | None = None
+) -> None:
+    """Write report.json, images.csv, report.html, and disagreements.png if there are any.
+
+    Every file is complete before the first gets its name.
+
+    Args:
+        evaluation: What was found.
+        folder: Of `check_report_folder`.
+        images: That were evaluated.
+        state: What an unfinished evaluation is resumed from; written, too. A finished one has none.
+
+    Raises:
+        CheckpointError: A file cannot be written; those that were there are unchanged.
+    """
+    rows, shown = write_rows(evaluation), find_shown(evaluation, images)
+    digest = hashlib.sha256(rows).hexdigest()
+    about = {"file": ROWS, "rows": evaluation.count, "bytes": len(rows), "sha256": digest}
+    data = {**to_dict(evaluation, images), "images": about}
+    # The folder is known by report.json, so it comes first.
+    contents = {
+        REPORT: json.dumps(data, indent=1, allow_nan=False).encode() + b"\n",
+        STATE: state.to_bytes() if state else None,
+        ROWS: rows,
+        PAGE: html(evaluation, shown).encode(),
+        SHEET: draw_sheet(evaluation, shown) if shown else None,
+    }
+    write_all({folder / name: content for name, content in contents.items() if content})
+    for name, content in contents.items():
+        if content is None:
+            with cannot_be_written(folder / name):
+                (folder / name).unlink(missing_ok=True)
 
 
 def to_dict(evaluation: Evaluation, images: Images | None = None) -> dict[str, Any]:
-    """Give everything but the figures of every image.
+    """Return everything but the figures of every image.
 
     Args:
         evaluation: What was found.
@@ -33,66 +113,49 @@ def to_dict(evaluation: Evaluation, images: Images | None = None) -> dict[str, A
     Returns:
         Plain data for JSON; a number that is not finite is None.
     """
-    from ...version import __version__
-
+    known = [one.name for one in fields(evaluation) if one.name not in _PER_IMAGE]
     places = {} if images is None else {name: i for i, name in enumerate(images.names)}
     data = {
         "kind": MARK,
         "vitconvert": __version__,
-        "variant": evaluation.variant,
-        "num_classes": evaluation.num_classes,
-        "data": evaluation.data,
-        "described": evaluation.described,
-        "classes": list(evaluation.classes),
+        **{name: getattr(evaluation, name) for name in known},
         "evaluated": evaluation.count,
-        "wanted": evaluation.wanted,
         "partial": evaluation.partial,
         "same": evaluation.same,
         "verdict": verdict(evaluation),
         "sides": [_side(evaluation, side) for side in evaluation.sides],
         "comparison": _comparison(evaluation),
         "published": _published(evaluation),
-        "seconds": evaluation.seconds,
-        "end_to_end": evaluation.end_to_end,
-        "processes": evaluation.processes,
-        "preprocessing": dict(evaluation.preprocessing),
-        "options": dict(evaluation.options),
-        "environment": dict(evaluation.environment),
         "unreadable": [
             {"index": places.get(name), "name": name, "reason": reason}
             for name, reason in evaluation.unreadable
         ],
         "disagreements": [_disagreement(evaluation, row) for row in worst_first(evaluation)],
     }
-    finite: dict[str, Any] = _finite(data)
+    finite: dict[str, Any] = without_nan(data)
     return finite
 
 
 def _side(evaluation: Evaluation, side: Scores) -> dict[str, Any]:
     top5 = evaluation.top5(side)
     few = evaluation.num_classes <= MATRIX
+    plain = ("label", "images_per_second", "model_seconds", "timed", "peak_bytes", "facts")
     return {
-        "label": side.label,
+        **{name: getattr(side, name) for name in plain},
         "top1": _share(evaluation.top1(side)),
         "top5": None if top5 is None else _share(top5),
         "loss": evaluation.loss(side),
-        "images_per_second": side.images_per_second,
-        "model_seconds": side.model_seconds,
-        "timed": side.timed,
-        "peak_bytes": dict(side.peak_bytes),
         "not_finite": int((side.predicted < 0).sum()),
         "confusion": evaluation.confusion(side).tolist() if few else None,
         "most_confused": [
             {"true": true, "predicted": predicted, "count": count}
             for true, predicted, count in most_confused(evaluation, side)
         ],
-        "facts": dict(side.facts),
     }
 
 
 def _share(share: Share) -> dict[str, Any]:
-    ends = list(share.interval)
-    return {"count": share.count, "of": share.of, "share": share.value, "interval": ends}
+    return {**asdict(share), "share": share.value, "interval": share.interval}
 
 
 def _comparison(evaluation: Evaluation) -> dict[str, Any] | None:
@@ -102,7 +165,7 @@ def _comparison(evaluation: Evaluation) -> dict[str, Any] | None:
     known = bool(evaluation.count)
     return {
         "top1_difference": difference.value,
-        "top1_difference_interval": list(difference.interval),
+        "top1_difference_interval": difference.interval,
         "only_first_right": difference.only_first,
         "only_second_right": difference.only_second,
         "same_prediction": _share(agreement),
@@ -119,11 +182,11 @@ def _published(evaluation: Evaluation) -> dict[str, Any]:
             "source": one.source,
             "weights": one.weights,
             "in_interval": one.inside,
-            "not_comparable": list(one.remarks),
+            "not_comparable": one.remarks,
         }
         for one in published(evaluation)
     ]
-    return {"judged": judged, "known": [dict(figures) for figures in evaluation.published]}
+    return {"judged": judged, "known": evaluation.published}
 
 
 def _disagreement(evaluation: Evaluation, row: int) -> dict[str, Any]:
@@ -147,18 +210,8 @@ def _disagreement(evaluation: Evaluation, row: int) -> dict[str, Any]:
     }
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {name: _finite(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
-    return value
-
-
 def write_rows(evaluation: Evaluation) -> bytes:
-    """Give images.csv, UTF-8: a heading and a row per image.
+    """Return images.csv, UTF-8: a heading and a row per image.
 
     Numbers have as many digits as it takes to read the same float64; truth is 1 or 0. A name or
     class that would not be one line of text stands there as JSON, in quotes.
