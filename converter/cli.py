@@ -18,7 +18,6 @@ from .tables.reading import families, titles
 from .terminal import printable
 from .version import __version__
 
-
 # Name of a command -> where it is defined, and what the list of commands says about it: `--help`
 # imports none of them.
 _COMMANDS = {
@@ -30,7 +29,7 @@ _COMMANDS = {
     "export": ("export.export", "Export a Paddle model for paddle.inference, and check it."),
     "inspect": (
         "inspect.inspect",
-        "Show what a checkpoint holds, and which variant it looks like.",
+        "Show what a checkpoint holds and which variant it looks like.",
     ),
     "models": ("inspect.models", "List the models that can be converted."),
     "parity": ("parity.parity", "Compare a PyTorch and a Paddle checkpoint, layer by layer."),
@@ -43,11 +42,11 @@ _COMMANDS = {
 class Commands(click.Group):
     """The fixed commands, and one for every family with a table; each is imported when it runs."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, _ctx: click.Context) -> list[str]:
         """Name the commands, families first."""
         return [*families(), *_COMMANDS]
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
         """Find a command; the command of a family is built on demand."""
         found: click.Command | None = None
         if name in _COMMANDS:
@@ -59,7 +58,7 @@ class Commands(click.Group):
             found = family_command(name)
         return found
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         rows = [(n, f"Convert a {title} checkpoint and prove it.") for n, title in titles().items()]
         rows += [(name, text) for name, (_home, text) in _COMMANDS.items()]
