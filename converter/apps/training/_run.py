@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...errors import RunError
-from ...files import write_whole
+from ...files import cannot_be_written, write_whole
 from ...models import require
+from ...running.device import choose_device, import_framework
 from ...running.team import Team, expected_team
 from ...version import __version__
 from ._batches import Batches
-from ._devices import set_device
 from ._interrupt import stop_requests
 from ._log import check_installed
 from ._model import check_size, check_variant, make_model
 from ._prepare import Prepared, prepare
-from ._run_json import check_run_folder, make_folder, read_record
 from ._settings import Settings, check_same, from_dict
-from ._state import Folder, locked, read_state
+from ._state import Folder, check_run_folder, locked, read_record, read_state
 from ._trainer import Listener, Trainer
 
 _LOG = logging.getLogger("vitconvert")
@@ -83,7 +83,7 @@ def train(
     folder, team = Folder(Path(out)), expected_team(["paddle"])
     _check(folder, settings, team, resume, force)
     prepared = prepare(settings)
-    device = set_device(settings, team)
+    device = _set_device(settings, team)
     weights = None if settings.weights is None else Path(settings.weights)
     resumed = resume and folder.state.exists()
     # A resumed run has its weights in the state.
@@ -91,7 +91,8 @@ def train(
     check_size(model, prepared.validation.preprocessing.size)
     batches = prepared.batches(settings, team)
     if team.leads:
-        make_folder(folder)
+        with cannot_be_written(folder.path):
+            folder.state.parent.mkdir(parents=True, exist_ok=True)
     team.wait()
     with locked(folder) if team.leads else nullcontext(), stop_requests() as stop:
         if team.leads:
@@ -136,6 +137,34 @@ def _check(folder: Folder, settings: Settings, team: Team, resume: bool, force: 
         named = (settings.weights, settings.data, settings.val_data)
         sources = [Path(name) for name in named if name is not None]
         check_run_folder(folder, sources, resume, force)
+
+
+def _set_device(settings: Settings, team: Team) -> str:
+    """Set the device of this process, and meet the others; give its name for people.
+
+    Raises:
+        RunError: There is no such device, or it cannot do what was asked for.
+    """
+    device, paddle = choose_device("paddle", settings.device), import_framework("paddle")
+    if settings.amp and device == "cpu":
+        raise RunError(
+            "--amp: Paddle computes float16 on a GPU only; on the CPU its layers have no float16 "
+            "kernels. Leave --amp out, or take --device gpu."
+        )
+    if settings.batch_size % team.size:
+        raise RunError(
+            f"--batch-size is {settings.batch_size}, of all processes together; expected a "
+            f"multiple of {team.size}, as many as were started."
+        )
+    paddle.device.set_device(device)
+    # Whatever a Predictor in this process has set it to: the bits of a run depend on it. Paddle's
+    # own default is one thread for a matrix product.
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    paddle.base.core.set_num_threads(int(threads) or 1 if threads.isdecimal() else 1)
+    team.join()
+    if device == "gpu":
+        return f"{team.size} GPUs" if team.size > 1 else str(paddle.device.cuda.get_device_name())
+    return f"CPU, {team.size} processes" if team.size > 1 else "CPU"
 
 
 def _begin(

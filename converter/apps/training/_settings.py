@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, get_type_hints
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any, Literal, NamedTuple, get_type_hints
 
 from ...errors import RunError, listing
 from ...running.device import Device
@@ -17,8 +17,7 @@ Crop = Literal["padded", "resized", "none"]
 FREE = ("data", "val_data", "workers", "device", "save_every", "visualdl")
 
 
-@dataclass(frozen=True)
-class Range:
+class Range(NamedTuple):
     """Which values an option may have, in words and as a function."""
 
     words: str
@@ -36,8 +35,8 @@ class Option:
     """
 
     help: str
-    values: Range | None = None
-    unset: str = ""
+    values: Range | None
+    unset: str
 
 
 def option(default: Any, text: str, values: Range | None = None, unset: str = "") -> Any:
@@ -65,8 +64,8 @@ _VARIANT = "that of the variant"
 class Settings:
     """Options of `vitconvert train`; docs/train.md describes them."""
 
-    variant: str = field(metadata={"option": Option("Name of a variant with a head.")})
-    data: str = field(metadata={"option": Option(_DATA)})
+    variant: str = option(MISSING, "Name of a variant with a head.")
+    data: str = option(MISSING, _DATA)
     val_data: str | None = option(None, "Validation images.", None, "those in --data")
     weights: str | None = option(
         None, "Paddle checkpoint; a head for other classes is replaced.", None, "random weights"
@@ -109,15 +108,24 @@ class Settings:
         if problems := list(_problems(self)):
             raise RunError(listing("These options cannot be used:", problems))
 
-    @property
-    def warmup(self) -> float:
-        """Epochs of warm-up."""
-        return self.epochs / 10 if self.warmup_epochs is None else self.warmup_epochs
+    def learning_rate(self, step: int, steps_per_epoch: int) -> float:
+        """Compute the learning rate of one step: up linearly, then down as a cosine.
 
-    @property
-    def lowest_lr(self) -> float:
-        """Learning rate at the end."""
-        return self.lr / 100 if self.min_lr is None else self.min_lr
+        A function of the step's number alone, so that a resumed run needs no history. The last step
+        of the warm-up is the first with the highest rate, the last step of all has the lowest.
+
+        Args:
+            step: From 0, over all epochs.
+            steps_per_epoch: Steps of one epoch.
+        """
+        warmup = self.epochs / 10 if self.warmup_epochs is None else self.warmup_epochs
+        lowest = self.lr / 100 if self.min_lr is None else self.min_lr
+        last = self.epochs * steps_per_epoch - 1
+        rising = min(round(warmup * steps_per_epoch), last + 1)
+        if step < rising:
+            return self.lr * (step + 1) / rising
+        done = (step - rising + 1) / (last - rising + 1)  # over 0, at most 1
+        return lowest + (self.lr - lowest) / 2 * (1 + math.cos(math.pi * done))
 
     def to_dict(self) -> dict[str, Any]:
         """Give all options as plain data."""
