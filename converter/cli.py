@@ -132,9 +132,5 @@ def main() -> None:
     """Run the command line; a termination signal cleans up as Ctrl-C does."""
     for ending in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(ending) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(ending, _terminate)
+            signal.signal(ending, signal.default_int_handler)
     cli(prog_name="vitconvert")
-
-
-def _terminate(_signal: int, _frame: object) -> None:
-    raise KeyboardInterrupt

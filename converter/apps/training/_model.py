@@ -86,21 +86,15 @@ def _load(model: Any, path: Path, table: Table, variant: Variant, num_classes: i
     check_side("paddle", checkpoint)
     found = check_paddle(checkpoint, table, variant)
     if found != num_classes:
-        fresh = {
-            key: value for key, value in model.state_dict().items() if key in _head(table, variant)
-        }
-        kept = {key: tensor for key, tensor in checkpoint.tensors.items() if key not in fresh}
-        new = {key: held(value.numpy()) for key, value in fresh.items()}
-        checkpoint = replace(checkpoint, tensors={**kept, **new})
+        # The head: tensors whose shape depends on the number of classes.
+        keys = [key for key, shape in variant.shapes.items() if "num_classes" in shape]
+        head = {claim.paddle for key in keys for claim in table.claims(key)}
+        state = model.state_dict()
+        fresh = {key: held(value.numpy()) for key, value in state.items() if key in head}
+        checkpoint = replace(checkpoint, tensors={**checkpoint.tensors, **fresh})
         has = f"a head for {found} classes" if found else "no head"
         _LOG.info(f"{path} has {has}; it is replaced by a random one for {num_classes} classes")
     load_paddle(model, checkpoint)
-
-
-def _head(table: Table, variant: Variant) -> set[str]:
-    """Name the Paddle tensors whose shape depends on the number of classes."""
-    keys = [key for key, shape in variant.shapes.items() if "num_classes" in shape]
-    return {claim.paddle for key in keys for claim in table.claims(key) if claim.paddle is not None}
 
 
 def decays(key: str, value: Any) -> bool:

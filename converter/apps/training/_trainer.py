@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import RunError
+from ...errors import RunError, listing
 from ._evaluate import Validation, evaluate
 from ._interrupt import Interrupted
 from ._log import VisualDL, draw_curves, draw_predictions, write_logs
@@ -83,7 +83,12 @@ class Trainer:
         self.model.set_state_dict(dict(weights))
         restore_optimizer(self.optimizer, self.model, optimizer)
         if position.scaler:
-            self.scaler.load_state_dict(_as_arrays(position.scaler))
+            # The scale is an array; in the file all are plain numbers.
+            scaler: Any = {
+                name: np.array(value, np.float32) if isinstance(value, list) else value
+                for name, value in position.scaler.items()
+            }
+            self.scaler.load_state_dict(scaler)
         self.position = position
 
     def save(self) -> None:
@@ -92,7 +97,10 @@ class Trainer:
             return
         weights = self._weights()
         if self.settings.amp:
-            self.position.scaler = _as_numbers(self.scaler.state_dict())
+            self.position.scaler = {
+                name: value.tolist() if isinstance(value, np.ndarray) else value
+                for name, value in self.scaler.state_dict().items()
+            }
         optimizer = optimizer_state(self.optimizer, self.model)
         write_state(self.folder.state, weights, optimizer, self.position)
 
@@ -175,15 +183,13 @@ class Trainer:
         return mean
 
     def _diverged(self, what: str) -> str:
-        done, last = self.position, self.folder.last
-        rate = self.optimizer.get_lr()
-        kept = "No epoch is complete."
-        if done.epoch:
-            kept = f"{last} has the weights of epoch {done.epoch}."
+        done = self.position
+        kept = f"{self.folder.last} has the weights of epoch {done.epoch}."
         return (
             f"training gives {what} in epoch {done.epoch + 1} after {done.step} steps, at a "
-            f"learning rate of {rate:.3g}. {kept} Try a smaller --lr, a longer warm-up or "
-            f"--clip-grad 1."
+            f"learning rate of {self.optimizer.get_lr():.3g}. "
+            f"{kept if done.epoch else 'No epoch is complete.'} Try a smaller --lr, a longer "
+            f"warm-up or --clip-grad 1."
         )
 
     def _close_epoch(self, score: dict[str, Any]) -> dict[str, Any]:
@@ -249,12 +255,11 @@ class Trainer:
         found = self.batches.unreadable
         if len(found) > self._named:
             self._named = len(found)
-            reasons = sorted(found.values())
-            more = f"\n  and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
-            listed = "".join(f"\n  {reason}" for reason in reasons[:_MOST_NAMED])
+            reasons = sorted(found.values())[:_MOST_NAMED]
+            if len(found) > _MOST_NAMED:
+                reasons.append(f"and {len(found) - _MOST_NAMED} more")
             count = "1 image" if len(found) == 1 else f"{len(found)} images"
-            text = f"{count} cannot be read; others take their places:{listed}{more}"
-            _LOG.warning(text)
+            _LOG.warning(listing(f"{count} cannot be read; others take their places:", reasons))
 
     def _weights(self) -> dict[str, np.ndarray]:
         """Read the weights.
@@ -278,19 +283,3 @@ def _line(row: Mapping[str, Any], epochs: int, is_best: bool) -> str:
         f"{skipped}; {row['images_per_second']:.0f} images/s, {row['seconds']:.0f} s"
         f"{' (best so far)' if is_best else ''}"
     )
-
-
-def _as_numbers(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Spell the state of a GradScaler in plain numbers."""
-    return {
-        name: np.asarray(value).tolist() if isinstance(value, np.ndarray) else value
-        for name, value in state.items()
-    }
-
-
-def _as_arrays(state: Mapping[str, Any]) -> Any:
-    """Spell it as GradScaler takes it: the scale is an array."""
-    return {
-        name: np.array(value, np.float32) if isinstance(value, list) else value
-        for name, value in state.items()
-    }
