@@ -9,7 +9,7 @@ neither framework.
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 
-from ...sides import NAMES, Side
+from ...sides import NAMES, SIDES
 from ...tables.kinds import Kind
 from ...tables.reading import read_kinds
 from ._align import align, closest, listed, rank, similarity, skeleton
@@ -17,7 +17,6 @@ from ._outline import Leaf, Outline, Shape, Unit
 from ._rows import Group, Match, Proposed
 from ._tree import Token, Tree, above, bare, contents, ends, join
 
-_SIDES: tuple[Side, Side] = ("torch", "paddle")
 _Sides = tuple[list[str], list[str]]  # names of either
 
 
@@ -91,20 +90,17 @@ class _Matcher:
         Returns:
             The pairs, and why some are uncertain, by PyTorch name.
         """
-        models, doubts = (self.torch, self.paddle), dict[str, str]()
-        pairs = dict[str, str]()
+        pairs, doubts = dict[str, str](), dict[str, str]()
         # First what is also fed by the same kind of layer: a norm goes with its convolution.
         for label in (Tree.label, lambda tree, name: tree.bags[name]):
-            labels = [{n: label(m, n) for n in [*torch, *paddle] if n in m.bags} for m in models]
+            sides = (self.torch, torch), (self.paddle, paddle)
+            labels = [{name: label(model, name) for name in names} for model, names in sides]
             pairs |= self._in_order(torch, paddle, labels, pairs)
-            taken = {*pairs.values()}
             left = defaultdict[Hashable, _Sides](lambda: ([], []))
-            for name in torch:
-                if name not in pairs:
-                    left[labels[0][name]][0].append(name)
-            for name in paddle:
-                if name not in taken:
-                    left[labels[1][name]][1].append(name)
+            for i, taken in enumerate((pairs.keys(), {*pairs.values()})):
+                for name, what in labels[i].items():
+                    if name not in taken:
+                        left[what][i].append(name)
             for ones, others in left.values():
                 for one, other in closest(ones, others):
                     pairs[one] = other
@@ -207,14 +203,15 @@ class _Matcher:
     def _bare_tensors(self) -> None:
         """Make rows of layers; pair the tensors that are in no layer of a known kind."""
         found = defaultdict[tuple[str | None, Shape], _Sides](lambda: ([], []))
-        owners = {**self.scopes, **{t: p for t, p in self.pairs.items() if not self._kind(t)}}
+        owners = {**self.scopes, **{t: p for t, p in self.pairs.items() if not self.torch.kinds[t]}}
         known = {**dict(zip(owners.values(), owners, strict=True))}
         for one, other in self.pairs.items():
-            if kind := self._kind(one):
+            if kind := self.torch.kinds[one]:
                 self._add(one, other, kind.name)
             else:
                 classes = self.torch.units[one].cls, self.paddle.units[other].cls
-                self._note(one, "{} and {} are of no kind; tensors are taken as they are", *classes)
+                what = " and ".join(classes)
+                self._note(one, f"{what} are of no kind; tensors are taken as they are")
                 self._add(one, other, "block")
         for i, model in enumerate((self.torch, self.paddle)):
             for unit, leaf in bare(model):
@@ -255,7 +252,7 @@ class _Matcher:
 
         plain = dict[str, str]()
         for one, other in align(*names, alike):
-            kind = self._kind(one)
+            kind = self.torch.kinds[one]
             if one not in anchors and kind:
                 self._add(one, other, kind.name)
                 plain[one] = other
@@ -263,7 +260,7 @@ class _Matcher:
         for i, model in enumerate((self.torch, self.paddle)):
             for name in names[i]:
                 if name not in done[i] and name not in model.tokens:
-                    self.found.left_out.append((_SIDES[i], name))
+                    self.found.left_out.append((SIDES[i], name))
 
     def _blocks(self) -> None:
         """Pair layers that hold the same paired layers, and give as many and as large outputs."""
@@ -295,17 +292,13 @@ class _Matcher:
                     if i == 0 and (why := _needless(unit, leaf, model.kinds[unit.name])):
                         self.found.ignore[key] = why
                     else:
-                        where = f"{NAMES[_SIDES[i]]} {key} {list(leaf.shape)}, of {unit.cls}"
+                        where = f"{NAMES[SIDES[i]]} {key} {list(leaf.shape)}, of {unit.cls}"
                         self.found.problems.append(
                             f"{where}: the other model has nothing of this kind and shape left"
                         )
 
-    def _kind(self, torch: str) -> Kind | None:
-        return self.torch.kinds[torch]
-
-    def _note(self, torch: str, text: str, *parts: str) -> None:
-        told = text.format(*parts)
-        self.notes[torch] = f"{self.notes[torch]}; {told}" if torch in self.notes else told
+    def _note(self, torch: str, text: str) -> None:
+        self.notes[torch] = f"{self.notes[torch]}; {text}" if torch in self.notes else text
 
     def _add(self, torch: str, paddle: str, kind: str) -> None:
         """Add a row; its doubts are its own and those of what it is in."""

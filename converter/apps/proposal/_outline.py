@@ -18,7 +18,6 @@ from ...running.setup import Setup, Subject
 from ...running.side import AnySide, is_class, make_side
 from ...running.torch_side import TorchSide
 from ...sides import NAMES, SIDES, Side
-from ...tables.kinds import Kind
 from ...tables.reading import read_kinds
 from ...terminal import Progress
 
@@ -134,12 +133,6 @@ def _read(data: dict[str, Any]) -> Outline:
     return Outline(**data | {"units": tuple(map(unit, data["units"]))})
 
 
-def carry_out(job: dict[str, Any], _parent: object) -> dict[str, Any]:
-    """Outline one model, as JSON."""
-    made = _outline(job["framework"], job["factory"], tuple(job["size"]), Path(job["state"]))
-    return asdict(made)
-
-
 class _Watcher:
     """Notes in which order layers run, and which are given the same tensor."""
 
@@ -154,11 +147,8 @@ class _Watcher:
         if call.number == 1:
             sources = [self._serial(x) for x in self._tensors([list(call.args), call.kwargs])]
             parent = (call.parent or "").partition("#")[0]
-            self.facts[call.layer] = {
-                "entered": len(self.facts),
-                "parent": parent,
-                "sources": sources,
-            }
+            entered = len(self.facts)
+            self.facts[call.layer] = {"entered": entered, "parent": parent, "sources": sources}
         facts = self.facts[call.layer]
         facts["calls"] = call.number
         output = call.make()
@@ -184,13 +174,14 @@ class _Watcher:
         return serial
 
 
-def _outline(framework: Side, factory: str, size: tuple[int, int], state: Path) -> Outline:
-    """Build a model in float64, run it once on noise [2, 3, H, W], and describe it.
+def carry_out(job: dict[str, Any], _parent: object) -> dict[str, Any]:
+    """Build a model in float64, run it once on noise [2, 3, H, W], and give its outline as JSON.
 
     Raises:
         ModelError: The factory is not there or gives something else.
         ParityError: The model does not take such images.
     """
+    framework, factory, size = job["framework"], job["factory"], job["size"]
     side, name = make_side(Setup(framework, Subject(factory), device="cpu")), NAMES[framework]
     if isinstance(side, TorchSide):
         side.torch.manual_seed(0)
@@ -198,7 +189,7 @@ def _outline(framework: Side, factory: str, size: tuple[int, int], state: Path) 
     watcher = _Watcher(side)
     with side.floating("float64"), side.no_grad():
         model = side.build("float64")
-        leaves = _leaves(side, model, state)
+        leaves = _leaves(side, model, Path(job["state"]))
         # A layer that is registered under two names is described under the first one alone.
         first = {id(layer): own for own, layer in reversed([*side.layers(model)])}
         layers = [(own, layer) for own, layer in side.layers(model) if first[id(layer)] == own]
@@ -208,15 +199,15 @@ def _outline(framework: Side, factory: str, size: tuple[int, int], state: Path) 
         except ValueError as error:
             raise ParityError(f"the {name} model does not take these images: {error}") from error
         except RuntimeError as error:
-            raise ParityError(f"the {name} model fails on {size} images: {error}") from error
-    kinds = list(read_kinds().values())
+            raise ParityError(f"the {name} model fails on {tuple(size)} images: {error}") from error
     units = [
-        Unit(own, _spell(layer, kinds, framework), tuple(leaves.pop(own, ())), **facts)
+        Unit(
+            own, _spell(layer, framework), tuple(leaves.pop(own, ())), **watcher.facts.get(own, {})
+        )
         for own, layer in [("", model), *layers]
-        for facts in [watcher.facts.get(own, {})]
     ]
     units += [Unit(own, SHARED, tuple(tensors)) for own, tensors in leaves.items()]
-    return Outline(framework, factory, side.environment()[framework], tuple(units))
+    return asdict(Outline(framework, factory, side.environment()[framework], tuple(units)))
 
 
 def _leaves(side: AnySide, model: Any, state: Path) -> dict[str, list[Leaf]]:
@@ -236,11 +227,9 @@ def _leaves(side: AnySide, model: Any, state: Path) -> dict[str, list[Leaf]]:
             side.set(tensor, _fill(old, noise))
     if side.name == "torch":
         # Read again: of tensors that share their memory the last one counts.
-        arrays: dict[str, Any] = {
-            key: side.array(tensor) for key, tensor in side.state_of(model).items()
-        }
+        arrays: dict[str, Any] = {k: side.array(v) for k, v in side.state_of(model).items()}
         floats = {k: v.astype(np.float32) for k, v in arrays.items() if v.dtype == np.float64}
-        np.savez(state, **{key: floats.get(key, array) for key, array in arrays.items()})
+        np.savez(state, **{**arrays, **floats})
     return leaves
 
 
@@ -264,8 +253,8 @@ def _fill(old: np.ndarray, noise: np.random.Generator) -> np.ndarray:
     return np.asarray(base * noise.uniform(0.5, 1.5, old.shape))
 
 
-def _spell(layer: Any, kinds: list[Kind], side: Side) -> str:
+def _spell(layer: Any, side: Side) -> str:
     """Name the class of a layer as the kinds do."""
-    spelled = (k.class_on(side) for k in kinds if k.class_on(side))
+    names = filter(None, (kind.class_on(side) for kind in read_kinds().values()))
     own = f"{type(layer).__module__}.{type(layer).__qualname__}"
-    return next((name for name in spelled if is_class(layer, name)), own)
+    return next((name for name in names if is_class(layer, name)), own)

@@ -102,18 +102,16 @@ def propose_table(
         return _Prover(torch, paddle, folder, input_size, pythons, progress).propose()
 
 
+@dataclass
 class _Attempt:
-    """One table and what came of it."""
+    """One table and what came of it; `left` are rows that do not hold, and why."""
 
-    def __init__(
-        self, match: Match, names: tuple[list[str], list[str]], left: Mapping[str, str]
-    ) -> None:
-        self.match, self.left = match, left
-        rows = [row for row in match.rows if row.torch not in left or row.kind == "param"]
-        self.rows = compress(rows, *names)
-        self.ignore = compress_keys(match.ignore, names[0])
-        self.report: Report | None = None
-        self.failure = ""
+    match: Match
+    left: Mapping[str, str]
+    rows: list[Proposed]
+    ignore: dict[str, str]
+    report: Report | None = None
+    failure: str = ""
 
     @property
     def proved(self) -> bool:
@@ -138,10 +136,9 @@ class _Attempt:
             return {}
         if output.verdict != "same" and output.float64 > FLOAT64_LIMIT:
             return {}
-        kinds = read_kinds()
         found = {}
         for layer in layers:
-            kind = kinds.get(layer.kind)
+            kind = read_kinds().get(layer.kind)
             if layer.verdict == "same" or kind is None or kind.tensors:
                 continue
             if layer.verdict != "settings" or not kind.torch:
@@ -149,37 +146,34 @@ class _Attempt:
         return found
 
 
+@dataclass
 class _Prover:
     """Tries tables until one is proved."""
 
-    def __init__(
-        self,
-        torch: Outline,
-        paddle: Outline,
-        folder: Path,
-        size: tuple[int, int],
-        pythons: Mapping[Side, str | None],
-        progress: Progress | None,
-    ) -> None:
-        self.torch, self.paddle, self.folder = torch, paddle, folder
-        self.size, self.pythons, self.progress = size, pythons, progress
-        self.runs = 0
+    torch: Outline
+    paddle: Outline
+    folder: Path
+    size: tuple[int, int]
+    pythons: Mapping[Side, str | None]
+    progress: Progress | None
+    runs: int = 0
+
+    def __post_init__(self) -> None:
         # Of all layers and tensors: no placeholder may claim one that is not its own.
-        self.names = _names(torch), _names(paddle)
+        self.names = _names(self.torch), _names(self.paddle)
 
     def propose(self) -> Proposal:
         """Try the best guess, then without rows that do not hold, then other guesses."""
         choices, best = dict[Hashable, int](), self._without_wrong_blocks({})
-        is_better = True
-        while is_better and best.report is not None:
-            is_better = False
-            for changed in _alternatives(best):
-                if best.proved or self.runs >= _MOST_RUNS:
-                    break
-                tried = self._without_wrong_blocks({**choices, **changed})
-                if is_better := tried.proved or tried.same > best.same:
-                    best, choices = tried, {**choices, **changed}
-                    break
+        untried = _alternatives(best)
+        while best.report and not best.proved and self.runs < _MOST_RUNS:
+            changed = next(untried, None)
+            if changed is None:
+                break
+            tried = self._without_wrong_blocks({**choices, **changed})
+            if tried.proved or tried.same > best.same:
+                best, choices = tried, {**choices, **changed}
+                untried = _alternatives(best)
         return self._finish(best)
 
     def _without_wrong_blocks(self, choices: Mapping[Hashable, int]) -> _Attempt:
@@ -194,7 +188,9 @@ class _Prover:
     def _attempt(self, choices: Mapping[Hashable, int], left: Mapping[str, str]) -> _Attempt:
         """Make a table and run both models with it."""
         match = match_outlines(self.torch, self.paddle, choices)
-        attempt = _Attempt(match, self.names, left)
+        rows = [row for row in match.rows if row.torch not in left or row.kind == "param"]
+        ignore = compress_keys(match.ignore, self.names[0])
+        attempt = _Attempt(match, left, compress(rows, *self.names), ignore)
         self.runs += 1
         if match.problems or not attempt.rows:
             return attempt
@@ -205,8 +201,7 @@ class _Prover:
         made = make_plan(source, read_table(path)).apply(source.tensors)
         layout = pdparams.layout(made)
         with paddle.open("w+b") as file:
-            for _bytes in write(file.fileno(), layout):
-                pass
+            sum(write(file.fileno(), layout))
         try:
             attempt.report = check_parity(
                 Pair(self.torch.model, self.paddle.model, path),
@@ -275,10 +270,10 @@ def _alternatives(attempt: _Attempt) -> Iterator[dict[Hashable, int]]:
 
 
 def _settled(row: Proposed) -> Proposed:
-    """Take a doubt for settled if the run would have shown a wrong row."""
-    if not row.undecided or not row.runs:
-        return row
-    return replace(row, note=f"{row.note}. The run proves this one", undecided=False)
+    """Settle a doubt if the run would have shown a wrong row."""
+    if row.undecided and row.runs:
+        return replace(row, note=f"{row.note}. The run proves this one", undecided=False)
+    return row
 
 
 def _heading(torch: Outline, paddle: Outline, attempt: _Attempt, failure: str) -> list[str]:

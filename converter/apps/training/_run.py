@@ -98,7 +98,8 @@ def train(
         if team.leads:
             # Once more: another may have begun, and even finished, a run there meanwhile.
             _check(folder, settings, team, resume, force)
-            _begin(folder, settings, prepared, device, team, resume)
+            if not resume:
+                _begin(folder, settings, prepared, device, team)
             _tell(settings, prepared, batches, device)
         trainer = Trainer(
             settings=settings,
@@ -167,10 +168,8 @@ def _set_device(settings: Settings, team: Team) -> str:
     return f"CPU, {team.size} processes" if team.size > 1 else "CPU"
 
 
-def _begin(
-    folder: Folder, settings: Settings, prepared: Prepared, device: str, team: Team, resume: bool
-) -> None:
-    """Write run.json; a new run first removes the files of an earlier one."""
+def _begin(folder: Folder, settings: Settings, prepared: Prepared, device: str, team: Team) -> None:
+    """Remove the files of an earlier run, and write run.json."""
     import paddle
 
     facts = {
@@ -183,12 +182,10 @@ def _begin(
         "preprocessing": prepared.validation.preprocessing.to_dict(),
         "images": prepared.fingerprint(),
     }
-    if not resume:
-        for file in folder.own():
-            if file != folder.run:  # by which the folder is known to be that of a run
-                file.unlink(missing_ok=True)
-        text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
-        write_whole(folder.run, text.encode())
+    for file in folder.own():
+        if file != folder.run:  # by which the folder is known to be that of a run
+            file.unlink(missing_ok=True)
+    write_whole(folder.run, f"{json.dumps(facts, indent=1, ensure_ascii=False)}\n".encode())
 
 
 def _tell(settings: Settings, prepared: Prepared, batches: Batches, device: str) -> None:
