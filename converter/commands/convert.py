@@ -47,7 +47,7 @@ _CONVERTING = (
     click.option(
         "--weights",
         metavar="KEY",
-        help="Which weights to take where a file has several: model_ema …  [default: model]",
+        help="Which weights to take if a file has several: model_ema …  [default: model]",
     ),
     click.option(
         "--dtype", type=click.Choice(CASTS), help="Cast floating tensors.  [default: as they are]"
@@ -56,7 +56,7 @@ _CONVERTING = (
         "--max-shard-size",
         type=Size(),
         metavar="SIZE",
-        help="Of each file, where DST is a .safetensors.index.json.  [default: 5GB]",
+        help="Largest file, if DST is a .safetensors.index.json.  [default: 5GB]",
     ),
 )
 _WRITING = (
@@ -115,7 +115,9 @@ def family_command(family: str) -> click.Command:
     ) -> None:
         reports = {"report": report, "html": html, "markdown": markdown}
         if any(reports.values()) and (no_parity or dry_run):
-            raise click.UsageError("a report is of parity: not with --no-parity or --dry-run.")
+            raise click.UsageError(
+                "a report shows the parity check: leave out --no-parity and --dry-run."
+            )
         if not dry_run:
             check_reports(reports, source=src, target=dst, unverified=unverified(dst))
         done = _run(family, src, dst, dry_run=dry_run, parity=not no_parity, **how)
@@ -146,8 +148,8 @@ def _run(
 
     if max_shard_size is not None and format_of(dst) != "sharded":
         raise click.UsageError(
-            f"--max-shard-size is of a sharded checkpoint: DST is the name of its index, such "
-            f"as {dst.name.partition('.')[0]}.safetensors.index.json."
+            f"--max-shard-size works with a sharded checkpoint only: expected DST to be its index, "
+            f"such as {dst.name.partition('.')[0]}.safetensors.index.json."
         )
     if dry_run:
         made = plan(src, family, variant, weights)[1]

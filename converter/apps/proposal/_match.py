@@ -195,8 +195,8 @@ class _Matcher:
             for one, other in closest(ones, others):
                 self.pairs[one] = other
                 runs = self.torch.units[one].calls, self.paddle.units[other].calls
-                told = "runs elsewhere" if all(runs) else "never runs, so that no run can show it"
-                self.notes[one] = f"{one} {told}; paired by shapes and name"
+                where = "runs elsewhere" if all(runs) else "never runs, so that no run can show it"
+                self.notes[one] = f"{one} {where}; paired by shapes and name"
                 if alternatives := [name for name in others if name != other]:
                     self.notes[one] += f". Could be {listed(alternatives)} as well"
 
@@ -306,12 +306,11 @@ class _Matcher:
         unit, traced = self.torch.units[owner], read_kinds()[kind].traced
         ran = bool(unit.calls), bool(kind == "param" or self.paddle.units[paddle].calls)
         runs = traced and (owner == "" or all(ran))
-        never_runs = traced and kind != "param" and not any(ran)
         # A block stands behind what it holds, a bare tensor before what its layer holds.
         first = unit.entered if unit.entered is not None else (-1 if owner == "" else float("inf"))
         order = (first, 0) if kind == "param" else (self._last(owner), 1 + (unit.left or 0))
         note = next((self.notes[n] for n in above(torch) if n in self.notes), "")
-        row = Proposed(torch, paddle, kind, note, bool(note), runs, never_runs, order)
+        row = Proposed(torch, paddle, kind, note, bool(note), runs, order)
         self.found.rows.append(row)
 
     def _last(self, name: str) -> float:

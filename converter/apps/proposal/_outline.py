@@ -1,4 +1,4 @@
-"""Outline a model of the user's: its layers, their tensors, and the order in which they run.
+"""Outline a model of your own: its layers, their tensors, and the order in which they run.
 
 A worker process does this: it builds the model, fills it with seeded noise and runs it once.
 """
@@ -33,14 +33,12 @@ class Leaf:
     Attributes:
         name: Without that of the layer.
         shape: As this framework lays it out.
-        trained: Whether it is a parameter that takes gradients.
-        computed: Whether it is not trained and holds values that the model itself came with: a
-            table or mask, not a statistic that is still at its beginning.
+        computed: Whether it takes no gradients and the model's own code fills it: a table or mask,
+            not a statistic at its initial value.
     """
 
     name: str
     shape: Shape
-    trained: bool = True
     computed: bool = False
 
 
@@ -222,7 +220,7 @@ def _leaves(side: AnySide, model: Any, state: Path) -> dict[str, list[Leaf]]:
         old = side.array(tensor)
         owner, _, name = key.rpartition(".")
         computed = key not in trained and not _is_constant(old)
-        leaves.setdefault(owner, []).append(Leaf(name, old.shape, key in trained, computed))
+        leaves.setdefault(owner, []).append(Leaf(name, old.shape, computed))
         if side.name == "torch" and old.dtype.kind == "f" and not computed:
             side.set(tensor, _fill(old, noise))
     if side.name == "torch":

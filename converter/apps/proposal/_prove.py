@@ -1,4 +1,4 @@
-"""Propose a mapping table for two models of the user's, and prove it by running both."""
+"""Propose a mapping table for two models of your own, and prove it by running both."""
 
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -37,7 +37,7 @@ class Proposal:
     Attributes:
         text: The table as TOML, with comments.
         rows: Its rows.
-        undecided: What nothing decides, a line each: rows that are a guess, tensors without a row.
+        undecided: A line for each row that is a guess and each tensor without a row.
         report: Of the run with this table; None if it could not be run.
         failure: Why it could not; empty otherwise.
         left_out: Layers without a row, and why: the other model has no such layer, for example.
@@ -54,7 +54,7 @@ class Proposal:
     def proved(self) -> bool:
         """Whether both models compute the same function if this table converts the weights.
 
-        Layers that neither model runs are no part of that function; they are among `undecided`.
+        Layers that neither model runs are not part of that function; `undecided` lists them.
         """
         return self.report is not None and self.report.proved
 
@@ -83,11 +83,11 @@ def propose_table(
         paddle_python: Interpreter that has Paddle; this one if None.
 
     Returns:
-        The table, also where it is not proved: `proved` and `undecided` tell.
+        The table, also if it is not proved: see `proved` and `undecided`.
 
     Raises:
-        ModelError: A framework is not installed, or a function is not named as that.
-        ParityError: There is no such function, it gives no model, or none for such images.
+        ModelError: A framework is not installed, or a name is not "package.module:function".
+        ParityError: There is no such function, or its model does not take such images.
     """
     pythons: dict[Side, str | None] = {"torch": torch_python, "paddle": paddle_python}
     check_pythons(pythons)
@@ -218,13 +218,13 @@ class _Prover:
         return attempt
 
     def _finish(self, attempt: _Attempt) -> Proposal:
-        """Write the table for people, with what is known about each row."""
+        """Write the table for people, with comments."""
         rows = [_settled(row) if attempt.proved else row for row in attempt.rows]
         match = attempt.match
         partners = {row.torch: row.paddle for row in match.rows}
         out = [f"{one} | {partners[one]}: {why}" for one, why in attempt.left.items()]
         doubts = [f"{row.torch} | {row.paddle}: {row.note}" for row in rows if row.undecided]
-        doubts += [f"{told} (left out)" for told in out if ": settings: " in told]
+        doubts += [f"{text} (left out)" for text in out if ": settings: " in text]
         doubts += match.problems
         failure = attempt.failure
         if match.problems:
@@ -281,21 +281,21 @@ def _heading(torch: Outline, paddle: Outline, attempt: _Attempt, failure: str) -
     from ...version import __version__
 
     report = attempt.report
-    said = [
+    lines = [
         f"Proposed by `vitconvert table`, release {__version__}, from the tensors of both models "
         f"and the order in which their layers run:",
         f"  PyTorch  {torch.model} (torch {torch.version})",
         f"  Paddle   {paddle.model} (paddle {paddle.version})",
     ]
     if report is None:
-        return [*said, "NOT PROVED, the models were not run: " + failure.replace("\n", "; ")]
+        return [*lines, "NOT PROVED, the models were not run: " + failure.replace("\n", "; ")]
     if not attempt.proved:
-        return [*said, f"NOT PROVED: {report.claim}"]
+        return [*lines, f"NOT PROVED: {report.claim}"]
     largest = max(layer.float64 or 0.0 for layer in report.layers)
-    said.append(
+    lines.append(
         f"PROVED with weights of seeded noise: {len(report.layers)} outputs compared "
         f"on images {report.inputs['shape']}, largest float64 difference {largest:.1e}."
     )
     if report.never_run:
-        said.append(f"Not compared, for neither model runs them: {', '.join(report.never_run)}.")
-    return said
+        lines.append(f"Not compared, as neither model runs them: {', '.join(report.never_run)}.")
+    return lines

@@ -146,6 +146,6 @@ class VisualDL:
                     self._writer.add_scalar(tag=name, value=row[name], step=row["epoch"])
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the rest."""
         if self._writer is not None:
             self._writer.close()

@@ -123,7 +123,7 @@ def make_optimizer(model: Any, settings: Settings) -> Any:
 
 
 def optimizer_state(optimizer: Any, model: Any) -> dict[str, Any]:
-    """Give what the optimizer keeps, as arrays by "moment1_0.blocks.0.fc.weight".
+    """Return the state of the optimizer, as arrays by "moment1_0.blocks.0.fc.weight".
 
     Paddle names it by names of parameters that are others in the next process.
     """
@@ -142,7 +142,7 @@ def optimizer_state(optimizer: Any, model: Any) -> dict[str, Any]:
 
 
 def restore_optimizer(optimizer: Any, model: Any, state: Mapping[str, Any]) -> None:
-    """Put back what `optimizer_state` gave, into an optimizer that has made no step.
+    """Restore the state of `optimizer_state` in an optimizer that has made no step.
 
     Raises:
         RunError: It is of another model.

@@ -48,7 +48,7 @@ def stored_settings(out: Path) -> Settings:
 
     Raises:
         CheckpointError: There is no run in that folder.
-        RunError: What is stored there is damaged, or of another version.
+        RunError: Its run.json is damaged, or was written by another version.
     """
     return from_dict(read_record(Folder(out))["options"], str(out))
 
@@ -144,7 +144,7 @@ def _set_device(settings: Settings, team: Team) -> str:
     """Set the device of this process, and meet the others; give its name for people.
 
     Raises:
-        RunError: There is no such device, or it cannot do what was asked for.
+        RunError: There is no such device, or the options need another.
     """
     device, paddle = choose_device("paddle", settings.device), import_framework("paddle")
     if settings.amp and device == "cpu":

@@ -1,4 +1,4 @@
-"""The options of a training run, and whether a resumed run has the same."""
+"""The options of a training run; a resumed run must have the same."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ...running.device import Device
 
 Crop = Literal["padded", "resized", "none"]
 
-# What may differ from one start of a run to the next. Another device rounds differently and so ends
-# with other bits; nothing else here changes a number.
+# Options that may change when a run resumes. Another device rounds differently and so ends with
+# other bits; nothing else here changes a number.
 FREE = ("data", "val_data", "workers", "device", "save_every", "visualdl")
 
 
@@ -26,12 +26,12 @@ class Range(NamedTuple):
 
 @dataclass(frozen=True)
 class Option:
-    """What is known of a field of `Settings`, apart from its type and default.
+    """Facts about a field of `Settings`, besides its type and default.
 
     Attributes:
         help: Text of --help and of the table in docs/train.md.
-        values: Which ones it may have, apart from None.
-        unset: What None stands for, in words.
+        values: Those that it may have, besides None.
+        unset: The meaning of None, in words.
     """
 
     help: str
@@ -141,7 +141,7 @@ def from_dict(options: Mapping[str, Any], where: str) -> Settings:
     names = {field.name for field in fields(Settings)}
     if options.keys() != names:
         odd = ", ".join(sorted(options.keys() ^ names))
-        raise RunError(f"{where}: its options are of another version ({odd}). Start a new run.")
+        raise RunError(f"{where}: its options come from another version ({odd}). Start a new run.")
     try:
         size = options["img_size"]
         return Settings(**{**options, "img_size": None if size is None else (size[0], size[1])})
@@ -150,7 +150,7 @@ def from_dict(options: Mapping[str, Any], where: str) -> Settings:
 
 
 def options() -> dict[str, tuple[Any, Option]]:
-    """Give the type of every field of `Settings`, and what else is known of it."""
+    """Return the type of every field of `Settings`, and the other facts."""
     hints = get_type_hints(Settings)
     return {one.name: (hints[one.name], one.metadata["option"]) for one in fields(Settings)}
 

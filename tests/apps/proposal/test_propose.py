@@ -161,7 +161,8 @@ def test_layers_that_never_run_are_undecided() -> None:
 
     assert paired(found) == {"fc": "fc", "spare": "spare"}
     assert doubtful(found) == {"spare"}
-    assert found.rows[-1].never_runs
+    assert not found.rows[-1].runs
+    assert found.rows[-1].note.startswith("spare never runs, so that no run can show it")
 
 
 def test_models_that_are_nested_otherwise_are_opened() -> None:
@@ -245,7 +246,7 @@ def test_bare_tensors_are_paired_by_shape_and_name() -> None:
 
 def test_tensors_without_a_counterpart_are_ignored_for_a_reason_or_told() -> None:
     """A table that was computed needs none; a trained tensor, or one of Paddle's, does."""
-    leaves = [Leaf("mask", (5, 5), trained=False, computed=True), Leaf("scale", (2,))]
+    leaves = [Leaf("mask", (5, 5), computed=True), Leaf("scale", (2,))]
     found = match_outlines(outline("torch", bare=leaves), outline("paddle", bare=[Leaf("w", (9,))]))
 
     assert list(found.ignore) == ["mask"]
@@ -371,7 +372,7 @@ def test_runs_decide_what_nothing_else_does(propose: Propose) -> None:
     assert expected.items() <= pairs.items()
     assert (pairs["p"], pairs["q"]) == ("z", "y")
     assert [told.partition(" ")[0] for told in proposal.undecided] == ["spare", "unused"]
-    assert "# Not compared, for neither model runs them: spare, unused." in proposal.text
+    assert "# Not compared, as neither model runs them: spare, unused." in proposal.text
     assert "The run proves this one" in proposal.text
     assert set(tomllib.loads(proposal.text)["ignore"]) == {"extra.weight", "extra.bias"}
 
