@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
-from ..errors import nearest
+from ..errors import CheckpointError, nearest
 from ..running.device import Device
 from ..terminal import console
 
@@ -142,8 +142,11 @@ def check_reports(reports: dict[str, Path | None], **files: Path | None) -> None
     Args:
         reports: Of `report_options`.
         files: Others that are read or written; no two may be the same.
+
+    Raises:
+        CheckpointError: One cannot be written, or would replace something else.
     """
-    from ..files import check_distinct, check_report
+    from ..files import check_distinct, check_target
 
     asked = {name: path for name, path in reports.items() if path}
     if any(str(path) == "-" and name != "markdown" for name, path in asked.items()):
@@ -152,7 +155,15 @@ def check_reports(reports: dict[str, Path | None], **files: Path | None) -> None
     if written:
         check_distinct(**files, **written)
     for name, path in written.items():
-        check_report(path, _REPORTS[name][1])
+        check_target(path, force=True)
+        try:
+            is_report = not path.exists() or _REPORTS[name][1].encode() in path.read_bytes()
+        except OSError:
+            is_report = False
+        if not is_report:
+            raise CheckpointError(
+                f"{path}: exists and is not a parity report. Choose another name."
+            )
 
 
 def finish(report: Report, reports: dict[str, Path | None], converted: Path | None = None) -> None:

@@ -8,6 +8,7 @@ neither framework.
 
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
 
 from ...sides import NAMES, SIDES
 from ...tables.kinds import Kind
@@ -95,7 +96,7 @@ class _Matcher:
         for label in (Tree.label, lambda tree, name: tree.bags[name]):
             sides = (self.torch, torch), (self.paddle, paddle)
             labels = [{name: label(model, name) for name in names} for model, names in sides]
-            pairs |= self._in_order(torch, paddle, labels, pairs)
+            pairs |= align(torch, paddle, pairs, partial(self._alike, labels))
             left = defaultdict[Hashable, _Sides](lambda: ([], []))
             for i, taken in enumerate((pairs.keys(), {*pairs.values()})):
                 for name, what in labels[i].items():
@@ -112,25 +113,14 @@ class _Matcher:
                         )
         return list(pairs.items()), doubts
 
-    def _in_order(
-        self,
-        torch: Sequence[str],
-        paddle: Sequence[str],
-        labels: Sequence[Mapping[str, Hashable]],
-        fixed: Mapping[str, str],
-    ) -> dict[str, str]:
-        """Pair what has the same label, in order of execution, around pairs that are fixed."""
-        taken = set(fixed.values())
-
-        def alike(one: str, other: str) -> float | None:
-            if one in fixed or other in taken:
-                return 4.0 if fixed.get(one) == other else None
-            if labels[0][one] != labels[1][other]:
-                return None
-            units = self.torch.units[one], self.paddle.units[other]
-            return similarity(one, other) + (units[0].outputs == units[1].outputs)
-
-        return dict(align(torch, paddle, alike))
+    def _alike(
+        self, labels: Sequence[Mapping[str, Hashable]], one: str, other: str
+    ) -> float | None:
+        """Score two layers with the same label by their names and the shapes of their outputs."""
+        if labels[0][one] != labels[1][other]:
+            return None
+        same = self.torch.units[one].outputs == self.paddle.units[other].outputs
+        return similarity(one, other) + same
 
     def _in_parallel(self, pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """Reorder layers that are given the same tensor: their order of execution says nothing."""
@@ -236,12 +226,9 @@ class _Matcher:
 
     def _tensorless(self) -> None:
         """Pair layers without tensors, such as activations, by what runs around them."""
-        anchors, paired = self.pairs, set(self.pairs.values())
         names = ends(self.torch), ends(self.paddle)
 
         def alike(one: str, other: str) -> float | None:
-            if one in anchors or other in paired:
-                return 4.0 if anchors.get(one) == other else None
             units = self.torch.units[one], self.paddle.units[other]
             kinds = self.torch.kinds[one], self.paddle.kinds[other]
             if kinds[0] is None or kinds[0] != kinds[1]:
@@ -251,9 +238,9 @@ class _Matcher:
             return similarity(one, other)
 
         plain = dict[str, str]()
-        for one, other in align(*names, alike):
+        for one, other in align(*names, self.pairs, alike):
             kind = self.torch.kinds[one]
-            if one not in anchors and kind:
+            if one not in self.pairs and kind:
                 self._add(one, other, kind.name)
                 plain[one] = other
         done = set(plain), set(plain.values())
