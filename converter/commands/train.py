@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
 import click
 
 from ..apps.training import Option, Settings, flag, options
-from .options import FILE, OUTPUT, ImageSize, progress_bar
+from .options import FILE, OUTPUT, ImageSize, add, progress_bar
 
 _DATA = click.Path(exists=True, path_type=Path)
 
-# Types of fields whose annotation does not tell.
+# Types of fields whose annotation says too little.
 _TYPES = {"data": _DATA, "val_data": _DATA, "weights": FILE, "img_size": ImageSize()}
+_DEFAULTS = Settings("", "")
 
 
-def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add an option for every field of `Settings` but the variant."""
-    defaults = vars(Settings("", ""))
-    for name, (hint, option) in reversed(options().items()):
-        if name != "variant":
-            default = None if name == "data" else defaults[name]
-            command = _option(name, hint, option, default)(command)
-    return command
-
-
-def _option(name: str, hint: Any, option: Option, default: Any) -> Callable[..., Any]:
-    """Make the option of a field, with its type, default and help."""
+def _option(name: str, hint: Any, option: Option) -> Any:
+    """Make the option of a field of `Settings`, with its type, default and help."""
+    default: Any = None if name == "data" else getattr(_DEFAULTS, name)
     text = f"{option.help}  [default: {option.unset}]" if option.unset else option.help
     shown = default is not None and default is not False
     names, how = [flag(name)], {"default": default, "help": text, "show_default": shown}
@@ -46,7 +37,7 @@ def _option(name: str, hint: Any, option: Option, default: Any) -> Callable[...,
 
 @click.command("train")
 @click.argument("variant", required=False)
-@settings_options
+@add(*(_option(name, *facts) for name, facts in options().items() if name != "variant"))
 @click.option("--out", type=OUTPUT, required=True, help="Folder of the run.")
 @click.option("--resume", is_flag=True, help="Resume the run in --out.")
 @click.option("--force", is_flag=True, help="Replace the run in --out.")
