@@ -77,10 +77,9 @@ def train(
         with progress_bar(leads) as advance:
 
             def show(epoch: int, of: int, step: int, steps: int, loss: float, rate: float) -> None:
-                text = (
-                    f"epoch {epoch}/{of}, step {step}/{steps}: loss {loss:.3f}, {rate:.0f} images/s"
-                )
+                at = "evaluating" if step == steps else f"step {step}/{steps}"
                 if advance is not None:
+                    text = f"epoch {epoch}/{of}, {at}: loss {loss:.3f}, {rate:.0f} images/s"
                     advance(text, step, steps)
 
             done = run(settings, out, resume=resume, force=force, listener=show)
