@@ -8,36 +8,62 @@ import os
 import signal
 import sys
 import warnings
+from importlib import import_module
 from typing import Any
 
 import click
 
-from .commands.convert import convert_by_table, family_command
-from .commands.eval import evaluate
-from .commands.explain import explain
-from .commands.export import export
-from .commands.inspect import inspect, models
-from .commands.parity import compare, dump, parity
-from .commands.propose import table
-from .commands.shapes import shapes
-from .commands.train import train
 from .errors import VitconvertError, nearest
-from .tables.reading import families
+from .tables.reading import families, titles
 from .terminal import printable
 from .version import __version__
 
+# Name of a command -> where it is defined, and what the list of commands says about it: `--help`
+# imports none of them.
+_COMMANDS = {
+    "compare": ("parity.compare", "Compare two traces; needs neither framework."),
+    "convert": ("convert.convert_by_table", "Convert a checkpoint of your own model, by a table."),
+    "dump": ("parity.dump", "Run one model and write a trace of every layer."),
+    "eval": ("eval.evaluate", "Measure accuracy on labelled images, with both frameworks."),
+    "explain": ("explain.explain", "Show which parts of an image a model's answer depends on."),
+    "export": ("export.export", "Export a Paddle model for paddle.inference, and check it."),
+    "inspect": (
+        "inspect.inspect",
+        "Show what a checkpoint holds and which variant it looks like.",
+    ),
+    "models": ("inspect.models", "List the models that can be converted."),
+    "parity": ("parity.parity", "Compare a PyTorch and a Paddle checkpoint, layer by layer."),
+    "shapes": ("shapes.shapes", "Write shapes/<family>.toml beside each table."),
+    "table": ("propose.table", "Propose a table for two models of your own, and prove it."),
+    "train": ("train.train", "Train or fine-tune a variant on labelled images, in Paddle."),
+}
+
 
 class Commands(click.Group):
-    """The fixed commands, and one for every family with a table."""
+    """The fixed commands, and one for every family with a table; each is imported when it runs."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, _ctx: click.Context) -> list[str]:
         """Name the commands, families first."""
-        return [*families(), *super().list_commands(ctx)]
+        return [*families(), *_COMMANDS]
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
         """Find a command; the command of a family is built on demand."""
-        found = super().get_command(ctx, name)
-        return family_command(name) if found is None and name in families() else found
+        found: click.Command | None = None
+        if name in _COMMANDS:
+            module, attribute = _COMMANDS[name][0].split(".")
+            found = getattr(import_module(f".commands.{module}", __package__), attribute)
+        elif name in families():
+            from .commands.convert import family_command
+
+            found = family_command(name)
+        return found
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        rows = [(n, f"Convert a {title} checkpoint and prove it.") for n, title in titles().items()]
+        rows += [(name, text) for name, (_home, text) in _COMMANDS.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -102,30 +128,9 @@ class _Echo(logging.Handler):
         click.echo(printable(record.getMessage()))
 
 
-for command in (
-    evaluate,
-    train,
-    explain,
-    export,
-    parity,
-    dump,
-    compare,
-    table,
-    convert_by_table,
-    inspect,
-    models,
-    shapes,
-):
-    cli.add_command(command)
-
-
 def main() -> None:
     """Run the command line; a termination signal cleans up as Ctrl-C does."""
     for ending in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(ending) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(ending, _terminate)
+            signal.signal(ending, signal.default_int_handler)
     cli(prog_name="vitconvert")
-
-
-def _terminate(_signal: int, _frame: object) -> None:
-    raise KeyboardInterrupt

@@ -151,28 +151,6 @@ def check_sources_stay(sources: Sequence[Path], targets: Sequence[Path]) -> None
             raise CheckpointError(f"{target}: would be written, but is part of the source.")
 
 
-def check_report(path: Path, mark: str) -> None:
-    """Refuse a report that cannot be written, or would replace something else.
-
-    Args:
-        path: The file to write.
-        mark: Text that every report of this kind holds.
-
-    Raises:
-        CheckpointError: As `check_target`; or the existing file is something else.
-    """
-    check_target(path, force=True)
-    if path.exists():
-        try:
-            known = mark.encode() in path.read_bytes()
-        except OSError:
-            known = False
-        if not known:
-            raise CheckpointError(
-                f"{path}: exists and is not a parity report. Choose another name."
-            )
-
-
 def sha256(path: Path) -> str:
     """Hash a file."""
     with path.open("rb") as file:

@@ -1,14 +1,14 @@
-"""What a terminal is told: text that is safe to print, tables, how far work has come."""
+"""Print on a terminal: text that is safe there, and tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Progress = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int], None]  # called with a text, the amount done and the total
 
 
 def printable(text: str) -> str:
@@ -23,3 +23,17 @@ def console() -> Console:
     from rich.console import Console
 
     return Console(highlight=False, width=400)
+
+
+def print_table(rows: Iterable[Sequence[str]], *headings: str, right: Sequence[str] = ()) -> None:
+    """Print rows under headings, without a frame; `right` names columns of numbers."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        justify: Literal["left", "right"] = "right" if heading in right else "left"
+        table.add_column(heading, justify=justify, no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    console().print(table)

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..files import unverified
 from ..sides import CASTS
 from ..tables.reading import load_table
+from ..terminal import print_table
 from .options import (
     DEVICE,
     FILE,
     OUTPUT,
     Choice,
     Size,
+    add,
     check_reports,
     finish,
     progress_bar,
     report_options,
 )
-from .show import show_plan
 
 if TYPE_CHECKING:
     from ..conversion import Conversion
-
-F = TypeVar("F", bound=Callable[..., Any])
+    from ..tables.plan import Plan
 
 _SOURCE_AND_TARGET = (
     click.option(
@@ -46,7 +47,7 @@ _CONVERTING = (
     click.option(
         "--weights",
         metavar="KEY",
-        help="Which weights to take where a file has several: model_ema …  [default: model]",
+        help="Which weights to take if a file has several: model_ema …  [default: model]",
     ),
     click.option(
         "--dtype", type=click.Choice(CASTS), help="Cast floating tensors.  [default: as they are]"
@@ -55,7 +56,7 @@ _CONVERTING = (
         "--max-shard-size",
         type=Size(),
         metavar="SIZE",
-        help="Of each file, where DST is a .safetensors.index.json.  [default: 5GB]",
+        help="Largest file, if DST is a .safetensors.index.json.  [default: 5GB]",
     ),
 )
 _WRITING = (
@@ -69,17 +70,6 @@ _PROVING = (
         "--device", type=DEVICE, default="auto", show_default=True, help="Where to check parity."
     ),
 )
-
-
-def _add(*options: Callable[[F], F]) -> Callable[[F], F]:
-    """Add options to a command, in this order."""
-
-    def add(command: F) -> F:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
 
 
 def family_command(family: str) -> click.Command:
@@ -104,44 +94,36 @@ def family_command(family: str) -> click.Command:
           vitconvert {family} --src model.pdparams --dst model.pth
         """,
     )
-    @_add(*_SOURCE_AND_TARGET)
+    @add(*_SOURCE_AND_TARGET)
     @click.option(
         "--variant",
         type=Choice(table.variants),
         metavar="VARIANT",
         help="Size of the model, see `vitconvert models`.  [default: found from names and shapes]",
     )
-    @_add(*_CONVERTING, *_PROVING, *_WRITING)
+    @add(*_CONVERTING, *_PROVING, *_WRITING)
     @report_options
-    def command(**asked: Any) -> None:
-        _convert_family(family, **asked)
+    def command(
+        src: Path,
+        dst: Path,
+        dry_run: bool,
+        no_parity: bool,
+        reports: dict[str, Path | None],
+        **how: Any,
+    ) -> None:
+        if any(reports.values()) and (no_parity or dry_run):
+            raise click.UsageError(
+                "a report shows the parity check: leave out --no-parity and --dry-run."
+            )
+        if not dry_run:
+            check_reports(reports, source=src, target=dst, unverified=unverified(dst))
+        done = _run(family, src, dst, dry_run=dry_run, parity=not no_parity, **how)
+        if done is not None and done.report is not None:
+            finish(done.report, reports, done.path)
+        elif done is not None:
+            click.echo(f"{done.path} written; parity was not checked (--no-parity).")
 
     return command
-
-
-def _convert_family(
-    family: str,
-    reports: dict[str, Path | None],
-    src: Path,
-    dst: Path,
-    no_parity: bool,
-    dry_run: bool,
-    **how: Any,
-) -> None:
-    """Convert, prove, and write the reports that were asked for."""
-    from ..files import unverified
-
-    if any(reports.values()) and (no_parity or dry_run):
-        raise click.UsageError("a report is of parity: not with --no-parity or --dry-run.")
-    if not dry_run:
-        check_reports(reports, source=src, target=dst, unverified=unverified(dst))
-    done = _run(family, src, dst, dry_run=dry_run, parity=not no_parity, **how)
-    if done is None:
-        return
-    if done.report is not None:
-        finish(done.report, reports, done.path)
-    else:
-        click.echo(f"{done.path} written; parity was not checked (--no-parity).")
 
 
 def _run(
@@ -163,13 +145,13 @@ def _run(
 
     if max_shard_size is not None and format_of(dst) != "sharded":
         raise click.UsageError(
-            f"--max-shard-size is of a sharded checkpoint: DST is the name of its index, such "
-            f"as {dst.name.partition('.')[0]}.safetensors.index.json."
+            f"--max-shard-size works with a sharded checkpoint only: expected DST to be its index, "
+            f"such as {dst.name.partition('.')[0]}.safetensors.index.json."
         )
     if dry_run:
         made = plan(src, family, variant, weights)[1]
         check_side(dst, src, made.source)
-        show_plan(made, dtype)
+        _show(made, dtype)
         return None
     with progress_bar() as progress:
         return convert(
@@ -186,9 +168,20 @@ def _run(
         )
 
 
+def _show(plan: Plan, dtype: str | None) -> None:
+    """Print what would become of every tensor."""
+    rows = ((s.source or "-", s.operation, s.target or "-", s.reason) for s in plan.steps)
+    print_table(rows, "source", "operation", "target", "reason")
+    counts = Counter[str](step.operation for step in plan.steps)
+    order = ("transpose", "copy", "drop", "restore")
+    listed = ", ".join(f"{counts[name]} to {name}" for name in order if counts[name])
+    cast = f" Floating tensors would be cast to {dtype}." if dtype else ""
+    click.echo(f"{len(plan.steps)} tensors: {listed}.{cast} Nothing was written (--dry-run).")
+
+
 @click.command(name="convert")
 @click.option("--table", "rows", type=FILE, required=True, help="Table of your own.")
-@_add(*_SOURCE_AND_TARGET, *_CONVERTING, *_WRITING)
+@add(*_SOURCE_AND_TARGET, *_CONVERTING, *_WRITING)
 def convert_by_table(rows: Path, src: Path, dst: Path, **asked: Any) -> None:
     """Convert a checkpoint of a model of your own, by a table; to Paddle or back.
 

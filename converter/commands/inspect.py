@@ -1,13 +1,18 @@
 """The commands that show what a checkpoint holds, and which models there are."""
 
+from itertools import islice
 from pathlib import Path
 
 import click
 
+from ..sides import NAMES
 from ..tables.reading import load_table, variants
-from ..terminal import console
+from ..terminal import print_table, printable
 from .options import FILE
-from .show import show_checkpoint
+
+# Of the header of a .safetensors, which may hold anything.
+_MOST_TEXTS = 20
+_LONGEST_TEXT = 200
 
 
 @click.command()
@@ -21,9 +26,30 @@ def inspect(file: Path, weights: str | None) -> None:
       vitconvert inspect shunt_s.pth
     """
     from ..checkpoints import open_checkpoint
+    from ..tables.identify import identify, show_head
 
     checkpoint = open_checkpoint(file, weights)
-    show_checkpoint(checkpoint)
+    size = sum(path.stat().st_size for path in checkpoint.files)
+    files = f" in {len(checkpoint.files)} files" if len(checkpoint.files) > 1 else ""
+    click.echo(f"{checkpoint.path}: {checkpoint.format}, {size:,} bytes{files}")
+    texts = islice(checkpoint.metadata.items(), _MOST_TEXTS)
+    for line in (*checkpoint.notes(), *(f"{key}: {text[:_LONGEST_TEXT]}" for key, text in texts)):
+        click.echo(printable(f"  {line}"))
+    tensors = checkpoint.tensors
+    rows = ((name, str(list(one.shape)), one.dtype) for name, one in tensors.items())
+    print_table(rows, "tensor", "shape", "dtype")
+    click.echo(f"{len(tensors)} tensors, {checkpoint.nbytes:,} bytes")
+    # Without linear layers both frameworks' tensors look alike; then the kind of file decides.
+    own = checkpoint.side or "torch"
+    found = identify(checkpoint.shapes)
+    sure = {match.variant.name for match, side in found if side == own}
+    looks = [
+        f"{match.variant.name} (family {match.variant.family}, {show_head(match.num_classes)}, "
+        f"{NAMES[side]} names)"
+        for match, side in found
+        if side == own or match.variant.name not in sure
+    ]
+    click.echo(f"looks like: {' or '.join(looks) or 'no variant known here'}")
 
 
 @click.command()
@@ -38,20 +64,13 @@ def models() -> None:
     Example:
       vitconvert models
     """
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("variant", "input"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("parameters", "top-1"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("evaluated with", no_wrap=True)
+    rows = []
     for name, variant in variants().items():
         height, width = variant.input_size
         millions = load_table(variant.family).parameters(variant) / 1e6
         top1 = ", ".join(str(figures["top1"]) for figures in variant.published)
         crops = {"{interpolation}, {crop_mode} {crop_pct}".format(**f) for f in variant.published}
-        table.add_row(
-            name, f"{height}x{width}", f"{millions:.1f} M", top1 or "-", ", ".join(crops) or "-"
-        )
-    console().print(table)
+        how = ", ".join(crops)
+        rows.append((name, f"{height}x{width}", f"{millions:.1f} M", top1 or "-", how or "-"))
+    headings = ("variant", "input", "parameters", "top-1", "evaluated with")
+    print_table(rows, *headings, right=("parameters", "top-1"))

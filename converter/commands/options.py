@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from functools import reduce, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
-from ..errors import ModelError, nearest
+from ..errors import CheckpointError, ModelError, nearest
 from ..running.device import Device
 from ..terminal import console
 
 if TYPE_CHECKING:
     from ..parity import Report
     from ..terminal import Progress
+
+_PATIENCE = 1.0  # seconds before a progress bar appears
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,12 +48,13 @@ class File(click.Path):
             path, there = Path(value), list[str]()
             if not path.exists() and path.parent.is_dir():
                 there = [one.name for one in path.parent.iterdir()]
-            told = error.message + nearest(path.name, there)
-            raise click.BadParameter(told, ctx, param) from None
+            self.fail(error.message + nearest(path.name, there), param, ctx)
 
 
 FILE = File()
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 OUTPUT = click.Path(path_type=Path)
+PYTHON = "Interpreter that has {}; its packages and its version of Python are used."
 CLASSES = "Names of the classes: a text, one to a line, or a training's run.json."
 DEVICE = click.Choice(get_args(Device))
 
@@ -90,8 +94,19 @@ class ImageSize(click.ParamType[tuple[int, int]]):
         """Read it."""
         match = re.fullmatch(r"([1-9][0-9]{0,4})(?:x([1-9][0-9]{0,4}))?", str(value))
         if match is None:
-            self.fail(f"{value!r} is no size; expected pixels such as 224x224, or 224.", param, ctx)
+            self.fail(
+                f"{value!r} is not a size; expected pixels such as 224x224, or 224.", param, ctx
+            )
         return int(match[1]), int(match[2] or match[1])
+
+
+def add(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Add options to a command, in this order."""
+
+    def added(command: F) -> F:
+        return reduce(lambda made, option: option(made), reversed(options), command)
+
+    return added
 
 
 # How a report can be written: option -> what it is, and a word that every one of them holds.
@@ -115,41 +130,30 @@ def report_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_reports
 
 
-def running_options(command: F) -> F:
-    """Add the options that say how models are run."""
-    for option in reversed(
-        (
-            click.option(
-                "--device", type=DEVICE, default="auto", show_default=True, help="Where to run."
-            ),
-            click.option("--tf32", is_flag=True, help="Let a GPU compute float32 in TF32."),
-            click.option(
-                "--input",
-                metavar="FILE",
-                help="An image, preprocessed as the model's own were, or an .npy of floats "
-                "[B, 3, H, W].  [default: seeded noise]",
-            ),
-            click.option(
-                "--batch",
-                "batch_size",
-                type=click.IntRange(1),
-                help="Images of noise.  [default: 2]",
-            ),
-            click.option(
-                "--input-size",
-                type=ImageSize(),
-                metavar="HxW",
-                help="Pixels of noise or an image.  [default: the model's own]",
-            ),
-            click.option(
-                "--backward",
-                is_flag=True,
-                help="Compare the gradients of every parameter and of the input, too.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+running_options = add(
+    click.option("--device", type=DEVICE, default="auto", show_default=True, help="Where to run."),
+    click.option("--tf32", is_flag=True, help="Let a GPU compute float32 in TF32."),
+    click.option(
+        "--input",
+        metavar="FILE",
+        help="An image, preprocessed as the model's own were, or an .npy of floats [B, 3, H, W].  "
+        "[default: seeded noise]",
+    ),
+    click.option(
+        "--batch", "batch_size", type=click.IntRange(1), help="Images of noise.  [default: 2]"
+    ),
+    click.option(
+        "--input-size",
+        type=ImageSize(),
+        metavar="HxW",
+        help="Pixels of noise or an image.  [default: the model's own]",
+    ),
+    click.option(
+        "--backward",
+        is_flag=True,
+        help="Compare the gradients of every parameter and of the input, too.",
+    ),
+)
 
 
 def check_reports(reports: dict[str, Path | None], **files: Path | None) -> None:
@@ -158,29 +162,34 @@ def check_reports(reports: dict[str, Path | None], **files: Path | None) -> None
     Args:
         reports: Those of `report_options`.
         files: Others that are read or written; no two may be the same.
-    """
-    from ..files import check_distinct, check_report
 
-    wanted = {name: path for name, path in reports.items() if path and str(path) != "-"}
-    if wanted:
-        check_distinct(**files, **wanted)
-    for name, path in wanted.items():
-        check_report(path, _REPORTS[name][1])
-    if any(
-        path is not None and str(path) == "-" and n != "markdown" for n, path in reports.items()
-    ):
-        raise click.UsageError("only --markdown can be printed: - is not the name of a file.")
+    Raises:
+        CheckpointError: One cannot be written, or would replace something else.
+    """
+    from ..files import check_distinct, check_target
+
+    asked = {name: path for name, path in reports.items() if path}
+    if any(str(path) == "-" and name != "markdown" for name, path in asked.items()):
+        raise click.UsageError("- prints a report, which works with --markdown only.")
+    written = {name: path for name, path in asked.items() if str(path) != "-"}
+    if written:
+        check_distinct(**files, **written)
+    for name, path in written.items():
+        check_target(path, force=True)
+        try:
+            is_report = not path.exists() or _REPORTS[name][1].encode() in path.read_bytes()
+        except OSError:
+            is_report = False
+        if not is_report:
+            raise CheckpointError(
+                f"{path}: exists and is not a parity report. Choose another name."
+            )
 
 
 def finish(report: Report, reports: dict[str, Path | None], converted: Path | None = None) -> None:
     """Show a parity report, write it where asked for, and exit with its verdict."""
     from ..files import write_whole
-    from ..parity import Report, markdown, show
-
-    def html(report: Report) -> str:
-        from ..parity import html
-
-        return html(report)
+    from ..parity import Report, html, markdown, show
 
     makers = {"report": Report.to_json, "html": html, "markdown": markdown}
     show(report, console())
@@ -205,11 +214,32 @@ def progress_bar(wanted: bool = True) -> Iterator[Progress | None]:
     if not wanted or not sys.stderr.isatty():
         yield None
         return
-    from .bar import bar
+    from rich import progress
+    from rich.console import Console
 
-    with bar() as advance:
+    display = progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.TaskProgressColumn(),
+        progress.TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        # Messages go above the bar on a terminal, and to their file where stdout is one.
+        redirect_stdout=sys.stdout.isatty(),
+    )
+    task = display.add_task("starting", total=None)
+    timer = threading.Timer(_PATIENCE, display.start)
+    timer.daemon = True
+    timer.start()
+
+    def advance(text: str, done: int, total: int) -> None:
+        if done < display.tasks[0].completed:  # the next part of the work has a time of its own
+            display.reset(task)
+        display.update(task, description=text, completed=done, total=total)
+
+    try:
         yield advance
-
-
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-PYTHON = "Interpreter that has {}; its packages and its version of Python are used."
+    finally:
+        timer.cancel()
+        timer.join()
+        display.stop()

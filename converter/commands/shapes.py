@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 import click
@@ -64,14 +65,10 @@ def fold(patterns: dict[str, ShapePattern]) -> Iterator[tuple[str, ShapePattern]
         else:
             plain.append((key, shape))
     for (head, tail, shape), numbers in groups.items():
-        runs: list[list[int]] = []
-        for n in sorted(numbers):
-            if runs and n == runs[-1][-1] + 1:
-                runs[-1].append(n)
-            else:
-                runs.append([n])
-        for run in runs:
-            middle = str(run[0]) if len(run) == 1 else f"{{{run[0]}..{run[-1]}}}"
+        # Numbers that follow each other differ from their places by the same amount.
+        for _, run in groupby(enumerate(sorted(numbers)), lambda pair: pair[1] - pair[0]):
+            found = [number for _place, number in run]
+            middle = f"{{{found[0]}..{found[-1]}}}" if len(found) > 1 else str(found[0])
             yield f"{head}{middle}{tail}", shape
     yield from plain
 

@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import click
 
 from ..apps.training import Option, Settings, flag, options
-from .options import FILE, OUTPUT, ImageSize
-
-if TYPE_CHECKING:
-    from ..apps.training import Listener, Summary
+from .options import FILE, OUTPUT, ImageSize, add, progress_bar
 
 _DATA = click.Path(exists=True, path_type=Path)
 
-# Types of fields whose annotation does not tell.
+# Types of fields whose annotation says too little.
 _TYPES = {"data": _DATA, "val_data": _DATA, "weights": FILE, "img_size": ImageSize()}
+_DEFAULTS = Settings("", "")
 
 
-def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add an option for every field of `Settings` but the variant."""
-    defaults = vars(Settings("", ""))
-    for name, (hint, option) in reversed(options().items()):
-        if name != "variant":
-            default = None if name == "data" else defaults[name]
-            command = _option(name, hint, option, default)(command)
-    return command
-
-
-def _option(name: str, hint: Any, option: Option, default: Any) -> Callable[..., Any]:
-    """Make the option of a field, with its type, default and help."""
+def _option(name: str, hint: Any, option: Option) -> Any:
+    """Make the option of a field of `Settings`, with its type, default and help."""
+    default: Any = None if name == "data" else getattr(_DEFAULTS, name)
     text = f"{option.help}  [default: {option.unset}]" if option.unset else option.help
     shown = default is not None and default is not False
     names, how = [flag(name)], {"default": default, "help": text, "show_default": shown}
@@ -51,7 +37,7 @@ def _option(name: str, hint: Any, option: Option, default: Any) -> Callable[...,
 
 @click.command("train")
 @click.argument("variant", required=False)
-@settings_options
+@add(*(_option(name, *facts) for name, facts in options().items() if name != "variant"))
 @click.option("--out", type=OUTPUT, required=True, help="Folder of the run.")
 @click.option("--resume", is_flag=True, help="Resume the run in --out.")
 @click.option("--force", is_flag=True, help="Replace the run in --out.")
@@ -86,15 +72,27 @@ def train(
             "--resume continues a run and --force replaces it: give only one of them."
         )
     settings = _settings(ctx, variant, out, resume, options)
+    leads = expected_team(["paddle"]).leads
     try:
-        with _bar() as listener:
-            done = run(settings, out, resume=resume, force=force, listener=listener)
+        with progress_bar(leads) as advance:
+
+            def show(epoch: int, of: int, step: int, steps: int, loss: float, rate: float) -> None:
+                at = "evaluating" if step == steps else f"step {step}/{steps}"
+                if advance is not None:
+                    text = f"epoch {epoch}/{of}, {at}: loss {loss:.3f}, {rate:.0f} images/s"
+                    advance(text, step, steps)
+
+            done = run(settings, out, resume=resume, force=force, listener=show)
     except Interrupted as interruption:
-        if expected_team(["paddle"]).leads:
+        if leads:
             click.echo(str(interruption), err=True)
         ctx.exit(130)
-    if expected_team(["paddle"]).leads:
-        _show(done)
+    if leads:
+        folder = done.folder
+        for name, row, file in (("best", done.best, folder.best), ("last", done.last, folder.last)):
+            click.echo(f"{name}: epoch {row['epoch']}, top-1 {row['val_top1']:.2f} %: {file}")
+        click.echo(f"curves: {folder.curves}, {folder.table}; log: {folder.log}")
+        click.echo(f"predictions: {folder.sheet}")
 
 
 def _settings(
@@ -118,43 +116,3 @@ def _settings(
     if variant is not None:
         given["variant"] = variant
     return Settings(**{**vars(stored_settings(out)), **given})
-
-
-@contextmanager
-def _bar() -> Iterator[Listener | None]:
-    """Show epoch, loss, rate and the rest of the epoch's time; only on a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as TimeLeft
-
-    loss = TextColumn("loss {task.fields[loss]:.3f}, {task.fields[rate]:.0f} images/s")
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), loss, TimeLeft()
-    with Progress(
-        *columns,
-        console=Console(stderr=True),
-        transient=True,
-        redirect_stdout=sys.stdout.isatty(),
-    ) as display:
-        task = display.add_task("reading images", total=None, loss=0.0, rate=0.0)
-        shown = [0]
-
-        def tell(epoch: int, epochs: int, done: int, total: int, loss: float, rate: float) -> None:
-            if epoch != shown[0]:
-                shown[0] = epoch
-                display.reset(task, total=total)
-            text = f"epoch {epoch}/{epochs}{', evaluating' if done == total else ''}"
-            display.update(task, description=text, completed=done, loss=loss, rate=rate)
-
-        yield tell
-
-
-def _show(done: Summary) -> None:
-    """Print the best and the last top-1, and where the files are."""
-    folder, best, last = done.folder, done.best, done.last
-    click.echo(f"best: epoch {best['epoch']}, top-1 {best['val_top1']:.2f} %: {folder.best}")
-    click.echo(f"last: epoch {last['epoch']}, top-1 {last['val_top1']:.2f} %: {folder.last}")
-    click.echo(f"curves: {folder.curves}, {folder.table}; log: {folder.log}")
-    click.echo(f"predictions: {folder.sheet}")

@@ -1,22 +1,25 @@
 """Where tables come from: `mappings/`, and the folders of the user."""
 
+from __future__ import annotations
+
 import os
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from importlib.resources import files
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError, TableError, listing, nearest
-from .kinds import Kind, parse_kind
-from .parsing import parse_table
-from .table import Table
-from .variant import Variant
+
+if TYPE_CHECKING:
+    from .kinds import Kind
+    from .table import Table
+    from .variant import Variant
 
 FOLDERS = "VITCONVERT_TABLES"  # environment: more folders of tables, separated as in PATH
-SHIPPED = Path(str(files("vitconvert.mappings")))
+SHIPPED = Path(import_module("vitconvert.mappings").__path__[0])
 
 
 @contextmanager
@@ -71,6 +74,16 @@ def table_files() -> dict[str, Path]:
                 )
             found[path.stem] = path
     return found
+
+
+def titles() -> dict[str, str]:
+    """Give the title of every family; reads no shapes and checks no rows.
+
+    Raises:
+        TableError: A table cannot be read.
+    """
+    files = table_files()
+    return {family: str(_read(files[family]).get("title", family)) for family in sorted(files)}
 
 
 def variants() -> dict[str, Variant]:
@@ -140,6 +153,8 @@ def read_table(path: Path) -> Table:
 
 @cache
 def _read_table(path: Path, _changed: object, shapes: Path, has_shapes: object) -> Table:
+    from .parsing import parse_table
+
     data = _read(path)
     stored = _read(shapes) if has_shapes and "variants" in data else {}
     return parse_table(path, data, stored, read_kinds(), path.parent == SHIPPED)
@@ -161,6 +176,8 @@ def read_kinds() -> dict[str, Kind]:
     Raises:
         TableError: _kinds.toml is malformed.
     """
+    from .kinds import parse_kind
+
     problems: list[str] = []
     path = SHIPPED / "_kinds.toml"
     kinds = {name: parse_kind(name, entry, problems) for name, entry in _read(path).items()}

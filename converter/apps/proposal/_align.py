@@ -1,7 +1,7 @@
 """Put two lists of names side by side: in order where there is one, else by likeness."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
 from functools import cache
 from itertools import permutations
@@ -14,6 +14,7 @@ _PARTS = re.compile(r"[0-9]+|[A-Za-z][a-z]*")
 def align(
     torch: Sequence[str],
     paddle: Sequence[str],
+    fixed: Mapping[str, str],
     alike: Callable[[str, str], float | None],
 ) -> list[tuple[str, str]]:
     """Pair as much as possible of two sequences in order, and of that what is most alike.
@@ -21,11 +22,19 @@ def align(
     Args:
         torch: One sequence.
         paddle: The other.
+        fixed: Pairs that stay.
         alike: Gives None for what cannot be paired, else how alike it is, 0..4.
     """
     pair = 4.0 * (len(torch) + len(paddle)) + 1  # outweighs all likeness together
     best = [[0.0] * (len(paddle) + 1) for _ in range(len(torch) + 1)]
-    likeness = [[alike(one, other) for other in paddle] for one in torch]
+    taken = set(fixed.values())
+
+    def score_of(one: str, other: str) -> float | None:
+        if one in fixed or other in taken:
+            return 4.0 if fixed.get(one) == other else None
+        return alike(one, other)
+
+    likeness = [[score_of(one, other) for other in paddle] for one in torch]
     for i in reversed(range(len(torch))):
         row, below, scores = best[i], best[i + 1], likeness[i]
         for j in reversed(range(len(paddle))):

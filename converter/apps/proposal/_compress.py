@@ -102,8 +102,8 @@ def _pattern(rows: list[Proposed]) -> tuple[str, str] | None:
         return None
     if not set(columns) <= set(others):
         return None
-    ours = list(zip(*torch, strict=True))
-    return _fill(rows[0].torch, ours, columns), _fill(rows[0].paddle, others, columns)
+    own = list(zip(*torch, strict=True))
+    return _fill(rows[0].torch, own, columns), _fill(rows[0].paddle, others, columns)
 
 
 def _fill(name: str, columns: Sequence[Numbers], letters: dict[Numbers, str]) -> str:

@@ -8,8 +8,9 @@ neither framework.
 
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
 
-from ...sides import NAMES, Side
+from ...sides import NAMES, SIDES
 from ...tables.kinds import Kind
 from ...tables.reading import read_kinds
 from ._align import align, closest, listed, rank, similarity, skeleton
@@ -17,7 +18,6 @@ from ._outline import Leaf, Outline, Shape, Unit
 from ._rows import Group, Match, Proposed
 from ._tree import Token, Tree, above, bare, contents, ends, join
 
-_SIDES: tuple[Side, Side] = ("torch", "paddle")
 _Sides = tuple[list[str], list[str]]  # names of either
 
 
@@ -91,20 +91,17 @@ class _Matcher:
         Returns:
             The pairs, and why some are uncertain, by PyTorch name.
         """
-        models, doubts = (self.torch, self.paddle), dict[str, str]()
-        pairs = dict[str, str]()
+        pairs, doubts = dict[str, str](), dict[str, str]()
         # First what is also fed by the same kind of layer: a norm goes with its convolution.
         for label in (Tree.label, lambda tree, name: tree.bags[name]):
-            labels = [{n: label(m, n) for n in [*torch, *paddle] if n in m.bags} for m in models]
-            pairs |= self._in_order(torch, paddle, labels, pairs)
-            taken = {*pairs.values()}
+            sides = (self.torch, torch), (self.paddle, paddle)
+            labels = [{name: label(model, name) for name in names} for model, names in sides]
+            pairs |= align(torch, paddle, pairs, partial(self._alike, labels))
             left = defaultdict[Hashable, _Sides](lambda: ([], []))
-            for name in torch:
-                if name not in pairs:
-                    left[labels[0][name]][0].append(name)
-            for name in paddle:
-                if name not in taken:
-                    left[labels[1][name]][1].append(name)
+            for i, taken in enumerate((pairs.keys(), {*pairs.values()})):
+                for name, what in labels[i].items():
+                    if name not in taken:
+                        left[what][i].append(name)
             for ones, others in left.values():
                 for one, other in closest(ones, others):
                     pairs[one] = other
@@ -116,25 +113,14 @@ class _Matcher:
                         )
         return list(pairs.items()), doubts
 
-    def _in_order(
-        self,
-        torch: Sequence[str],
-        paddle: Sequence[str],
-        labels: Sequence[Mapping[str, Hashable]],
-        fixed: Mapping[str, str],
-    ) -> dict[str, str]:
-        """Pair what has the same label, in order of execution, around pairs that are fixed."""
-        taken = set(fixed.values())
-
-        def alike(one: str, other: str) -> float | None:
-            if one in fixed or other in taken:
-                return 4.0 if fixed.get(one) == other else None
-            if labels[0][one] != labels[1][other]:
-                return None
-            units = self.torch.units[one], self.paddle.units[other]
-            return similarity(one, other) + (units[0].outputs == units[1].outputs)
-
-        return dict(align(torch, paddle, alike))
+    def _alike(
+        self, labels: Sequence[Mapping[str, Hashable]], one: str, other: str
+    ) -> float | None:
+        """Score two layers with the same label by their names and the shapes of their outputs."""
+        if labels[0][one] != labels[1][other]:
+            return None
+        same = self.torch.units[one].outputs == self.paddle.units[other].outputs
+        return similarity(one, other) + same
 
     def _in_parallel(self, pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """Reorder layers that are given the same tensor: their order of execution says nothing."""
@@ -199,22 +185,23 @@ class _Matcher:
             for one, other in closest(ones, others):
                 self.pairs[one] = other
                 runs = self.torch.units[one].calls, self.paddle.units[other].calls
-                told = "runs elsewhere" if all(runs) else "never runs, so that no run can show it"
-                self.notes[one] = f"{one} {told}; paired by shapes and name"
+                where = "runs elsewhere" if all(runs) else "never runs, so that no run can show it"
+                self.notes[one] = f"{one} {where}; paired by shapes and name"
                 if alternatives := [name for name in others if name != other]:
                     self.notes[one] += f". Could be {listed(alternatives)} as well"
 
     def _bare_tensors(self) -> None:
         """Make rows of layers; pair the tensors that are in no layer of a known kind."""
         found = defaultdict[tuple[str | None, Shape], _Sides](lambda: ([], []))
-        owners = {**self.scopes, **{t: p for t, p in self.pairs.items() if not self._kind(t)}}
+        owners = {**self.scopes, **{t: p for t, p in self.pairs.items() if not self.torch.kinds[t]}}
         known = {**dict(zip(owners.values(), owners, strict=True))}
         for one, other in self.pairs.items():
-            if kind := self._kind(one):
+            if kind := self.torch.kinds[one]:
                 self._add(one, other, kind.name)
             else:
                 classes = self.torch.units[one].cls, self.paddle.units[other].cls
-                self._note(one, "{} and {} are of no kind; tensors are taken as they are", *classes)
+                what = " and ".join(classes)
+                self._note(one, f"{what} are of no kind; tensors are taken as they are")
                 self._add(one, other, "block")
         for i, model in enumerate((self.torch, self.paddle)):
             for unit, leaf in bare(model):
@@ -239,12 +226,9 @@ class _Matcher:
 
     def _tensorless(self) -> None:
         """Pair layers without tensors, such as activations, by what runs around them."""
-        anchors, paired = self.pairs, set(self.pairs.values())
         names = ends(self.torch), ends(self.paddle)
 
         def alike(one: str, other: str) -> float | None:
-            if one in anchors or other in paired:
-                return 4.0 if anchors.get(one) == other else None
             units = self.torch.units[one], self.paddle.units[other]
             kinds = self.torch.kinds[one], self.paddle.kinds[other]
             if kinds[0] is None or kinds[0] != kinds[1]:
@@ -254,16 +238,16 @@ class _Matcher:
             return similarity(one, other)
 
         plain = dict[str, str]()
-        for one, other in align(*names, alike):
-            kind = self._kind(one)
-            if one not in anchors and kind:
+        for one, other in align(*names, self.pairs, alike):
+            kind = self.torch.kinds[one]
+            if one not in self.pairs and kind:
                 self._add(one, other, kind.name)
                 plain[one] = other
         done = set(plain), set(plain.values())
         for i, model in enumerate((self.torch, self.paddle)):
             for name in names[i]:
                 if name not in done[i] and name not in model.tokens:
-                    self.found.left_out.append((_SIDES[i], name))
+                    self.found.left_out.append((SIDES[i], name))
 
     def _blocks(self) -> None:
         """Pair layers that hold the same paired layers, and give as many and as large outputs."""
@@ -295,17 +279,13 @@ class _Matcher:
                     if i == 0 and (why := _needless(unit, leaf, model.kinds[unit.name])):
                         self.found.ignore[key] = why
                     else:
-                        where = f"{NAMES[_SIDES[i]]} {key} {list(leaf.shape)}, of {unit.cls}"
+                        where = f"{NAMES[SIDES[i]]} {key} {list(leaf.shape)}, of {unit.cls}"
                         self.found.problems.append(
                             f"{where}: the other model has nothing of this kind and shape left"
                         )
 
-    def _kind(self, torch: str) -> Kind | None:
-        return self.torch.kinds[torch]
-
-    def _note(self, torch: str, text: str, *parts: str) -> None:
-        told = text.format(*parts)
-        self.notes[torch] = f"{self.notes[torch]}; {told}" if torch in self.notes else told
+    def _note(self, torch: str, text: str) -> None:
+        self.notes[torch] = f"{self.notes[torch]}; {text}" if torch in self.notes else text
 
     def _add(self, torch: str, paddle: str, kind: str) -> None:
         """Add a row; its doubts are its own and those of what it is in."""
@@ -313,12 +293,11 @@ class _Matcher:
         unit, traced = self.torch.units[owner], read_kinds()[kind].traced
         ran = bool(unit.calls), bool(kind == "param" or self.paddle.units[paddle].calls)
         runs = traced and (owner == "" or all(ran))
-        never_runs = traced and kind != "param" and not any(ran)
         # A block stands behind what it holds, a bare tensor before what its layer holds.
         first = unit.entered if unit.entered is not None else (-1 if owner == "" else float("inf"))
         order = (first, 0) if kind == "param" else (self._last(owner), 1 + (unit.left or 0))
         note = next((self.notes[n] for n in above(torch) if n in self.notes), "")
-        row = Proposed(torch, paddle, kind, note, bool(note), runs, never_runs, order)
+        row = Proposed(torch, paddle, kind, note, bool(note), runs, order)
         self.found.rows.append(row)
 
     def _last(self, name: str) -> float:

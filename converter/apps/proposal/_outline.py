@@ -1,4 +1,4 @@
-"""Outline a model of the user's: its layers, their tensors, and the order in which they run.
+"""Outline a model of your own: its layers, their tensors, and the order in which they run.
 
 A worker process does this: it builds the model, fills it with seeded noise and runs it once.
 """
@@ -17,7 +17,6 @@ from ...running.process import Task, run
 from ...running.setup import Setup, Subject
 from ...running.side import AnySide, TorchSide, is_class, make_side
 from ...sides import NAMES, SIDES, Side
-from ...tables.kinds import Kind
 from ...tables.reading import read_kinds
 from ...terminal import Progress
 
@@ -33,14 +32,12 @@ class Leaf:
     Attributes:
         name: Without that of the layer.
         shape: As this framework lays it out.
-        trained: Whether it is a parameter that takes gradients.
-        computed: Whether it is not trained and holds values that the model itself came with: a
-            table or mask, not a statistic that is still at its beginning.
+        computed: Whether it takes no gradients and the model's own code fills it: a table or mask,
+            not a statistic at its initial value.
     """
 
     name: str
     shape: Shape
-    trained: bool = True
     computed: bool = False
 
 
@@ -133,12 +130,6 @@ def _read(data: dict[str, Any]) -> Outline:
     return Outline(**data | {"units": tuple(map(unit, data["units"]))})
 
 
-def carry_out(job: dict[str, Any], _parent: object) -> dict[str, Any]:
-    """Outline one model, as JSON."""
-    made = _outline(job["framework"], job["factory"], tuple(job["size"]), Path(job["state"]))
-    return asdict(made)
-
-
 class _Watcher:
     """Notes in which order layers run, and which are given the same tensor."""
 
@@ -153,11 +144,8 @@ class _Watcher:
         if call.number == 1:
             sources = [self._serial(x) for x in self._tensors([list(call.args), call.kwargs])]
             parent = (call.parent or "").partition("#")[0]
-            self.facts[call.layer] = {
-                "entered": len(self.facts),
-                "parent": parent,
-                "sources": sources,
-            }
+            entered = len(self.facts)
+            self.facts[call.layer] = {"entered": entered, "parent": parent, "sources": sources}
         facts = self.facts[call.layer]
         facts["calls"] = call.number
         output = call.make()
@@ -183,13 +171,14 @@ class _Watcher:
         return serial
 
 
-def _outline(framework: Side, factory: str, size: tuple[int, int], state: Path) -> Outline:
-    """Build a model in float64, run it once on noise [2, 3, H, W], and describe it.
+def carry_out(job: dict[str, Any], _parent: object) -> dict[str, Any]:
+    """Build a model in float64, run it once on noise [2, 3, H, W], and give its outline as JSON.
 
     Raises:
         ModelError: The factory is not there or gives something else.
         ParityError: The model does not take such images.
     """
+    framework, factory, size = job["framework"], job["factory"], job["size"]
     side, name = make_side(Setup(framework, Subject(factory), device="cpu")), NAMES[framework]
     if isinstance(side, TorchSide):
         side.library.manual_seed(0)
@@ -197,7 +186,7 @@ def _outline(framework: Side, factory: str, size: tuple[int, int], state: Path) 
     watcher = _Watcher(side)
     with side.floating("float64"), side.no_grad():
         model = side.build("float64")
-        leaves = _leaves(side, model, state)
+        leaves = _leaves(side, model, Path(job["state"]))
         # A layer that is registered under two names is described under the first one alone.
         first = {id(layer): own for own, layer in reversed([*side.layers(model)])}
         layers = [(own, layer) for own, layer in side.layers(model) if first[id(layer)] == own]
@@ -207,15 +196,15 @@ def _outline(framework: Side, factory: str, size: tuple[int, int], state: Path) 
         except ValueError as error:
             raise ParityError(f"the {name} model does not take these images: {error}") from error
         except RuntimeError as error:
-            raise ParityError(f"the {name} model fails on {size} images: {error}") from error
-    kinds = list(read_kinds().values())
+            raise ParityError(f"the {name} model fails on {tuple(size)} images: {error}") from error
     units = [
-        Unit(own, _spell(layer, kinds, framework), tuple(leaves.pop(own, ())), **facts)
+        Unit(
+            own, _spell(layer, framework), tuple(leaves.pop(own, ())), **watcher.facts.get(own, {})
+        )
         for own, layer in [("", model), *layers]
-        for facts in [watcher.facts.get(own, {})]
     ]
     units += [Unit(own, SHARED, tuple(tensors)) for own, tensors in leaves.items()]
-    return Outline(framework, factory, side.environment()[framework], tuple(units))
+    return asdict(Outline(framework, factory, side.environment()[framework], tuple(units)))
 
 
 def _leaves(side: AnySide, model: Any, state: Path) -> dict[str, list[Leaf]]:
@@ -230,16 +219,14 @@ def _leaves(side: AnySide, model: Any, state: Path) -> dict[str, list[Leaf]]:
         old = side.array(tensor)
         owner, _, name = key.rpartition(".")
         computed = key not in trained and not _is_constant(old)
-        leaves.setdefault(owner, []).append(Leaf(name, old.shape, key in trained, computed))
+        leaves.setdefault(owner, []).append(Leaf(name, old.shape, computed))
         if side.name == "torch" and old.dtype.kind == "f" and not computed:
             side.set(tensor, _fill(old, noise))
     if side.name == "torch":
         # Read again: of tensors that share their memory the last one counts.
-        arrays: dict[str, Any] = {
-            key: side.array(tensor) for key, tensor in side.state_of(model).items()
-        }
+        arrays: dict[str, Any] = {k: side.array(v) for k, v in side.state_of(model).items()}
         floats = {k: v.astype(np.float32) for k, v in arrays.items() if v.dtype == np.float64}
-        np.savez(state, **{key: floats.get(key, array) for key, array in arrays.items()})
+        np.savez(state, **{**arrays, **floats})
     return leaves
 
 
@@ -263,8 +250,8 @@ def _fill(old: np.ndarray, noise: np.random.Generator) -> np.ndarray:
     return np.asarray(base * noise.uniform(0.5, 1.5, old.shape))
 
 
-def _spell(layer: Any, kinds: list[Kind], side: Side) -> str:
+def _spell(layer: Any, side: Side) -> str:
     """Name the class of a layer as the kinds do."""
-    spelled = (k.class_on(side) for k in kinds if k.class_on(side))
+    names = filter(None, (kind.class_on(side) for kind in read_kinds().values()))
     own = f"{type(layer).__module__}.{type(layer).__qualname__}"
-    return next((name for name in spelled if is_class(layer, name)), own)
+    return next((name for name in names if is_class(layer, name)), own)

@@ -1,4 +1,4 @@
-"""Propose a mapping table for two models of the user's, and prove it by running both."""
+"""Propose a mapping table for two models of your own, and prove it by running both."""
 
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -37,7 +37,7 @@ class Proposal:
     Attributes:
         text: The table as TOML, with comments.
         rows: Its rows.
-        undecided: What nothing decides, a line each: rows that are a guess, tensors without a row.
+        undecided: A line for each row that is a guess and each tensor without a row.
         report: Of the run with this table; None if it could not be run.
         failure: Why it could not; empty otherwise.
         left_out: Layers without a row, and why: the other model has no such layer, for example.
@@ -54,7 +54,7 @@ class Proposal:
     def proved(self) -> bool:
         """Whether both models compute the same function if this table converts the weights.
 
-        Layers that neither model runs are no part of that function; they are among `undecided`.
+        Layers that neither model runs are not part of that function; `undecided` lists them.
         """
         return self.report is not None and self.report.proved
 
@@ -83,11 +83,11 @@ def propose_table(
         paddle_python: Interpreter that has Paddle; this one if None.
 
     Returns:
-        The table, also where it is not proved: `proved` and `undecided` tell.
+        The table, also if it is not proved: see `proved` and `undecided`.
 
     Raises:
-        ModelError: A framework is not installed, or a function is not named as that.
-        ParityError: There is no such function, it gives no model, or none for such images.
+        ModelError: A framework is not installed, or a name is not "package.module:function".
+        ParityError: There is no such function, or its model does not take such images.
     """
     pythons: dict[Side, str | None] = {"torch": torch_python, "paddle": paddle_python}
     check_pythons(pythons)
@@ -102,18 +102,16 @@ def propose_table(
         return _Prover(torch, paddle, folder, input_size, pythons, progress).propose()
 
 
+@dataclass
 class _Attempt:
-    """One table and what came of it."""
+    """One table and what came of it; `left` are rows that do not hold, and why."""
 
-    def __init__(
-        self, match: Match, names: tuple[list[str], list[str]], left: Mapping[str, str]
-    ) -> None:
-        self.match, self.left = match, left
-        rows = [row for row in match.rows if row.torch not in left or row.kind == "param"]
-        self.rows = compress(rows, *names)
-        self.ignore = compress_keys(match.ignore, names[0])
-        self.report: Report | None = None
-        self.failure = ""
+    match: Match
+    left: Mapping[str, str]
+    rows: list[Proposed]
+    ignore: dict[str, str]
+    report: Report | None = None
+    failure: str = ""
 
     @property
     def proved(self) -> bool:
@@ -138,10 +136,9 @@ class _Attempt:
             return {}
         if output.verdict != "same" and output.float64 > FLOAT64_LIMIT:
             return {}
-        kinds = read_kinds()
         found = {}
         for layer in layers:
-            kind = kinds.get(layer.kind)
+            kind = read_kinds().get(layer.kind)
             if layer.verdict == "same" or kind is None or kind.tensors:
                 continue
             if layer.verdict != "settings" or not kind.torch:
@@ -149,37 +146,34 @@ class _Attempt:
         return found
 
 
+@dataclass
 class _Prover:
     """Tries tables until one is proved."""
 
-    def __init__(
-        self,
-        torch: Outline,
-        paddle: Outline,
-        folder: Path,
-        size: tuple[int, int],
-        pythons: Mapping[Side, str | None],
-        progress: Progress | None,
-    ) -> None:
-        self.torch, self.paddle, self.folder = torch, paddle, folder
-        self.size, self.pythons, self.progress = size, pythons, progress
-        self.runs = 0
+    torch: Outline
+    paddle: Outline
+    folder: Path
+    size: tuple[int, int]
+    pythons: Mapping[Side, str | None]
+    progress: Progress | None
+    runs: int = 0
+
+    def __post_init__(self) -> None:
         # Of all layers and tensors: no placeholder may claim one that is not its own.
-        self.names = _names(torch), _names(paddle)
+        self.names = _names(self.torch), _names(self.paddle)
 
     def propose(self) -> Proposal:
         """Try the best guess, then without rows that do not hold, then other guesses."""
         choices, best = dict[Hashable, int](), self._without_wrong_blocks({})
-        is_better = True
-        while is_better and best.report is not None:
-            is_better = False
-            for changed in _alternatives(best):
-                if best.proved or self.runs >= _MOST_RUNS:
-                    break
-                tried = self._without_wrong_blocks({**choices, **changed})
-                if is_better := tried.proved or tried.same > best.same:
-                    best, choices = tried, {**choices, **changed}
-                    break
+        untried = _alternatives(best)
+        while best.report and not best.proved and self.runs < _MOST_RUNS:
+            changed = next(untried, None)
+            if changed is None:
+                break
+            tried = self._without_wrong_blocks({**choices, **changed})
+            if tried.proved or tried.same > best.same:
+                best, choices = tried, {**choices, **changed}
+                untried = _alternatives(best)
         return self._finish(best)
 
     def _without_wrong_blocks(self, choices: Mapping[Hashable, int]) -> _Attempt:
@@ -194,7 +188,9 @@ class _Prover:
     def _attempt(self, choices: Mapping[Hashable, int], left: Mapping[str, str]) -> _Attempt:
         """Make a table and run both models with it."""
         match = match_outlines(self.torch, self.paddle, choices)
-        attempt = _Attempt(match, self.names, left)
+        rows = [row for row in match.rows if row.torch not in left or row.kind == "param"]
+        ignore = compress_keys(match.ignore, self.names[0])
+        attempt = _Attempt(match, left, compress(rows, *self.names), ignore)
         self.runs += 1
         if match.problems or not attempt.rows:
             return attempt
@@ -205,8 +201,7 @@ class _Prover:
         made = make_plan(source, read_table(path)).apply(source.tensors)
         layout = pdparams.layout(made)
         with paddle.open("w+b") as file:
-            for _bytes in write(file.fileno(), layout):
-                pass
+            sum(write(file.fileno(), layout))
         try:
             attempt.report = check_parity(
                 Pair(self.torch.model, self.paddle.model, path),
@@ -223,13 +218,13 @@ class _Prover:
         return attempt
 
     def _finish(self, attempt: _Attempt) -> Proposal:
-        """Write the table for people, with what is known about each row."""
+        """Write the table for people, with comments."""
         rows = [_settled(row) if attempt.proved else row for row in attempt.rows]
         match = attempt.match
         partners = {row.torch: row.paddle for row in match.rows}
         out = [f"{one} | {partners[one]}: {why}" for one, why in attempt.left.items()]
         doubts = [f"{row.torch} | {row.paddle}: {row.note}" for row in rows if row.undecided]
-        doubts += [f"{told} (left out)" for told in out if ": settings: " in told]
+        doubts += [f"{text} (left out)" for text in out if ": settings: " in text]
         doubts += match.problems
         failure = attempt.failure
         if match.problems:
@@ -275,10 +270,10 @@ def _alternatives(attempt: _Attempt) -> Iterator[dict[Hashable, int]]:
 
 
 def _settled(row: Proposed) -> Proposed:
-    """Take a doubt for settled if the run would have shown a wrong row."""
-    if not row.undecided or not row.runs:
-        return row
-    return replace(row, note=f"{row.note}. The run proves this one", undecided=False)
+    """Settle a doubt if the run would have shown a wrong row."""
+    if row.undecided and row.runs:
+        return replace(row, note=f"{row.note}. The run proves this one", undecided=False)
+    return row
 
 
 def _heading(torch: Outline, paddle: Outline, attempt: _Attempt, failure: str) -> list[str]:
@@ -286,21 +281,21 @@ def _heading(torch: Outline, paddle: Outline, attempt: _Attempt, failure: str) -
     from ...version import __version__
 
     report = attempt.report
-    said = [
+    lines = [
         f"Proposed by `vitconvert table`, release {__version__}, from the tensors of both models "
         f"and the order in which their layers run:",
         f"  PyTorch  {torch.model} (torch {torch.version})",
         f"  Paddle   {paddle.model} (paddle {paddle.version})",
     ]
     if report is None:
-        return [*said, "NOT PROVED, the models were not run: " + failure.replace("\n", "; ")]
+        return [*lines, "NOT PROVED, the models were not run: " + failure.replace("\n", "; ")]
     if not attempt.proved:
-        return [*said, f"NOT PROVED: {report.claim}"]
+        return [*lines, f"NOT PROVED: {report.claim}"]
     largest = max(layer.float64 or 0.0 for layer in report.layers)
-    said.append(
+    lines.append(
         f"PROVED with weights of seeded noise: {len(report.layers)} outputs compared "
         f"on images {report.inputs['shape']}, largest float64 difference {largest:.1e}."
     )
     if report.never_run:
-        said.append(f"Not compared, for neither model runs them: {', '.join(report.never_run)}.")
-    return said
+        lines.append(f"Not compared, as neither model runs them: {', '.join(report.never_run)}.")
+    return lines

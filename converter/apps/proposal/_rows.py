@@ -1,4 +1,4 @@
-"""What a proposal consists of: rows, what could be paired otherwise, and what has no row."""
+"""Parts of a proposal: rows, other ways to pair layers, and what has no row."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -8,17 +8,16 @@ from ...sides import Side
 
 @dataclass(frozen=True)
 class Proposed:
-    """A row of the table to be.
+    """A row of the proposed table.
 
     Attributes:
         torch: Name in PyTorch.
         paddle: Name in Paddle.
         kind: Name of its kind.
-        note: What is or was uncertain about it; empty if nothing is.
-        undecided: Whether it still is.
+        note: Why it is or was uncertain; empty if it is certain.
+        undecided: Whether it still is uncertain.
         runs: Whether a run of both models shows if the row is right.
-        never_runs: Whether it is of a layer that neither model runs, but could be compared.
-        order: Where it stands in the table.
+        order: Its place in the table.
     """
 
     torch: str
@@ -27,7 +26,6 @@ class Proposed:
     note: str = ""
     undecided: bool = False
     runs: bool = True
-    never_runs: bool = False
     order: tuple[float, ...] = ()
 
 

@@ -1,4 +1,4 @@
-"""Write a proposed table as TOML, aligned and with what is known about each row."""
+"""Write a proposed table as TOML, aligned, with comments about uncertain rows."""
 
 import json
 import textwrap
@@ -21,9 +21,9 @@ def write_table(
 
     Args:
         heading: Comments at the top.
-        rows: In order; what is uncertain about one stands above it.
+        rows: In order; a comment above an uncertain one says why.
         ignore: PyTorch key pattern -> reason.
-        left_out: What is not in the table, and why.
+        left_out: Layers that are not in the table, and why.
         problems: Tensors without a row: the table does not convert before they have one.
         size: Height and width in pixels of the images that the models were run on.
     """
@@ -39,9 +39,9 @@ def write_table(
             lines += _comment(("undecided: " if row.undecided else "") + row.note, "  ")
         lines.append(f"  [{torch + ',':<{widths[0]}} {paddle + ',':<{widths[1]}} {kind}],")
     lines.append("]")
-    for title, told in (("Tensors without a row:", problems), ("Left out:", left_out)):
-        if told:
-            lines += ["", f"# {title}", *(line for text in told for line in _comment(text, "", 2))]
+    for title, texts in (("Tensors without a row:", problems), ("Left out:", left_out)):
+        if texts:
+            lines += ["", f"# {title}", *(line for text in texts for line in _comment(text, "", 2))]
     if ignore:
         lines += ["", "[ignore]"]
         lines += [f"{json.dumps(key)} = {json.dumps(why)}" for key, why in ignore.items()]

@@ -111,7 +111,7 @@ def ends(model: Tree) -> list[str]:
 
 
 def contents(model: Tree, paired: Mapping[str, str]) -> dict[str, frozenset[str]]:
-    """Name, for each layer that runs and is no end, the paired layers beneath it."""
+    """Name, for each layer that runs and holds others, the paired layers beneath it."""
     found = defaultdict[str, set[str]](set)
     for name, torch in paired.items():
         for holder in above(name.rpartition(".")[0]):

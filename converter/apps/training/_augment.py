@@ -22,21 +22,16 @@ _RATIO = 4 / 3  # most that a crop's sides differ by, before it is resized
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training images are changed; parameters are drawn anew for every image.
+    """How training images are changed: as the options say, with new random numbers for each."""
 
-    Attributes:
-        preprocessing: The one of evaluation.
-        crop: "padded", "resized" or "none".
-        crop_scale: Smallest share of the area that "resized" cuts out.
-        flip: Whether to mirror an image with probability 1/2.
-        color_jitter: Largest change of brightness, contrast and saturation.
-    """
+    preprocessing: Preprocessing  # of evaluation
+    settings: Settings
 
-    preprocessing: Preprocessing
-    crop: Crop
-    crop_scale: float
-    flip: bool
-    color_jitter: float
+    @property
+    def crop(self) -> Crop:
+        """The one that is asked for, or else what suits the size of the images."""
+        usual: Crop = "padded" if max(self.preprocessing.size) <= SMALL else "resized"
+        return self.settings.crop or usual
 
     def __call__(self, image: Image, rng: np.random.Generator) -> Image:
         """Turn an RGB image into one of the model's size.
@@ -52,10 +47,10 @@ class Augmentation:
             image = self.preprocessing.crop(image)
             if self.crop == "padded":
                 image = _moved(image, rng)
-        if self.flip and rng.random() < 0.5:
+        if self.settings.flip and rng.random() < 0.5:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        if self.color_jitter:
-            image = _jittered(image, self.color_jitter, rng)
+        if self.settings.color_jitter:
+            image = _jittered(image, self.settings.color_jitter, rng)
         return image
 
     def _resized(self, image: Image, rng: np.random.Generator) -> Image:
@@ -65,7 +60,7 @@ class Augmentation:
         wide, high = image.size
         height, width = self.preprocessing.size
         for _ in range(_TRIES):
-            area = wide * high * rng.uniform(self.crop_scale, 1)
+            area = wide * high * rng.uniform(self.settings.crop_scale, 1)
             ratio = width / height * math.exp(rng.uniform(-1, 1) * math.log(_RATIO))
             w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
             if 0 < w <= wide and 0 < h <= high:
@@ -75,18 +70,6 @@ class Augmentation:
         left, top = int(rng.integers(wide - w + 1)), int(rng.integers(high - h + 1))
         resampling = Image.Resampling[self.preprocessing.interpolation.upper()]
         return image.resize((width, height), resampling, (left, top, left + w, top + h))
-
-
-def augmentation_of(settings: Settings, preprocessing: Preprocessing) -> Augmentation:
-    """Make the augmentation that the options ask for."""
-    usual: Crop = "padded" if max(preprocessing.size) <= SMALL else "resized"
-    return Augmentation(
-        preprocessing,
-        settings.crop or usual,
-        settings.crop_scale,
-        settings.flip,
-        settings.color_jitter,
-    )
 
 
 def _moved(image: Image, rng: np.random.Generator) -> Image:

@@ -17,45 +17,36 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Score:
-    """The result of an evaluation.
+class Validation:
+    """Validation images: `chosen`, int64 [N], are the indices of those to evaluate."""
 
-    Attributes:
-        loss: Mean cross entropy, of labels that are not smoothed; nan if logits are not finite.
-        top1: Percent of images whose label has the highest logit.
-        top5: Percent of those whose label is among the highest five.
-        images: How many were evaluated, each once.
-        unreadable: How many could not be read.
-    """
-
-    loss: float
-    top1: float
-    top5: float
-    images: int
-    unreadable: int
+    images: Images
+    chosen: np.ndarray
+    preprocessing: Preprocessing
 
 
 def evaluate(
     model: Any,
-    images: Images,
-    chosen: np.ndarray,
-    preprocessing: Preprocessing,
+    data: Validation,
     batch_size: int,
     workers: int,
     team: Team,
     check: Callable[[], None],
-) -> Score:
+) -> dict[str, Any]:
     """Evaluate a model; every process of a team takes a part of the images.
 
     Args:
         model: In any mode; it is in training mode afterwards.
-        images: Where they come from.
-        chosen: int64 [N], indices of the images to evaluate.
-        preprocessing: From image to input.
+        data: The images.
         batch_size: Images at a time, in each process.
         workers: Threads that prepare them.
         team: The processes.
         check: Called after every batch; may raise to end it.
+
+    Returns:
+        Columns of the epoch's row: the mean cross entropy, of labels that are not smoothed, nan if
+        logits are not finite; top-1 and top-5 in percent; how many images were evaluated, each
+        once, and how many could not be read.
 
     Raises:
         RunError: No image can be read.
@@ -64,16 +55,16 @@ def evaluate(
 
     from ...images import load_batches
 
-    own = [int(index) for index in chosen[team.rank :: team.size]]
+    own = [int(index) for index in data.chosen[team.rank :: team.size]]
     sums = np.zeros(5)  # loss, top-1, top-5, images, unreadable
     model.eval()
     try:
         with paddle.no_grad():
-            for batch in load_batches(images, own, preprocessing, batch_size, workers):
+            for batch in load_batches(data.images, own, data.preprocessing, batch_size, workers):
                 sums[4] += len(batch.unreadable)
                 if len(batch.indices):
                     logits = model(paddle.to_tensor(batch.images)).numpy()
-                    labels = images.labels[batch.indices]
+                    labels = data.images.labels[batch.indices]
                     found = judge(logits, labels)
                     hits = (found["predicted"] == labels).sum(), found["hit5"].sum()
                     sums[:4] += (found["loss"].sum(), *hits, len(labels))
@@ -82,5 +73,11 @@ def evaluate(
         model.train()
     loss, top1, top5, count, unreadable = team.add([float(value) for value in sums])
     if not count:
-        raise RunError(f"{images.source}: none of its images can be read.")
-    return Score(loss / count, 100 * top1 / count, 100 * top5 / count, int(count), int(unreadable))
+        raise RunError(f"{data.images.source}: none of its images can be read.")
+    return {
+        "val_loss": loss / count,
+        "val_top1": 100 * top1 / count,
+        "val_top5": 100 * top5 / count,
+        "val_images": int(count),
+        "val_unreadable": int(unreadable),
+    }

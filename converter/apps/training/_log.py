@@ -1,4 +1,4 @@
-"""Logs of every epoch: lines of JSON, a CSV, curves, and VisualDL if asked for."""
+"""What a run writes for people: logs, curves, a sheet of predictions, VisualDL if asked for."""
 
 from __future__ import annotations
 
@@ -6,16 +6,25 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...errors import RunError
+import numpy as np
+
+from ...errors import DataError, RunError
 from ...files import write_all, write_whole
+from ...images.sheet import Tile, make_sheet
+from ._batches import spread
 from ._state import Folder
 
+if TYPE_CHECKING:
+    from ._evaluate import Validation
+
 Row = dict[str, Any]
+_MOST_TILES = 20  # images on the sheet of predictions
 
 # Columns of the CSV, in order; a row of the history also counts the evaluated images. Top-5 is None
 # with five classes or fewer, where it would be 100 % for any model.
@@ -88,6 +97,38 @@ def draw_curves(path: Path, history: Sequence[Row], title: str) -> None:
     write_whole(path, image.getvalue())
 
 
+def draw_predictions(
+    path: Path,
+    model: Any,
+    data: Validation,
+    classes: Sequence[str],
+    title: str,
+) -> None:
+    """Draw some images, evenly spread, as the model sees them, with its prediction."""
+    import paddle
+
+    seen = []
+    for index in data.chosen[spread(len(data.chosen), _MOST_TILES)]:
+        with suppress(DataError):  # the evaluation counts and reports it
+            image = data.preprocessing.crop(data.images.open(int(index)))
+            seen.append((image, int(data.images.labels[index])))
+    if not seen:
+        return
+    inputs = np.stack([data.preprocessing.normalise(np.asarray(image)) for image, _ in seen])
+    model.eval()
+    with paddle.no_grad():
+        shares = paddle.nn.functional.softmax(model(paddle.to_tensor(inputs)), -1).numpy()
+    tiles = []
+    for (image, label), row in zip(seen, shares, strict=True):
+        found = int(row.argmax())
+        truth = "" if found == label else f"\nis: {classes[label]}"
+        caption = f"{classes[found]} {100 * row[found]:.0f} %{truth}"
+        tiles.append(Tile(image, caption, found == label))
+    file = io.BytesIO()
+    make_sheet(tiles, title).save(file, "PNG")
+    write_whole(path, file.getvalue())
+
+
 class VisualDL:
     """Scalars for VisualDL, in the folder of the run; does nothing unless wanted."""
 
@@ -105,6 +146,6 @@ class VisualDL:
                     self._writer.add_scalar(tag=name, value=row[name], step=row["epoch"])
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the rest."""
         if self._writer is not None:
             self._writer.close()

@@ -86,21 +86,15 @@ def _load(model: Any, path: Path, table: Table, variant: Variant, num_classes: i
     check_side("paddle", checkpoint)
     found = check_paddle(checkpoint, table, variant)
     if found != num_classes:
-        fresh = {
-            key: value for key, value in model.state_dict().items() if key in _head(table, variant)
-        }
-        kept = {key: tensor for key, tensor in checkpoint.tensors.items() if key not in fresh}
-        new = {key: held(value.numpy()) for key, value in fresh.items()}
-        checkpoint = replace(checkpoint, tensors={**kept, **new})
+        # The head: tensors whose shape depends on the number of classes.
+        keys = [key for key, shape in variant.shapes.items() if "num_classes" in shape]
+        head = {claim.paddle for key in keys for claim in table.claims(key)}
+        state = model.state_dict()
+        fresh = {key: held(value.numpy()) for key, value in state.items() if key in head}
+        checkpoint = replace(checkpoint, tensors={**checkpoint.tensors, **fresh})
         has = f"a head for {found} classes" if found else "no head"
         _LOG.info(f"{path} has {has}; it is replaced by a random one for {num_classes} classes")
     load_paddle(model, checkpoint)
-
-
-def _head(table: Table, variant: Variant) -> set[str]:
-    """Name the Paddle tensors whose shape depends on the number of classes."""
-    keys = [key for key, shape in variant.shapes.items() if "num_classes" in shape]
-    return {claim.paddle for key in keys for claim in table.claims(key) if claim.paddle is not None}
 
 
 def decays(key: str, value: Any) -> bool:
@@ -129,7 +123,7 @@ def make_optimizer(model: Any, settings: Settings) -> Any:
 
 
 def optimizer_state(optimizer: Any, model: Any) -> dict[str, Any]:
-    """Give what the optimizer keeps, as arrays by "moment1_0.blocks.0.fc.weight".
+    """Return the state of the optimizer, as arrays by "moment1_0.blocks.0.fc.weight".
 
     Paddle names it by names of parameters that are others in the next process.
     """
@@ -148,7 +142,7 @@ def optimizer_state(optimizer: Any, model: Any) -> dict[str, Any]:
 
 
 def restore_optimizer(optimizer: Any, model: Any, state: Mapping[str, Any]) -> None:
-    """Put back what `optimizer_state` gave, into an optimizer that has made no step.
+    """Restore the state of `optimizer_state` in an optimizer that has made no step.
 
     Raises:
         RunError: It is of another model.

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import DataError
-from ._augment import augmentation_of
+from ._augment import Augmentation
 from ._batches import Batches, spread
+from ._evaluate import Validation
 from ._model import check_variant
-from ._trainer import Validation
 
 if TYPE_CHECKING:
     from ...images import Images
@@ -49,7 +49,7 @@ class Prepared:
                 f"{self.images.source}: {len(self.chosen)} training images; expected at "
                 f"least one for each of {team.size} processes."
             )
-        augmentation = augmentation_of(settings, self.validation.preprocessing)
+        augmentation = Augmentation(self.validation.preprocessing, settings)
         return Batches(self.images, self.chosen, len(self.classes), augmentation, settings, team)
 
     def fingerprint(self) -> str:
@@ -81,9 +81,13 @@ def prepare(settings: Settings) -> Prepared:
             f"on its own training images. Expected train/ and val/ or test/ with class folders, or "
             f"train.zip and test.zip; or choose validation images with --val-data."
         )
-    _check_asked(settings.num_classes, images)
-    found = len(images.classes) or int(images.labels.max()) + 1
-    num_classes = found if settings.num_classes is None else settings.num_classes
+    found, asked = len(images.classes), settings.num_classes
+    if found and asked not in (None, found):
+        raise DataError(
+            f"--num-classes is {asked}, but the images have {found} classes. Leave it out: the "
+            f"head gets the classes of the images."
+        )
+    num_classes = (found or int(images.labels.max()) + 1) if asked is None else asked
     for part in (images, validation):
         check_classes(part, num_classes)
     classes = images.classes or tuple(str(label) for label in range(num_classes))
@@ -109,16 +113,6 @@ def _check_fit(images: Images, validation: Images) -> None:
             f"{images.source} ({images.described}) and {validation.source} "
             f"({validation.described}) have different classes: {', '.join(odd[:8])}. Labels are "
             f"positions in the sorted list, so both sets need the same classes."
-        )
-
-
-def _check_asked(asked: int | None, images: Images) -> None:
-    """Refuse a number of classes that is not that of the images."""
-    found = len(images.classes)
-    if found and asked not in (None, found):
-        raise DataError(
-            f"--num-classes is {asked}, but the images have {found} classes. Leave it out: the "
-            f"head gets the classes of the images."
         )
 
 

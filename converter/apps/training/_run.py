@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...errors import RunError
-from ...files import write_whole
+from ...files import cannot_be_written, write_whole
 from ...models import require
+from ...running.device import choose_device, import_framework
 from ...running.team import Team, expected_team
 from ...version import __version__
 from ._batches import Batches
-from ._devices import set_device
 from ._interrupt import stop_requests
 from ._log import check_installed
 from ._model import check_size, check_variant, make_model
 from ._prepare import Prepared, prepare
-from ._run_json import check_run_folder, make_folder, read_record
 from ._settings import Settings, check_same, from_dict
-from ._state import Folder, locked, read_state
+from ._state import Folder, check_run_folder, locked, read_record, read_state
 from ._trainer import Listener, Trainer
 
 _LOG = logging.getLogger("vitconvert")
@@ -48,7 +48,7 @@ def stored_settings(out: Path) -> Settings:
 
     Raises:
         CheckpointError: There is no run in that folder.
-        RunError: What is stored there is damaged, or of another version.
+        RunError: Its run.json is damaged, or was written by another version.
     """
     return from_dict(read_record(Folder(out))["options"], str(out))
 
@@ -83,7 +83,7 @@ def train(
     folder, team = Folder(Path(out)), expected_team(["paddle"])
     _check(folder, settings, team, resume, force)
     prepared = prepare(settings)
-    device = set_device(settings, team)
+    device = _set_device(settings, team)
     weights = None if settings.weights is None else Path(settings.weights)
     resumed = resume and folder.state.exists()
     # A resumed run has its weights in the state.
@@ -91,13 +91,15 @@ def train(
     check_size(model, prepared.validation.preprocessing.size)
     batches = prepared.batches(settings, team)
     if team.leads:
-        make_folder(folder)
+        with cannot_be_written(folder.path):
+            folder.state.parent.mkdir(parents=True, exist_ok=True)
     team.wait()
     with locked(folder) if team.leads else nullcontext(), stop_requests() as stop:
         if team.leads:
             # Once more: another may have begun, and even finished, a run there meanwhile.
             _check(folder, settings, team, resume, force)
-            _begin(folder, settings, prepared, device, team, resume)
+            if not resume:
+                _begin(folder, settings, prepared, device, team)
             _tell(settings, prepared, batches, device)
         trainer = Trainer(
             settings=settings,
@@ -138,10 +140,36 @@ def _check(folder: Folder, settings: Settings, team: Team, resume: bool, force: 
         check_run_folder(folder, sources, resume, force)
 
 
-def _begin(
-    folder: Folder, settings: Settings, prepared: Prepared, device: str, team: Team, resume: bool
-) -> None:
-    """Write run.json; a new run first removes the files of an earlier one."""
+def _set_device(settings: Settings, team: Team) -> str:
+    """Set the device of this process, and meet the others; give its name for people.
+
+    Raises:
+        RunError: There is no such device, or the options need another.
+    """
+    device, paddle = choose_device("paddle", settings.device), import_framework("paddle")
+    if settings.amp and device == "cpu":
+        raise RunError(
+            "--amp: Paddle computes float16 on a GPU only; on the CPU its layers have no float16 "
+            "kernels. Leave --amp out, or take --device gpu."
+        )
+    if settings.batch_size % team.size:
+        raise RunError(
+            f"--batch-size is {settings.batch_size}, of all processes together; expected a "
+            f"multiple of {team.size}, as many as were started."
+        )
+    paddle.device.set_device(device)
+    # Whatever a Predictor in this process has set it to: the bits of a run depend on it. Paddle's
+    # own default is one thread for a matrix product.
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    paddle.base.core.set_num_threads(int(threads) or 1 if threads.isdecimal() else 1)
+    team.join()
+    if device == "gpu":
+        return f"{team.size} GPUs" if team.size > 1 else str(paddle.device.cuda.get_device_name())
+    return f"CPU, {team.size} processes" if team.size > 1 else "CPU"
+
+
+def _begin(folder: Folder, settings: Settings, prepared: Prepared, device: str, team: Team) -> None:
+    """Remove the files of an earlier run, and write run.json."""
     import paddle
 
     facts = {
@@ -154,12 +182,10 @@ def _begin(
         "preprocessing": prepared.validation.preprocessing.to_dict(),
         "images": prepared.fingerprint(),
     }
-    if not resume:
-        for file in folder.own():
-            if file != folder.run:  # by which the folder is known to be that of a run
-                file.unlink(missing_ok=True)
-        text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
-        write_whole(folder.run, text.encode())
+    for file in folder.own():
+        if file != folder.run:  # by which the folder is known to be that of a run
+            file.unlink(missing_ok=True)
+    write_whole(folder.run, f"{json.dumps(facts, indent=1, ensure_ascii=False)}\n".encode())
 
 
 def _tell(settings: Settings, prepared: Prepared, batches: Batches, device: str) -> None:

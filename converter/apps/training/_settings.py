@@ -1,24 +1,23 @@
-"""The options of a training run, and whether a resumed run has the same."""
+"""The options of a training run; a resumed run must have the same."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, get_type_hints
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any, Literal, NamedTuple, get_type_hints
 
 from ...errors import RunError, listing
 from ...running.device import Device
 
 Crop = Literal["padded", "resized", "none"]
 
-# What may differ from one start of a run to the next. Another device rounds differently and so ends
-# with other bits; nothing else here changes a number.
+# Options that may change when a run resumes. Another device rounds differently and so ends with
+# other bits; nothing else here changes a number.
 FREE = ("data", "val_data", "workers", "device", "save_every", "visualdl")
 
 
-@dataclass(frozen=True)
-class Range:
+class Range(NamedTuple):
     """Which values an option may have, in words and as a function."""
 
     words: str
@@ -27,17 +26,17 @@ class Range:
 
 @dataclass(frozen=True)
 class Option:
-    """What is known of a field of `Settings`, apart from its type and default.
+    """Facts about a field of `Settings`, besides its type and default.
 
     Attributes:
         help: Text of --help and of the table in docs/train.md.
-        values: Which ones it may have, apart from None.
-        unset: What None stands for, in words.
+        values: Those that it may have, besides None.
+        unset: The meaning of None, in words.
     """
 
     help: str
-    values: Range | None = None
-    unset: str = ""
+    values: Range | None
+    unset: str
 
 
 def option(default: Any, text: str, values: Range | None = None, unset: str = "") -> Any:
@@ -65,8 +64,8 @@ _VARIANT = "that of the variant"
 class Settings:
     """Options of `vitconvert train`; docs/train.md describes them."""
 
-    variant: str = field(metadata={"option": Option("Name of a variant with a head.")})
-    data: str = field(metadata={"option": Option(_DATA)})
+    variant: str = option(MISSING, "Name of a variant with a head.")
+    data: str = option(MISSING, _DATA)
     val_data: str | None = option(None, "Validation images.", None, "those in --data")
     weights: str | None = option(
         None, "Paddle checkpoint; a head for other classes is replaced.", None, "random weights"
@@ -109,15 +108,24 @@ class Settings:
         if problems := list(_problems(self)):
             raise RunError(listing("These options cannot be used:", problems))
 
-    @property
-    def warmup(self) -> float:
-        """Epochs of warm-up."""
-        return self.epochs / 10 if self.warmup_epochs is None else self.warmup_epochs
+    def learning_rate(self, step: int, steps_per_epoch: int) -> float:
+        """Compute the learning rate of one step: up linearly, then down as a cosine.
 
-    @property
-    def lowest_lr(self) -> float:
-        """Learning rate at the end."""
-        return self.lr / 100 if self.min_lr is None else self.min_lr
+        A function of the step's number alone, so that a resumed run needs no history. The last step
+        of the warm-up is the first with the highest rate, the last step of all has the lowest.
+
+        Args:
+            step: From 0, over all epochs.
+            steps_per_epoch: Steps of one epoch.
+        """
+        warmup = self.epochs / 10 if self.warmup_epochs is None else self.warmup_epochs
+        lowest = self.lr / 100 if self.min_lr is None else self.min_lr
+        last = self.epochs * steps_per_epoch - 1
+        rising = min(round(warmup * steps_per_epoch), last + 1)
+        if step < rising:
+            return self.lr * (step + 1) / rising
+        done = (step - rising + 1) / (last - rising + 1)  # over 0, at most 1
+        return lowest + (self.lr - lowest) / 2 * (1 + math.cos(math.pi * done))
 
     def to_dict(self) -> dict[str, Any]:
         """Give all options as plain data."""
@@ -133,7 +141,7 @@ def from_dict(options: Mapping[str, Any], where: str) -> Settings:
     names = {field.name for field in fields(Settings)}
     if options.keys() != names:
         odd = ", ".join(sorted(options.keys() ^ names))
-        raise RunError(f"{where}: its options are of another version ({odd}). Start a new run.")
+        raise RunError(f"{where}: its options come from another version ({odd}). Start a new run.")
     try:
         size = options["img_size"]
         return Settings(**{**options, "img_size": None if size is None else (size[0], size[1])})
@@ -142,7 +150,7 @@ def from_dict(options: Mapping[str, Any], where: str) -> Settings:
 
 
 def options() -> dict[str, tuple[Any, Option]]:
-    """Give the type of every field of `Settings`, and what else is known of it."""
+    """Return the type of every field of `Settings`, and the other facts."""
     hints = get_type_hints(Settings)
     return {one.name: (hints[one.name], one.metadata["option"]) for one in fields(Settings)}
 

@@ -1,7 +1,7 @@
-"""The state that a run is resumed from: one file, replaced in one step.
+"""The folder of a run: its files, run.json, and the state that a run is resumed from.
 
-Weights, optimizer state and position are in the same file, so no kill leaves the weights of one
-step with the moments of another. It is a .safetensors; its header holds the position as JSON.
+The state is one file, replaced in one step: no kill leaves the weights of one step with the moments
+of another. It is a .safetensors; its header holds the position as JSON.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,8 +20,21 @@ import numpy as np
 from ...checkpoints import held, open_checkpoint
 from ...checkpoints.target import Output, written
 from ...errors import CheckpointError, RunError
+from ...files import check_folder, check_sources_stay, nothing_to_resume
 
 VERSION = "1"
+RUN = "a training run"
+# What run.json holds.
+_NAMES = {
+    "vitconvert",
+    "paddle",
+    "device",
+    "processes",
+    "options",
+    "classes",
+    "preprocessing",
+    "images",
+}
 
 
 class _File:
@@ -135,6 +148,55 @@ def locked(folder: Folder) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def read_record(folder: Folder) -> dict[str, Any]:
+    """Read run.json.
+
+    Raises:
+        CheckpointError: There is no run in that folder.
+        RunError: The file is not what a run stores.
+    """
+    try:
+        found = json.loads(folder.run.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise nothing_to_resume(folder.path, RUN) from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{folder.run}: cannot be read: {error}.") from error
+    if not isinstance(found, dict) or not isinstance(found.get("options"), dict):
+        raise RunError(f"{folder.run}: is not the record of a training run.")
+    if missing := sorted(_NAMES - found.keys()):
+        raise RunError(
+            f"{folder.run}: is not the record of a training run: {', '.join(missing)} missing. "
+            f"Start a new run in another folder."
+        )
+    return found
+
+
+def check_run_folder(folder: Folder, sources: Sequence[Path], resume: bool, force: bool) -> None:
+    """Refuse a folder that a run cannot have, before any work is done.
+
+    Args:
+        folder: Of the run.
+        sources: Files that the run is going to read.
+        resume: Whether to continue the run that is there.
+        force: Whether to replace the run that is there.
+
+    Raises:
+        CheckpointError: As `check_folder`; or `force` would remove a source.
+        RunError: `force` is given, but run.json is not that of a run.
+    """
+    check_folder(folder.path, RUN, lambda _: folder.run.exists(), force=force, resume=resume)
+    if resume or not folder.run.exists():
+        return
+    read_record(folder)  # a run.json of something else is nobody's to remove
+    try:
+        check_sources_stay(sources, folder.own())
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error} Nothing was removed. Copy it out of {folder.path} first, or choose another "
+            f"--out."
+        ) from error
 
 
 def _write(output: Output) -> None:

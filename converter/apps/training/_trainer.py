@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import RunError
-from ._evaluate import Score, evaluate
-from ._interrupt import Interrupted, StopRequest
-from ._log import VisualDL, draw_curves, write_logs
+from ...errors import RunError, listing
+from ._evaluate import Validation, evaluate
+from ._interrupt import Interrupted
+from ._log import VisualDL, draw_curves, draw_predictions, write_logs
 from ._model import make_optimizer, optimizer_state, restore_optimizer
-from ._predictions import draw_predictions
 from ._random import Purpose, generator
-from ._schedule import learning_rate
 from ._state import Position, write_checkpoint, write_state
 
 if TYPE_CHECKING:
-    from ...images import Images, Preprocessing
+    from threading import Event
+
     from ...running.team import Team
     from ._batches import Batches
     from ._settings import Settings
@@ -38,15 +37,6 @@ _REDRAW = 30.0  # seconds between two drawings of the curves
 Listener = Callable[[int, int, int, int, float, float], None]
 
 
-@dataclass(frozen=True)
-class Validation:
-    """Validation images: `chosen`, int64 [N], are the indices of those to evaluate."""
-
-    images: Images
-    chosen: np.ndarray
-    preprocessing: Preprocessing
-
-
 @dataclass
 class Trainer:
     """A model on its way through the epochs."""
@@ -58,7 +48,7 @@ class Trainer:
     validation: Validation
     classes: tuple[str, ...]
     model: Any
-    stop: StopRequest
+    stop: Event
     listener: Listener | None
 
     def __post_init__(self) -> None:
@@ -93,7 +83,12 @@ class Trainer:
         self.model.set_state_dict(dict(weights))
         restore_optimizer(self.optimizer, self.model, optimizer)
         if position.scaler:
-            self.scaler.load_state_dict(_as_arrays(position.scaler))
+            # The scale is an array; in the file all are plain numbers.
+            scaler: Any = {
+                name: np.array(value, np.float32) if isinstance(value, list) else value
+                for name, value in position.scaler.items()
+            }
+            self.scaler.load_state_dict(scaler)
         self.position = position
 
     def save(self) -> None:
@@ -102,7 +97,10 @@ class Trainer:
             return
         weights = self._weights()
         if self.settings.amp:
-            self.position.scaler = _as_numbers(self.scaler.state_dict())
+            self.position.scaler = {
+                name: value.tolist() if isinstance(value, np.ndarray) else value
+                for name, value in self.scaler.state_dict().items()
+            }
         optimizer = optimizer_state(self.optimizer, self.model)
         write_state(self.folder.state, weights, optimizer, self.position)
 
@@ -146,8 +144,16 @@ class Trainer:
                 self._check_stop()
         self._name_unreadable()
         self.team.share_statistics(self.model)
-        score = self._evaluate()
-        if not np.isfinite(score.loss):
+        score = evaluate(
+            self.model,
+            self.validation,
+            max(1, self.settings.batch_size // self.team.size),
+            self.settings.workers,
+            self.team,
+            # The processes of a team may have other numbers of batches: they ask together later.
+            self._check_stop if self.team.size == 1 else lambda: None,
+        )
+        if not np.isfinite(score["val_loss"]):
             raise RunError(self._diverged("logits that are not finite"))
         return self._close_epoch(score)
 
@@ -162,8 +168,7 @@ class Trainer:
         step = self.position.epoch * self.batches.steps + self.position.step
         rng = generator(self.settings.seed, Purpose.LAYERS, step, self.team.rank)
         paddle.seed(int(rng.integers(2**31)))
-        rate = learning_rate(step, self.settings, self.batches.steps)
-        self.optimizer.set_lr(rate)
+        self.optimizer.set_lr(self.settings.learning_rate(step, self.batches.steps))
         with paddle.amp.auto_cast(enable=self.settings.amp):
             logits = self._net(paddle.to_tensor(images))
         losses = paddle.nn.CrossEntropyLoss(soft_label=True)
@@ -178,48 +183,29 @@ class Trainer:
         return mean
 
     def _diverged(self, what: str) -> str:
-        done, last = self.position, self.folder.last
-        rate = self.optimizer.get_lr()
-        kept = "No epoch is complete."
-        if done.epoch:
-            kept = f"{last} has the weights of epoch {done.epoch}."
+        done = self.position
+        kept = f"{self.folder.last} has the weights of epoch {done.epoch}."
         return (
             f"training gives {what} in epoch {done.epoch + 1} after {done.step} steps, at a "
-            f"learning rate of {rate:.3g}. {kept} Try a smaller --lr, a longer warm-up or "
-            f"--clip-grad 1."
+            f"learning rate of {self.optimizer.get_lr():.3g}. "
+            f"{kept if done.epoch else 'No epoch is complete.'} Try a smaller --lr, a longer "
+            f"warm-up or --clip-grad 1."
         )
 
-    def _evaluate(self) -> Score:
-        data, batch = self.validation, self.settings.batch_size
-        return evaluate(
-            self.model,
-            data.images,
-            data.chosen,
-            data.preprocessing,
-            max(1, batch // self.team.size),
-            self.settings.workers,
-            self.team,
-            # The processes of a team may have other numbers of batches: they ask together later.
-            self._check_stop if self.team.size == 1 else lambda: None,
-        )
-
-    def _close_epoch(self, score: Score) -> dict[str, Any]:
+    def _close_epoch(self, score: dict[str, Any]) -> dict[str, Any]:
         """Count an epoch as done, and write all files."""
         done, steps = self.position, self.batches.steps
         step = (done.epoch + 1) * steps - 1
         row = {
             "epoch": done.epoch + 1,
             "train_loss": done.loss / steps,
-            "val_loss": score.loss,
-            "val_top1": score.top1,
-            "val_top5": score.top5 if len(self.classes) > _TOP else None,
-            "learning_rate": learning_rate(step, self.settings, steps),
+            **score,
+            "val_top5": score["val_top5"] if len(self.classes) > _TOP else None,
+            "learning_rate": self.settings.learning_rate(step, steps),
             "images_per_second": steps * self.batches.batch_size / done.seconds,
             "seconds": done.seconds,
-            "val_images": score.images,
-            "val_unreadable": score.unreadable,
         }
-        is_best, best = score.top1 > done.best, max(score.top1, done.best)
+        is_best, best = row["val_top1"] > done.best, max(row["val_top1"], done.best)
         history = [*done.history, row]
         weights = self._weights()
         self.position = Position(epoch=done.epoch + 1, best=best, history=history)
@@ -230,7 +216,7 @@ class Trainer:
             self.save()
             write_logs(self.folder, history)
             self._draw(often=True)
-            _LOG.info(_line(row, self.settings.epochs, is_best, score))
+            _LOG.info(_line(row, self.settings.epochs, is_best))
         return row
 
     def _draw(self, often: bool) -> None:
@@ -247,20 +233,12 @@ class Trainer:
 
         self._draw(often=False)
         load_paddle(self.model, open_checkpoint(self.folder.best))
-        data = self.validation
-        draw_predictions(
-            self.folder.sheet,
-            self.model,
-            data.images,
-            data.chosen,
-            data.preprocessing,
-            self.classes,
-            f"{self.settings.variant}: top-1 {self.position.best:.2f} %",
-        )
+        title = f"{self.settings.variant}: top-1 {self.position.best:.2f} %"
+        draw_predictions(self.folder.sheet, self.model, self.validation, self.classes, title)
 
     def _check_stop(self) -> None:
         """Save and stop if a signal asks for it; all processes of a team at the same step."""
-        wanted = self.team.add([float(self.stop.is_made)])[0]
+        wanted = self.team.add([float(self.stop.is_set())])[0]
         if not wanted:
             return
         self.save()
@@ -277,12 +255,11 @@ class Trainer:
         found = self.batches.unreadable
         if len(found) > self._named:
             self._named = len(found)
-            reasons = sorted(found.values())
-            more = f"\n  and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
-            listed = "".join(f"\n  {reason}" for reason in reasons[:_MOST_NAMED])
+            reasons = sorted(found.values())[:_MOST_NAMED]
+            if len(found) > _MOST_NAMED:
+                reasons.append(f"and {len(found) - _MOST_NAMED} more")
             count = "1 image" if len(found) == 1 else f"{len(found)} images"
-            text = f"{count} cannot be read; others take their places:{listed}{more}"
-            _LOG.warning(text)
+            _LOG.warning(listing(f"{count} cannot be read; others take their places:", reasons))
 
     def _weights(self) -> dict[str, np.ndarray]:
         """Read the weights.
@@ -297,8 +274,8 @@ class Trainer:
         return weights
 
 
-def _line(row: Mapping[str, Any], epochs: int, is_best: bool, score: Score) -> str:
-    skipped = f", {score.unreadable} unreadable" if score.unreadable else ""
+def _line(row: Mapping[str, Any], epochs: int, is_best: bool) -> str:
+    skipped = f", {row['val_unreadable']} unreadable" if row["val_unreadable"] else ""
     top5 = "" if row["val_top5"] is None else f", top-5 {row['val_top5']:.2f} %"
     return (
         f"epoch {row['epoch']}/{epochs}: loss {row['train_loss']:.4f}, validation loss "
@@ -306,19 +283,3 @@ def _line(row: Mapping[str, Any], epochs: int, is_best: bool, score: Score) -> s
         f"{skipped}; {row['images_per_second']:.0f} images/s, {row['seconds']:.0f} s"
         f"{' (best so far)' if is_best else ''}"
     )
-
-
-def _as_numbers(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Spell the state of a GradScaler in plain numbers."""
-    return {
-        name: np.asarray(value).tolist() if isinstance(value, np.ndarray) else value
-        for name, value in state.items()
-    }
-
-
-def _as_arrays(state: Mapping[str, Any]) -> Any:
-    """Spell it as GradScaler takes it: the scale is an array."""
-    return {
-        name: np.array(value, np.float32) if isinstance(value, list) else value
-        for name, value in state.items()
-    }

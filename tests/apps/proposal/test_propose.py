@@ -25,17 +25,10 @@ CLASSES = {
 }
 
 
-def unit(
-    name: str,
-    what: str,
-    *shape: int,
-    fed: Sequence[int] = (),
-    gives: Sequence[int] = (),
-    calls: int = 1,
-    inside: str = "",
-) -> dict:
+def unit(name: str, what: str, *shape: int, **how: object) -> dict:
     """Describe one layer; a shape is that of its weight as PyTorch has it."""
-    return locals()
+    usual = {"fed": (), "gives": (), "calls": 1, "inside": ""}
+    return {"name": name, "what": what, "shape": shape, **usual, **how}
 
 
 def outline(side: str, *layers: dict, bare: Sequence[Leaf] = ()) -> Outline:
@@ -161,32 +154,20 @@ def test_layers_that_never_run_are_undecided() -> None:
 
     assert paired(found) == {"fc": "fc", "spare": "spare"}
     assert doubtful(found) == {"spare"}
-    assert found.rows[-1].never_runs
+    assert not found.rows[-1].runs
+    assert found.rows[-1].note.startswith("spare never runs, so that no run can show it")
 
 
 def test_models_that_are_nested_otherwise_are_opened() -> None:
     """One has stages, the other a flat list; the blocks are paired all the same."""
     conv = ("conv", 4, 4, 3, 3)
     flat = [unit("blocks", "torch.nn.ModuleList", calls=0)]
-    flat += [
-        layer
-        for i in range(2)
-        for layer in (
-            unit(f"blocks.{i}", "my.Block"),
-            unit(f"blocks.{i}.conv", *conv, inside=f"blocks.{i}"),
-        )
-    ]
-    staged = [
-        unit("stage", "paddle.nn.Sequential"),
-        *(
-            layer
-            for i in range(2)
-            for layer in (
-                unit(f"stage.{i}", "their.Block", inside="stage"),
-                unit(f"stage.{i}.c", *conv, inside=f"stage.{i}"),
-            )
-        ),
-    ]
+    staged = [unit("stage", "paddle.nn.Sequential")]
+    for i in range(2):
+        flat.append(unit(f"blocks.{i}", "my.Block"))
+        flat.append(unit(f"blocks.{i}.conv", *conv, inside=f"blocks.{i}"))
+        staged.append(unit(f"stage.{i}", "their.Block", inside="stage"))
+        staged.append(unit(f"stage.{i}.c", *conv, inside=f"stage.{i}"))
 
     found = match(flat, staged)
 
@@ -232,28 +213,20 @@ def test_bare_tensors_are_paired_by_shape_and_name() -> None:
         model("paddle", "token", "table", "gamma_1", "gamma_2", "x", "y"),
     )
 
-    assert paired(found) == {
-        "cls": "token",
-        "pos": "table",
-        "gamma_1": "gamma_1",
-        "gamma_2": "gamma_2",
-        "a": "x",
-        "b": "y",
-    }
+    expected = {"cls": "token", "pos": "table", "a": "x", "b": "y"}
+    assert paired(found) == expected | {"gamma_1": "gamma_1", "gamma_2": "gamma_2"}
     assert doubtful(found) == {"a", "b"}
 
 
 def test_tensors_without_a_counterpart_are_ignored_for_a_reason_or_told() -> None:
     """A table that was computed needs none; a trained tensor, or one of Paddle's, does."""
-    leaves = [Leaf("mask", (5, 5), trained=False, computed=True), Leaf("scale", (2,))]
+    leaves = [Leaf("mask", (5, 5), computed=True), Leaf("scale", (2,))]
     found = match_outlines(outline("torch", bare=leaves), outline("paddle", bare=[Leaf("w", (9,))]))
 
     assert list(found.ignore) == ["mask"]
-    assert len(found.problems) == 2
-    assert found.problems[0].startswith(
-        "PyTorch scale [2], of a.Model: the other model has nothing"
-    )
-    assert found.problems[1].startswith("Paddle w [9]")
+    torch, paddle = found.problems
+    assert torch.startswith("PyTorch scale [2], of a.Model: the other model has nothing")
+    assert paddle.startswith("Paddle w [9]")
 
 
 # -- placeholders
@@ -371,7 +344,7 @@ def test_runs_decide_what_nothing_else_does(propose: Propose) -> None:
     assert expected.items() <= pairs.items()
     assert (pairs["p"], pairs["q"]) == ("z", "y")
     assert [told.partition(" ")[0] for told in proposal.undecided] == ["spare", "unused"]
-    assert "# Not compared, for neither model runs them: spare, unused." in proposal.text
+    assert "# Not compared, as neither model runs them: spare, unused." in proposal.text
     assert "The run proves this one" in proposal.text
     assert set(tomllib.loads(proposal.text)["ignore"]) == {"extra.weight", "extra.bias"}
 

@@ -7,12 +7,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from training import CLASSES, QUICK, make_images, rows, settings, weights
+from training import CLASSES, QUICK, invoke, make_images, rows, settings, weights
 from vitconvert import CheckpointError, DataError, RunError
 from vitconvert.apps.training import Settings, train
 from vitconvert.apps.training._prepare import prepare
+from vitconvert.apps.training._run import stored_settings
 
 pytestmark = pytest.mark.paddle
 
@@ -39,6 +39,14 @@ def run(finished: Path, tmp_path: Path) -> Path:
 
 def short(data: Path, **options) -> Settings:
     return settings(data, **{**QUICK, "epochs": 1, "limit": 4, **options})
+
+
+def said(data: Path, out: Path, *options: object) -> str:
+    """Train for an epoch on the command line; give what is on the screen."""
+    quick = ("--data", data, "--out", out, "--image-size", 16, "--epochs", 1, "--batch-size", 500)
+    done = invoke(QUICK["variant"], *quick, *options)
+    assert done.exit_code == 0, done.output
+    return done.output
 
 
 def change(run: Path, **facts: object) -> None:
@@ -136,8 +144,6 @@ def test_a_folder_without_rights_is_told_before_any_work(
 
 def test_a_run_resumes_with_as_many_processes(run: Path) -> None:
     """Gradients are averaged in another order, and a BatchNorm sees other images."""
-    from vitconvert.apps.training._run import stored_settings
-
     change(run, processes=2)
     with pytest.raises(RunError, match="was started with 2 processes; this command has 1"):
         train(stored_settings(run), run, resume=True)
@@ -146,10 +152,8 @@ def test_a_run_resumes_with_as_many_processes(run: Path) -> None:
 @pytest.mark.parametrize("name", ["images", "options", "classes", "processes"])
 def test_a_damaged_record_is_told(name: str, run: Path) -> None:
     """As an error, not as a traceback."""
-    from vitconvert.cli import cli
-
     change(run, **{name: None})
-    done = CliRunner().invoke(cli, ["train", "--resume", "--out", str(run)])
+    done = invoke("--resume", "--out", run)
 
     assert done.exit_code == 1
     assert "is not the record of a training run" in done.output
@@ -157,8 +161,6 @@ def test_a_damaged_record_is_told(name: str, run: Path) -> None:
 
 def test_damaged_options_are_told(run: Path) -> None:
     """A number that is a text."""
-    from vitconvert.apps.training._run import stored_settings
-
     options = json.loads((run / "run.json").read_text())["options"]
     change(run, options={**options, "epochs": "many"})
     with pytest.raises(RunError, match="its options are damaged"):
@@ -201,31 +203,15 @@ def test_halves_with_the_same_names_are_two(tmp_path: Path) -> None:
 
 def test_evaluating_the_training_images_is_reported(data: Path, tmp_path: Path) -> None:
     """Who asks for it gets it."""
-    from vitconvert.cli import cli
+    place = data / "train"
+    output = said(place, tmp_path / "run", "--val-data", place, "--limit", 4)
 
-    place = str(data / "train")
-    arguments = [QUICK["variant"], "--data", place, "--val-data", place, "--image-size", "16"]
-    quick = ["--epochs", "1", "--limit", "4", "--out", str(tmp_path / "run")]
-    done = CliRunner().invoke(cli, ["train", *arguments, *quick])
-
-    assert done.exit_code == 0, done.output
     assert (
-        "training and evaluation use the same images: top-1 says nothing about new ones"
-        in done.output
+        "training and evaluation use the same images: top-1 says nothing about new ones" in output
     )
 
 
-# -- what is said
-
-
-def said(data: Path, out: Path) -> str:
-    """Train for an epoch on the command line; give what is on the screen."""
-    from vitconvert.cli import cli
-
-    quick = ["--data", str(data), "--out", str(out), "--image-size", "16", "--epochs", "1"]
-    done = CliRunner().invoke(cli, ["train", QUICK["variant"], *quick, "--batch-size", "500"])
-    assert done.exit_code == 0, done.output
-    return done.output
+# -- what vitconvert prints
 
 
 def test_few_images_make_smaller_batches_which_is_said(data: Path, tmp_path: Path) -> None:

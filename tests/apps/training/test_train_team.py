@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from training import VARIANT, make_images, rows, settings
-from vitconvert.apps.training import train
+from vitconvert.apps.training import flag, train
 from vitconvert.apps.training._state import read_state
 from vitconvert.running.team import expected_team
 
@@ -21,7 +21,6 @@ from vitconvert.cli import main
 
 main()
 """
-OPTIONS = ["--epochs", "1", "--drop-path", "0", "--batch-size", "8", "--warmup-epochs", "0"]
 
 
 def launch(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
@@ -39,36 +38,34 @@ def launch(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     )
 
 
+def both(folder: Path, variant: str, lr: float) -> tuple[dict, dict, str]:
+    """Train in one process and in two: the row of either, and what the two print."""
+    data = make_images(folder / "data", train=10, val=7)
+    own = {"epochs": 1, "drop_path": 0.0, "batch_size": 8, "warmup_epochs": 0.0, "lr": lr}
+    options = [word for name, value in own.items() for word in (flag(name), str(value))]
+    done = launch(folder, variant, "--data", str(data), "--out", "two", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    train(settings(data, variant=variant, **own), folder / "one")
+    (alone,), (shared,) = rows(folder / "one"), rows(folder / "two")
+    return alone, shared, done.stdout
+
+
 @pytest.mark.slow
 def test_two_processes_train_a_model_with_batch_norm(tmp_path: Path) -> None:
-    """One of them alone speaks and writes, and every image is evaluated once."""
-    data = make_images(tmp_path / "data", train=10, val=7)
-    done = launch(tmp_path, VARIANT, "--data", str(data), "--out", "two", *OPTIONS)
-    assert done.returncode == 0, done.stdout + done.stderr
-    one = settings(data, epochs=1, drop_path=0.0, batch_size=8, warmup_epochs=0.0)
-    train(one, tmp_path / "one")
+    """One of them alone prints and writes, and every image is evaluated once."""
+    alone, shared, output = both(tmp_path, VARIANT, 1e-3)
 
-    (alone,), (shared,) = rows(tmp_path / "one"), rows(tmp_path / "two")
     # The one BatchNorm sees half of the images in each process; all else is computed alike.
     assert shared["train_loss"] == pytest.approx(alone["train_loss"], rel=2e-2)
     assert shared["val_images"] == alone["val_images"] == 7
-    assert done.stdout.count("epoch 1/1: ") == 1
-    assert done.stdout.count("best: epoch 1") == 1
+    assert output.count("epoch 1/1: ") == 1
+    assert output.count("best: epoch 1") == 1
 
 
 def test_two_processes_without_batch_norm_agree_to_rounding(tmp_path: Path) -> None:
     """The first moment of AdamW after one step is a tenth of the gradient."""
-    data = make_images(tmp_path / "data", train=10, val=7)
-    options = [*OPTIONS, "--lr", "1e-5"]
-    variant = "shiftvit_cifar_tiny"
-    done = launch(tmp_path, variant, "--data", str(data), "--out", "two", *options)
-    assert done.returncode == 0, done.stdout + done.stderr
-    one = settings(
-        data, variant=variant, epochs=1, drop_path=0.0, batch_size=8, warmup_epochs=0.0, lr=1e-5
-    )
-    train(one, tmp_path / "one")
+    alone, shared, _output = both(tmp_path, "shiftvit_cifar_tiny", 1e-5)
 
-    (alone,), (shared,) = rows(tmp_path / "one"), rows(tmp_path / "two")
     assert shared["train_loss"] == pytest.approx(alone["train_loss"], rel=1e-6)
     assert shared["val_loss"] == pytest.approx(alone["val_loss"], rel=1e-4)
     assert shared["val_top1"] == pytest.approx(alone["val_top1"])

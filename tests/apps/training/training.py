@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+from click.testing import CliRunner, Result
 from PIL import Image
 
 from vitconvert.apps.training import Settings
+from vitconvert.cli import cli
 
-VARIANT = "shunted_cifar_tiny"  # has a BatchNorm: its running statistics are to be gone on with
+VARIANT = "shunted_cifar_tiny"  # has a BatchNorm: its running statistics are part of the state
 QUICK = {"variant": "shiftvit_cifar_tiny", "img_size": (16, 16)}  # has none
 CLASSES = ("blue", "green", "red")
 
@@ -31,6 +33,11 @@ def settings(data: Path, **options) -> Settings:
     """Ask for a short run: two epochs of five steps."""
     usual = {"variant": VARIANT, "epochs": 2, "batch_size": 4, "workers": 1}
     return Settings(data=str(data), **{**usual, **options})
+
+
+def invoke(*arguments: object) -> Result:
+    """Run the command as `vitconvert train`."""
+    return CliRunner().invoke(cli, ["train", *map(str, arguments)])
 
 
 def rows(run: Path) -> list[dict]:
