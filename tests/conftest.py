@@ -4,14 +4,16 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from golden import rule
-from vitconvert import convert
+from vitconvert import Conversion, Report, check_parity, convert
 from vitconvert.checkpoints import held, open_checkpoint, pdparams
 from vitconvert.checkpoints.writing import Layout, write
 from vitconvert.tables import reading
@@ -22,6 +24,7 @@ TOOLS = Path(__file__).parent / "tools"
 OLD_TORCH = Path(__file__).parent / "data" / "old_torch"
 
 Make = Callable[[str], Path]
+SMALL_IMAGES = (64, 64)  # pixels; every layer runs, in a twelfth of the time
 
 
 def golden_variants() -> list[str]:
@@ -29,7 +32,7 @@ def golden_variants() -> list[str]:
     return sorted(f.stem for f in GOLDEN.glob("*.json") if "entries" in json.loads(f.read_text()))
 
 
-def every_golden() -> list:
+def every_golden() -> list[Any]:
     """Give every golden file as a parameter; those of large variants are slow tests."""
     slow = pytest.mark.slow
     return [
@@ -37,12 +40,13 @@ def every_golden() -> list:
     ]
 
 
-def golden_facts(name: str) -> dict:
+def golden_facts(name: str) -> dict[str, Any]:
     """Read what the golden data says of a variant."""
-    return json.loads((GOLDEN / f"{name}.json").read_text())
+    facts: dict[str, Any] = json.loads((GOLDEN / f"{name}.json").read_text())
+    return facts
 
 
-def every_variant() -> list:
+def every_variant() -> list[Any]:
     """Give every variant as a parameter; to keep the default run short many are slow tests.
 
     Those are the large ones, and those that use the same rows of their table as a smaller one.
@@ -124,6 +128,19 @@ def converted(plain: Make, tmp_path_factory: pytest.TempPathFactory) -> Make:
         return path
 
     return make
+
+
+@pytest.fixture
+def small_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `convert` and the commands prove on small images."""
+    patched = partial(check_parity, input_size=SMALL_IMAGES)
+    monkeypatch.setattr("vitconvert.parity.check_parity", patched)
+
+
+def proof(done: Conversion) -> Report:
+    """Give the report of a conversion that was to be proved."""
+    assert done.report is not None
+    return done.report
 
 
 @contextmanager
