@@ -4,16 +4,16 @@ python benchmarks/models.py plain shunted_s model.pth model.pdparams
 python benchmarks/models.py forward|trace torch|paddle shunted_s model.pth [FED_BY]
 """
 
-import io
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
 from vitconvert import create_model
 from vitconvert.parity import _dump
-from vitconvert.running import job as jobs
+from vitconvert.running.setup import Setup, Subject
 from vitconvert.tables import reading
 
 SHAPE = (2, 3, 224, 224)
@@ -55,16 +55,16 @@ def forward(side: str, variant: str, file: str) -> None:
             create_model(variant, "paddle", checkpoint=file)(paddle.to_tensor(x))
 
 
-def trace(side: str, variant: str, file: str, out: str, feed: str = "") -> None:
+def trace(side: str, variant: str, file: str, out: str, alone: str = "") -> None:
     """Do what a worker does: float64, float32 and, if fed, each layer alone."""
     with tempfile.TemporaryDirectory(dir=Path(out).parent) as folder:
         np.save(Path(folder) / "in.npy", images())
         Path(out).mkdir(exist_ok=True)
         classes = reading.variants()[variant].num_classes
-        subject = jobs.Subject(variant, classes, output="logits")
-        files = (file, None, "cpu", str(Path(folder) / "in.npy"), out)
+        setup = Setup(side, Subject(variant, classes, output="logits"), file, device="cpu")
         facts = {"shape": list(SHAPE), "sha256": "as made"}
-        _dump.trace(jobs.Job(side, subject, *files, facts, feed=feed), io.StringIO())
+        job = _dump.Job(setup, str(Path(folder) / "in.npy"), out, facts, alone=alone)
+        _dump.trace(job, SimpleNamespace(tell=lambda _what: None))
 
 
 if __name__ == "__main__":

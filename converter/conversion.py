@@ -22,7 +22,8 @@ from .tables.reading import families, load_table, read_table
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .parity import Device, Report
+    from .parity import Report
+    from .running.device import Device
     from .terminal import Progress
 
 _SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}\.")  # in the name of a file that an index names

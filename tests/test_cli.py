@@ -393,7 +393,7 @@ def test_full_temporary_folder_is_an_error_of_ours(official: Make, tmp_path: Pat
     )
 
     assert done.returncode == 1
-    assert "process cannot go on" in done.stderr
+    assert "process cannot continue" in done.stderr
     assert "TMPDIR names another folder" in done.stderr
     assert "Traceback" not in done.stderr
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.pdparams.unverified"]

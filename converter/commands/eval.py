@@ -150,11 +150,11 @@ def evaluate(
                       --torch-weights S --data DIR
     """
     from ..apps.evaluation import ReportError, evaluate, show
-    from ..running.team import processes
+    from ..running.team import expected_team
 
     if weights is None and torch_weights is None:
         raise click.UsageError("give --weights (Paddle), --torch-weights (PyTorch), or both.")
-    is_first = processes().rank == 0
+    is_first = expected_team().leads
     how = {
         "size": size,
         "crop_pct": crop_pct,

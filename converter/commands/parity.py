@@ -150,7 +150,8 @@ def parity(
     help="Run in this precision alone.  [default: both]",
 )
 @click.option(
-    "--feed",
+    "--alone",
+    metavar="TRACE",
     type=FOLDER,
     help="Trace of the other side: every layer alone is given what that one's was given.",
 )
@@ -165,7 +166,7 @@ def dump(
     out: Path,
     weights: str | None,
     dtype: Any,
-    feed: Path | None,
+    alone: Path | None,
     python: str | None,
     torch_model: str | None,
     paddle_model: str | None,
@@ -182,7 +183,7 @@ def dump(
     Examples:
       vitconvert dump shunted_s --framework torch --checkpoint S --out t1
       vitconvert dump shunted_s --framework paddle --checkpoint P --out t2 \\
-                      --feed t1
+                      --alone t1
       vitconvert compare t1 t2
     """
     from ..parity import dump as dump_trace
@@ -191,6 +192,7 @@ def dump(
     if variant is None and own[framework] is not None:  # the other one is not needed here
         torch_model, paddle_model = own[framework], own[framework]
     model = subject(variant, torch_model, paddle_model, table)
+    options[f"{framework}_python"] = python
     with progress_bar() as progress:
         trace = dump_trace(
             model,
@@ -199,10 +201,9 @@ def dump(
             out,
             weights=weights,
             dtype=dtype,
-            feed=feed,
+            alone=alone,
             force=force,
             progress=progress,
-            **{f"{framework}_python": python},
             **options,
         )
     size = sum(file.stat().st_size for file in out.iterdir())

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The command that proposes a table for two models of the user's own."""
 
 from pathlib import Path
 from typing import Any

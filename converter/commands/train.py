@@ -122,8 +122,9 @@ def train(
       vitconvert train shiftvit_cifar --data cifar10/ --weights shiftvit.pdparams --out run
       vitconvert train --resume --out run
     """
-    from ..apps.training import Interrupted, expected_team
+    from ..apps.training import Interrupted
     from ..apps.training import train as run
+    from ..running.team import expected_team
 
     if resume and force:
         raise click.UsageError("--resume goes on with a run, --force replaces it: not both.")
@@ -132,10 +133,10 @@ def train(
         with _bar() as listener:
             done = run(settings, out, resume=resume, force=force, listener=listener)
     except Interrupted as interruption:
-        if expected_team().leads:
+        if expected_team(["paddle"]).leads:
             click.echo(str(interruption), err=True)
         ctx.exit(130)
-    if expected_team().leads:
+    if expected_team(["paddle"]).leads:
         _show(done)
 
 

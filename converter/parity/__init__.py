@@ -3,15 +3,14 @@
 from ._compare import LayerResult
 from ._distance import FLOAT64_LIMIT
 from ._html import html
+from ._options import Pair
 from ._record import watched
 from ._report import Report, write_text
-from ._request import Device, Pair
 from ._run import check_parity, compare_traces, describe_checkpoint, dump, make_subject
 from ._terminal import markdown, show, summary
 
 __all__ = [
     "FLOAT64_LIMIT",
-    "Device",
     "LayerResult",
     "Pair",
     "Report",

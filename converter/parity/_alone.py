@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..running.paddle_side import PaddleSide
-from ..running.torch_side import TorchSide
+from ..running.side import AnySide
 from ._distance import FLOAT64_LIMIT, apart, not_finite
 from ._record import normal
 from ._trace import INPUT_OF, Call, Finding, Run, Tree, Writer, array_of, to_tree
@@ -32,7 +31,7 @@ class Forcer:
 
     def __init__(
         self,
-        side: TorchSide | PaddleSide,
+        side: AnySide,
         reference: Run,
         keep: Writer,
         limits: dict[str, float],

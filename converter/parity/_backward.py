@@ -6,14 +6,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import ParityError
-from ..running.paddle_side import PaddleSide
-from ..running.torch_side import TorchSide
+from ..running.side import AnySide
 from ._record import Paired, watched
 from ._trace import TRAINING, Writer
 
 
 def differentiate(
-    side: TorchSide | PaddleSide,
+    side: AnySide,
     model: Any,
     paired: list[Paired],
     images: np.ndarray,
@@ -69,7 +68,7 @@ def differentiate(
 
 
 def _gradients(
-    side: TorchSide | PaddleSide, model: Any, images: np.ndarray, directions: list[np.ndarray]
+    side: AnySide, model: Any, images: np.ndarray, directions: list[np.ndarray]
 ) -> dict[str, np.ndarray | None]:
     """Differentiate sum(output * direction) of all outputs by parameters and input."""
     x = side.put_trained(images)
@@ -80,7 +79,7 @@ def _gradients(
     return {name: None if one is None else side.array(one) for name, one in made}
 
 
-def floating(side: TorchSide | PaddleSide, output: Any) -> list[Any]:
+def floating(side: AnySide, output: Any) -> list[Any]:
     """List the floating tensors among what a model gives, in order."""
     if side.is_tensor(output):
         return [output] if output.is_floating_point() else []
@@ -96,7 +95,7 @@ def _noise(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
     return np.asarray(rng.standard_normal(shape)).astype(dtype)
 
 
-def _statistics(side: TorchSide | PaddleSide, norm: Paired) -> dict[str, tuple[Any, np.ndarray]]:
+def _statistics(side: AnySide, norm: Paired) -> dict[str, tuple[Any, np.ndarray]]:
     """Give the running statistics of a norm by PyTorch leaf: the live tensor, and its values."""
     state = side.state_of(norm.layer)
     return {

@@ -40,8 +40,6 @@ ONE_SIDED_TF32_LIMIT = 2e-2
 _TRUTHS = ("reference float64", "candidate float64", "reference float32")
 _THREADS = 2
 
-Progress = Callable[[int, int], None]
-
 
 @dataclass(frozen=True)
 class Worst:
@@ -64,7 +62,7 @@ class LayerResult:
         verdict: "same", or what is wrong: "differs" (in float64, by itself), "inherits" (what it
             was given differs, it does not), "imprecise" (float32 only), "not finite", "shape",
             "missing", "weights" or "settings" (outputs agree, but not these).
-        single: Float64 difference of this layer alone, given the reference's input; None where
+        alone: Float64 difference of this layer alone, given the reference's input; None where
             that was not tried.
         float64: Float64 difference of the two models; None where not comparable.
         float32_reference: Error of the reference's float32 against the float64 truth.
@@ -79,7 +77,7 @@ class LayerResult:
     kind: str
     shape: tuple[int, ...]
     verdict: Verdict
-    single: float | None = None
+    alone: float | None = None
     float64: float | None = None
     float32_reference: float | None = None
     float32_candidate: float | None = None
@@ -135,14 +133,14 @@ class Comparison:
         self.judges_float32 = "float32" in one and "float32" in other and not any(tf32)
         self.one_sided_limit = ONE_SIDED_TF32_LIMIT if any(tf32) else ONE_SIDED_LIMIT
         # What each layer alone made of the inputs of another trace says nothing here.
-        is_fed = candidate.facts.fed_by == reference.facts.id
-        self.findings = (candidate.facts.single or {}) if is_fed else {}
+        is_against = candidate.facts.alone_against == reference.facts.id
+        self.findings = (candidate.facts.alone or {}) if is_against else {}
         self.never_run: list[str] = []
         self.keys = self._keys()
         # From the first layer on that Paddle computes in float32, the model is as accurate as that.
         self.loose = set(self.keys[self._first_limited() :])
 
-    def layers(self, progress: Progress) -> Iterator[LayerResult]:
+    def layers(self, progress: Callable[[int, int], None]) -> Iterator[LayerResult]:
         """Judge every paired layer, in the order in which the reference runs them.
 
         Args:
@@ -280,7 +278,7 @@ class Comparison:
         finding = self._finding(result.layer)
         if finding is None:
             return result
-        result = replace(result, single=finding.difference)
+        result = replace(result, alone=finding.difference)
         if finding.difference > ((layer and layer.limit) or FLOAT64_LIMIT):
             return replace(result, note=self._told(finding))
         return replace(result, verdict="inherits")
@@ -294,7 +292,7 @@ class Comparison:
         """Give the verdict on figures that are all there."""
         limit = (layer and layer.limit) or FLOAT64_LIMIT
         if finding is not None:
-            result = replace(result, single=finding.difference)
+            result = replace(result, alone=finding.difference)
             if finding.difference > limit:
                 return replace(result, verdict="differs", note=self._told(finding))
         if not self.proves:

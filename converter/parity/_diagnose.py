@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from ..running.job import DTYPES
 from ._compare import LayerResult
 from ._lookalikes import explain_norm, explain_values
-from ._trace import INPUT_OF, Call, Finding, Trace, array_of, leaves
+from ._trace import DTYPES, INPUT_OF, Call, Finding, Trace, array_of, leaves
 
 _MOST_LAYERS = 3  # of the wrong ones that are looked into
 _MOST_SIBLINGS = 3  # names of layers with the same weight
@@ -31,17 +30,17 @@ class _Case:
     def __init__(self, reference: Trace, candidate: Trace, layer: LayerResult) -> None:
         self.reference, self.candidate, self.layer = reference, candidate, layer
         self.name = layer.layer.partition("#")[0]
-        is_fed = candidate.facts.fed_by == reference.facts.id
-        self.finding = (candidate.facts.single or {}).get(layer.layer) if is_fed else None
+        is_against = candidate.facts.alone_against == reference.facts.id
+        self.finding = (candidate.facts.alone or {}).get(layer.layer) if is_against else None
 
     def describe(self, layers: Sequence[LayerResult]) -> str:
         """Say which layer it is, by how much it differs, and why."""
         said = f"`{self.layer.layer}`"
         if self.layer.kind == "output":
             said = f"the code of the model itself (`{self.layer.layer}`)"
-        if self.layer.single is not None and np.isfinite(self.layer.single):
+        if self.layer.alone is not None and np.isfinite(self.layer.alone):
             before = self._before(layers)
-            said += f" differs by itself (alone {self.layer.single:.1e}{before})"
+            said += f" differs by itself (alone {self.layer.alone:.1e}{before})"
         else:
             said += f" is the first that is wrong ({self.layer.verdict})"
         causes = list(dict.fromkeys(self._causes()))
@@ -82,7 +81,7 @@ class _Case:
                 yield _told(finding, finding.note)
             return
         truth = self.reference.runs[DTYPES[0]].arrays[finding.at]
-        found = self.candidate.arrays("single")[finding.kept]
+        found = self.candidate.arrays("alone")[finding.kept]
         if finding.note:
             yield _told(finding, finding.note)
         alike = truth.shape == found.shape and truth.dtype == found.dtype and found.size

@@ -1,31 +1,20 @@
-"""Run one framework's model and write its trace.
+"""Run one framework's model and write its trace: what the worker processes of parity do."""
 
-This is the program of the worker processes: `python -m vitconvert.parity._dump JOB`. Each imports
-one framework. A `Job` goes in as JSON; a trace comes out. Stdout carries a JSON line for each step
-of progress, [done, total], and at worst one with the reason why there is no trace, a text: unlike a
-file, it needs no room on a disk.
-"""
-
-import json
-import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
-from ..checkpoints import open_checkpoint
-from ..errors import ParityError, VitconvertError, listing
-from ..running.job import DTYPES, FAILURE, ROOM, Job, read_job
-from ..running.paddle_side import PaddleSide
-from ..running.side import make_side
-from ..running.torch_side import TorchSide
-from ..running.worker import end_with_parent, is_class, tell
+from ..errors import ParityError, listing
+from ..running.scratch import ROOM
+from ..running.setup import Setup, read_setup
+from ..running.side import AnySide, is_class, make_side
 from ..sides import NAMES, Side
 from ..tables.table import Table
 from ._alone import Forcer
@@ -33,44 +22,90 @@ from ._backward import differentiate
 from ._distance import FLOAT64_LIMIT
 from ._record import Around, Paired, Recorder, watched
 from ._settings import plain_attributes, read_settings, spell_settings
-from ._trace import FILE, INPUT, Facts, Layer, Trace, Weight, Writer, write_facts
+from ._trace import DTYPES, INPUT, TRACE_JSON, Facts, Layer, Trace, Weight, Writer, write_facts
 
 _POLL = 0.02  # seconds between two looks for the reference trace
 
 
-def trace(job: Job, say: TextIO) -> None:
-    """Carry out a job: run the model in every precision, write the trace."""
-    dump = _Dump(job, say)
-    for dtype in DTYPES:
-        if dtype not in job.dtypes:
-            continue
-        dump.build(dtype)
-        dump.run(dtype)
-        if dtype != DTYPES[0] and dump.facts.weights:
-            continue
-        dump.weights()
-        # The other side may already give each of its layers alone what these were given.
-        write_facts(Path(job.out), dump.facts)
-        if job.feed:
-            dump.single()
-        if job.backward:
-            dump.gradients()
+@dataclass(frozen=True)
+class Job:
+    """What one worker does; all paths are absolute.
+
+    Attributes:
+        setup: The model, its weights and the device.
+        inputs: The images, an .npy of float32 [B, 3, H, W].
+        out: Folder for the trace.
+        about_input: What the trace says of the images.
+        about_checkpoint: What it says of the weights.
+        dtypes: Those to run in.
+        alone: Folder of the reference trace whose inputs each layer alone is given; empty if none.
+        backward: Whether gradients are written, too.
+        inputs_of_layers: Whether what layers are given is written, too.
+    """
+
+    setup: Setup
+    inputs: str
+    out: str
+    about_input: dict[str, Any] = field(default_factory=dict)
+    about_checkpoint: dict[str, Any] = field(default_factory=dict)
+    dtypes: tuple[str, ...] = DTYPES
+    alone: str = ""
+    backward: bool = False
+    inputs_of_layers: bool = True
+
+
+class Listener(Protocol):
+    """Who wants to know how far a trace is: [calls done, of all]."""
+
+    def tell(self, what: object) -> None:
+        """Tell it."""
+
+
+def carry_out(data: dict[str, Any], parent: Listener) -> None:
+    """Carry out a job that came as JSON.
+
+    Raises:
+        ParityError: There is no room, or the model could not be run.
+    """
+    job = Job(**data | {"setup": read_setup(data["setup"]), "dtypes": tuple(data["dtypes"])})
+    try:
+        trace(job, parent)
+    except (OSError, MemoryError) as error:
+        name, reason = NAMES[job.setup.framework], str(error) or "out of memory"
+        raise ParityError(f"the {name} process cannot continue: {reason}. {ROOM}") from error
+
+
+def trace(job: Job, parent: Listener) -> None:
+    """Run the model in every precision, write the trace."""
+    dump = _Dump(job, parent)
+    for dtype in [one for one in DTYPES if one in job.dtypes]:
+        with dump.side.floating(dtype):
+            dump.build(dtype)
+            dump.run(dtype)
+            if dtype != DTYPES[0] and dump.facts.weights:
+                continue
+            dump.weights()
+            # The other side may already give each of its layers alone what these were given.
+            write_facts(Path(job.out), dump.facts)
+            if job.alone:
+                dump.alone()
+            if job.backward:
+                dump.gradients()
     write_facts(Path(job.out), dump.facts)
 
 
 class _Dump:
     """The steps of a job; there is one model, first in float64, then cast to float32."""
 
-    def __init__(self, job: Job, say: TextIO) -> None:
-        self.job, self.say = job, say
-        self.table = job.subject.read_table()
-        self.side = make_side(job, self.table, open_checkpoint(job.checkpoint, job.weights))
+    def __init__(self, job: Job, parent: Listener) -> None:
+        self.job, self.parent, self.subject = job, parent, job.setup.subject
+        self.table, self.side = self.subject.read_table(), make_side(job.setup)
         self.out, self.images = Path(job.out), np.load(job.inputs)
         shutil.copyfile(job.inputs, self.out / INPUT)
         self.facts = Facts(
-            job.framework,
-            job.subject.name,
-            job.subject.output,
+            job.setup.framework,
+            self.subject.name,
+            self.subject.output,
             self.side.environment(),
             job.about_checkpoint | {"read_by": self.side.reader},
             job.about_input,
@@ -89,7 +124,7 @@ class _Dump:
         self.model = self.side.model(dtype)
         self.paired = pair(self.side, self.model, self.table)
         self.facts.layers = {p.name: describe(p, self.side.name) for p in self.paired}
-        output, settings = self.job.subject.output, plain_attributes(self.model)
+        output, settings = self.subject.output, plain_attributes(self.model)
         limit = self.table.output.limit if self.table.output else None
         self.facts.layers[output] = Layer(output, "output", settings, limit)
         round_settings(self.paired, self.side.name)
@@ -115,19 +150,19 @@ class _Dump:
                 self.side, self.model, self.paired, self.table, writer
             )
 
-    def single(self) -> None:
+    def alone(self) -> None:
         """Give every layer alone what the reference's layer was given."""
         limits = {p.name: p.kind.limit or FLOAT64_LIMIT for p in self.paired}
-        limits[self.job.subject.output] = self.facts.layers[self.job.subject.output].limit or (
+        limits[self.subject.output] = self.facts.layers[self.subject.output].limit or (
             FLOAT64_LIMIT
         )
-        fed_by = wait_for(Path(self.job.feed))
-        reference, self.facts.fed_by = fed_by.runs[DTYPES[0]], fed_by.facts.id
-        with self._writer("single") as writer:
+        against = wait_for(Path(self.job.alone))
+        reference, self.facts.alone_against = against.runs[DTYPES[0]], against.facts.id
+        with self._writer("alone") as writer:
             forcer = Forcer(self.side, reference, writer, limits, self._tick)
             with watched(self.traced, forcer.around):
                 self._forward(forcer.around)
-        self.facts.single = forcer.findings
+        self.facts.alone = forcer.findings
 
     def gradients(self) -> None:
         """Differentiate, and let norms make one step."""
@@ -140,7 +175,7 @@ class _Dump:
         """Run the model on the images; the call of it, hooks and all, goes through `around`."""
         try:
             with self.side.no_grad():
-                around(self.job.subject.output, self.model, (self.side.put(self.images),), {})
+                around(self.subject.output, self.model, (self.side.put(self.images),), {})
         except ValueError as error:
             # Paddle goes on to show the place in its own source.
             reason = str(error).partition("\n  [Hint")[0].strip()
@@ -158,13 +193,13 @@ class _Dump:
         self.facts.places[name] = writer.arrays.places
 
     def _tick(self) -> None:
-        passes = len(self.job.dtypes) + bool(self.job.feed)
-        tell(self.say, [next(self.done), passes * (len(self.traced) + 1)])
+        passes = len(self.job.dtypes) + bool(self.job.alone)
+        self.parent.tell([next(self.done), passes * (len(self.traced) + 1)])
 
 
 def wait_for(folder: Path) -> Trace:
     """Wait until the other process has written its trace; ours is ended if that one fails."""
-    while not (folder / FILE).exists():
+    while not (folder / TRACE_JSON).exists():
         time.sleep(_POLL)
     trace = Trace(folder)
     if DTYPES[0] not in trace.runs:
@@ -175,7 +210,7 @@ def wait_for(folder: Path) -> Trace:
     return trace
 
 
-def pair(side: TorchSide | PaddleSide, model: Any, table: Table) -> list[Paired]:
+def pair(side: AnySide, model: Any, table: Table) -> list[Paired]:
     """Give every layer and bare tensor that the table pairs.
 
     Raises:
@@ -216,7 +251,7 @@ def describe(paired: Paired, side: Side) -> Layer:
 
 
 def write_weights(
-    side: TorchSide | PaddleSide,
+    side: AnySide,
     model: Any,
     paired: list[Paired],
     table: Table,
@@ -273,27 +308,3 @@ def round_settings(paired: list[Paired], side: Side) -> None:
         if one.kind.float32:
             attribute = one.kind.float32[side]
             setattr(one.layer, attribute, float(np.float32(getattr(one.layer, attribute))))
-
-
-def main(job_file: str) -> None:
-    """Run the job in a JSON file; the exit status of a foreseeable failure is 3."""
-    job = read_job(json.loads(Path(job_file).read_text()))
-    # Frameworks print to stdout as they please; progress gets a descriptor of its own.
-    say = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    end_with_parent()
-    try:
-        trace(job, say)
-    except SystemExit as error:
-        tell(say, f"the {job.framework} model ends the process: sys.exit({error.code!r}).")
-        sys.exit(FAILURE)
-    except (VitconvertError, OSError, MemoryError) as error:
-        reason = str(error) or "out of memory"
-        if not isinstance(error, VitconvertError):
-            reason = f"the {job.framework} process cannot go on: {reason}. {ROOM}"
-        tell(say, reason)
-        sys.exit(FAILURE)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ParityError
-from ..running.paddle_side import PaddleSide
-from ..running.torch_side import TorchSide
+from ..running.side import AnySide
 from ..tables.kinds import Kind
 from ._trace import Call, Tree, Writer, to_tree
 
@@ -63,7 +62,7 @@ class Recorder:
 
     def __init__(
         self,
-        side: TorchSide | PaddleSide,
+        side: AnySide,
         writer: Writer,
         tick: Callable[[], None],
         inputs: bool,

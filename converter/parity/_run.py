@@ -2,22 +2,24 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 
 from ..checkpoints import DTYPES as FILE_DTYPES
 from ..checkpoints import Checkpoint, open_checkpoint
-from ..errors import CheckpointError, ParityError
+from ..errors import CheckpointError, ParityError, RunError
 from ..files import sha256
 from ..models import check_side
 from ..running.interpreters import check_pythons
-from ..running.job import DTYPES, Job, Subject
-from ..running.process import Meter, run
+from ..running.process import Task, run
 from ..running.scratch import temporary_folder
-from ..sides import Side
+from ..running.setup import Setup, Subject
+from ..sides import SIDES, Side
 from ..tables.identify import show_head
 from ..tables.plan import check_paddle, make_plan
 from ..tables.reading import find_variant, read_table
@@ -27,13 +29,15 @@ from ..terminal import Progress
 from ._compare import FLOAT32_FACTOR, Comparison, check_comparable
 from ._diagnose import diagnose
 from ._distance import FLOAT64_LIMIT
+from ._dump import Job
 from ._gradients import compare_gradients, compare_training
 from ._inputs import make_input
+from ._meter import Meter
+from ._options import Pair, RunArguments, RunOptions
 from ._report import Report, figures_of_output
-from ._request import Options, Pair
-from ._trace import FILE, INPUT, Trace, describe_input
+from ._trace import DTYPES, INPUT, TRACE_JSON, Trace, describe_input
 
-_SIDES: tuple[Side, Side] = ("torch", "paddle")
+DUMP = "vitconvert.parity._dump"  # what workers do
 
 
 def check_parity(
@@ -45,7 +49,7 @@ def check_parity(
     paddle_weights: str | None = None,
     made_from: Side = "torch",
     progress: Progress | None = None,
-    **options: Any,
+    **options: Unpack[RunArguments],
 ) -> Report:
     """Run a PyTorch and a Paddle checkpoint on the same images and compare layer by layer.
 
@@ -62,7 +66,7 @@ def check_parity(
         made_from: Which file is the original; if the other was cast to a narrower dtype, the
             original's weights are rounded to it first.
         progress: Called with a text, the amount done and the total.
-        options: What `Options` has: device, tf32, input, batch_size, input_size, backward,
+        options: What `RunOptions` has: device, tf32, input, batch_size, input_size, backward,
             torch_python and paddle_python.
 
     Returns:
@@ -76,45 +80,48 @@ def check_parity(
         TableError: The table of a pair is malformed.
     """
     start = time.monotonic()
-    how = Options(**options)
-    how.check()
+    how = RunOptions(**options)
+    with _told_as_parity_error():
+        how.check()
     table = find_variant(model)[0] if isinstance(model, str) else read_table(Path(model.table))
     check_pythons(how.pythons)
     keys: dict[Side, str | None] = {"torch": weights, "paddle": paddle_weights}
     files: dict[Side, Path] = {"torch": Path(torch_checkpoint), "paddle": Path(paddle_checkpoint)}
-    opened = {side: open_checkpoint(files[side], keys[side]) for side in _SIDES}
-    subjects = {side: make_subject(model, side, opened[side]) for side in _SIDES}
-    heads = [subjects[side].num_classes for side in _SIDES]
+    opened = {side: open_checkpoint(files[side], keys[side]) for side in SIDES}
+    subjects = {side: make_subject(model, side, opened[side]) for side in SIDES}
+    heads = [subjects[side].num_classes for side in SIDES]
     if heads[0] != heads[1]:
-        said = [f"{files[s]} has {show_head(n)}" for s, n in zip(_SIDES, heads, strict=True)]
+        said = [f"{files[s]} has {show_head(n)}" for s, n in zip(SIDES, heads, strict=True)]
         raise CheckpointError(f"{said[1]}, {said[0]}.")
     rounding = _rounding(table, opened["torch"], opened["paddle"], made_from)
     meter = Meter(progress)
     with temporary_folder() as folder:
         about_input = _write_input(model, how, folder)
         jobs = []
-        for side in _SIDES:
+        for side in SIDES:
             (folder / side).mkdir()
             jobs.append(
                 Job(
-                    side,
-                    subjects[side],
-                    str(files[side].absolute()),
-                    keys[side],
-                    how.device,
+                    Setup(
+                        side,
+                        subjects[side],
+                        str(files[side].absolute()),
+                        keys[side],
+                        how.device,
+                        rounding[side],
+                        how.tf32,
+                    ),
                     str(folder / INPUT),
                     str(folder / side),
                     about_input,
                     describe_checkpoint(opened[side], rounding[side]),
-                    rounding[side],
-                    tf32=how.tf32,
-                    feed=str(folder / "torch") if side == "paddle" else "",
+                    alone=str(folder / "torch") if side == "paddle" else "",
                     backward=how.backward,
-                    # Nobody is fed by Paddle's trace, and it goes when it is compared.
+                    # No layer is given what Paddle's were, and the trace goes when it is compared.
                     inputs_of_layers=side == "torch",
                 )
             )
-        run(jobs, how.pythons, meter)
+        _run(jobs, how, model, meter)
         return _compare(Trace(folder / "torch"), Trace(folder / "paddle"), meter, start)
 
 
@@ -126,10 +133,10 @@ def dump(
     *,
     weights: str | None = None,
     dtype: Literal["float64", "float32"] | None = None,
-    feed: str | Path | None = None,
+    alone: str | Path | None = None,
     force: bool = False,
     progress: Progress | None = None,
-    **options: Any,
+    **options: Unpack[RunArguments],
 ) -> Trace:
     """Run one side and write its trace, to be compared here or on another machine.
 
@@ -140,7 +147,7 @@ def dump(
         out: Folder to make.
         weights: Key of the weights where the file holds several.
         dtype: Run in this precision alone; in both if None.
-        feed: Trace of the other side; every layer alone is given what that one's layer was given.
+        alone: Trace of the other side; every layer alone is given what that one's layer was given.
         force: Whether a trace in `out` may be replaced.
         progress: Called with a text, the amount done and the total.
         options: As of `check_parity`.
@@ -150,43 +157,46 @@ def dump(
         ModelError: The model is unknown or the framework not installed.
         ParityError: The model could not run, or `out` cannot be written.
     """
-    how, target = Options(**options), Path(out)
-    how.check()
+    how, target = RunOptions(**options), Path(out)
+    with _told_as_parity_error():
+        how.check()
     _check_out(target, force)
     python = how.pythons[framework]
     check_pythons({framework: python})
     opened = open_checkpoint(checkpoint, weights)
     subject = make_subject(model, framework, opened)
-    if feed is not None:
-        reference = Trace(Path(feed))
+    if alone is not None:
+        reference = Trace(Path(alone))
         if DTYPES[0] not in reference.runs or dtype == DTYPES[1]:
-            raise ParityError("--feed compares float64 runs: neither side can be float32 alone.")
+            raise ParityError("--alone compares float64 runs: neither side can be float32 alone.")
     with temporary_folder(target.parent) as folder:
         about_input = _write_input(model, how, folder)
-        if feed is not None and reference.facts.input["sha256"] != about_input["sha256"]:
+        if alone is not None and reference.facts.input["sha256"] != about_input["sha256"]:
             found = describe_input(reference.facts.input)
             raise ParityError(
-                f"{feed}: was made from another input, {found}; this is "
+                f"{alone}: was made from another input, {found}; this is "
                 f"{describe_input(about_input)}."
             )
         part = folder / "trace"
         part.mkdir()
         job = Job(
-            framework,
-            subject,
-            str(Path(checkpoint).absolute()),
-            weights,
-            how.device,
+            Setup(
+                framework,
+                subject,
+                str(Path(checkpoint).absolute()),
+                weights,
+                how.device,
+                tf32=how.tf32,
+            ),
             str(folder / INPUT),
             str(part),
             about_input,
             describe_checkpoint(opened, {}),
             dtypes=DTYPES if dtype is None else (dtype,),
-            tf32=how.tf32,
-            feed="" if feed is None else str(Path(feed).absolute()),
+            alone="" if alone is None else str(Path(alone).absolute()),
             backward=how.backward,
         )
-        run([job], how.pythons, Meter(progress))
+        _run([job], how, model, Meter(progress))
         if target.exists():
             target.rename(folder / "old")
         try:
@@ -198,6 +208,27 @@ def dump(
     return Trace(target)
 
 
+@contextmanager
+def _told_as_parity_error() -> Iterator[None]:
+    """Let what cannot be run be a check that could not be carried out."""
+    try:
+        yield
+    except RunError as error:
+        raise ParityError(str(error)) from error
+
+
+def _run(jobs: Sequence[Job], how: RunOptions, model: str | Pair, meter: Meter) -> None:
+    """Let workers write traces, side by side."""
+    own = "" if isinstance(model, str) else f"{model.torch_model} {model.paddle_model}"
+    tasks = []
+    for job in jobs:
+        side, data = job.setup.framework, asdict(job)
+        tasks.append(Task(side, DUMP, data, how.pythons[side], how.tf32, own))
+    meter.expect(len(jobs))
+    with _told_as_parity_error():
+        run(tasks, meter.worker)
+
+
 def _check_out(target: Path, force: bool) -> None:
     """Refuse a folder for a trace that cannot or must not be made, before any work is done."""
     if not target.parent.is_dir():
@@ -205,7 +236,7 @@ def _check_out(target: Path, force: bool) -> None:
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise ParityError(f"{target}: no permission to write into {target.parent.resolve()}.")
     if target.exists() or target.is_symlink():
-        if not (target / FILE).is_file() or target.is_symlink():
+        if not (target / TRACE_JSON).is_file() or target.is_symlink():
             raise ParityError(f"{target}: exists and is no trace. Choose another name.")
         if not force:
             raise ParityError(f"{target}: exists already. Pass --force to replace it.")
@@ -304,7 +335,7 @@ def make_subject(model: str | Pair, side: Side, checkpoint: Checkpoint) -> Subje
     return Subject(model, num_classes, output="logits" if num_classes else "features")
 
 
-def _write_input(model: str | Pair, how: Options, folder: Path) -> dict[str, Any]:
+def _write_input(model: str | Pair, how: RunOptions, folder: Path) -> dict[str, Any]:
     """Write the images that the model is given, and say what they are."""
     preprocessing: Mapping[str, Any]
     if isinstance(model, Pair):

@@ -63,7 +63,7 @@ def _folded(report: Report) -> Iterator[LayerResult | int]:
 
 
 def _figures(layer: LayerResult) -> tuple[float | None, ...]:
-    return layer.single, layer.float64, layer.float32_reference, layer.float32_candidate
+    return layer.alone, layer.float64, layer.float32_reference, layer.float32_candidate
 
 
 def summary(report: Report) -> list[str]:
@@ -106,11 +106,11 @@ def _measured(report: Report) -> list[str]:
     lines, output = [], report.layers[-1]
     if report.proves:
         worst = max(layer.float64 or 0.0 for layer in report.layers)
-        single = [layer.single for layer in report.layers if layer.single is not None]
-        alone = f", each layer alone {max(single):.1e}" if single else ""
-        if not single:
+        figures = [layer.alone for layer in report.layers if layer.alone is not None]
+        alone = f", each layer alone {max(figures):.1e}" if figures else ""
+        if not figures:
             lines.append(
-                "each layer alone: not compared; `vitconvert dump --feed` with the other trace does"
+                "each layer alone: not compared; `vitconvert dump --alone` with the other does"
             )
         lines.append(
             f"float64: largest difference {worst:.1e} of a layer's largest value{alone}, limit "

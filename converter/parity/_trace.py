@@ -16,10 +16,10 @@ from uuid import uuid4
 import numpy as np
 
 from ..errors import ParityError
-from ..running.job import DTYPES, TRACE
 
-FORMAT = 1
-FILE = TRACE
+FORMAT = 2
+DTYPES = ("float64", "float32")
+TRACE_JSON = "trace.json"  # it appears last
 INPUT = "input.npy"
 TRAINING = "training: "  # before the key of a gradient, if norms were in training mode
 INPUT_OF = "input of "  # in a finding: before the key of the layer that is called
@@ -188,10 +188,10 @@ class Facts:
     weights: dict[str, Weight] = field(default_factory=dict)  # by PyTorch key
     runs: dict[str, list[Call]] = field(default_factory=dict)
     places: dict[str, list[list[Any]]] = field(default_factory=dict)  # name of the file -> arrays
-    single: dict[str, Finding] | None = None
+    alone: dict[str, Finding] | None = None
     gradients: dict[str, int] | None = None  # PyTorch key, or "input" -> array
     training: dict[str, dict[str, Any]] | None = None  # norm -> what one step did to it
-    fed_by: str = ""  # id of the trace that `single` was compared with
+    alone_against: str = ""  # id of the trace whose inputs each layer alone was given
     id: str = field(default_factory=lambda: uuid4().hex)
     format: int = FORMAT
 
@@ -216,9 +216,9 @@ class Trace:
 
 def write_facts(folder: Path, facts: Facts) -> None:
     """Write trace.json, in one step: whoever waits for the file finds it whole."""
-    part = folder / f"{FILE}.part"
+    part = folder / f"{TRACE_JSON}.part"
     part.write_text(json.dumps(asdict(facts)), encoding="utf-8")
-    part.replace(folder / FILE)
+    part.replace(folder / TRACE_JSON)
 
 
 def _read_facts(folder: Path) -> Facts:
@@ -228,7 +228,7 @@ def _read_facts(folder: Path) -> Facts:
         ParityError: The folder is no trace, or one of another release.
     """
     try:
-        data = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        data = json.loads((folder / TRACE_JSON).read_text(encoding="utf-8"))
         if data["format"] != FORMAT:
             raise ParityError(
                 f"{folder}: is a trace of format {data['format']}; this release reads format "
@@ -240,10 +240,10 @@ def _read_facts(folder: Path) -> Facts:
         facts.runs = {d: [Call(**call) for call in data["runs"][d]] for d in data["runs"]}
         if not facts.runs or set(facts.runs) - set(DTYPES):
             raise ValueError(f"it has the runs {sorted(facts.runs)}")
-        if data["single"] is not None:
-            facts.single = {
+        if data["alone"] is not None:
+            facts.alone = {
                 key: Finding(**finding | {"index": tuple(finding["index"])})
-                for key, finding in data["single"].items()
+                for key, finding in data["alone"].items()
             }
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ParityError(

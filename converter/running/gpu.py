@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..errors import ParityError
+from ..errors import RunError
 
 Matmul = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -23,7 +23,7 @@ def effective_tf32(matmul: Matmul) -> bool:
     """Tell by its result whether a float32 matmul is computed in TF32.
 
     Raises:
-        ParityError: The result is neither; the card computes something else.
+        RunError: The result is neither; the card computes something else.
     """
     ones = np.ones((_SIZE, _SIZE), np.float32)
     found = matmul(ones + np.float32(_TINY), ones)
@@ -31,7 +31,7 @@ def effective_tf32(matmul: Matmul) -> bool:
     for tf32, expected in ((False, exact), (True, coarse)):
         if np.abs(found - expected).max() < _SIZE * _TINY / 4:
             return tf32
-    raise ParityError(
+    raise RunError(
         f"a matmul of ones on this GPU gives {found.ravel()[0]:.6g}, expected {exact:.6g}. The "
         f"framework has no code for this card, or card or driver are at fault. Use --device cpu."
     )
@@ -47,7 +47,7 @@ def check_paddle_gpu(version: str, cuda: str, capability: tuple[int, int], matmu
         matmul: Float32 [n, n] @ [n, n] on the card.
 
     Raises:
-        ParityError: With the reason, and what to install.
+        RunError: With the reason, and what to install.
     """
     card = ".".join(map(str, capability))
     advice = (
@@ -56,14 +56,14 @@ def check_paddle_gpu(version: str, cuda: str, capability: tuple[int, int], matmu
         "compared with."
     )
     if (version, cuda) == _REGISTRY_BUILD and tuple(capability) > _LAST_CAPABILITY:
-        raise ParityError(
+        raise RunError(
             f"paddlepaddle-gpu {version} (CUDA {cuda}) has no code for this card of compute "
             f"capability {card}: its operators may give zeros without a word. {advice}"
         )
     try:
         effective_tf32(matmul)
-    except ParityError as error:
-        raise ParityError(
+    except RunError as error:
+        raise RunError(
             f"Paddle {version} (CUDA {cuda}), compute capability {card}: {error} {advice}"
         ) from error
 

@@ -3,17 +3,18 @@
 import dataclasses
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from ..checkpoints import Checkpoint
-from ..errors import ModelError, ParityError
+from ..checkpoints import open_checkpoint
+from ..errors import ModelError, RunError
 from ..models import load_paddle
 from ..sides import Side
-from ..tables.table import Table
+from .device import choose_device, import_framework
 from .gpu import check_paddle_gpu, driver, effective_tf32
-from .job import Job
+from .setup import Setup
 
 
 class PaddleSide:
@@ -21,29 +22,22 @@ class PaddleSide:
 
     name: Side = "paddle"
 
-    def __init__(self, job: Job, table: Table, checkpoint: Checkpoint) -> None:
-        import paddle as imported
-
-        paddle: Any = imported
-        self.paddle = paddle
-        self.job, self.table, self.reader = job, table, "vitconvert"
-        rounded = {key: checkpoint.tensors[key].cast(to) for key, to in job.rounded.items()}
-        self.checkpoint = dataclasses.replace(checkpoint, tensors={**checkpoint.tensors, **rounded})
-        has_gpu = paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
-        if job.device == "gpu" and not has_gpu:
-            raise ParityError(
-                "--device gpu: Paddle sees no GPU here (the package paddlepaddle is CPU only; "
-                "paddlepaddle-gpu is not). Use --device cpu or auto."
-            )
-        self.device = "gpu" if has_gpu and job.device != "cpu" else "cpu"
+    def __init__(self, setup: Setup) -> None:
+        self.paddle, self.setup = import_framework("paddle"), setup
+        self.device = choose_device("paddle", setup.device)
         self.paddle.set_device(self.device)
+        self.reader = ""  # who reads the weights
+        if setup.checkpoint:
+            checkpoint, self.reader = open_checkpoint(setup.checkpoint, setup.weights), "vitconvert"
+            rounded = {key: checkpoint.tensors[key].cast(to) for key, to in setup.rounded.items()}
+            tensors = {**checkpoint.tensors, **rounded}
+            self.checkpoint = dataclasses.replace(checkpoint, tensors=tensors)
         if self.device == "gpu":
-            flags = {"FLAGS_cudnn_deterministic": True}
-            self.paddle.set_flags(flags)
+            self.paddle.set_flags({"FLAGS_cudnn_deterministic": True})
             check_paddle_gpu(
-                paddle.__version__,
-                str(paddle.version.cuda()),
-                paddle.device.cuda.get_device_capability(),
+                self.paddle.__version__,
+                str(self.paddle.version.cuda()),
+                self.paddle.device.cuda.get_device_capability(),
                 lambda a, b: self.array(self.put(a) @ self.put(b)),
             )
 
@@ -62,25 +56,48 @@ class PaddleSide:
             facts["tf32"] = effective_tf32(lambda a, b: self.array(self.put(a) @ self.put(b)))
         return facts
 
-    def model(self, dtype: str) -> Any:
-        """Build and fill the model in a floating type, in evaluation mode."""
+    @contextmanager
+    def floating(self, dtype: str) -> Iterator[None]:
+        """Let what is made meanwhile be of a floating type."""
+        usual = self.paddle.get_default_dtype()
         self.paddle.set_default_dtype(dtype)
-        model = self.job.subject.build("paddle")
+        try:
+            yield
+        finally:
+            self.paddle.set_default_dtype(usual)
+
+    def build(self, dtype: str) -> Any:
+        """Build the model in a floating type, in evaluation mode.
+
+        Raises:
+            ModelError: The function of the user's gives something else.
+        """
+        subject = self.setup.subject
+        with self.floating(dtype):
+            model = subject.build("paddle")
         if not isinstance(model, self.paddle.nn.Layer):
-            raise ModelError(f"{self.job.subject.name} gives a {type(model)}, no paddle.nn.Layer.")
-        if self.job.subject.table:
+            raise ModelError(f"{subject.name} gives a {type(model)}; expected a paddle.nn.Layer.")
+        if subject.is_own:
             self.cast(model, dtype)
+        model.eval()
+        return model
+
+    def model(self, dtype: str) -> Any:
+        """Build the model and load its weights.
+
+        Raises:
+            RunError: They do not fit.
+        """
+        model = self.build(dtype)
         try:
             load_paddle(model, self.checkpoint)
         except (AssertionError, ValueError) as error:
             reason = str(error).split("\n", 1)[0]
-            raise ParityError(f"the weights do not fit the Paddle model: {reason}") from error
-        model.eval()
+            raise RunError(f"the weights do not fit the Paddle model: {reason}") from error
         return model
 
     def cast(self, model: Any, dtype: str) -> None:
         """Bring a model to another floating type; Layer.to would cast integers, too."""
-        self.paddle.set_default_dtype(dtype)
 
         def cast(tensor: Any, device: Any, dtype: Any, blocking: Any) -> Any:
             if not tensor.is_floating_point():
@@ -140,7 +157,7 @@ class PaddleSide:
 
     def put(self, array: np.ndarray) -> Any:
         """Bring an array to the device."""
-        return self.paddle.to_tensor(array)
+        return self.paddle.to_tensor(array, place=self.device)
 
     def set(self, tensor: Any, array: np.ndarray) -> None:
         """Fill a tensor that is not trained."""

@@ -1,156 +1,285 @@
-"""Run workers, each in a process of its own, watch over them, and leave none behind."""
+"""Start workers, give them jobs, hear what they say, and leave none behind.
+
+A worker is a process of its own with one framework in it, see `worker`. `run` starts one for each
+task and ends it afterwards. Within `keep_workers()` it does not: an idle worker stays and gets the
+next task that it suits, which saves importing the framework, 2 to 5 seconds on two cores:
+
+    with keep_workers():
+        check_parity(...)  # starts two workers
+        check_parity(...)  # uses them again
+"""
 
 import json
 import os
+import queue
 import subprocess
 import sys
+import tempfile
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
 
-from ..errors import ParityError, listing
-from ..sides import Side
-from ..terminal import Progress
+from ..errors import RunError, listing
+from ..sides import NAMES, Side
 from .interpreters import importable
-from .job import FAILURE, TRACE, Job
+
+_LAST_LINES = 12  # of what a process printed before it ended
 
 
-def run(jobs: Sequence[Job], pythons: dict[Side, str | None], meter: "Meter") -> None:
-    """Carry out jobs side by side, each in its own process.
+@dataclass(frozen=True)
+class Task:
+    """What one worker does.
 
-    Args:
-        jobs: At most one for each framework.
-        pythons: Side -> interpreter, if it is another than this one.
-        meter: Shows the progress.
-
-    Raises:
-        ParityError: A process failed; the others are ended.
+    Attributes:
+        side: The framework that it imports.
+        program: The module whose `carry_out(job, parent)` it calls.
+        job: What that is given; it travels as JSON.
+        python: Its interpreter; this one if None.
+        tf32: Whether a GPU may compute float32 in TF32.
+        own: Whose models it runs, if they are the user's own. Their modules stay imported: such a
+            worker is kept only for the same ones, and only where `keep_workers` was told so.
     """
-    meter.expect(len(jobs))
-    with ExitStack() as stack:
-        workers = []
-        for job in jobs:
-            python = pythons.get(job.framework)
-            command, path = [sys.executable], None
-            if python is not None:
-                command, path = [python], stack.enter_context(importable())
-            workers.append(stack.enter_context(_running(job, command, path, meter, len(jobs))))
-        while sum(worker.check() for worker in workers) < len(workers):
-            time.sleep(0.02)
+
+    side: Side
+    program: str
+    job: dict[str, Any] = field(hash=False)
+    python: str | None = None
+    tf32: bool = False
+    own: str = ""
 
 
-class Meter:
-    """Adds up the progress of all workers for one display."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self.progress = progress
-        self.expected = 0
-        self.amounts: dict[Side, tuple[int, int]] = {}
-        self.lock = threading.Lock()
-
-    def expect(self, workers: int) -> None:
-        self.expected = workers
-        names = {1: "starting the framework", 2: "starting PyTorch and Paddle"}
-        self.tell(names[workers], 0, 1)
-
-    def tell(self, text: str, done: int, total: int) -> None:
-        if self.progress is not None:
-            self.progress(text, done, total)
-
-    def worker(self, side: Side, done: int, total: int) -> None:
-        with self.lock:
-            self.amounts[side] = (done, total)
-            if len(self.amounts) == self.expected:
-                dones, totals = zip(*self.amounts.values(), strict=True)
-                text = "running both models" if self.expected > 1 else "running the model"
-                self.tell(text, sum(dones), sum(totals))
-
-
-class _Worker:
-    """One process that writes a trace."""
+class Worker:
+    """One process with one framework; to be used as a context, which ends it."""
 
     def __init__(
-        self, job: Job, command: Sequence[str], path: str | None, meter: Meter, count: int
+        self,
+        side: Side,
+        environment: Mapping[str, str],
+        python: str | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> None:
-        self.job = job
-        self.reason = ""
-        # Beside the trace, not in it.
-        job_file, self.stderr = (Path(f"{job.out}.{end}") for end in ("job.json", "stderr.txt"))
-        job_file.write_text(json.dumps(asdict(job)))
-        with self.stderr.open("wb") as stderr:
-            self.process = subprocess.Popen(
+        """Start the process.
+
+        Args:
+            side: The framework that it imports.
+            environment: What is set before that, besides what is set here.
+            python: Its interpreter; this one if None.
+            pass_fds: Descriptors that it keeps open.
+        """
+        self.side = side
+        with ExitStack() as stack:
+            self._stderr = stack.enter_context(tempfile.TemporaryFile())
+            chosen = {"PYTHONWARNINGS": "ignore", **environment}
+            if python is not None:
+                chosen["PYTHONPATH"] = stack.enter_context(importable())
+            self._process = subprocess.Popen(
                 # -P: a numpy.py in the folder that the user is in is not NumPy.
-                [*command, "-P", "-m", "vitconvert.parity._dump", str(job_file)],
+                [python or sys.executable, "-P", "-m", "vitconvert.running.worker", side],
                 stdin=subprocess.PIPE,  # held open: its end tells the worker that we are gone
                 stdout=subprocess.PIPE,
-                stderr=stderr,
-                env=_environment(job, path, count),
+                stderr=self._stderr,
+                pass_fds=pass_fds,
+                env={**os.environ, **chosen},
                 text=True,
             )
-        self.reader = threading.Thread(target=self._listen, args=(meter,), daemon=True)
-        self.reader.start()
+            self._stack = stack.pop_all()
 
-    def _listen(self, meter: Meter) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            try:
-                message = json.loads(line)
-            except ValueError:  # something else prints as Python starts
-                continue
-            if isinstance(message, str):
-                self.reason = message
-            else:
-                meter.worker(self.job.framework, *message)
+    def __enter__(self) -> Self:
+        return self
 
-    def check(self) -> bool:
-        """Tell whether the trace is written.
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        self.kill()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        self._stack.close()
+
+    def kill(self) -> None:
+        """End the process; who listens to it hears of that."""
+        self._process.kill()
+        self._process.wait()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
+    def start(self, program: str, job: Mapping[str, Any]) -> None:
+        """Let it carry out a job; `hear` or `answer` tells how that went."""
+        self.send([program, job])
+
+    def send(self, message: object) -> None:
+        """Send one message; if the process has ended, `hear` says why."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass
+
+    def hear(self) -> tuple[bool, Any]:
+        """Wait for the next message.
+
+        Returns:
+            Whether the job is done, and its answer, or what is told meanwhile.
 
         Raises:
-            ParityError: The process failed; with its own words, or the end of what it printed.
+            RunError: The job failed, or the process ended; with its own words, or the end of what
+                it printed.
         """
-        status = self.process.poll()
-        if status is None:
-            return False
-        self.reader.join()
-        if status == FAILURE and self.reason:
-            raise ParityError(self.reason)
-        if status or not (Path(self.job.out) / TRACE).exists():
-            printed = self.stderr.read_text(errors="replace").strip().splitlines()
-            raise ParityError(
-                listing(
-                    f"the {self.job.framework} process ended with status {status}. It printed:",
-                    printed[-12:],
-                )
-            )
-        return True
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            try:
+                kind, what = json.loads(line)
+            except (TypeError, ValueError):  # something else prints as Python starts
+                continue
+            if kind == "failed":
+                raise RunError(what)
+            return kind == "done", what
+        status = self._process.wait()
+        self._stderr.seek(0)
+        printed = self._stderr.read().decode(errors="replace").strip().splitlines()
+        heading = f"the {NAMES[self.side]} process ended with status {status}. It printed:"
+        raise RunError(listing(heading, printed[-_LAST_LINES:]))
+
+    def answer(self, told: Callable[[Any], None]) -> Any:
+        """Wait until a job is done; what is told meanwhile goes to `told`.
+
+        Raises:
+            RunError: As of `hear`.
+        """
+        while True:
+            is_done, what = self.hear()
+            if is_done:
+                return what
+            told(what)
+
+
+_Key = tuple[Any, ...]
+
+
+class _Pool:
+    """Idle workers that wait for another task that they suit."""
+
+    def __init__(self, own_models: bool) -> None:
+        self.own_models, self.idle = own_models, dict[_Key, list[Worker]]()
+
+    def take(self, key: _Key) -> Worker | None:
+        """Give a worker that is alive, which is then the caller's."""
+        while self.idle.get(key):
+            worker = self.idle[key].pop()
+            if worker.is_alive:
+                return worker
+            worker.__exit__()
+        return None
+
+    def close(self) -> None:
+        """End all."""
+        for workers in self.idle.values():
+            for worker in workers:
+                worker.__exit__()
+
+
+_pools: list[_Pool] = []  # the innermost last
 
 
 @contextmanager
-def _running(
-    job: Job, command: Sequence[str], path: str | None, meter: Meter, count: int
-) -> Iterator[_Worker]:
-    """Start a worker and make sure that it does not outlive the check."""
-    worker = _Worker(job, command, path, meter, count)
+def keep_workers(own_models: bool = False) -> Iterator[None]:
+    """Keep the workers that `run` starts for the tasks that follow; they end with this context.
+
+    A worker serves any number of jobs, of any shipped variants, and builds each model anew. It has
+    the environment of when it was started, but for what `run` sets itself: the interpreter, the
+    number of threads and TF32 are those of the task, or it gets another worker. One whose process
+    ended, or that was busy when something failed, is not used again.
+
+    Args:
+        own_models: Whether models of the user's are kept, too. Their modules are imported once: it
+            is for callers who know that the code stays what it is meanwhile.
+    """
+    pool = _Pool(own_models)
+    _pools.append(pool)
     try:
-        yield worker
+        yield
     finally:
-        worker.process.kill()
-        worker.process.wait()
-        worker.reader.join()
-        for pipe in (worker.process.stdin, worker.process.stdout):
-            if pipe is not None:
-                pipe.close()
+        _pools.remove(pool)
+        pool.close()
 
 
-def _environment(job: Job, path: str | None, count: int) -> dict[str, str]:
+def run(tasks: Sequence[Task], hear: Callable[[Side, Any], None]) -> list[Any]:
+    """Carry out tasks side by side, each in a process of its own.
+
+    Args:
+        tasks: At most one for each framework.
+        hear: Called with the framework and what its worker tells.
+
+    Returns:
+        What each task gives.
+
+    Raises:
+        RunError: One failed, in the words of the worker; the others are ended.
+    """
+    pool = _pools[-1] if _pools else None
+    heard: queue.SimpleQueue[tuple[int, bool, Any]] = queue.SimpleQueue()
+    workers = list[Worker]()
+    ended = set[int]()  # the tasks whose worker waits for another one
+    keys = [_key(task, len(tasks)) for task in tasks]
+    listeners = list[threading.Thread]()
+
+    def listen(number: int, worker: Worker) -> None:
+        try:
+            answer = worker.answer(lambda what: hear(tasks[number].side, what))
+            heard.put((number, True, answer))
+        except BaseException as error:
+            heard.put((number, False, error))
+
+    try:
+        for number, (task, key) in enumerate(zip(tasks, keys, strict=True)):
+            worker = pool.take(key) if pool else None
+            worker = worker or Worker(task.side, _environment(task, len(tasks)), task.python)
+            workers.append(worker)
+            worker.start(task.program, task.job)
+            listeners.append(threading.Thread(target=listen, args=(number, worker), daemon=True))
+            listeners[-1].start()
+        answers = dict[int, Any]()
+        while len(ended) < len(tasks):
+            number, is_done, what = heard.get()
+            if is_done or isinstance(what, RunError):
+                ended.add(number)
+            if not is_done:
+                raise what
+            answers[number] = what
+        return [answers[number] for number in range(len(tasks))]
+    finally:
+        for number, worker in enumerate(workers):
+            if number not in ended:
+                worker.kill()
+        for listener in listeners:
+            listener.join()
+        for task, key, worker in zip(tasks, keys, workers, strict=False):
+            if pool is not None and worker.is_alive and (pool.own_models or not task.own):
+                pool.idle.setdefault(key, []).append(worker)
+            else:
+                worker.__exit__()
+
+
+def _key(task: Task, count: int) -> _Key:
+    """Say what a worker must have in common with a task."""
+    return task.side, task.python, task.own, *sorted(_environment(task, count).items())
+
+
+def _environment(task: Task, count: int) -> dict[str, str]:
     """Set what must be set before a framework is imported."""
     threads = max(1, (os.cpu_count() or 1) // count)
-    chosen = {"PYTHONWARNINGS": "ignore", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-    if not job.tf32:
+    chosen = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    chosen["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(threads))
+    if not task.tf32:
         chosen["NVIDIA_TF32_OVERRIDE"] = "0"
-    if path is not None:
-        chosen["PYTHONPATH"] = path
-    return {"OMP_NUM_THREADS": str(threads), **os.environ, **chosen}
+    return chosen

@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import ParityError
-from .job import ROOM
 
+ROOM = "The traces of a large model take up to 11 GB; TMPDIR names another folder."
 _PREFIX = ".vitconvert-parity-"  # of folders for traces
 _FRESH = 60.0  # seconds
 

@@ -1,18 +1,19 @@
 """PyTorch: a model as a function of arrays."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
 import numpy as np
 
-from ..checkpoints import Checkpoint
-from ..errors import ModelError, ParityError
+from ..checkpoints import open_checkpoint
+from ..errors import ModelError, RunError
 from ..models import load_torch
 from ..sides import Side
-from ..tables.table import Table
+from .device import choose_device, import_framework
 from .gpu import driver, effective_tf32
-from .job import Job
+from .setup import Setup
 from .torch_reader import read_with_torch
 
 
@@ -21,24 +22,21 @@ class TorchSide:
 
     name: Side = "torch"
 
-    def __init__(self, job: Job, table: Table, checkpoint: Checkpoint) -> None:
-        import torch
-
-        self.torch, self.job, self.table = torch, job, table
-        has_gpu = torch.cuda.is_available()
-        if job.device == "gpu" and not has_gpu:
-            raise ParityError("--device gpu: PyTorch sees no GPU here. Use --device cpu or auto.")
-        self.device = "cuda" if has_gpu and job.device != "cpu" else "cpu"
-        torch.backends.cuda.matmul.allow_tf32 = job.tf32
-        torch.backends.cudnn.allow_tf32 = job.tf32
-        torch.backends.cudnn.deterministic = True
-        torch.backends.cudnn.benchmark = False
-        if hasattr(torch.backends, "mha"):  # it passes by the layers within an attention
-            torch.backends.mha.set_fastpath_enabled(False)
+    def __init__(self, setup: Setup) -> None:
+        self.torch, self.setup = import_framework("torch"), setup
+        self.device = "cuda" if choose_device("torch", setup.device) == "gpu" else "cpu"
+        backends = self.torch.backends
+        backends.cuda.matmul.allow_tf32 = backends.cudnn.allow_tf32 = setup.tf32
+        backends.cudnn.deterministic, backends.cudnn.benchmark = True, False
+        if hasattr(backends, "mha"):  # it passes by the layers within an attention
+            backends.mha.set_fastpath_enabled(False)
         self.uncounted = count(-1, -1)
-        self.state, self.reader = read_with_torch(checkpoint)
-        for key, dtype in job.rounded.items():
-            self.state[key] = self.state[key].to(getattr(torch, dtype))
+        self.reader = ""  # who reads the weights
+        if setup.checkpoint:
+            checkpoint = open_checkpoint(setup.checkpoint, setup.weights)
+            self.state, self.reader = read_with_torch(checkpoint)
+            for key, dtype in setup.rounded.items():
+                self.state[key] = self.state[key].to(getattr(self.torch, dtype))
 
     def environment(self) -> dict[str, Any]:
         """Say what ran where, settings read back and probed."""
@@ -55,22 +53,45 @@ class TorchSide:
             facts["tf32"] = effective_tf32(lambda a, b: self.array(self.put(a) @ self.put(b)))
         return facts
 
-    def model(self, dtype: str) -> Any:
-        """Build and fill the model in a floating type, in evaluation mode."""
+    @contextmanager
+    def floating(self, dtype: str) -> Iterator[None]:
+        """Let what is made meanwhile be of a floating type."""
+        usual = self.torch.get_default_dtype()
         self.torch.set_default_dtype(getattr(self.torch, dtype))
-        model = self.job.subject.build("torch")
-        if not isinstance(model, self.torch.nn.Module):
-            raise ModelError(f"{self.job.subject.name} gives a {type(model)}, no torch.nn.Module.")
-        model = model.to(getattr(self.torch, dtype))
         try:
-            load_torch(model, self.state, self.table)
-        except RuntimeError as error:
-            raise ParityError(f"the weights do not fit the PyTorch model: {error}") from error
+            yield
+        finally:
+            self.torch.set_default_dtype(usual)
+
+    def build(self, dtype: str) -> Any:
+        """Build the model in a floating type, in evaluation mode.
+
+        Raises:
+            ModelError: The function of the user's gives something else.
+        """
+        subject = self.setup.subject
+        with self.floating(dtype):
+            model = subject.build("torch")
+        if not isinstance(model, self.torch.nn.Module):
+            raise ModelError(f"{subject.name} gives a {type(model)}; expected a torch.nn.Module.")
+        self.cast(model, dtype)
         return model.to(self.device).eval()
+
+    def model(self, dtype: str) -> Any:
+        """Build the model and load its weights.
+
+        Raises:
+            RunError: They do not fit.
+        """
+        model = self.build(dtype)
+        try:
+            load_torch(model, self.state, self.setup.subject.read_table())
+        except RuntimeError as error:
+            raise RunError(f"the weights do not fit the PyTorch model: {error}") from error
+        return model
 
     def cast(self, model: Any, dtype: str) -> None:
         """Bring a model to another floating type, tensor by tensor."""
-        self.torch.set_default_dtype(getattr(self.torch, dtype))
         model.to(getattr(self.torch, dtype))
 
     def layers(self, model: Any) -> Iterator[tuple[str, Any]]:

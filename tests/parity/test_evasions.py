@@ -1,6 +1,5 @@
 """Ways past the checker that were found, and correct pairs that it refused: none is left."""
 
-import io
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -10,10 +9,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from conftest import write_paddle
-from tracing import noise
+from tracing import Deaf, noise
 from vitconvert import ParityError, Report, TableError, check_parity
 from vitconvert.parity import Pair, _dump, compare_traces
-from vitconvert.running import job as jobs
+from vitconvert.running.setup import Setup, Subject
 
 pytestmark = [pytest.mark.torch, pytest.mark.paddle]
 
@@ -99,11 +98,8 @@ class Case:
         self.paddle = self.paddle.replace(old, new if paddle is None else paddle)
         return self
 
-    def compare(self, feed: bool = True, backward: bool = False) -> Report:
+    def compare(self, alone: bool = True, backward: bool = False) -> Report:
         """Trace both and compare."""
-        import paddle
-        import torch
-
         save_file(self.torch_state, self.folder / "w.safetensors", {"format": "pt"})
         write_paddle(self.folder / "w.pdparams", self.paddle_state)
         (self.folder / "t.toml").write_text(self.table)
@@ -113,23 +109,16 @@ class Case:
             module = f"case_{self.number}_{side}"
             (self.folder / f"{module}.py").write_text(getattr(self, side))
             (self.folder / side).mkdir(exist_ok=True)
-            job = jobs.Job(
-                side,
-                jobs.Subject(f"{module}:net", table=str(self.folder / "t.toml")),
-                str(self.folder / file),
-                None,
-                "cpu",
+            subject = Subject(f"{module}:net", table=str(self.folder / "t.toml"))
+            job = _dump.Job(
+                Setup(side, subject, str(self.folder / file), device="cpu"),
                 str(self.folder / "in.npy"),
                 str(self.folder / side),
                 {"shape": [2, 3, 8, 8], "sha256": "x"},
-                feed=str(self.folder / "torch") if feed and side == "paddle" else "",
+                alone=str(self.folder / "torch") if alone and side == "paddle" else "",
                 backward=backward,
             )
-            try:
-                _dump.trace(job, io.StringIO())
-            finally:
-                torch.set_default_dtype(torch.float32)
-                paddle.set_default_dtype("float32")
+            _dump.trace(job, Deaf())
         return compare_traces(self.folder / "torch", self.folder / "paddle")
 
 
@@ -149,7 +138,7 @@ def test_the_pair_is_proved_as_it_is(case: Case) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "paddle", "feed"),
+    ("old", "new", "paddle", "alone"),
     [
         ("# made", "", "model.register_forward_post_hook(lambda l, i, o: o * 2)", True),
         (
@@ -170,13 +159,13 @@ def test_the_pair_is_proved_as_it_is(case: Case) -> None:
         ("return x\n", "return x[:, :0]\n", "return x[:, :0] if x.shape else x[0]\n", False),
     ],
 )
-def test_no_output_escapes(old: str, new: str, paddle: str, feed: bool, case: Case) -> None:
+def test_no_output_escapes(old: str, new: str, paddle: str, alone: bool, case: Case) -> None:
     """What the call of the model gives is compared whole, whatever it is built of."""
     case.change(old, new, paddle)
     if "[:, :0]" in new:
-        assert case.compare(feed).proved  # nothing is what both give
+        assert case.compare(alone).proved  # nothing is what both give
         return
-    assert case.compare(feed).verdict == "NOT PROVED"
+    assert case.compare(alone).verdict == "NOT PROVED"
 
 
 def test_numbers_that_count_are_equal_or_not(case: Case) -> None:

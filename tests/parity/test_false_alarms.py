@@ -50,4 +50,4 @@ def test_correct_checkpoint_is_always_proved(
     assert len(found) == 5
     assert {one["threads"] for one in found.values()} == {threads}
     assert max(one["float64"] for one in found.values()) < 1e-11
-    assert max(one["single"] for one in found.values()) < 1e-11
+    assert max(one["alone"] for one in found.values()) < 1e-11

@@ -12,7 +12,7 @@ from conftest import Make, arrays, write_paddle
 from tracing import built_once, compared, culprit, parity, trace, traced_once
 from vitconvert import CheckpointError, ParityError, models
 from vitconvert.parity import compare_traces
-from vitconvert.running import job as jobs
+from vitconvert.running import setup
 from vitconvert.tables import reading
 
 pytestmark = [pytest.mark.torch, pytest.mark.paddle]
@@ -130,7 +130,7 @@ def test_layer_of_another_class_is_refused(
     linear = paddle.nn.Linear
     model = models.build("paddle", reading.variants()["shunted_t"], 1000)
     model.block1[0].attn.q.__class__ = Lookalike
-    monkeypatch.setattr(jobs, "build", lambda *_: model)
+    monkeypatch.setattr(setup, "build", lambda *_: model)
 
     with pytest.raises(ParityError, match=r"block1\.0\.attn\.q: is a .*Lookalike, kind 'linear'"):
         trace(torch_trace, "paddle", converted("shunted_t"))
@@ -145,7 +145,7 @@ def test_compat_linear_is_refused(
 
     model = models.build("paddle", reading.variants()["shunted_t"], 1000)
     model.block1[0].attn.q = paddle.compat.nn.Linear(64, 64)
-    monkeypatch.setattr(jobs, "build", lambda *_: model)
+    monkeypatch.setattr(setup, "build", lambda *_: model)
 
     with pytest.raises(ParityError, match=r"block1\.0\.attn\.q: is a paddle\.compat\.nn"):
         trace(torch_trace, "paddle", converted("shunted_t"))
@@ -159,7 +159,7 @@ def test_layers_that_did_not_run_on_both_sides_fail(torch_trace: Path, converted
 
     def verdicts(change: Callable[[list[dict]], list[dict]], **layers: dict) -> dict[str, str]:
         runs = {dtype: change(calls) for dtype, calls in facts["runs"].items()}
-        changed = {"runs": runs, "layers": facts["layers"] | layers, "single": None}
+        changed = {"runs": runs, "layers": facts["layers"] | layers, "alone": None}
         file.write_text(json.dumps(facts | changed))
         report = compare_traces(torch_trace / "torch", torch_trace / "paddle")
         return {r.layer: r.verdict for r in report.layers}

@@ -7,6 +7,7 @@ import pytest
 
 from conftest import Make
 from vitconvert import ParityError, compare_traces, dump
+from vitconvert.errors import RunError
 from vitconvert.running.gpu import check_paddle_gpu, effective_tf32
 
 
@@ -32,13 +33,13 @@ def test_tf32_shows_in_a_matmul() -> None:
     """Whatever the setting says, the result tells."""
     assert effective_tf32(exact) is False
     assert effective_tf32(rounded) is True
-    with pytest.raises(ParityError, match=r"gives 0, expected 64\.0156"):
+    with pytest.raises(RunError, match=r"gives 0, expected 64\.0156"):
         effective_tf32(zeros)
 
 
 def test_the_registrys_build_is_refused_on_newer_cards() -> None:
     """By name, even where a probe happens to pass; on older cards it may run."""
-    with pytest.raises(ParityError, match=r"has no code for this card of compute capability 9\.0"):
+    with pytest.raises(RunError, match=r"has no code for this card of compute capability 9\.0"):
         check_paddle_gpu("2.6.2", "11.8", (9, 0), exact)
     check_paddle_gpu("2.6.2", "11.8", (8, 6), exact)
     check_paddle_gpu("3.3.1", "12.9", (9, 0), exact)
@@ -46,7 +47,7 @@ def test_the_registrys_build_is_refused_on_newer_cards() -> None:
 
 def test_a_card_that_computes_zeros_is_refused() -> None:
     """With what to install instead."""
-    with pytest.raises(ParityError, match="Install a build for this card from Paddle's own index"):
+    with pytest.raises(RunError, match="Install a build for this card from Paddle's own index"):
         check_paddle_gpu("3.0.0", "12.6", (12, 0), zeros)
 
 

@@ -49,7 +49,7 @@ Browse = Callable[..., Any]
 
 
 def layer(name: str, verdict: Any = "same", float64: float | None = 1e-15, **more: Any) -> Any:
-    figures = {"float32_reference": 4e-7, "float32_candidate": 5e-7, "single": 0.0} | more
+    figures = {"float32_reference": 4e-7, "float32_candidate": 5e-7, "alone": 0.0} | more
     return LayerResult(name, name, "linear", (2, 8), verdict, float64=float64, **figures)
 
 
@@ -75,14 +75,14 @@ def good() -> Report:
 def bad() -> Report:
     """Give a report with a layer of every verdict, and all else wrong that there can be."""
     wrong = [
-        layer("blocks.1.a", "differs", 2e-3, single=2e-3, note="what it gives differs"),
+        layer("blocks.1.a", "differs", 2e-3, alone=2e-3, note="what it gives differs"),
         layer("blocks.1.b", "inherits", 3e-3),
         layer("blocks.1.c", "imprecise", off="candidate", note="float32 error of Paddle 3.0e-04"),
-        layer("blocks.1.d", "not finite", None, float32_candidate=None, single=None, note="512"),
-        layer("blocks.1.e", "missing", None, single=None, note="did not run this layer"),
+        layer("blocks.1.d", "not finite", None, float32_candidate=None, alone=None, note="512"),
+        layer("blocks.1.e", "missing", None, alone=None, note="did not run this layer"),
         layer(f"head.{EVIL}", "settings", note=f"eps is {EVIL}"),
         layer("shape", "shape", None, float32_reference=None, float32_candidate=None),
-        layer("weights", "weights", float("inf"), single=float("nan")),
+        layer("weights", "weights", float("inf"), alone=float("nan")),
     ]
     return replace(
         good(),
@@ -97,7 +97,7 @@ def bad() -> Report:
 
 
 def measured() -> Report:
-    layers = [replace(one, float64=None, single=None) for one in good().layers]
+    layers = [replace(one, float64=None, alone=None) for one in good().layers]
     return replace(good(), layers=tuple(layers), proves=False)
 
 
@@ -388,7 +388,7 @@ def test_the_legend_toggles_series(browse: Browse) -> None:
 
     drawn, *steps, titles = browse(good(), script)
 
-    assert drawn == ["float64", "single", "float32_reference", "float32_candidate"]
+    assert drawn == ["float64", "alone", "float32_reference", "float32_candidate"]
     assert steps == [[3, "false"], [4, "true"]]
     assert titles[2:] == ["float32 error, torch", "float32 error, Paddle"]
 

@@ -116,8 +116,8 @@ def test_a_pair_of_ones_own_is_proved(folder: Path) -> None:
     assert list(results) == ["stem", "act", "up", "table", "fc", "fc#2", OUTPUT]
     assert results["stem"].candidate_layer == "conv"
     # Paddle interpolates in float32 even here; each layer alone shows what is its own fault.
-    assert 1e-10 < results["up"].single < 5e-6
-    assert results["fc"].single < 1e-12
+    assert 1e-10 < results["up"].alone < 5e-6
+    assert results["fc"].alone < 1e-12
     assert 1e-10 < results["fc#2"].float64 < 1e-5
     assert {g.key for g in report.gradients} == {"input", *state()}
 

@@ -30,7 +30,7 @@ def test_official_checkpoint_converts_and_is_proved(
     assert report.reference["read_by"] == "torch"
     # Well below the limit, since both sides have the epsilons that Paddle keeps as float32.
     assert max(row.float64 for row in report.layers) < 1e-12
-    assert max(row.single for row in report.layers) < 1e-12
+    assert max(row.alone for row in report.layers) < 1e-12
     layers = {row.layer.partition("#")[0] for row in report.layers}
     modules = {name for name, layer in create_model(name, "torch").named_modules()}
     table, variant = reading.find_variant(name)

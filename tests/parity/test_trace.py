@@ -1,7 +1,7 @@
 """A trace holds what the model computes; here for Paddle alone, so that old releases are tested."""
 
-import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from golden import rule
 from vitconvert import CheckpointError, ParityError, create_model
 from vitconvert.parity import _dump
 from vitconvert.parity._trace import Trace
-from vitconvert.running.job import Job, Subject
+from vitconvert.running.setup import Setup, Subject
 from vitconvert.tables import reading
 
 
@@ -35,20 +35,14 @@ def test_paddle_trace_ends_in_the_official_logits(converted: Make, tmp_path: Pat
     import paddle
 
     np.save(tmp_path / "in.npy", rule.images("shunted_t", (2, 3, 224, 224)))
-    job = Job(
-        "paddle",
-        Subject("shunted_t", 1000, output="logits"),
-        str(converted("shunted_t")),
-        None,
-        "cpu",
+    subject = Subject("shunted_t", 1000, output="logits")
+    job = _dump.Job(
+        Setup("paddle", subject, str(converted("shunted_t")), device="cpu"),
         str(tmp_path / "in.npy"),
         str(tmp_path),
     )
-    progress = io.StringIO()
-    try:
-        _dump.trace(job, progress)
-    finally:
-        paddle.set_default_dtype("float32")
+    told: list[object] = []
+    _dump.trace(job, SimpleNamespace(tell=told.append))
 
     found, expected = Trace(tmp_path), load_file(GOLDEN / "shunted_t.safetensors")["logits"]
     assert golden_facts("shunted_t")["input"]["shape"] == [2, 3, 224, 224]
@@ -63,7 +57,7 @@ def test_paddle_trace_ends_in_the_official_logits(converted: Make, tmp_path: Pat
         "patch_embed1.conv.1.num_batches_tracked"
     }
     count = 2 * len(traced)
-    assert progress.getvalue().splitlines()[-1] == f"[{count}, {count}]"
+    assert told[-1] == [count, count]
 
 
 @pytest.mark.paddle
@@ -71,15 +65,11 @@ def test_input_of_a_layer_that_is_the_output_of_another_is_written_once(
     converted: Make, tmp_path: Path
 ) -> None:
     """The float64 file holds less than twice the outputs, though it holds the inputs, too."""
-    import paddle
-
     np.save(tmp_path / "in.npy", rule.images("shunted_t", (1, 3, 64, 64)))
     subject = Subject("shunted_t", 1000, output="logits")
-    files = str(converted("shunted_t")), None, "cpu", str(tmp_path / "in.npy"), str(tmp_path)
-    try:
-        _dump.trace(Job("paddle", subject, *files), io.StringIO())
-    finally:
-        paddle.set_default_dtype("float32")
+    setup = Setup("paddle", subject, str(converted("shunted_t")), device="cpu")
+    job = _dump.Job(setup, str(tmp_path / "in.npy"), str(tmp_path))
+    _dump.trace(job, SimpleNamespace(tell=lambda _what: None))
 
     calls = Trace(tmp_path).runs["float64"].calls
     assert calls["block1.0.norm1"].inputs[0][0] == calls["patch_embed1"].outputs[0]
@@ -95,8 +85,9 @@ def test_what_is_no_trace_is_refused(tmp_path: Path) -> None:
     for text, message in (
         ("{}", "is no trace"),
         ("[" * 100_000, "is no trace"),
-        ('{"format": 99}', "trace of format 99; this release reads format 1"),
-        ('{"format": 1, "layers": 7}', "is no trace"),
+        ('{"format": 1}', "trace of format 1; this release reads format 2"),
+        ('{"format": 99}', "trace of format 99; this release reads format 2"),
+        ('{"format": 2, "layers": 7}', "is no trace"),
     ):
         (tmp_path / "trace.json").write_text(text)
         with pytest.raises(ParityError, match=message):

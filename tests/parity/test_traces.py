@@ -36,7 +36,7 @@ def traces(
     one, other = folder / "torch", folder / "paddle"
     files = {"torch": official(VARIANT), "paddle": converted(VARIANT)}
     dump(VARIANT, "torch", files["torch"], one, input_size=SMALL)
-    dump(VARIANT, "paddle", files["paddle"], other, feed=one, input_size=SMALL)
+    dump(VARIANT, "paddle", files["paddle"], other, alone=one, input_size=SMALL)
     return one, other
 
 
@@ -56,7 +56,7 @@ def test_dump_and_compare_are_parity(traces: tuple[Path, Path], tmp_path: Path) 
     assert report["verdict"] == "PROVED"
     # Whatever their order, PyTorch is the reference.
     assert report["reference"]["framework"] == "torch"
-    assert all(layer["single"] < 1e-12 for layer in report["layers"])
+    assert all(layer["alone"] < 1e-12 for layer in report["layers"])
     assert "| float64 |" in done.stdout
     assert "| 2 of 2 |" in done.stdout
     assert {"torch", "device", "threads", "sha256", "read_by"} <= report["reference"].keys()
@@ -147,7 +147,7 @@ def test_gpu_runs_are_not_judged_by_tf32s_error(traces: tuple[Path, Path], tmp_p
         (["--out", "{there}"], "exists already. Pass --force"),
         (["--out", "{other}"], "exists and is no trace"),
         (["--out", "{none}/x"], "does not exist. Make it first"),
-        (["--out", "x", "--feed", "{there}", "--dtype", "float32"], "neither side can be float32"),
+        (["--out", "x", "--alone", "{there}", "--dtype", "float32"], "neither side can be float32"),
         (["--out", "x", "--device", "gpu"], "sees no GPU here"),
         (["--out", "x", "--python", "/no/such/python"], "is no Python 3.11 or newer that runs"),
         (["--out", "x", "--input", "{other}/x.txt"], "cannot be read as an image"),
@@ -315,7 +315,7 @@ def test_wrong_weights_are_explained_by_traces_alone(
     state[key] = np.ascontiguousarray(state[key].T)
     dump(VARIANT, "torch", official(VARIANT), tmp_path / "t", input_size=SMALL)
     wrong = write_paddle(tmp_path / "x.pdparams", state)
-    dump(VARIANT, "paddle", wrong, tmp_path / "p", feed=tmp_path / "t", input_size=SMALL)
+    dump(VARIANT, "paddle", wrong, tmp_path / "p", alone=tmp_path / "t", input_size=SMALL)
 
     report: Report = compare_traces(tmp_path / "t", tmp_path / "p")
 
@@ -332,7 +332,7 @@ def test_figures_from_another_trace_are_not_shown(
     report = compare_traces(tmp_path / "t", traces[1])
 
     assert report.proved
-    assert all(layer.single is None for layer in report.layers)
+    assert all(layer.alone is None for layer in report.layers)
     assert "each layer alone: not compared" in run("compare", tmp_path / "t", traces[1]).output
 
 

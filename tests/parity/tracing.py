@@ -1,6 +1,5 @@
 """Run one side of a parity check in this process, again and again."""
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from conftest import Make
 from vitconvert import Report, check_parity, models
 from vitconvert.parity import _dump, compare_traces
-from vitconvert.running import job as jobs
+from vitconvert.running import setup
 from vitconvert.sides import Side
 from vitconvert.tables import reading
 from vitconvert.tables.variant import Variant
@@ -48,7 +47,7 @@ def built_once() -> Iterator[None]:
         return model
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jobs, "build", build)
+        patch.setattr(setup, "build", build)
         yield
 
 
@@ -75,6 +74,13 @@ def traced_once(variant: str, official: Make, folder: Path, size: int = 32) -> I
         yield folder
 
 
+class Deaf:
+    """Hears nothing of how far a trace is."""
+
+    def tell(self, what: object) -> None:
+        """Hear nothing."""
+
+
 def trace(
     folder: Path,
     side: Side,
@@ -83,28 +89,18 @@ def trace(
     backward: bool = False,
 ) -> None:
     """Run one side in this process, as a worker would in its own; Paddle is fed by PyTorch."""
-    import paddle
-    import torch
-
     (folder / side).mkdir(exist_ok=True)
     num_classes = reading.variants()[variant].num_classes
-    job = jobs.Job(
-        side,
-        jobs.Subject(variant, num_classes, output="logits" if num_classes else "features"),
-        str(checkpoint),
-        None,
-        "cpu",
+    subject = setup.Subject(variant, num_classes, output="logits" if num_classes else "features")
+    job = _dump.Job(
+        setup.Setup(side, subject, str(checkpoint), device="cpu"),
         str(folder / "in.npy"),
         str(folder / side),
         {"shape": list(np.load(folder / "in.npy").shape), "sha256": "as made"},
-        feed=str(folder / "torch") if side == "paddle" else "",
+        alone=str(folder / "torch") if side == "paddle" else "",
         backward=backward,
     )
-    try:
-        _dump.trace(job, io.StringIO())
-    finally:
-        torch.set_default_dtype(torch.float32)
-        paddle.set_default_dtype("float32")
+    _dump.trace(job, Deaf())
 
 
 def compared(

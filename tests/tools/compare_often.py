@@ -48,7 +48,7 @@ def main(variant: str, torch_file: str, paddle_file: str, folder: str) -> None:
                 "verdict": report.verdict,
                 "threads": report.reference["threads"],
                 "float64": max(layer.float64 for layer in report.layers),
-                "single": max(layer.single for layer in report.layers),
+                "alone": max(layer.alone for layer in report.layers),
                 "factor": max(
                     max(a, b) / max(min(a, b), 4 * 2.0**-23)
                     for layer in report.layers

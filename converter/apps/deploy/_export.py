@@ -15,14 +15,17 @@ from ...checkpoints import Checkpoint, open_checkpoint
 from ...errors import ModelError, RunError
 from ...files import cannot_be_written, check_room, sha256
 from ...images import check_names
-from ...models import build, check_side, load, require
+from ...models import check_side, require
+from ...running.device import Device, import_framework
+from ...running.setup import Setup, Subject
+from ...running.side import as_function, make_side
 from ...tables.plan import check_paddle
 from ...tables.reading import find_variant
 from ...tables.variant import Variant
 from ...version import __version__
 from ._check import Check, compare
 from ._folder import check_folder, made_beside, publish, put_in_order
-from ._manifest import FORMAT, LEAST, NAME, Facts, framework
+from ._manifest import FORMAT, LEAST, NAME, Facts
 from ._predictor import Predictor
 
 # Their padding depends on the size of the image, which a program for any size does not know.
@@ -121,14 +124,19 @@ def _write(
     size: tuple[int, int] | None,
 ) -> Check:
     """Save the program and its parameters, run them, and compare with the model."""
-    paddle = framework()
+    paddle = import_framework("paddle")
     # With 32 pixels some map is of one pixel, with an odd size some is not divided evenly.
     height, width = variant.input_size
     sizes = [size] if size else [(height, width), (LEAST, LEAST), (height + 37, width)]
     inputs = [_noise(count, at) for at in sizes for count in (1, 3)]
-    truth = _run(_model(variant, checkpoint, num_classes, "float64"), inputs)
-    model = _model(variant, checkpoint, num_classes, "float32")
-    eager = _run(model, inputs)
+    device: Device = "gpu" if paddle.get_device().startswith("gpu") else "cpu"
+    subject = Subject(variant.name, num_classes)
+    side = make_side(Setup("paddle", subject, str(checkpoint.path.absolute()), device=device))
+    run = as_function(side, side.model("float64"), "float64")
+    truth = [run(x) for x in inputs]
+    model = side.model("float32")
+    run = as_function(side, model, "float32")
+    eager = [run(x) for x in inputs]
     _deployed().for_deployment(model)
     spec = paddle.static.InputSpec([None, 3, *(size or (None, None))], "float32", "images")
     with cannot_be_written(target):
@@ -167,28 +175,6 @@ def _load(part: Path, target: Path) -> Predictor:
         ) from error
 
 
-def _model(variant: Variant, checkpoint: Checkpoint, num_classes: int, dtype: str) -> Any:
-    """Build and load a model in evaluation mode."""
-    paddle = framework()
-    usual = paddle.get_default_dtype()
-    paddle.set_default_dtype(dtype)
-    try:
-        model = build("paddle", variant, num_classes)
-        load("paddle", model, variant.name, checkpoint, num_classes)
-    finally:
-        paddle.set_default_dtype(usual)
-    model.eval()
-    return model
-
-
-def _run(model: Any, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Run a model eagerly, in its own floating type."""
-    paddle = framework()
-    dtype = str(model.parameters()[0].dtype).rpartition(".")[2]
-    with paddle.no_grad():
-        return [model(paddle.to_tensor(x.astype(dtype))).numpy() for x in inputs]
-
-
 def _deployed() -> Any:
     return import_module("vitconvert.models_paddle._deployed")
 
@@ -208,7 +194,7 @@ def _describe(
     classes: Sequence[str] = (),
 ) -> Facts:
     """Say what was written, and of what."""
-    paddle = framework()
+    paddle = import_framework("paddle")
     written = sorted(path for path in part.iterdir() if path.name != NAME)
     return Facts(
         FORMAT,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from ...errors import ModelError
 from ...files import sha256
+from ...running.device import import_framework
 
 NAME = "vitconvert.json"
 FORMAT = "vitconvert export 1"
@@ -57,11 +57,6 @@ class Facts:
         """Give the text of the file; an image size that is free is the word."""
         facts = asdict(self) | {"image_size": self.image_size or "free"}
         return json.dumps(facts, indent=1) + "\n"
-
-
-def framework() -> Any:
-    """Import Paddle; its types do not name all that it has."""
-    return import_module("paddle")
 
 
 def is_export(folder: Path) -> bool:
@@ -125,7 +120,7 @@ def read_facts(folder: Path) -> Facts:
 
 def _check_release(folder: Path, program: str, facts: Facts) -> None:
     """Refuse a program that this Paddle cannot read."""
-    paddle = framework()
+    paddle = import_framework("paddle")
     if program.endswith(".json") and int(paddle.__version__.partition(".")[0]) < 3:
         raise ModelError(
             f"{folder}: was made with Paddle {facts.versions.get('paddle')}; Paddle "

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ModelError, RunError
+from ...errors import RunError
 from ...models import require
-from ._manifest import LEAST, framework, read_facts
+from ...running.device import Device, choose_device, import_framework
+from ._manifest import LEAST, read_facts
 
 
 class Predictor:
@@ -25,7 +26,9 @@ class Predictor:
         environment: Versions, device and threads.
     """
 
-    def __init__(self, folder: str | Path, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(
+        self, folder: str | Path, device: Device = "cpu", threads: int | None = None
+    ) -> None:
         """Load an export.
 
         Args:
@@ -38,16 +41,16 @@ class Predictor:
             RunError: Paddle cannot load it, or there is no such device.
         """
         require("paddle")
-        paddle = framework()
         self.folder = Path(folder)
         self.facts = read_facts(self.folder)
         self.threads = len(os.sched_getaffinity(0)) if threads is None else threads
         if self.threads < 1:
             raise RunError(f"threads is {self.threads}; expected at least 1.")
-        self.device = _device(device)
+        self.device = choose_device("paddle", device)
         try:
             self._predictor = self._load()
         except (RuntimeError, ValueError, OSError) as error:
+            paddle = import_framework("paddle")
             raise RunError(
                 f"{self.folder}: Paddle {paddle.__version__} cannot load it: {_first(error)}. It "
                 f"was made with Paddle {self.facts.versions.get('paddle')}. Export the weights "
@@ -59,7 +62,7 @@ class Predictor:
     @property
     def environment(self) -> dict[str, Any]:
         """Say what the model runs on."""
-        paddle = framework()
+        paddle = import_framework("paddle")
         return {
             "framework": "paddle",
             "version": paddle.__version__,
@@ -116,23 +119,6 @@ class Predictor:
                 f"{self.folder}: images are {images.dtype} {list(shape)}, expected float32 "
                 f"{expected}. For another size export the weights with --image-size."
             )
-
-
-def _device(asked: str) -> str:
-    """Settle on a device.
-
-    Raises:
-        RunError: There is no GPU, or no such device.
-    """
-    paddle = framework()
-    has_gpu = paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
-    if asked == "auto":
-        return "gpu" if has_gpu else "cpu"
-    if asked not in ("cpu", "gpu"):
-        raise ModelError(f"device is {asked!r}; expected 'cpu', 'gpu' or 'auto'.")
-    if asked == "gpu" and not has_gpu:
-        raise RunError("Paddle finds no GPU here. Take device 'cpu'.")
-    return asked
 
 
 def _first(error: BaseException) -> str:

@@ -1,12 +1,17 @@
 """How an evaluation can be run."""
 
 from dataclasses import dataclass
+from typing import Literal, TypedDict, get_args
 
 from ...errors import RunError
+from ...running.device import Device, check_device
+
+DType = Literal["float32", "float64"]
+Runner = Literal["eager", "inference"]  # what runs the Paddle model
 
 
 @dataclass(frozen=True)
-class Options:
+class EvaluationOptions:
     """How an evaluation is run.
 
     Attributes:
@@ -19,12 +24,12 @@ class Options:
         strict: Whether an image that cannot be read ends it.
     """
 
-    device: str = "auto"
+    device: Device = "auto"
     batch_size: int = 32
     workers: int = 2
     limit: int | None = None
-    dtype: str = "float32"
-    engine: str = "eager"
+    dtype: DType = "float32"
+    engine: Runner = "eager"
     strict: bool = False
 
     def check(self) -> None:
@@ -33,15 +38,11 @@ class Options:
         Raises:
             RunError: With what was found and what was expected.
         """
-        expected = {
-            "device": ("auto", "cpu", "gpu"),
-            "dtype": ("float32", "float64"),
-            "engine": ("eager", "inference"),
-        }
-        for name, values in expected.items():
-            if getattr(self, name) not in values:
-                found = getattr(self, name)
-                raise RunError(f"{name} is {found!r}; expected one of {', '.join(values)}.")
+        check_device(self.device)
+        for name, found, kind in (("dtype", self.dtype, DType), ("engine", self.engine, Runner)):
+            if found not in get_args(kind):
+                expected = ", ".join(get_args(kind))
+                raise RunError(f"{name} is {found!r}; expected one of {expected}.")
         if self.batch_size < 1 or self.workers < 0 or (self.limit is not None and self.limit < 1):
             raise RunError(
                 f"batch size {self.batch_size}, workers {self.workers}, limit {self.limit}: "
@@ -49,3 +50,15 @@ class Options:
             )
         if self.engine == "inference" and self.dtype != "float32":
             raise RunError("the deployed form computes in float32; dtype is 'float64'.")
+
+
+class EvaluationArguments(TypedDict, total=False):
+    """The same as arguments of a function, each of which may be left out."""
+
+    device: Device
+    batch_size: int
+    workers: int
+    limit: int | None
+    dtype: DType
+    engine: Runner
+    strict: bool

@@ -7,15 +7,15 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from ...errors import DataError, RunError, VitconvertError
 from ...images import preprocessing_of
-from ...running.team import processes
+from ...running.team import expected_team
 from ...sides import Side
 from ...tables.reading import find_variant
 from ...terminal import Progress
-from ._options import Options
+from ._options import EvaluationArguments, EvaluationOptions
 from ._report_folder import check_report_folder, read_partial, write_reports
 from ._result import Evaluation
 from ._session import Session
@@ -44,7 +44,7 @@ def evaluate(
     resume: bool = False,
     force: bool = False,
     progress: Progress | None = None,
-    **options: Any,
+    **options: Unpack[EvaluationArguments],
 ) -> Evaluation:
     """Classify labelled images with a Paddle model, a PyTorch model, or both on the same arrays.
 
@@ -60,10 +60,11 @@ def evaluate(
         resume: Whether to go on with what an interrupted run has left in `report`.
         force: Whether a report that is there may be replaced.
         progress: Called with a text, the images done and their total.
-        options: What `Options` has.
+        options: What `EvaluationOptions` has: device, batch_size, workers, limit, dtype, engine and
+            strict.
 
     Returns:
-        The result; `partial` if Ctrl-C ended it. Of several processes (see `Processes`) only the
+        The result; `partial` if Ctrl-C ended it. Of several processes (see `running.team`) only the
         first has all of it, the others their share.
 
     Raises:
@@ -74,15 +75,15 @@ def evaluate(
         RunError: A model cannot run on these images, or the options contradict each other.
         ReportError: The report cannot be written.
     """
-    how = Options(**options)
+    how = EvaluationOptions(**options)
     how.check()
-    team = processes()
+    team = expected_team()
     folder = None if report is None else Path(report)
-    if resume and (folder is None or team.count > 1):
+    if resume and (folder is None or team.size > 1):
         raise RunError("--resume needs --report, and a single process.")
     if folder is not None and folder.resolve().is_relative_to(Path(data).resolve()):
         raise DataError(f"{folder}: the report would lie among the images. Choose another place.")
-    if folder is not None and team.rank == 0:
+    if folder is not None and team.leads:
         check_report_folder(folder, resume=resume, force=force)
     found = find_variant(variant)[1]
     files: dict[Side, Path] = {}
@@ -94,7 +95,7 @@ def evaluate(
         found, files, torch_key, how, team, preprocessing_of(found, **(preprocessing or {}))
     )
     run.open(str(data))
-    run.reported = folder is not None and team.count == 1
+    run.reported = folder is not None and team.size == 1
     if resume and folder is not None:
         run.take(*read_partial(folder))
     if team.launcher:
@@ -106,11 +107,11 @@ def evaluate(
         try:
             for _ in steps:
                 due = time.monotonic() - saved > _SAVE_EVERY
-                if folder is not None and team.count == 1 and due:
+                if folder is not None and team.size == 1 and due:
                     _save(run, folder)
                     saved = time.monotonic()
         except KeyboardInterrupt:
-            if team.count > 1:
+            if team.size > 1:
                 raise
     if team.launcher:
         run.tally = merged(team.gather(run.tally))
@@ -119,7 +120,7 @@ def evaluate(
     if not result.count and not result.partial:
         name, reason = result.unreadable[0]
         raise DataError(f"{data}: none of {result.wanted} images can be read; {name}: {reason}")
-    if folder is not None and team.rank == 0:
+    if folder is not None and team.leads:
         try:
             write_reports(result, folder, run.images)
         except VitconvertError as error:

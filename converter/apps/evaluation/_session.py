@@ -20,14 +20,14 @@ from ...errors import DataError, ModelError, RunError
 from ...images import Preprocessing, check_classes, load_batches, open_images
 from ...models import require
 from ...parity import describe_checkpoint, make_subject
-from ...running.job import Job, Subject
-from ...running.team import Processes
+from ...running.setup import Setup, Subject
+from ...running.team import Team
 from ...sides import Side
 from ...tables.identify import show_head
 from ...tables.variant import Variant
 from ...terminal import Progress
 from ._engine import Engine
-from ._options import Options
+from ._options import EvaluationOptions
 from ._result import Evaluation, Scores
 from ._tally import PER_SIDE, Tally, judge
 
@@ -42,8 +42,8 @@ class Session:
         variant: Variant,
         files: dict[Side, Path],
         torch_key: str | None,
-        how: Options,
-        team: Processes,
+        how: EvaluationOptions,
+        team: Team,
         preprocessing: Preprocessing,
     ) -> None:
         if not files:
@@ -53,18 +53,18 @@ class Session:
         self.variant, self.files, self.how, self.team = variant, files, how, team
         self.keys: dict[Side, str | None] = {"torch": torch_key, "paddle": None}
         self.preprocessing, self.tally, self.reported = preprocessing, Tally(), False
-        self.jobs = {side: self._job(side) for side in files}
-        heads = {side: job.subject.num_classes for side, job in self.jobs.items()}
+        self.about: dict[Side, dict[str, Any]] = {}
+        self.setups = {side: self._setup(side) for side in files}
+        heads = {side: one.subject.num_classes for side, one in self.setups.items()}
         if len(set(heads.values())) > 1:
             said = [f"{files[side]} has {show_head(heads[side])}" for side in files]
             raise ModelError(f"{', '.join(said)}: both must tell the same classes apart.")
         self.num_classes = next(iter(heads.values()))
         if not self.num_classes:
             raise ModelError(f"{variant.name}: these weights have no head, so nothing to classify.")
-        self.about = {s: dict(job.about_checkpoint) for s, job in self.jobs.items()}
         self.environment: dict[Side, dict[str, Any]] = {}
 
-    def _job(self, side: Side) -> Job:
+    def _setup(self, side: Side) -> Setup:
         """Check the weights by names and shapes, before any framework starts."""
         require(side)
         path, key = self.files[side], self.keys[side]
@@ -72,18 +72,10 @@ class Session:
             return self._exported(path)
         checkpoint = open_checkpoint(path, key)
         subject = make_subject(self.variant.name, side, checkpoint)
-        return Job(
-            side,
-            subject,
-            str(path.absolute()),
-            key,
-            self.how.device,
-            inputs="",
-            out="",
-            about_checkpoint=describe_checkpoint(checkpoint, {}),
-        )
+        self.about[side] = describe_checkpoint(checkpoint, {})
+        return Setup(side, subject, str(path.absolute()), key, self.how.device)
 
-    def _exported(self, path: Path) -> Job:
+    def _exported(self, path: Path) -> Setup:
         """Check the folder of an export."""
         from ..deploy import read_facts
 
@@ -95,16 +87,9 @@ class Session:
         size, wanted = facts.image_size, self.preprocessing.size
         if size not in (None, wanted):
             raise RunError(f"{path}: takes images of {size} pixels, not {wanted}.")
-        return Job(
-            "paddle",
-            Subject(self.variant.name, facts.num_classes, output="logits"),
-            str(path.absolute()),
-            None,
-            self.how.device,
-            inputs="",
-            out="",
-            about_checkpoint={"file": str(path), "sha256": facts.source["sha256"]},
-        )
+        self.about["paddle"] = {"file": str(path), "sha256": facts.source["sha256"]}
+        subject = Subject(self.variant.name, facts.num_classes, output="logits")
+        return Setup("paddle", subject, str(path.absolute()), device=self.how.device)
 
     def open(self, data: str) -> None:
         """Find the images, and choose this process's share of them."""
@@ -113,7 +98,7 @@ class Session:
         count = len(self.images)
         chosen = np.linspace(0, count, min(self.how.limit or count, count), endpoint=False)
         self.chosen = chosen.astype(np.int64)
-        self.share = self.chosen[self.team.rank :: self.team.count]
+        self.share = self.chosen[self.team.rank :: self.team.size]
         known = (self.images.names, self.images.labels.tolist(), self.images.classes)
         self.fingerprint = hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
@@ -147,7 +132,7 @@ class Session:
                 )
         self.tally = tally
         known = {side.label: dict(side.facts) for side in before.sides}
-        self.environment = {side: known[self._label(side)] for side in self.jobs}
+        self.environment = {side: known[self._label(side)] for side in self.setups}
 
     def steps(self, progress: Progress | None) -> Generator[None]:
         """Run batch by batch."""
@@ -161,7 +146,7 @@ class Session:
         if progress is not None:
             progress("starting", before, count)
         with ExitStack() as stack:
-            engines = {side: self._engine(side, largest, stack) for side in self.jobs}
+            engines = {side: self._engine(side, largest, stack) for side in self.setups}
             for side, engine in engines.items():
                 engine.wait()
                 self.environment[side] = engine.facts
@@ -200,7 +185,7 @@ class Session:
             folder = tempfile.TemporaryDirectory(prefix="vitconvert-export-")
             exported = str(Path(stack.enter_context(folder)) / "model")
         engine = Engine(
-            self.jobs[side],
+            self.setups[side],
             dtype=self.how.dtype,
             engine="inference" if inference else "eager",
             exported=exported,
@@ -233,7 +218,7 @@ class Session:
             indices=indices,
             names=tuple(self.images.names[i] for i in indices),
             labels=self.images.labels[indices],
-            sides=tuple(self._scores(side, arrays) for side in self.jobs),
+            sides=tuple(self._scores(side, arrays) for side in self.setups),
             difference=arrays.get("difference", empty),
             mean_difference=arrays.get("mean_difference", empty),
             unreadable=tuple((self.images.names[i], why) for i, why in sorted(tally.unreadable)),
@@ -248,7 +233,7 @@ class Session:
                 "images": self.fingerprint,
                 "report": self.reported,
             },
-            processes=self.team.count,
+            processes=self.team.size,
             run_timed=tally.run_timed,
             run_seconds=tally.run_seconds,
         )
@@ -259,7 +244,7 @@ class Session:
         return Scores(
             label=self._label(side),
             **figures,
-            model_seconds=self.tally.model_seconds.get(side, 0.0) / self.team.count,
+            model_seconds=self.tally.model_seconds.get(side, 0.0) / self.team.size,
             timed=self.tally.timed.get(side, 0),
             peak_bytes=self.tally.peak_bytes.get(side, {}),
             facts={**self.about[side], **self.environment.get(side, {}), "dtype": self.how.dtype},

@@ -11,11 +11,12 @@ import numpy as np
 
 from ...errors import DataError, some
 from ...images import Preprocessing, check_names, preprocessing_of, read_image
+from ...running.device import Device
 from ...sides import Side
 from ...tables.reading import find_variant
 from ._lime import lime, require_lime
 from ._measures import MEASURES, Measure, probabilities, scores
-from ._model import Device, Predictor, load_predictor
+from ._model import Predictor, load_predictor
 from ._occlusion import default_window, occlusion, places
 
 if TYPE_CHECKING:

@@ -1,29 +1,26 @@
 """Outline a model of the user's: its layers, their tensors, and the order in which they run.
 
-This is a program of its own, run as `python -m vitconvert.apps.proposal._outline FRAMEWORK FACTORY
-HEIGHT WIDTH OUT STATE`. It imports one framework, fills the model with seeded noise and runs it
-once. OUT becomes the outline as JSON; STATE, of PyTorch alone, an .npz with the weights. The exit
-status of a foreseeable failure is 3, and the reason is the last line on stdout.
+A worker process does this: it builds the model, fills it with seeded noise and runs it once.
 """
 
-import json
-import os
-import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...errors import ModelError, ParityError, VitconvertError
+from ...errors import ParityError
 from ...parity import watched
-from ...running.job import FAILURE, call_factory
-from ...running.worker import end_with_parent, is_class, tell
-from ...sides import Side
+from ...running.process import Task, run
+from ...running.setup import Setup, Subject
+from ...running.side import AnySide, is_class, make_side
+from ...running.torch_side import TorchSide
+from ...sides import NAMES, SIDES, Side
 from ...tables.kinds import Kind
 from ...tables.reading import read_kinds
+from ...terminal import Progress
 
 Shape = tuple[int, ...]
 
@@ -87,8 +84,43 @@ class Outline:
     units: tuple[Unit, ...]
 
 
-def read_outline(path: Path) -> Outline:
-    """Read what the program wrote."""
+def outline_both(
+    factories: Mapping[Side, str],
+    size: tuple[int, int],
+    pythons: Mapping[Side, str | None],
+    state: Path,
+    progress: Progress | None,
+) -> list[Outline]:
+    """Outline both models, each in a process of its own.
+
+    Args:
+        factories: Functions that build the models, as "package.module:function".
+        size: Height and width of the images that they run on.
+        pythons: Interpreters.
+        state: Becomes an .npz with the weights of the PyTorch model.
+        progress: Called with a text, the amount done and the total.
+
+    Raises:
+        RunError: A model cannot be built or run.
+    """
+    if progress is not None:
+        progress("looking at both models", 0, 1)
+    own = " ".join(factories[side] for side in SIDES)
+    tasks = [
+        Task(
+            side,
+            "vitconvert.apps.proposal._outline",
+            {"framework": side, "factory": factories[side], "size": size, "state": str(state)},
+            pythons[side],
+            own=own,
+        )
+        for side in SIDES
+    ]
+    return [_read(made) for made in run(tasks, lambda _side, _what: None)]
+
+
+def _read(data: dict[str, Any]) -> Outline:
+    """Make an outline of what came as JSON."""
 
     def shape(numbers: list[int]) -> Shape:
         return tuple(numbers)
@@ -99,15 +131,20 @@ def read_outline(path: Path) -> Outline:
         outputs = tuple(map(shape, data["outputs"]))
         return Unit(**data | numbers | {"tensors": leaves, "outputs": outputs})
 
-    data = json.loads(path.read_text(encoding="utf-8"))
     return Outline(**data | {"units": tuple(map(unit, data["units"]))})
+
+
+def carry_out(job: dict[str, Any], _parent: object) -> dict[str, Any]:
+    """Outline one model, as JSON."""
+    made = _outline(job["framework"], job["factory"], tuple(job["size"]), Path(job["state"]))
+    return asdict(made)
 
 
 class _Watcher:
     """Notes in which order layers run, and which are given the same tensor."""
 
-    def __init__(self, version: Callable[[Any], int], is_tensor: Callable[[Any], bool]) -> None:
-        self.version, self.is_tensor = version, is_tensor
+    def __init__(self, side: AnySide) -> None:
+        self.side = side
         self.facts: dict[str, dict[str, Any]] = {}
         self.running: list[str] = []
         self.ended = self.serial = 0
@@ -141,7 +178,7 @@ class _Watcher:
         return output
 
     def _tensors(self, value: Any) -> Iterator[Any]:
-        if self.is_tensor(value):
+        if self.side.is_tensor(value):
             yield value
         elif isinstance(value, list | tuple | dict):
             for part in value.values() if isinstance(value, dict) else value:
@@ -150,101 +187,70 @@ class _Watcher:
     def _serial(self, tensor: Any) -> int:
         """Number a tensor; one that was changed in place meanwhile is another."""
         reference, version, serial = self.known.get(id(tensor), (None, -1, -1))
-        if reference is None or reference() is not tensor or version != self.version(tensor):
+        if reference is None or reference() is not tensor or version != self.side.version(tensor):
             serial = self.serial = self.serial + 1
-            self.known[id(tensor)] = (weakref.ref(tensor), self.version(tensor), serial)
+            self.known[id(tensor)] = (weakref.ref(tensor), self.side.version(tensor), serial)
         return serial
 
 
-def outline(framework: Side, factory: str, size: tuple[int, int], state: Path) -> Outline:
+def _outline(framework: Side, factory: str, size: tuple[int, int], state: Path) -> Outline:
     """Build a model in float64, run it once on noise [2, 3, H, W], and describe it.
 
     Raises:
         ModelError: The factory is not there or gives something else.
         ParityError: The model does not take such images.
     """
-    make = _torch if framework == "torch" else _paddle
-    library, model, leaves, watcher, layers = make(factory, state)
+    side, name = make_side(Setup(framework, Subject(factory), device="cpu")), NAMES[framework]
+    if isinstance(side, TorchSide):
+        side.torch.manual_seed(0)
     images = np.random.Generator(np.random.Philox(key=0)).standard_normal((2, 3, *size))
-    put = library.from_numpy if framework == "torch" else library.to_tensor
-    try:
-        with library.no_grad(), watched(layers, watcher.around):
-            model(put(images))
-    except ValueError as error:
-        raise ParityError(f"the {framework} model does not take these images: {error}") from error
-    except RuntimeError as error:
-        raise ParityError(f"the {framework} model fails on {size} images: {error}") from error
+    watcher = _Watcher(side)
+    with side.floating("float64"), side.no_grad():
+        model = side.build("float64")
+        leaves = _leaves(side, model, state)
+        # A layer that is registered under two names is described under the first one alone.
+        first = {id(layer): own for own, layer in reversed([*side.layers(model)])}
+        layers = [(own, layer) for own, layer in side.layers(model) if first[id(layer)] == own]
+        try:
+            with watched(layers, watcher.around):
+                model(side.put(images))
+        except ValueError as error:
+            raise ParityError(f"the {name} model does not take these images: {error}") from error
+        except RuntimeError as error:
+            raise ParityError(f"the {name} model fails on {size} images: {error}") from error
     kinds = list(read_kinds().values())
     units = [
-        Unit(name, _spell(layer, kinds, framework), tuple(leaves.pop(name, ())), **facts)
-        for name, layer in [("", model), *layers]
-        for facts in [watcher.facts.get(name, {})]
+        Unit(own, _spell(layer, kinds, framework), tuple(leaves.pop(own, ())), **facts)
+        for own, layer in [("", model), *layers]
+        for facts in [watcher.facts.get(own, {})]
     ]
-    # A layer that is registered under two names is described under the first one alone.
-    units += [Unit(name, SHARED, tuple(tensors)) for name, tensors in leaves.items()]
-    return Outline(framework, factory, library.__version__, tuple(units))
+    units += [Unit(own, SHARED, tuple(tensors)) for own, tensors in leaves.items()]
+    return Outline(framework, factory, side.environment()[framework], tuple(units))
 
 
-def _torch(factory: str, state: Path) -> tuple[Any, ...]:
-    """Build the PyTorch model, fill it and save what it was filled with."""
-    import torch
-
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.float64)
-    model = _checked(call_factory(factory), torch.nn.Module, factory).to(torch.float64).eval()
-    trained = {n for n, p in model.named_parameters(remove_duplicate=False) if p.requires_grad}
+def _leaves(side: AnySide, model: Any, state: Path) -> dict[str, list[Leaf]]:
+    """Describe the tensors by the name of their layer; fill those of PyTorch, and save them."""
+    trained = set(side.parameters(model))
+    if side.name == "torch":  # under all names
+        named = model.named_parameters(remove_duplicate=False)
+        trained = {key for key, one in named if one.requires_grad}
     noise = np.random.Generator(np.random.Philox(key=1))
     leaves: dict[str, list[Leaf]] = {}
-    for key, tensor in model.state_dict().items():
-        old = tensor.detach().cpu().numpy()
+    for key, tensor in side.state_of(model).items():
+        old = side.array(tensor)
         owner, _, name = key.rpartition(".")
         computed = key not in trained and not _is_constant(old)
         leaves.setdefault(owner, []).append(Leaf(name, old.shape, key in trained, computed))
-        if tensor.is_floating_point() and not computed:
-            with torch.no_grad():
-                tensor.copy_(torch.from_numpy(_fill(old, noise)))
-    # Read again: of tensors that share their memory the last one counts.
-    arrays = {k: v.detach().cpu().numpy() for k, v in model.state_dict().items()}
-    floats = {k: v.astype(np.float32) for k, v in arrays.items() if v.dtype == np.float64}
-    np.savez(state, **{key: floats.get(key, array) for key, array in arrays.items()})
-    layers = [(name, layer) for name, layer in model.named_modules() if name]
-    watcher = _Watcher(lambda t: int(t._version), lambda value: isinstance(value, torch.Tensor))
-    return torch, model, leaves, watcher, layers
-
-
-def _paddle(factory: str, _state: Path) -> tuple[Any, ...]:
-    """Build the Paddle model; its weights are of no interest."""
-    import paddle as installed
-
-    paddle: Any = installed
-    paddle.set_device("cpu")
-    paddle.set_default_dtype("float64")
-    model = _checked(call_factory(factory), paddle.nn.Layer, factory)
-
-    def cast(tensor: Any, device: Any, dtype: Any, blocking: Any) -> Any:
-        if not tensor.is_floating_point():
-            return tensor
-        return model._transform(tensor, device, dtype, blocking)
-
-    model._apply(cast, None, "float64", None, True)  # Layer.to would cast integers, too
-    model.eval()
-    trained = {name for name, p in model.named_parameters() if not p.stop_gradient}
-    leaves: dict[str, list[Leaf]] = {}
-    for key, tensor in model.state_dict().items():
-        owner, _, name = key.rpartition(".")
-        computed = key not in trained and not _is_constant(tensor.numpy())
-        leaf = Leaf(name, tuple(tensor.shape), key in trained, computed)
-        leaves.setdefault(owner, []).append(leaf)
-    watcher = _Watcher(
-        lambda t: int(t.inplace_version), lambda value: isinstance(value, paddle.Tensor)
-    )
-    return paddle, model, leaves, watcher, list(model.named_sublayers())
-
-
-def _checked(model: Any, expected: type, factory: str) -> Any:
-    if not isinstance(model, expected):
-        raise ModelError(f"{factory} gives a {type(model).__name__}; expected a {expected}.")
-    return model
+        if side.name == "torch" and old.dtype.kind == "f" and not computed:
+            side.set(tensor, _fill(old, noise))
+    if side.name == "torch":
+        # Read again: of tensors that share their memory the last one counts.
+        arrays: dict[str, Any] = {
+            key: side.array(tensor) for key, tensor in side.state_of(model).items()
+        }
+        floats = {k: v.astype(np.float32) for k, v in arrays.items() if v.dtype == np.float64}
+        np.savez(state, **{key: floats.get(key, array) for key, array in arrays.items()})
+    return leaves
 
 
 def _is_constant(array: np.ndarray) -> bool:
@@ -272,22 +278,3 @@ def _spell(layer: Any, kinds: list[Kind], side: Side) -> str:
     spelled = (k.class_on(side) for k in kinds if k.class_on(side))
     own = f"{type(layer).__module__}.{type(layer).__qualname__}"
     return next((name for name in spelled if is_class(layer, name)), own)
-
-
-def main(framework: Side, factory: str, height: str, width: str, out: str, state: str) -> None:
-    """Write the outline of one model."""
-    # Frameworks print to stdout as they please; the reason of a failure gets one of its own.
-    say = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    end_with_parent()
-    try:
-        made = outline(framework, factory, (int(height), int(width)), Path(state))
-    except (VitconvertError, OSError, MemoryError) as error:
-        tell(say, str(error) or "out of memory")
-        sys.exit(FAILURE)
-    Path(out).write_text(json.dumps(asdict(made)), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    side, *rest = sys.argv[1:]
-    main("torch" if side == "torch" else "paddle", *rest)

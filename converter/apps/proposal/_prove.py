@@ -7,18 +7,18 @@ from pathlib import Path
 
 from ...checkpoints import open_checkpoint, pdparams
 from ...checkpoints.writing import write
-from ...errors import VitconvertError
+from ...errors import ParityError, RunError, VitconvertError
 from ...parity import FLOAT64_LIMIT, Pair, Report, check_parity
 from ...running.interpreters import check_pythons
+from ...running.process import keep_workers
 from ...running.scratch import temporary_folder
-from ...sides import Side
+from ...sides import SIDES, Side
 from ...tables.plan import apply_rows
 from ...tables.reading import read_kinds, read_table
 from ...terminal import Progress
 from ._compress import compress, compress_keys
 from ._match import match_outlines
-from ._outline import Outline
-from ._outlines import STATE, outline_both
+from ._outline import Outline, outline_both
 from ._rows import Group, Match, Proposed
 from ._table_text import write_table
 from ._tree import join
@@ -26,7 +26,7 @@ from ._tree import join
 _MOST_RUNS = 12  # of both models
 _MOST_AT_ONCE = 3  # choices that are changed together
 
-_SIDES: tuple[Side, Side] = ("torch", "paddle")
+STATE = "state.npz"  # the PyTorch model's weights
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,12 @@ def propose_table(
     pythons: dict[Side, str | None] = {"torch": torch_python, "paddle": paddle_python}
     check_pythons(pythons)
     factories: dict[Side, str] = {"torch": torch_model, "paddle": paddle_model}
-    with temporary_folder() as folder:
-        torch, paddle = outline_both(factories, input_size, pythons, folder, progress)
-        prover = _Prover(torch, paddle, folder, input_size, pythons, progress)
-        return prover.propose()
+    with temporary_folder() as folder, keep_workers(own_models=True):
+        try:
+            torch, paddle = outline_both(factories, input_size, pythons, folder / STATE, progress)
+        except RunError as error:
+            raise ParityError(str(error)) from error
+        return _Prover(torch, paddle, folder, input_size, pythons, progress).propose()
 
 
 class _Attempt:
@@ -232,10 +234,10 @@ class _Prover:
             failure = "the models have nothing in common."
         alone = [
             f"{side} {name}: the other model has no such layer"
-            for side in _SIDES
+            for side in SIDES
             for name in compress_keys(
                 {name: "x" for own, name in match.left_out if own == side},
-                self.names[_SIDES.index(side)],
+                self.names[SIDES.index(side)],
             )
         ]
         head = _heading(self.torch, self.paddle, attempt, failure)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from ._settings import Settings
 
 if TYPE_CHECKING:
-    from ._devices import expected_team
     from ._interrupt import Interrupted
     from ._run import Summary, stored_settings, train
     from ._trainer import Listener
@@ -19,13 +18,11 @@ __all__ = [
     "Listener",
     "Settings",
     "Summary",
-    "expected_team",
     "stored_settings",
     "train",
 ]
 
 _HOMES = {
-    "_devices": ("expected_team",),
     "_interrupt": ("Interrupted",),
     "_run": ("Summary", "stored_settings", "train"),
     "_trainer": ("Listener",),

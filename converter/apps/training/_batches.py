@@ -15,8 +15,8 @@ from ._random import Purpose, generator
 
 if TYPE_CHECKING:
     from ...images import Images
+    from ...running.team import Team
     from ._augment import Augmentation
-    from ._devices import Team
     from ._settings import Settings
 
 Arrays = tuple[np.ndarray, np.ndarray]  # images float32 [b, 3, H, W], targets float32 [b, classes]

@@ -13,7 +13,7 @@ from ..evaluation import judge
 
 if TYPE_CHECKING:
     from ...images import Images, Preprocessing
-    from ._devices import Team
+    from ...running.team import Team
 
 
 @dataclass(frozen=True)

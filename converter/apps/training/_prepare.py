@@ -18,7 +18,7 @@ from ._trainer import Validation
 
 if TYPE_CHECKING:
     from ...images import Images
-    from ._devices import Team
+    from ...running.team import Team
     from ._settings import Settings
 
 _COMPARED = 16  # images, of two sets that seem to be one

@@ -11,9 +11,10 @@ from typing import Any
 
 from ...errors import RunError
 from ...models import require
+from ...running.team import Team, expected_team
 from ...version import __version__
 from ._batches import Batches
-from ._devices import Team, choose_device, expected_team
+from ._devices import set_device
 from ._interrupt import wishes
 from ._log import check_installed
 from ._model import check_size, check_variant, make_model
@@ -77,10 +78,10 @@ def train(
     check_variant(settings.variant)
     check_installed(settings.visualdl)
     require("paddle")
-    folder, team = Folder(Path(out)), expected_team()
+    folder, team = Folder(Path(out)), expected_team(["paddle"])
     _check(folder, settings, team, resume, force)
     prepared = prepare(settings)
-    device = choose_device(settings, team)
+    device = set_device(settings, team)
     weights = None if settings.weights is None else Path(settings.weights)
     resumed = resume and folder.state.exists()
     # Weights come with the state then.

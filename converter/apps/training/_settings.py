@@ -8,10 +8,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from ...errors import RunError, listing
+from ...running.device import Device
 
 Crop = Literal["padded", "resized", "none"]
-Device = Literal["auto", "cpu", "gpu"]
-
 # What may differ from one start of a run to the next. Another device rounds otherwise and so ends
 # with other bits; nothing else here changes a number.
 FREE = ("data", "val_data", "workers", "device", "save_every", "visualdl")

@@ -23,8 +23,8 @@ from ._state import Progress, write_state, write_weights
 
 if TYPE_CHECKING:
     from ...images import Images, Preprocessing
+    from ...running.team import Team
     from ._batches import Batches
-    from ._devices import Team
     from ._settings import Settings
     from ._state import Folder
 

@@ -336,7 +336,7 @@ def test_settings_that_make_no_sense_are_refused(exported: Make) -> None:
 
     with pytest.raises(RunError, match="threads is 0"):
         Predictor(exported(TINY), threads=0)
-    with pytest.raises(ModelError, match="device is 'tpu'"):
+    with pytest.raises(RunError, match="device is 'tpu'"):
         Predictor(exported(TINY), device="tpu")
 
 

@@ -22,7 +22,7 @@ from vitconvert.apps.evaluation import Evaluation, ReportError, evaluate
 from vitconvert.apps.evaluation._engine import Answer
 from vitconvert.apps.evaluation._tally import Tally, judge
 from vitconvert.images import open_images, preprocessing_of
-from vitconvert.running.team import processes
+from vitconvert.running.team import expected_team
 from vitconvert.tables.reading import find_variant
 
 VARIANT = "shiftvit_cifar_tiny"
@@ -521,4 +521,4 @@ def test_an_environment_that_no_launcher_sets_is_named(monkeypatch: pytest.Monke
     monkeypatch.setenv("RANK", "")
 
     with pytest.raises(RunError, match=r"RANK=''.*WORLD_SIZE='2'"):
-        processes()
+        expected_team()

@@ -14,11 +14,11 @@ from conftest import arrays, write_paddle
 from training import CLASSES, QUICK, VARIANT, make_images, rows, settings, weights
 from vitconvert import CheckpointError, DataError, ModelError, RunError, create_model
 from vitconvert.apps.training import Settings, train
-from vitconvert.apps.training._devices import Team
 from vitconvert.apps.training._interrupt import Interrupted
 from vitconvert.apps.training._model import decays, make_model
 from vitconvert.apps.training._prepare import prepare
 from vitconvert.apps.training._state import read_state
+from vitconvert.running.team import Team
 from vitconvert.tables.reading import find_variant
 
 pytestmark = pytest.mark.paddle
@@ -434,7 +434,7 @@ def test_wrong_calls_are_told_from_the_start(whole: Path, data: Path, tmp_path: 
         (("--resume", "--force", "--out", whole), "not both"),
         (("--resume", "--out", whole, "--lr", 5), "--lr: was 0.001, is now 5.0"),
         ((*good, "--out", tmp_path / "run", "--num-classes", 4), "is 4, the images have 3 cl"),
-        ((*good, "--out", tmp_path / "run", "--device", "gpu"), "finds no GPU"),
+        ((*good, "--out", tmp_path / "run", "--device", "gpu"), "sees no GPU"),
         ((*good, "--out", tmp_path / "run", "--amp", "--device", "cpu"), "on a GPU only"),
         ((*good, "--out", tmp_path / "run", "--image-size", 8), "--image-size 8x8: images of"),
         ((*good, "--out", tmp_path / "no" / "run"), "does not exist. Make it first"),

@@ -14,13 +14,13 @@ from vitconvert import RunError
 from vitconvert.apps.training import Settings
 from vitconvert.apps.training._augment import Augmentation, augmentation_of
 from vitconvert.apps.training._batches import Batches, mixed, smoothed, spread
-from vitconvert.apps.training._devices import Team
 from vitconvert.apps.training._prepare import prepare
 from vitconvert.apps.training._random import Purpose, generator
 from vitconvert.apps.training._schedule import learning_rate
 from vitconvert.apps.training._settings import check_same
 from vitconvert.apps.training._state import Progress, read_state, write_state
 from vitconvert.images import open_images, preprocessing_of
+from vitconvert.running.team import Team
 from vitconvert.tables.reading import find_variant
 
 

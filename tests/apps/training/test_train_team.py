@@ -10,8 +10,8 @@ import pytest
 
 from training import VARIANT, make_images, rows, settings
 from vitconvert.apps.training import train
-from vitconvert.apps.training._devices import expected_team
 from vitconvert.apps.training._state import read_state
+from vitconvert.running.team import expected_team
 
 pytestmark = pytest.mark.paddle
 

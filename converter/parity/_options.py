@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TypedDict
 
-from ..errors import ParityError
+from ..errors import RunError
+from ..running.device import Device, check_device
 from ..sides import Side
-
-Device = Literal["auto", "cpu", "gpu"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Options:
+class RunOptions:
     """How models are run.
 
     Attributes:
@@ -53,21 +52,30 @@ class Options:
         """Refuse what makes no sense.
 
         Raises:
-            ParityError: With what was found and what was expected.
+            RunError: With what was found and what was expected.
         """
-        if self.device not in get_args(Device):
-            expected = ", ".join(get_args(Device))
-            raise ParityError(f"device is {self.device!r}; expected one of {expected}.")
+        check_device(self.device)
         size = self.input_size
         if size is not None and not (isinstance(size, tuple) and len(size) == 2):
-            raise ParityError(f"input_size is {size!r}; expected (height, width).")
+            raise RunError(f"input_size is {size!r}; expected (height, width).")
         sizes = (2 if self.batch_size is None else self.batch_size, *(size or (1, 1)))
         if not all(isinstance(number, int) and number > 0 for number in sizes):
-            raise ParityError(
-                f"batch size, height and width are {sizes}; expected positive numbers."
-            )
+            raise RunError(f"batch size, height and width are {sizes}; expected positive numbers.")
 
     @property
     def pythons(self) -> dict[Side, str | None]:
         """The interpreter of each side."""
         return {"torch": self.torch_python, "paddle": self.paddle_python}
+
+
+class RunArguments(TypedDict, total=False):
+    """The same as arguments of a function, each of which may be left out."""
+
+    device: Device
+    tf32: bool
+    input: str | None
+    batch_size: int | None
+    input_size: tuple[int, int] | None
+    backward: bool
+    torch_python: str | None
+    paddle_python: str | None

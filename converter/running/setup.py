@@ -1,4 +1,4 @@
-"""What one worker is asked to do; it travels as JSON."""
+"""What a side is made from: a model, its weights, a device. It travels to a worker as JSON."""
 
 import sys
 from dataclasses import dataclass, field
@@ -11,16 +11,12 @@ from ..models import build
 from ..sides import Side
 from ..tables.reading import find_variant, read_table
 from ..tables.table import Table
-
-DTYPES = ("float64", "float32")
-TRACE = "trace.json"  # in the folder that a job writes; it appears last
-FAILURE = 3  # exit status: the last line on stdout is the reason
-ROOM = "The traces of a large model take up to 11 GB; TMPDIR names another folder."
+from .device import Device
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The model that one side runs: a variant of ours, or what a function of the user's gives.
+    """The model that one side runs: a shipped variant, or what a function of the user's gives.
 
     Attributes:
         name: For example "shunted_s", or "package.module:function".
@@ -34,13 +30,18 @@ class Subject:
     table: str = ""
     output: str = "model output"  # no layer can be called so
 
+    @property
+    def is_own(self) -> bool:
+        """Whether the model is the user's own."""
+        return ":" in self.name
+
     def read_table(self) -> Table:
         """Read the table that pairs the layers."""
         return read_table(Path(self.table)) if self.table else find_variant(self.name)[0]
 
     def build(self, framework: Side) -> Any:
         """Build the model in the framework's default floating type."""
-        if self.table:
+        if self.is_own:
             return call_factory(self.name)
         return build(framework, find_variant(self.name)[1], self.num_classes)
 
@@ -68,27 +69,28 @@ def call_factory(name: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Job:
-    """What one worker does; all paths absolute."""
+class Setup:
+    """A model with its weights on a device.
+
+    Attributes:
+        framework: That runs it.
+        subject: The model.
+        checkpoint: Its weights, an absolute path; empty for the model as it was built.
+        weights: Key of the weights where the file holds several.
+        device: What is asked for.
+        rounded: Key -> dtype that its tensor is rounded to first.
+        tf32: Whether a GPU may compute float32 in TF32.
+    """
 
     framework: Side
     subject: Subject
-    checkpoint: str
-    weights: str | None
-    device: str  # auto, cpu or gpu
-    inputs: str  # .npy, float32 [B, 3, H, W]
-    out: str  # folder for the trace
-    about_input: dict[str, Any] = field(default_factory=dict)
-    about_checkpoint: dict[str, Any] = field(default_factory=dict)
-    rounded: dict[str, str] = field(default_factory=dict)  # key -> dtype it is rounded to first
-    dtypes: tuple[str, ...] = DTYPES
+    checkpoint: str = ""
+    weights: str | None = None
+    device: Device = "auto"
+    rounded: dict[str, str] = field(default_factory=dict)
     tf32: bool = False
-    feed: str = ""  # folder of the reference trace whose inputs each layer alone is given
-    backward: bool = False
-    inputs_of_layers: bool = True  # whether what layers are given is written, too
 
 
-def read_job(data: dict[str, Any]) -> Job:
-    """Make a job of what came as JSON."""
-    subject, dtypes = Subject(**data["subject"]), tuple(data["dtypes"])
-    return Job(**data | {"subject": subject, "dtypes": dtypes})
+def read_setup(data: dict[str, Any]) -> Setup:
+    """Make a setup of what came as JSON."""
+    return Setup(**data | {"subject": Subject(**data["subject"])})
