@@ -5,6 +5,8 @@ ifndef PYTHON
 PYTHON := $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 endif
+# Compiled modules are kept: the tests start Python hundreds of times.
+unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 COMPAT := .venv-compat/bin
 WHEEL := build/wheel/bin

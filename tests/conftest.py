@@ -1,12 +1,17 @@
 """Shared fixtures: checkpoints of every variant, made once per run, and their conversions."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+# Several tests run at once, each with a process for each framework: one thread a process is fastest.
+# It must be set before NumPy or a framework is imported.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pytest
@@ -16,6 +21,7 @@ from golden import rule
 from vitconvert import Conversion, Report, check_parity, convert
 from vitconvert.checkpoints import held, open_checkpoint, pdparams
 from vitconvert.checkpoints.writing import Layout, write
+from vitconvert.running.process import keep_workers
 from vitconvert.tables import reading
 
 ROOT = Path(__file__).parents[1]
@@ -70,6 +76,20 @@ def is_large(variant: str, parameters: float) -> bool:
 def model_name(golden_name: str) -> str:
     """Give the variant of a golden file, which may add an input size: shunted_s_256x192."""
     return max((v for v in reading.variants() if golden_name.startswith(v)), key=len)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_workers() -> Iterator[None]:
+    """Let all tests share one process for each framework: to start one takes seconds."""
+    with keep_workers():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def own_workers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Give a test that is marked `own_process` workers that it starts and ends itself."""
+    with keep_workers() if request.node.get_closest_marker("own_process") else nullcontext():
+        yield
 
 
 @pytest.fixture(scope="session")
