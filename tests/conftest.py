@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-# Several tests run at once, each with a process for each framework: one thread a process is fastest.
-# It must be set before NumPy or a framework is imported.
-os.environ["OMP_NUM_THREADS"] = "1"
+# Several tests run at once, each with a process for each framework: one thread a process is fastest,
+# and threads that wait must not spin. To be set before NumPy or a framework is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 import pytest
