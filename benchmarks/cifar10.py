@@ -1,13 +1,13 @@
-"""Train a small variant on CIFAR-10 images with PyTorch; docs/cifar10.md has what came out.
+"""Train a small variant on CIFAR-10 images with PyTorch; docs/cifar10.md has the results.
 
     python benchmarks/cifar10.py shiftvit_cifar_tiny DATA shiftvit.pth --epochs 20
 
 The variant may also be swin_cifar_tiny, timm's Swin of swin_cifar_tiny.toml, for comparison; it
 needs timm (pip install -c constraints.txt timm).
 
-DATA holds the images as `vitconvert eval` takes them. They are kept in memory. Every epoch goes
-over all of them once, in random order, padded, cropped and mirrored at random; AdamW, a cosine
-schedule after a warm-up, label smoothing. Beside the checkpoint a .json says how it came about.
+DATA holds the images as `vitconvert eval` takes them; they stay in memory. Every epoch visits each
+once, in random order, padded, cropped and mirrored at random; AdamW, a cosine schedule after a
+warm-up, label smoothing. A .json beside the checkpoint records the training.
 """
 
 import json
@@ -38,7 +38,7 @@ WARM_UP = 0.1  # of all steps
 def read(images: Images, how: Preprocessing, most: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Read images as the model sees them: uint8 [N, H, W, 3], and their labels [N].
 
-    Where not all are wanted, evenly spread ones: of every class the same share.
+    With `most`, an evenly spread subset: the same share of every class.
     """
     count = min(most or len(images), len(images))
     chosen = np.linspace(0, len(images), count, endpoint=False).astype(int)
@@ -47,7 +47,7 @@ def read(images: Images, how: Preprocessing, most: int | None) -> tuple[np.ndarr
 
 
 def normalised(pixels: torch.Tensor, how: Preprocessing) -> torch.Tensor:
-    """Bring images to what the model takes: uint8 [B, H, W, 3] -> float32 [B, 3, H, W]."""
+    """Turn images into the model's input: uint8 [B, H, W, 3] -> float32 [B, 3, H, W]."""
     mean, std = torch.tensor(how.mean), torch.tensor(how.std)
     return ((pixels.float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
 
@@ -69,7 +69,7 @@ def augmented(inputs: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
 def steps(
     pixels: torch.Tensor, labels: torch.Tensor, how: Preprocessing, batch: int, epochs: int
 ) -> Iterator[tuple[int, float, torch.Tensor, torch.Tensor]]:
-    """Give epoch, share of the whole training that is done, inputs and labels of every step."""
+    """Give epoch, completed share of the training, inputs and labels of every step."""
     rng = torch.Generator().manual_seed(0)
     whole = len(labels) // batch
     for epoch in range(epochs):
@@ -81,7 +81,7 @@ def steps(
 
 
 def prepare(name: str) -> tuple[Callable[[int], torch.nn.Module], Preprocessing]:
-    """Give what makes a model for a number of classes, and how it takes images."""
+    """Give a function that builds the model for a number of classes, and its preprocessing."""
     path = Path(__file__).with_name(f"{name}.toml")
     if not path.exists():
         variant = find_variant(name)[1]
@@ -98,14 +98,14 @@ def prepare(name: str) -> tuple[Callable[[int], torch.nn.Module], Preprocessing]
 
 
 def rate(done: float) -> float:
-    """Give the share of the learning rate: up linearly, then down as a cosine."""
+    """Give the factor of the learning rate: up linearly, then down as a cosine."""
     if done < WARM_UP:
         return done / WARM_UP
     return 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
 
 
 def accuracy(model: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> float:
-    """Give the share of images that are classified right."""
+    """Give the share of images that are classified correctly."""
     model.eval()
     with torch.no_grad():
         right = sum(
@@ -123,7 +123,7 @@ def accuracy(model: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor)
 @click.option("--epochs", default=20)
 @click.option("--batch", default=128)
 @click.option("--lr", default=2e-3)
-@click.option("--limit", type=int, help="Train on so many images only.")
+@click.option("--limit", type=int, help="Train on this many images only.")
 def main(
     variant: str, data: Path, out: Path, epochs: int, batch: int, lr: float, limit: int | None
 ) -> None:

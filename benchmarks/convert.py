@@ -1,10 +1,10 @@
-"""Run the command line of vitconvert with one more family, that of vit_large.toml.
+"""Run the command line of vitconvert with one more family, defined in vit_large.toml.
 
     python benchmarks/convert.py vit_large --src S --dst D --no-parity
 
-The package has no table of a plain vision transformer. The two functions by which it finds tables
-are exchanged before anything imports them by name; start-up, planning, writing and reading back
-are those of the `vitconvert` command.
+The package has no table of a plain vision transformer. This script replaces the two functions that
+find tables before anything imports them by name; start-up, planning, writing and reading back are
+those of the `vitconvert` command.
 """
 
 import tomllib
@@ -24,7 +24,7 @@ _families, _load_table = reading.families, reading.load_table
 
 @cache
 def load_table(family: str) -> Table:
-    """Give the benchmark's table, or one of the package."""
+    """Give the benchmark's table, or one of the package's."""
     if family != FAMILY:
         return _load_table(family)
     data = tomllib.loads(Path(__file__).with_name("vit_large.toml").read_text(encoding="utf-8"))

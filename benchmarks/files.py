@@ -1,4 +1,4 @@
-"""Make the files to measure with, and compare two that should hold the same.
+"""Make the files to measure with, and compare two that should hold the same arrays.
 
 python benchmarks/files.py noise vit_large_patch16_224|one_linear FILE.pth
 python benchmarks/files.py sparse ten_gb FILE.pth|FILE.safetensors|FILE.pdparams
@@ -34,7 +34,7 @@ def save_noise(shapes: Shapes, path: Path) -> None:
 
 
 def save_sparse(shapes: Shapes, path: Path) -> None:
-    """Write a file whose values are holes in it: zeros that take no room on the disk."""
+    """Write a sparse file: its values are zeros that take no room on the disk."""
     storage = Storage()  # never read
     storage.size = 1 << 40
     layout = LAYOUTS[path.suffix]({n: view(storage, "float32", s) for n, s in shapes.items()})
@@ -53,7 +53,7 @@ def check_same(one: Path, other: Path) -> None:
 
     states = [paddle.load(str(path), return_numpy=True) for path in (one, other)]
     if states[0].keys() != states[1].keys():
-        sys.exit(f"{one} and {other} hold other names")
+        sys.exit(f"{one} and {other} hold different names")
     for name, array in states[0].items():
         if array.dtype != states[1][name].dtype or not np.array_equal(array, states[1][name]):
             sys.exit(f"{one} and {other} differ at {name}")

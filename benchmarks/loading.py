@@ -1,11 +1,11 @@
-"""Measure what loading images costs an evaluation; `make bench-speed` runs it.
+"""Measure how much loading images slows an evaluation; `make bench-speed` runs it.
 
     python benchmarks/loading.py [--quick]
 
 The deployed Paddle model and the PyTorch model classify JPEG files of 500x375 pixels through
-`vitconvert.evaluate`, with two workers. End to end is compared with the model alone: batches of the
-same size with nothing being loaded meanwhile. Both take turns. Exit status 1 if a full run finds
-less than LEAST of the model's own rate.
+`vitconvert.evaluate`, with two workers. The end-to-end rate is compared with that of the model
+alone: batches of the same size with no loading meanwhile. Both take turns. Exit status 1 if a full
+run finds less than LEAST of the model's own rate.
 """
 
 import json
@@ -45,7 +45,7 @@ def make_images(folder: Path, count: int) -> None:
 
 
 def main() -> None:
-    """Measure, show, write down, judge."""
+    """Measure, print, save and judge."""
     quick = "--quick" in sys.argv[1:]
     count, rounds = (40, 1) if quick else (120, 3)
     RESULTS.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def main() -> None:
         table.add_row(case, *row)
     console = Console(record=True, width=140, highlight=False)
     console.print(f"{count} images of 500x375, {WORKERS} workers, {rounds} rounds in turn.")
-    console.print(f"{os.cpu_count()} cores, of which others used {busy:.0f} s of time.", table)
+    console.print(f"{os.cpu_count()} cores; other processes used {busy:.0f} s of CPU time.", table)
     (RESULTS / "loading.json").write_text(json.dumps(rates, indent=1), encoding="utf-8")
     (RESULTS / "loading.md").write_text(console.export_text(), encoding="utf-8")
     sys.exit(not quick and min(shares.values()) < LEAST)

@@ -1,4 +1,4 @@
-"""Run a command in a process of its own and measure its time or its memory."""
+"""Run a command in its own process and measure its time or its memory."""
 
 import os
 import resource
@@ -13,17 +13,17 @@ _STEP = 1 << 24
 
 
 def seconds(command: Sequence[str]) -> float:
-    """Give how long a command takes, from its start to its end."""
+    """Measure how long a command takes, from start to end."""
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=DEVNULL, stderr=DEVNULL)
     return time.perf_counter() - start
 
 
 def memory(command: Sequence[str]) -> dict[str, int]:
-    """Give the most that a command holds, in bytes; each is the peak of itself.
+    """Measure the peak memory of a command, in bytes; each figure peaks independently.
 
-    VmHWM is all of it, as the system counts it. RssAnon is its own and RssFile what it maps of
-    files, libraries for example; these two are looked at every millisecond.
+    VmHWM is the total, as the system counts it. RssAnon is the command's own memory and RssFile the
+    files it maps, such as libraries; these two are sampled every millisecond.
     """
     peaks = {"VmHWM": 0, "RssAnon": 0, "RssFile": 0}
     with subprocess.Popen(command, stdout=DEVNULL, stderr=DEVNULL) as process:
@@ -40,7 +40,7 @@ def memory(command: Sequence[str]) -> dict[str, int]:
 
 
 def warm(path: Path) -> None:
-    """Bring a file into the page cache."""
+    """Read a file into the page cache."""
     with path.open("rb", buffering=0) as file:
         buffer = bytearray(_STEP)
         while file.readinto(buffer):
@@ -48,7 +48,7 @@ def warm(path: Path) -> None:
 
 
 def chill(path: Path) -> None:
-    """Take a file out of the page cache and make sure that it is gone."""
+    """Remove a file from the page cache and verify that it is gone."""
     with path.open("rb", buffering=0) as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -61,7 +61,7 @@ def chill(path: Path) -> None:
 
 
 def others() -> float:
-    """Give the seconds of processor time that all but this process and its children have used."""
+    """Give the CPU seconds used by everything but this process and its children."""
     words = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:]
     user, nice, system, _idle, _waiting, *more = (int(word) for word in words[:8])
     usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))

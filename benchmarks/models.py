@@ -1,4 +1,4 @@
-"""Run models as a plain script does, or as a worker of parity does, to be measured side by side.
+"""Run models as a plain script or a parity worker does, to measure them side by side.
 
 python benchmarks/models.py plain shunted_s model.pth model.pdparams
 python benchmarks/models.py forward|trace torch|paddle shunted_s model.pth [FED_BY]
@@ -29,17 +29,17 @@ def plain(variant: str, torch_file: str, paddle_file: str) -> None:
     import paddle
     import torch
 
-    ours = create_model(variant, "torch", checkpoint=torch_file)
-    theirs = create_model(variant, "paddle", checkpoint=paddle_file)
+    torch_model = create_model(variant, "torch", checkpoint=torch_file)
+    paddle_model = create_model(variant, "paddle", checkpoint=paddle_file)
     with torch.no_grad():
-        expected = ours(torch.from_numpy(images())).numpy()
+        expected = torch_model(torch.from_numpy(images())).numpy()
     with paddle.no_grad():
-        found = theirs(paddle.to_tensor(images())).numpy()
+        found = paddle_model(paddle.to_tensor(images())).numpy()
     print(np.abs(found - expected).max())
 
 
 def forward(side: str, variant: str, file: str) -> None:
-    """Build and load one model in float64 and run it: its own memory, and that of a batch."""
+    """Build, load and run one model in float64: the memory of the model and a batch."""
     x = images().astype("f8")
     if side == "torch":
         import torch
@@ -56,7 +56,7 @@ def forward(side: str, variant: str, file: str) -> None:
 
 
 def trace(side: str, variant: str, file: str, out: str, alone: str = "") -> None:
-    """Do what a worker does: float64, float32 and, if fed, each layer alone."""
+    """Run as a worker does: float64, float32 and, if fed, each layer alone."""
     with tempfile.TemporaryDirectory(dir=Path(out).parent) as folder:
         np.save(Path(folder) / "in.npy", images())
         Path(out).mkdir(exist_ok=True)

@@ -2,11 +2,11 @@
 
     python benchmarks/run.py [--quick]
 
-Every command runs in a process of its own. All take turns, in another order every round, so that
-whatever else the machine does hits all alike; how much that was is said. Before each its target is
-removed, the disk is synced, and its source is read into the page cache (warm) or taken out of it
-with posix_fadvise (cold). "Durable" is what has been fsynced when the command ends: ours always,
-the others where it says so.
+Every command runs in its own process. All take turns, in another order every round, so that other
+load on the machine affects all alike; the report says how much there was. Before each command its
+target is removed, the disk is synced, and its source is read into the page cache (warm) or removed
+from it with posix_fadvise (cold). "Durable" output has been fsynced when the command ends:
+vitconvert's always, the others' where the name says so.
 
 Exit status 1 if a full run misses a target. Times are judged by their medians.
 """
@@ -51,7 +51,7 @@ Memories = dict[str, dict[str, int]]  # case -> peaks in bytes
 
 @dataclass(frozen=True)
 class Case:
-    """A command to measure: the name of its table, its line there, what it reads and writes."""
+    """A command to measure: its table, its line there, its source and its target."""
 
     group: str
     name: str
@@ -60,7 +60,7 @@ class Case:
     target: Path | None = None
 
     def prepare(self) -> None:
-        """Remove the target, let the disk come to rest, warm or chill the source."""
+        """Remove the target, sync the disk, warm or chill the source."""
         if self.target is not None:
             self.target.unlink(missing_ok=True)
         os.sync()
@@ -68,7 +68,7 @@ class Case:
             (measure.chill if self.group == COLD else measure.warm)(self.source)
 
 
-def ours(family: str, source: Path, target: Path, *options: str) -> tuple[str, ...]:
+def vitconvert(family: str, source: Path, target: Path, *options: str) -> tuple[str, ...]:
     """Give the command that converts; the benchmark's own family needs its driver."""
     start = CONVERT if family == "vit_large" else (VITCONVERT,)
     files = ("--src", str(source), "--dst", str(target))
@@ -76,13 +76,13 @@ def ours(family: str, source: Path, target: Path, *options: str) -> tuple[str, .
 
 
 def conversions(group: str, family: str, source: Path, target: Path) -> Iterator[Case]:
-    """Give the ways to bring a PyTorch checkpoint to Paddle, and copies of it."""
+    """Give the ways to convert a PyTorch checkpoint to Paddle, and to copy it."""
     files = (str(source), str(target))
     for name, command in {
         "cp, durable": ("sh", "-c", 'cp "$0" "$1" && sync "$1"', *files),
         "cp": ("cp", *files),
-        "vitconvert": ours(family, source, target),
-        "vitconvert --no-verify": ours(family, source, target, "--no-verify"),
+        "vitconvert": vitconvert(family, source, target),
+        "vitconvert --no-verify": vitconvert(family, source, target, "--no-verify"),
         "usual script, durable": (*USUAL, "--fsync", *files),
         "usual script": (*USUAL, *files),
     }.items():
@@ -90,12 +90,14 @@ def conversions(group: str, family: str, source: Path, target: Path) -> Iterator
 
 
 def timed(folder: Path) -> Iterator[Case]:
-    """Give what is timed; the first of each group is what the others are compared with."""
+    """Give the timed cases; the others of a group are compared with its first."""
     large, back, small = (folder / name for name in ("large.pth", "large.pdparams", "small.pth"))
     out, safe, pth = (folder / f"out.{end}" for end in ("pdparams", "safetensors", "pth"))
     yield from conversions(WARM, "vit_large", large, out)
-    yield Case(WARM, "vitconvert to .safetensors", ours("vit_large", large, safe), large, safe)
-    yield Case(WARM, "vitconvert back to .pth", ours("vit_large", back, pth), back, pth)
+    yield Case(
+        WARM, "vitconvert to .safetensors", vitconvert("vit_large", large, safe), large, safe
+    )
+    yield Case(WARM, "vitconvert back to .pth", vitconvert("vit_large", back, pth), back, pth)
     yield from conversions(COLD, "vit_large", large, out)
     yield Case(SMALL, EMPTY, (PYTHON, "-c", "pass"))
     yield from conversions(SMALL, "shunted", small, out)
@@ -109,14 +111,14 @@ def timed(folder: Path) -> Iterator[Case]:
 
 
 def watched(folder: Path) -> Iterator[Case]:
-    """Give what is watched for its memory."""
+    """Give the cases whose memory is measured."""
     large, back, one = (folder / name for name in ("large.pth", "large.pdparams", "one.pth"))
     out, pth = folder / "out.pdparams", folder / "out.pth"
-    idle = (PYTHON, "-c", "import time; time.sleep(0.1)")  # long enough to be looked at
+    idle = (PYTHON, "-c", "import time; time.sleep(0.1)")  # long enough to be sampled
     yield Case(MEMORY, EMPTY, idle)
-    yield Case(MEMORY, "vitconvert, ViT-L", ours("vit_large", large, out), large, out)
-    yield Case(MEMORY, "vitconvert, ViT-L back", ours("vit_large", back, pth), back, pth)
-    yield Case(MEMORY, f"vitconvert, {ONE}", ours("vit_large", one, out), one, out)
+    yield Case(MEMORY, "vitconvert, ViT-L", vitconvert("vit_large", large, out), large, out)
+    yield Case(MEMORY, "vitconvert, ViT-L back", vitconvert("vit_large", back, pth), back, pth)
+    yield Case(MEMORY, f"vitconvert, {ONE}", vitconvert("vit_large", one, out), one, out)
     yield Case(MEMORY, "usual script, ViT-L", (*USUAL, str(large), str(out)), large, out)
     yield Case(MEMORY, f"usual script, {ONE}", (*USUAL, str(one), str(out)), one, out)
     for side, name in SIDES.items():
@@ -128,7 +130,7 @@ def watched(folder: Path) -> Iterator[Case]:
 
 
 def make_files(folder: Path, quick: bool) -> None:
-    """Make all sources, and compare our result with that of the usual script."""
+    """Make all sources, and compare vitconvert's result with the usual script's."""
     large, back, usual = (
         str(folder / n) for n in ("large.pth", "large.pdparams", "usual.pdparams")
     )
@@ -139,8 +141,8 @@ def make_files(folder: Path, quick: bool) -> None:
         (*noise, "one_linear", str(folder / "one.pth")),
         (PYTHON, checkpoint, "shunted_s", str(folder / "small.pth")),
         *((*MAKE, "sparse", "ten_gb", str(folder / f"sparse.{end}")) for end in ENDS),
-        ours("vit_large", Path(large), Path(back)),
-        ours("shunted", folder / SIDES["torch"], folder / SIDES["paddle"]),
+        vitconvert("vit_large", Path(large), Path(back)),
+        vitconvert("shunted", folder / SIDES["torch"], folder / SIDES["paddle"]),
         (*USUAL, large, usual),
         (*MAKE, "same", back, usual),
     ):
@@ -150,7 +152,7 @@ def make_files(folder: Path, quick: bool) -> None:
 
 
 def judge(times: Times, memories: Memories) -> Iterator[tuple[str, str, float, float, bool]]:
-    """Give each promise: what, the limit, the number by medians and by minima, whether it holds."""
+    """Give each target: name, limit, figure by medians and by minima, whether it is met."""
     for group in (WARM, COLD):
         of = times[group]
         a, b = (f(of["vitconvert"]) / f(of["cp, durable"]) for f in (median, min))
@@ -200,7 +202,7 @@ def memory_table(memories: Memories, sizes: dict[str, int]) -> Table:
 
 
 def new_table(first: str, *others: str) -> Table:
-    """Make a table that is Markdown as well."""
+    """Make a table that is valid Markdown."""
     table = Table(box=MARKDOWN)
     table.add_column(first, no_wrap=True)
     for heading in others:
@@ -209,7 +211,7 @@ def new_table(first: str, *others: str) -> Table:
 
 
 def main() -> None:
-    """Measure, show, write down, judge."""
+    """Measure, print, save and judge."""
     quick = "--quick" in sys.argv[1:]
     rounds = 2 if quick else 7
     RESULTS.mkdir(parents=True, exist_ok=True)
@@ -236,15 +238,15 @@ def main() -> None:
         targets.add_row(what, limit, f"{a:.2f}", f"{b:.2f}", "met" if met else "MISSED")
     versions = [f"{name} {version(name)}" for name in ("numpy", "torch", "paddlepaddle")]
     console = Console(record=True, width=140, highlight=False)
-    console.print("A quick try, smaller, not judged." if quick else "A full run.")
+    console.print("A quick run, smaller, not judged." if quick else "A full run.")
     console.print(
-        rounds, "rounds. Of", os.cpu_count(), f"cores others used {busy:.2f} at the mean."
+        rounds, f"rounds. Other processes used {busy:.2f} of", os.cpu_count(), "cores on average."
     )
     console.print(platform.platform(), "Python", platform.python_version(), *versions)
     for group, cases in times.items():
         console.print(time_table(group, cases))
     console.print(memory_table(memories, sizes), targets)
-    console.print("Our .pdparams and that of the usual script hold the same arrays.")
+    console.print("The .pdparams of vitconvert and of the usual script hold the same arrays.")
     console.print(
         f"All times are in {RESULTS / 'result.json'}, these tables in result.md beside it."
     )

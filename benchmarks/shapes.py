@@ -1,10 +1,10 @@
-"""Names and shapes of the models that the benchmark makes files of."""
+"""Names and shapes of the models for which the benchmark makes files."""
 
 Shapes = dict[str, tuple[int, ...]]
 
 
 def vit(embed_dim: int, depth: int) -> Shapes:
-    """Give those of timm's VisionTransformer for patches of 16 pixels, in its order."""
+    """Give the shapes of timm's VisionTransformer with patches of 16 pixels, in its order."""
     shapes: Shapes = {
         "cls_token": (1, 1, embed_dim),
         "pos_embed": (1, 197, embed_dim),

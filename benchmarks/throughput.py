@@ -1,10 +1,10 @@
-"""Measure images per second of each Paddle model beside the PyTorch one; `make bench-speed`.
+"""Measure images per second of each Paddle model and the PyTorch one; `make bench-speed`.
 
     python benchmarks/throughput.py [--quick] [--threads N]
 
-Every way to run a model has a process of its own, which builds and warms it up once. Then all of
-one variant take turns, in another order every round, so that whatever else the machine does hits
-all alike; how much that was is said. All have the same weights, images, batch size, number of
+Every way to run a model has its own process, which builds and warms it up once. Then all of one
+variant take turns, in another order every round, so that other load on the machine affects all
+alike; the report says how much there was. All have the same weights, images, batch size, number of
 threads and precision (float32), and their logits are compared before anything is timed.
 
 Exit status 1 if a full run finds a deployed Paddle model slower than PyTorch eager. Judged by
@@ -39,8 +39,8 @@ THREADS = int(sys.argv[sys.argv.index("--threads") + 1]) if "--threads" in sys.a
 BATCHES = (1, 8)
 TORCH, DEPLOYED = "torch eager", "paddle deployed"
 CASES = (TORCH, "torch.compile", "paddle eager", "paddle to_static", DEPLOYED)
-SAME = 1e-4  # largest difference of logits, in shares of the largest
-PAUSE = 0.3  # seconds; OpenMP's threads go on spinning for 0.2 s after the work
+SAME = 1e-4  # largest difference of logits, relative to the largest logit
+PAUSE = 0.3  # seconds; OpenMP's threads keep spinning for 0.2 s after the work
 
 Times = dict[str, dict[str, dict[int, list[float]]]]  # variant -> case -> batch -> seconds
 Run = Callable[[np.ndarray], np.ndarray]
@@ -93,7 +93,7 @@ def images_of(variant: str, batch: int) -> np.ndarray:
 
 
 def serve(case: str, variant: str, folder: Path) -> None:
-    """Warm up, say the logits, then answer: batch and number of runs -> seconds of one run."""
+    """Warm up, print the logits, then answer: batch and number of runs -> seconds of one run."""
     say = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # frameworks print to stdout as they please
     run = (torch_run if case.startswith("torch") else paddle_run)(case, variant, folder)
@@ -117,7 +117,7 @@ class Worker:
         command = [sys.executable, __file__, "--serve", case, variant, str(folder)]
         command += ["--threads", str(THREADS)]
         threads = {"OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS)}
-        # Where anything else runs, threads that spin take the core from those they wait for.
+        # On a busy machine, spinning threads take the core from those they wait for.
         threads["OMP_WAIT_POLICY"] = "PASSIVE"
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
@@ -126,7 +126,7 @@ class Worker:
         self.name = f"{case} of {variant}"
 
     def answer(self) -> Any:
-        """Read what it says."""
+        """Read its next answer."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
@@ -158,7 +158,7 @@ def make_files(variant: str, folder: Path) -> None:
     family = find_variant(variant)[1].family
     paddle = folder / f"{variant}.pdparams"
     convert(folder / f"{variant}.pth", paddle, family, variant=variant, parity=False)
-    # In a process of its own, so that this one stays idle and small.
+    # In its own process, so that this one stays idle and small.
     code = "import sys; from vitconvert.apps.deploy import export; export(*sys.argv[1:])"
     command = (sys.executable, "-c", code, variant, str(paddle), str(folder / variant))
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -179,7 +179,7 @@ def measured(
             except RuntimeError as error:
                 if case in (TORCH, DEPLOYED):
                     raise
-                print(error)  # a compiler, say; the others are of interest all the same
+                print(error)  # such as a missing compiler; the others still count
                 workers.pop(case).end()
                 continue
             if case == TORCH:
@@ -201,7 +201,7 @@ def measured(
 
 
 def tables(times: Times) -> Iterator[Table]:
-    """Show images per second, and how many times those of PyTorch eager they are."""
+    """Show images per second, and their ratio to PyTorch eager's."""
     for variant, cases in times.items():
         table = Table(box=MARKDOWN)
         table.add_column(variant, no_wrap=True)
@@ -219,7 +219,7 @@ def tables(times: Times) -> Iterator[Table]:
 
 
 def judge(times: Times) -> list[tuple[str, float]]:
-    """Give how many times as fast as PyTorch eager each deployed model is, by medians."""
+    """Give the speed of each deployed model relative to PyTorch eager, by medians."""
     return [
         (f"{variant}, batch {batch}", median(cases[TORCH][batch]) / median(cases[DEPLOYED][batch]))
         for variant, cases in times.items()
@@ -228,7 +228,7 @@ def judge(times: Times) -> list[tuple[str, float]]:
 
 
 def main() -> None:
-    """Measure, show, write down, judge."""
+    """Measure, print, save and judge."""
     quick = "--quick" in sys.argv[1:]
     variants, rounds = (QUICK, 3) if quick else (FULL, 7)
     compiler = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
@@ -245,11 +245,11 @@ def main() -> None:
     busy = (measure.others() - others) / (time.perf_counter() - start)
     judged = judge(times)
     console = Console(record=True, width=140, highlight=False)
-    console.print("A quick try, of small models, not judged." if quick else "A full run.")
+    console.print("A quick run of small models, not judged." if quick else "A full run.")
     console.print(f"{rounds} rounds, {THREADS} threads, float32, images of the model's own size.")
-    console.print(f"Of {os.cpu_count()} cores others used {busy:.2f} at the mean.")
+    console.print(f"Other processes used {busy:.2f} of {os.cpu_count()} cores on average.")
     if "torch.compile" not in cases:
-        console.print("No torch.compile:", "a quick try." if quick else "no C++ compiler is here.")
+        console.print("No torch.compile:", "a quick run." if quick else "found no C++ compiler.")
     versions = [f"{name} {version(name)}" for name in ("numpy", "torch", "paddlepaddle")]
     console.print(platform.platform(), "Python", platform.python_version(), *versions)
     console.print(*tables(times), sep="\n")

@@ -2,7 +2,7 @@
 
     python benchmarks/usual.py [--fsync] SRC DST
 
-It is the fastest form of it: no model is built, and a transposed array is saved as it is.
+This is its fastest form: no model is built, and a transposed array is saved as it is.
 """
 
 import os

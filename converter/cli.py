@@ -26,14 +26,14 @@ from .version import __version__
 
 
 class Commands(click.Group):
-    """The fixed commands, and one for every family that has a table."""
+    """The fixed commands, and one for every family with a table."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the commands, families first."""
         return [*families(), *super().list_commands(ctx)]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Find a command; those of families are made when asked for."""
+        """Find a command; the command of a family is built on demand."""
         return family_command(name) if name in families() else super().get_command(ctx, name)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -44,7 +44,7 @@ class Commands(click.Group):
             click.echo(printable(f"Error: {error}"), err=True)
             ctx.exit(1)
         except OSError as error:
-            if error.errno == errno.EPIPE:  # whoever read our output has stopped: click knows
+            if error.errno == errno.EPIPE:  # the reader closed the pipe: click handles it
                 raise
             click.echo(printable(f"Error: {error}."), err=True)
             ctx.exit(1)
@@ -68,7 +68,7 @@ def cli() -> None:
     \b
       vitconvert shunted --src shunt_s.pth --dst shunt_s.pdparams
     """
-    # What Paddle says of itself as it is imported and exports is no concern of the user's.
+    # Hide what Paddle prints about itself on import and export: it does not concern the user.
     warnings.filterwarnings("ignore", "No ccache found")
     os.environ.setdefault("GLOG_minloglevel", "2")
     logger = logging.getLogger("vitconvert")
@@ -78,7 +78,7 @@ def cli() -> None:
 
 
 class _Echo(logging.Handler):
-    """Prints what the library has to say."""
+    """Prints the library's log messages."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one message."""
@@ -104,7 +104,7 @@ for command in (
 def main() -> None:
     """Run the command line; a termination signal cleans up as Ctrl-C does."""
     for ending in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(ending) is not signal.SIG_IGN:  # under nohup, say
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # as under nohup
             signal.signal(ending, _terminate)
     cli(prog_name="vitconvert")
 

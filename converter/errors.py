@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 
 class VitconvertError(Exception):
-    """Base of all errors that a user can cause and mend."""
+    """Base of all errors that a user can cause and fix."""
 
 
 class CheckpointError(VitconvertError):
@@ -53,6 +53,6 @@ def listing(heading: str, problems: Sequence[str]) -> str:
 
 
 def some(names: Sequence[str], most: int = 8) -> str:
-    """Name the first few of many, and how many more there are."""
+    """List the first few names, and count the others."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -1,8 +1,8 @@
-"""What stands in for some layers when a model is deployed: the same function, cheaper on a CPU.
+"""Replacements for layers of a deployed model: the same function, cheaper on a CPU.
 
-Nothing here is trained, and no file holds such layers: `for_deployment` makes them of the layers
-of a loaded model. Why each is cheaper its docstring says, as measured with Paddle 3.3.1, float32,
-two threads of an x86 CPU with AVX-512, oneDNN on.
+Nothing here is trained, and no file holds such layers: `for_deployment` makes them from the layers
+of a loaded model. Each docstring says why its layer is cheaper, as measured with Paddle 3.3.1,
+float32, two threads of an x86 CPU with AVX-512, oneDNN on.
 """
 
 import numpy as np
@@ -16,10 +16,9 @@ from . import litv2, shiftvit, shunted
 class ConvMlp(nn.Layer):
     """Two linear layers and the depthwise convolution between: [B, N, C] -> [B, N, C].
 
-    The linear layers become convolutions of 1x1, so that the wide map in the middle keeps the
-    layout that oneDNN likes from the first to the last: 3 times as fast as to lay it out as tokens
-    and as a map again. Where the neighbours' detail is added to the map itself, the middle of the
-    depthwise kernel becomes greater by one.
+    The linear layers become 1x1 convolutions, so that the wide map in the middle keeps oneDNN's
+    preferred layout throughout: 3 times as fast as converting it to tokens and back to a map. If
+    the depthwise output is added to its own input, the centre of the kernel grows by one instead.
     """
 
     def __init__(self, mlp: litv2.DWMlp | shunted.Mlp, adds_itself: bool) -> None:
@@ -35,14 +34,14 @@ class ConvMlp(nn.Layer):
             self.dwconv.bias.set_value(mlp.dwconv.dwconv.bias)
 
     def forward(self, x: Tensor, h: int, w: int) -> Tensor:
-        """Give what the MLP gives in evaluation."""
+        """Compute what the MLP computes in evaluation."""
         x = x.transpose([0, 2, 1]).reshape([-1, x.shape[2], h, w])
         x = self.fc2(F.gelu(self.dwconv(self.fc1(x))))
         return x.flatten(2).transpose([0, 2, 1])
 
 
 def as_conv(linear: nn.Linear) -> nn.Conv2D:
-    """Make a convolution of 1x1 that does what a linear layer does."""
+    """Make a 1x1 convolution equal to a linear layer."""
     ins, outs = linear.weight.shape
     conv = nn.Conv2D(ins, outs, 1)
     conv.weight.set_value(linear.weight.numpy().T.reshape([outs, ins, 1, 1]))
@@ -53,8 +52,8 @@ def as_conv(linear: nn.Linear) -> nn.Conv2D:
 class ConvShift(nn.Layer):
     """The shift of ShiftViT as a depthwise convolution: [B, C, H, W] -> [B, C, H, W].
 
-    Each kernel is one 1 among zeros: exact. One pass in the layout that the convolutions around
-    have; oneDNN has no negative padding, by which `shiftvit.Shift` cuts off.
+    Each kernel is a single 1 among zeros, so the result is exact. It takes one pass in the layout
+    of the neighbouring convolutions; oneDNN lacks the negative padding of `shiftvit.Shift`.
     """
 
     def __init__(self, shift: shiftvit.Shift, dim: int) -> None:
@@ -76,7 +75,7 @@ class SampledConv(nn.Layer):
     """The deformable convolution of LITv2: [B, C, H, W] -> [B, 2C, H/2, W/2].
 
     First a map of all samples, then a plain 2x2 convolution of it: 2 times as fast as Paddle's
-    operator, which has no kernel of oneDNN.
+    operator, for which oneDNN has no kernel.
     """
 
     def __init__(self, conv: litv2.DeformConv2d) -> None:
@@ -96,13 +95,13 @@ class SampledConv(nn.Layer):
         down, right = offset.unbind(-1)  # pixels, each [B, 2 * rows, 2 * columns]
         y = down + paddle.arange(2 * rows, dtype=offset.dtype).reshape([1, 2 * rows, 1])
         x_ = right + paddle.arange(2 * columns, dtype=offset.dtype).reshape([1, 1, 2 * columns])
-        # In shares of half the image, from its middle: -1 and 1 are its edges.
+        # In units of half the image, from its centre: -1 and 1 are its edges.
         places = paddle.stack([(2 * x_ + 1) / w - 1, (2 * y + 1) / h - 1], -1)
         return self.conv(F.grid_sample(x, places, align_corners=False))
 
 
 def for_deployment(model: nn.Layer) -> None:
-    """Exchange layers of a loaded model for cheaper ones that compute the same in evaluation."""
+    """Replace layers of a loaded model by cheaper ones that compute the same in evaluation."""
     for layer in model.sublayers(include_self=True):
         if isinstance(layer, litv2.ConvFFNBlock | litv2.Block):
             layer.add_sublayer("mlp", ConvMlp(layer.mlp, adds_itself=False))

@@ -1,4 +1,4 @@
-"""What several families hold letter for letter: layers, parameters, initialisation."""
+"""Layers, parameters and initialisation that several families share letter for letter."""
 
 import math
 
@@ -36,39 +36,39 @@ class DWConv(nn.Layer):
 
 
 def check_size(x: Tensor, least: int) -> None:
-    """Refuse images that the last stage would have nothing left of.
+    """Refuse images too small for the last stage.
 
     Raises:
-        ValueError: Height or width is smaller. Paddle itself would compute something all the same.
+        ValueError: Height or width is below `least`; Paddle would compute nonsense silently.
     """
     height, width = x.shape[2], x.shape[3]
-    # While a program for images of any size is traced, the size is not a number.
+    # When a program for images of any size is traced, the size is not a number.
     if isinstance(height, int) and isinstance(width, int) and min(height, width) < least:
         raise ValueError(f"images of {height}x{width} pixels, expected at least {least}x{least}.")
 
 
 def drop_path_rates(rate: float, depths: tuple[int, ...]) -> list[list[float]]:
-    """Give the rate of every block of every stage, rising linearly from 0 to that of the last."""
+    """Give the rate of every block by stage, rising linearly from 0 to `rate`."""
     last = max(sum(depths) - 1, 1)
     rates = [rate * i / last for i in range(sum(depths))]
     return [[rates.pop(0) for _ in range(depth)] for depth in depths]
 
 
 def parameter(layer: nn.Layer, shape: list[int]) -> Tensor:  # differs
-    """Make a parameter of a layer, to be initialised."""
+    """Make a parameter of a layer, for later initialisation."""
     return layer.create_parameter(shape)  # differs
 
 
 def normal_(tensor: Tensor, std: float) -> None:
     """Fill a tensor from a normal distribution of mean 0.
 
-    The sources cut theirs, of std 0.02, at +-2, which never happens.
+    The sources truncate theirs, of std 0.02, at +-2, which no sample ever reaches.
     """
     nn.initializer.Normal(0.0, std)(tensor)  # differs
 
 
 def fan_in_uniform_(weight: Tensor, bias: Tensor | None) -> None:
-    """Fill weight and bias as torch does by default: uniform in +-1/sqrt(fan-in)."""
+    """Fill weight and bias with torch's default: uniform in +-1/sqrt(fan-in)."""
     bound = 1.0 / math.sqrt(math.prod(weight.shape[1:]))
     for tensor in (weight, bias):
         if tensor is not None:
@@ -82,6 +82,6 @@ def zeros_(tensor: Tensor | None) -> None:
 
 
 def he_std(conv: nn.Conv2D) -> float:
-    """Give the std of He's initialisation by fan-out, with groups counted apart."""
+    """Give the std of He's initialisation by the fan-out of one group."""
     points, channels = math.prod(conv._kernel_size), conv._out_channels // conv._groups  # differs
     return math.sqrt(2.0 / (points * channels))

@@ -1,8 +1,8 @@
 """LITv2: convolutional MLPs, then blocks whose heads split into high and low frequencies (HiLo).
 
 Paper: Pan et al., "Fast Vision Transformers with HiLo Attention", NeurIPS 2022.
-Source: https://github.com/ziplab/LITv2, commit 7501c86: classification/models, and for images of
-any size and the backbones of detectors detection/mmdet/models/backbones/litv2.py.
+Source: https://github.com/ziplab/LITv2, commit 7501c86: classification/models; for images of any
+size and the backbones of detectors detection/mmdet/models/backbones/litv2.py.
 """
 
 from dataclasses import dataclass
@@ -27,23 +27,23 @@ from ._layers import (
 
 @dataclass(frozen=True)
 class Config:
-    """Sizes of one variant; the published ones stand in mappings/litv2.toml.
+    """Sizes of one variant; mappings/litv2.toml has the published ones.
 
     Every tuple but out_norms has one entry per stage. The input may be any image of at least
-    32 x 32 pixels; what patches and windows do not divide is filled up with zeros.
+    32 x 32 pixels; zeros pad it to multiples of patch and window.
     """
 
     depths: tuple[int, ...]  # blocks
-    num_heads: tuple[int, ...]  # where there is attention
-    embed_dim: int = 96  # channels of the first stage; every further one has twice as many
+    num_heads: tuple[int, ...]  # in stages with attention
+    embed_dim: int = 96  # channels of the first stage; each later stage doubles them
     alpha: float = 0.9  # share of the heads that attend to low frequencies, rounded down
     local_ws: tuple[int, ...] = (0, 0, 2, 1)  # window of HiLo; 1: plain attention, 0: none
-    mlp_ratio: float = 4.0  # hidden channels of an MLP, in those of its stage
+    mlp_ratio: float = 4.0  # hidden channels of an MLP, as a multiple of its stage's
     patch_size: int = 4  # pixels, height = width
     drop_rate: float = 0.0
     drop_path_rate: float = 0.0  # of the last block; rises linearly from 0 at the first
     in_chans: int = 3
-    num_classes: int = 1000  # 0: no head, the model gives features
+    num_classes: int = 1000  # 0: no head, the model returns features
     out_norms: tuple[int, ...] = ()  # backbone of a detector: stages that have an output norm
 
     def __post_init__(self) -> None:
@@ -53,7 +53,7 @@ class Config:
             )
 
 
-def fill_up(x: Tensor, size: int) -> Tensor:
+def pad_to_multiple(x: Tensor, size: int) -> Tensor:
     """Add zeros on the right and below until `size` divides both sides: [B, C, H, W]."""
     below, right = -x.shape[2] % size, -x.shape[3] % size
     return F.pad(x, [0, right, 0, below]) if below or right else x
@@ -130,7 +130,7 @@ class HiLo(nn.Layer):
         fits = h % self.window == 0 and w % self.window == 0
         rows, columns = -(-h // self.window) * self.window, -(-w // self.window) * self.window
         if not fits:
-            x = fill_up(x.transpose([0, 2, 1]).reshape([b, c, h, w]), self.window)
+            x = pad_to_multiple(x.transpose([0, 2, 1]).reshape([b, c, h, w]), self.window)
             x = x.flatten(2).transpose([0, 2, 1])
         parts = [self.hifi(x, rows, columns)] if self.h_heads > 0 else []
         parts += [self.lofi(x, rows, columns)] if self.l_heads > 0 else []
@@ -172,13 +172,13 @@ class Block(nn.Layer):
 
 
 class DeformConv2d(nn.Layer):
-    """2x2 convolution that says itself where to look: [B, C, H, W] -> [B, 2C, H/2, W/2]."""
+    """2x2 convolution at positions that it predicts: [B, C, H, W] -> [B, 2C, H/2, W/2]."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.weight = parameter(self, [2 * dim, dim, 2, 2])
         self.bias = parameter(self, [2 * dim])
-        self.conv_offset = nn.Conv2D(dim, 8, 2, 2)  # two for each of the four points
+        self.conv_offset = nn.Conv2D(dim, 8, 2, 2)  # two offsets for each of the four points
 
     def forward(self, x: Tensor) -> Tensor:
         return deform_conv2d(x, self.conv_offset(x), self.weight, self.bias, 2)
@@ -225,7 +225,7 @@ class PatchEmbed(nn.Layer):
         self.norm = nn.LayerNorm(cfg.embed_dim, 1e-5)
 
     def forward(self, x: Tensor) -> tuple[Tensor, int, int]:
-        x = self.proj(fill_up(x, self.patch_size))
+        x = self.proj(pad_to_multiple(x, self.patch_size))
         h, w = x.shape[2], x.shape[3]
         return self.norm(x.flatten(2).transpose([0, 2, 1])), h, w
 
@@ -233,7 +233,7 @@ class PatchEmbed(nn.Layer):
 class LITv2(nn.Layer):
     """The whole model: images [B, in_chans, H, W] -> logits [B, num_classes].
 
-    The backbone of a detector gives one map [B, C, H/stride, W/stride] per stage instead.
+    The backbone of a detector returns one map [B, C, H/stride, W/stride] per stage instead.
     """
 
     def __init__(self, cfg: Config) -> None:
@@ -252,7 +252,7 @@ class LITv2(nn.Layer):
         self.apply(init_weights)
 
     def forward_stages(self, x: Tensor) -> list[tuple[Tensor, int, int]]:
-        """Images [B, in_chans, H, W] -> of every stage its tokens [B, N, C], and their grid."""
+        """Images [B, in_chans, H, W] -> tokens [B, N, C] of every stage, and their grid."""
         check_size(x, self.cfg.patch_size * 2 ** (len(self.cfg.depths) - 1))
         x, h, w = self.patch_embed(x)
         outputs = []
@@ -268,7 +268,7 @@ class LITv2(nn.Layer):
         return self.norm(x).mean(1)
 
     def forward_maps(self, x: Tensor) -> list[Tensor]:
-        """Images [B, in_chans, H, W] -> what a detector reads, one [B, C, H, W] per stage."""
+        """Images [B, in_chans, H, W] -> a detector's input, one [B, C, H, W] per stage."""
         maps = []
         for i, (tokens, h, w) in enumerate(self.forward_stages(x)):
             tokens = getattr(self, f"norm{i}")(tokens) if i in self.cfg.out_norms else tokens
@@ -286,7 +286,7 @@ class LITv2(nn.Layer):
 def init_weights(layer: nn.Layer) -> None:
     """Initialise one layer as the source does; norms keep their ones and zeros.
 
-    Convolutions outside the MLPs have torch's own initialisation, offsets begin as zero.
+    Convolutions outside the MLPs get torch's own initialisation, offsets start at zero.
     """
     if isinstance(layer, nn.Linear):
         normal_(layer.weight, 0.02)

@@ -3,7 +3,7 @@
 Paper: Ren et al., "Shunted Self-Attention via Multi-Scale Token Aggregation", CVPR 2022.
 Source: https://github.com/OliverRensu/Shunted-Transformer, SSA.py, commit 6861101.
 
-Where paper and source differ the source is followed, since the released weights do.
+Where paper and source differ, this file follows the source, as the released weights do.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from ._layers import DropPath, DWConv, check_size, drop_path_rates, he_std, norm
 
 @dataclass(frozen=True)
 class Config:
-    """Sizes of one variant; the published ones stand in mappings/shunted.toml.
+    """Sizes of one variant; mappings/shunted.toml has the published ones.
 
     Every tuple has one entry per stage. The input may be any image of at least 32 x 32 pixels.
     """
@@ -32,7 +32,7 @@ class Config:
     attn_drop_rate: float = 0.0
     drop_path_rate: float = 0.0  # of the last block; rises linearly from 0 at the first
     in_chans: int = 3
-    num_classes: int = 1000  # 0: no head, the model gives features
+    num_classes: int = 1000  # 0: no head, the model returns features
 
 
 class Mlp(nn.Layer):
@@ -75,7 +75,7 @@ class ShuntedAttention(nn.Layer):
     def attend(
         self, q: Tensor, x: Tensor, norm: nn.Layer, kv: nn.Layer, local_conv: nn.Layer
     ) -> Tensor:
-        """Read one coarse map: queries [B, h/2, N, d], map [B, C, H', W'] -> [B, N, C/2]."""
+        """Attend to one coarse map: queries [B, h/2, N, d], map [B, C, H', W'] -> [B, N, C/2]."""
         b, c, h, w = x.shape
         x = F.gelu(norm(x.flatten(2).transpose([0, 2, 1])))  # [B, M, C]
         kv_heads = kv(x).reshape([b, h * w, 2, self.num_heads // 2, self.head_dim])

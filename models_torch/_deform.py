@@ -1,4 +1,4 @@
-"""Deformable convolution for torch: the operator that `paddle.vision.ops` has built in.
+"""Deformable convolution for torch: the operator that `paddle.vision.ops` provides.
 
 Paper: Dai et al., "Deformable Convolutional Networks", ICCV 2017 (no mask: version 1).
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 def deform_conv2d(x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
     """Convolve at shifted positions, without padding: [B, C, H, W] -> [B, out, H', W'].
 
-    torchvision's compiled operator does it where it loads, `plain_deform_conv2d` elsewhere.
+    Uses torchvision's compiled operator where it loads, else `plain_deform_conv2d`.
 
     Args:
         x: Maps [B, C, H, W].
@@ -25,9 +25,9 @@ def deform_conv2d(x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor, strid
         bias: [out].
         stride: Pixels between neighbouring outputs, in both directions.
     """
-    # torch.compile cannot follow an import; what it makes of the plain form is fused.
+    # torch.compile cannot follow an import, but it fuses the plain form.
     compiled = None if torch.compiler.is_compiling() else compiled_deform_conv2d()
-    if compiled is None or x.dtype == torch.bfloat16:  # which torchvision has not built
+    if compiled is None or x.dtype == torch.bfloat16:  # which torchvision lacks
         return plain_deform_conv2d(x, offset, weight, bias, stride)
     return compiled(x, offset, weight, bias, stride)
 
@@ -36,14 +36,14 @@ def deform_conv2d(x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor, strid
 def compiled_deform_conv2d() -> Callable[..., Tensor] | None:
     """Give torchvision's operator; None without torchvision, or where its compiled part fails.
 
-    torchvision's wheel for CUDA, beside a torch for the CPU, is installed and cannot be imported.
+    torchvision's CUDA wheel beside a CPU build of torch is installed but cannot be imported.
     """
     if find_spec("torchvision") is None:
         return None
     try:
         from torchvision.ops import deform_conv2d as compiled
 
-        torch.ops.torchvision.deform_conv2d  # noqa: B018  an AttributeError if it is not there
+        torch.ops.torchvision.deform_conv2d  # noqa: B018  raises AttributeError if missing
     except (ImportError, RuntimeError, AttributeError, OSError):
         return None
     return compiled
@@ -52,14 +52,14 @@ def compiled_deform_conv2d() -> Callable[..., Tensor] | None:
 def plain_deform_conv2d(
     x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor, stride: int
 ) -> Tensor:
-    """Do what `deform_conv2d` does in plain PyTorch: any device, floating type and batch size.
+    """Compute `deform_conv2d` in plain PyTorch: any device, floating type and batch size.
 
     A sample between pixels is interpolated bilinearly. Pixels outside the image are 0, and so is
     a sample a whole pixel or more outside.
 
     Beside torchvision's compiled operator (torch 2.13, torchvision 0.28, float32, one and two CPU
     threads; the three merges of LITv2-S, 2 and 16 images) it took 0.4 to 1.0 times as long, and
-    0.2 to 0.5 times with gradients. On a GPU the two have not been compared.
+    0.2 to 0.5 times with gradients. The two have not been compared on a GPU.
     """
     b, c, h, w = x.shape
     out, _, kh, kw = weight.shape
@@ -86,9 +86,9 @@ def plain_deform_conv2d(
 
 
 def _split(position: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Split positions into the pixel before, counted with a border of one, and the share after.
+    """Split positions into the pixel before, counted with a border of one, and the fraction after.
 
-    What is a whole pixel or more outside, or not a number, is put onto the border.
+    Positions a whole pixel or more outside, or not a number, move onto the border.
     """
     inside = (position > -1) & (position < size)
     position = torch.where(inside, position, -1.0)

@@ -1,20 +1,20 @@
-"""torchvision beside a PyTorch for the CPU, which its compiled operators do not load with."""
+"""torchvision beside a CPU build of PyTorch, with which its compiled operators do not load."""
 
 from importlib import import_module
 from types import ModuleType
 
 _OPERATORS = ("nms", "qnms")
-_kept: list[object] = []  # a declaration goes with the object that made it
+_kept: list[object] = []  # a declaration lives as long as the object that made it
 
 
 def import_torchvision() -> ModuleType:
     """Import torchvision, which timm imports; call this before importing that.
 
     Its wheels are built for CUDA. Without CUDA the import fails over two operators that the
-    compiled part would have declared. They are declared here and never run.
+    compiled part would have declared. This function declares them; nothing ever runs them.
 
     Raises:
-        ModuleNotFoundError: It is not installed.
+        ModuleNotFoundError: torchvision is not installed.
     """
     try:
         return import_module("torchvision")

@@ -3,8 +3,8 @@
 Paper: Wang et al., "When Shift Operation Meets Vision Transformer", AAAI 2022.
 Source: https://github.com/microsoft/SPACH, models/shiftvit.py, commit dcede1e.
 
-Where paper and source differ the source is followed, since the released weights do: the formula
-of the paper moves the first group of channels to the right, the source to the left.
+Where paper and source differ, this file follows the source, as the released weights do: the paper's
+formula moves the first group of channels to the right, the source to the left.
 """
 
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from ._layers import DropPath, check_size, drop_path_rates, normal_, zeros_
 
 @dataclass(frozen=True)
 class Config:
-    """Sizes of one variant; the published ones stand in mappings/shiftvit.toml.
+    """Sizes of one variant; mappings/shiftvit.toml has the published ones.
 
     The input may be any image of at least 8 * patch_size pixels in either direction.
     """
 
     depths: tuple[int, ...]  # blocks of each stage
-    mlp_ratio: float  # hidden channels of an MLP, in those of its stage
-    embed_dim: int = 96  # channels of the first stage; every further one has twice as many
+    mlp_ratio: float  # hidden channels of an MLP, as a multiple of its stage's
+    embed_dim: int = 96  # channels of the first stage; each later stage doubles them
     n_div: int = 12  # one in n_div channels is shifted to each of the four sides
     patch_size: int = 4  # pixels, height = width
     norm_layer: str = "GN1"  # "GN1": GroupNorm of one group; "BN": BatchNorm
@@ -33,7 +33,7 @@ class Config:
     drop_rate: float = 0.0
     drop_path_rate: float = 0.0  # of the last block; rises linearly from 0 at the first
     in_chans: int = 3
-    num_classes: int = 1000  # 0: no head, the model gives features
+    num_classes: int = 1000  # 0: no head, the model returns features
 
     def __post_init__(self) -> None:
         if self.norm_layer not in ("GN1", "BN") or self.act_layer not in ("GELU", "RELU"):
@@ -51,11 +51,11 @@ def make_norm(cfg: Config, dim: int) -> nn.Module:
 class Shift(nn.Module):
     """Move four groups of channels by one pixel, each to its side: [B, C, H, W] -> [B, C, H, W].
 
-    A negative padding cuts off what leaves the image, a positive one brings zeros in at the other
-    side: nothing is computed, every channel is written once and the shifted ones twice. Of the
-    exact forms measured on the CPU none was cheaper forward and backward in both frameworks. To
-    assign slices to zeros, as the source does, took 2 to 10 times as long in Paddle; in torch 0.7
-    to 1.0 times, but 3 to 6 times with gradients. A depthwise convolution took up to 6 times.
+    Negative padding crops the pixels that leave the image, positive padding adds zeros on the other
+    side: nothing is computed, every channel is written once and the shifted ones twice. No other
+    exact form measured on the CPU was cheaper forward and backward in both frameworks. Assigning
+    slices to zeros, as the source does, took 2 to 10 times as long in Paddle; in torch 0.7 to 1.0
+    times, but 3 to 6 times with gradients. A depthwise convolution took up to 6 times as long.
     """
 
     def __init__(self, n_div: int) -> None:

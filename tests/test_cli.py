@@ -512,10 +512,10 @@ def test_source_of_a_converted_file_is_shown(plain: Make, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "status", "message"),
     [
-        (["--dst", "x.pth"], 1, "is a PyTorch checkpoint already"),
-        (["--dst", "x.pth", "--dry-run"], 1, "is a PyTorch checkpoint already"),
-        (["--dst", "x"], 1, "what should be written?"),
-        (["--dst", "missing/"], 1, "what should be written?"),
+        (["--dst", "x.pth"], 1, "is already a PyTorch checkpoint"),
+        (["--dst", "x.pth", "--dry-run"], 1, "is already a PyTorch checkpoint"),
+        (["--dst", "x"], 1, "cannot tell the format"),
+        (["--dst", "missing/"], 1, "cannot tell the format"),
         (["--dst", "x.pdparams", "--dtype", "int8"], 2, "'int8' is not one of 'float32'"),
         (["--dst", "x.safetensors", "--max-shard-size", "1GB"], 2, "x.safetensors.index.json"),
         (["--dst", "x.safetensors.index.json", "--max-shard-size", "big"], 2, "one such as 2GB"),

@@ -111,8 +111,8 @@ def test_refused_conversion_leaves_nothing(plain: Make, tmp_path: Path) -> None:
         )
     done = convert(plain("shunted_t"), tmp_path / "y.pdparams", "shunted", parity=False)
     for source, target, message in [
-        (done.path, "z.pdparams", "is a Paddle checkpoint already; on the way back expected"),
-        (plain("shunted_t"), "z.pdparam", "what should be written.*pdparams"),
+        (done.path, "z.pdparams", "is already a Paddle checkpoint; to convert it back"),
+        (plain("shunted_t"), "z.pdparam", "cannot tell the format.*pdparams"),
     ]:
         with pytest.raises(CheckpointError, match=message):
             convert(source, tmp_path / target, "shunted", parity=False)

@@ -1,7 +1,7 @@
-"""Checkpoint files: names and lazy tensors out of any of them, and back into one.
+"""Checkpoint files of every supported format, read as names and lazy tensors, and written.
 
-One module per format; `open_checkpoint` looks at the first bytes, never at the file's name, to
-choose. No pickle is ever executed: see `pickles`. Nothing is mapped into memory: see `storage`.
+One module per format; `open_checkpoint` chooses by the first bytes, never by the file's name. No
+pickle is ever executed: see `pickles`. Nothing is mapped into memory: see `storage`.
 """
 
 from collections.abc import Callable
@@ -51,7 +51,8 @@ def open_checkpoint(path: str | Path, weights: str | None = None) -> Checkpoint:
 
     Raises:
         CheckpointError: The format is unknown, the file is cut short, damaged or contradicts
-            itself, it holds no tensors, or several sets of weights of which none is "model".
+            itself, it holds no tensors, or it holds several sets of weights and none is called
+            "model".
     """
     path = Path(path)
     file = File(path)
@@ -79,7 +80,10 @@ def _open_sharded(path: Path, file: File, weights: str | None) -> Checkpoint:
         metadata |= texts
     tensors = _with_path(path, lambda: index.collect(named, shards))
     if len(sides - {None}) > 1:
-        raise CheckpointError(f"{path}: some of its files are of PyTorch, some of Paddle.")
+        raise CheckpointError(
+            f"{path}: some of its files hold PyTorch weights, others Paddle weights; expected one "
+            f"framework."
+        )
     return peel(
         path,
         tensors,
@@ -92,12 +96,12 @@ def _open_sharded(path: Path, file: File, weights: str | None) -> Checkpoint:
 
 
 def _read_tree(file: File, head: bytes) -> tuple[str, Any, dict[str, str]]:
-    """Give the name of a file's format, what it holds, and the texts of its header."""
+    """Give the name of a file's format, its content, and the texts of its header."""
     return _with_path(file.path, lambda: _read_by_format(file, head))
 
 
 def _with_path(path: Path, read: Callable[[], Result]) -> Result:
-    """Let errors say which file they are about."""
+    """Prefix errors with the path of the file they are about."""
     try:
         return read()
     except CheckpointError as error:
@@ -106,7 +110,7 @@ def _with_path(path: Path, read: Callable[[], Result]) -> Result:
 
 
 def _side_of(metadata: dict[str, str]) -> Side | None:
-    """Tell whose names a .safetensors holds: "pt" is what PyTorch's writers say, "pd" Paddle's."""
+    """Find the framework of a .safetensors: PyTorch's writers note "pt" in it, Paddle's "pd"."""
     sides: dict[str, Side] = {"pt": "torch", "pd": "paddle", "paddle": "paddle"}
     return sides.get(metadata.get("format", ""))
 
@@ -124,9 +128,9 @@ def _read_by_format(file: File, head: bytes) -> tuple[str, Any, dict[str, str]]:
         return PADDLE, pdparams.read_tree(file), {}
     if head[257:262] == b"ustar":
         raise CheckpointError(
-            "a tar archive: the form in which torch.save wrote before release 0.1.10, which is not "
-            "read. Load it with torch.load(FILE, weights_only=False), which executes what it "
-            "holds, and save its weights again."
+            "a tar archive, as torch.save wrote before release 0.1.10; vitconvert does not read "
+            "this format. Load it with torch.load(FILE, weights_only=False), which executes code "
+            "in the file, and save its weights again."
         )
     raise CheckpointError(
         f"not a checkpoint: expected a .pth of torch.save, a .safetensors, a .pdparams, an .npz or "

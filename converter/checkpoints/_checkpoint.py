@@ -1,4 +1,4 @@
-"""The weights that a checkpoint file holds, without what is wrapped around them."""
+"""The weights of a checkpoint file, without the wrappers around them."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -15,13 +15,13 @@ from .storage import Storage
 
 DEEPEST = 4  # wrappers around the weights
 
-# What every name may begin with (of DistributedDataParallel, of torch.compile), and what those
-# begin with that are the model's among others: a detector holds neck and heads beside its backbone.
+# Prefixes that all names may have, from DistributedDataParallel and torch.compile; and the prefix
+# of a model within a larger one: a detector holds neck and heads beside its backbone.
 _WHOLE_PREFIXES = ("module.", "_orig_mod.")
 _PART_PREFIX = "backbone."
-_MOST_PREFIXES = 8  # one before another
+_MOST_PREFIXES = 8  # stacked on one another
 
-# Tensors, but no weights: what an optimizer keeps, and torch's AveragedModel counts.
+# Tensors that are not weights: an optimizer's state, and the counter of torch's AveragedModel.
 _OPTIMIZER = ("optim", "opt_")
 _COUNTERS = ("n_averaged",)
 
@@ -36,14 +36,15 @@ class Checkpoint:
             .npz", or "sharded ..." with one of these.
         tensors: Name -> tensor, in file order, without wrapper and prefix.
         wrapper: Keys that lead to the weights, ("model",) in a typical training checkpoint.
-        prefix: What every name began with: "module.", "_orig_mod.", "backbone.", several, or none.
-        beside: What lies beside the weights, entries of the wrapper or other parts of a detector
-            -> what they are.
+        prefix: The prefix removed from the names: "module.", "_orig_mod.", "backbone.", several of
+            them, or none.
+        beside: Entries beside the weights, such as an epoch or the other parts of a detector
+            -> a description of each.
         options: Other keys under which the file holds weights, such as "model_ema".
-        skipped: Names among the weights that are no tensor that can be read -> what they are.
-        side: The framework whose names and layouts these are, as far as the format tells: a
-            .safetensors does if its header says so, an .npz does not.
-        files: All files that hold it.
+        skipped: Entries among the weights that cannot be read as tensors -> a description of each.
+        side: The framework whose names and layouts these are; None if the file does not record it:
+            a .safetensors does so in its header at best, an .npz never.
+        files: All files of the checkpoint.
         metadata: Texts in the header of a .safetensors, such as where the weights came from.
     """
 
@@ -65,7 +66,7 @@ class Checkpoint:
         return sum(tensor.nbytes for tensor in self.tensors.values())
 
     def check(self) -> None:
-        """Compare the tensors with the checksums that the file has of them, where it has any.
+        """Compare the tensors with their checksums in the file, if it has any.
 
         Reads the whole file. `convert` does so; `Tensor.read` does not.
 
@@ -84,7 +85,7 @@ class Checkpoint:
         return {name: tensor.shape for name, tensor in self.tensors.items()}
 
     def notes(self) -> Iterator[str]:
-        """Say what was peeled off the weights, a sentence each."""
+        """Describe everything removed around the weights, one sentence each."""
         if self.wrapper:
             yield f"weights found under {'.'.join(map(repr, self.wrapper))}"
         if self.options:
@@ -93,20 +94,20 @@ class Checkpoint:
                 f"choose them with --weights {self.options[0]}"
             )
         for name, what in self.skipped.items():
-            yield f"{name} among the weights is no tensor that can be read: {what}"
+            yield f"{name} among the weights cannot be read as a tensor: {what}"
         if self.prefix:
-            yield f"prefix {self.prefix!r} taken off the names"
+            yield f"prefix {self.prefix!r} removed from the names"
         if self.beside:
             beside = "; ".join(f"{key}: {what}" for key, what in self.beside.items())
-            yield f"left alone: {beside}"
+            yield f"ignored: {beside}"
 
 
 def peel(path: Path, tree: Any, weights: str | None, **facts: Any) -> Checkpoint:
-    """Take the wrapper and the prefix off the weights.
+    """Remove the wrapper and the prefix around the weights.
 
     Args:
         path: For messages.
-        tree: What the file holds.
+        tree: Content of the file.
         weights: Key of the weights to take where there are several.
         facts: Further attributes of the checkpoint.
 
@@ -128,8 +129,9 @@ def peel(path: Path, tree: Any, weights: str | None, **facts: Any) -> Checkpoint
         tree = tree[key]
         holders = _holders(tree)
     if weights is not None:
-        known = ", ".join(map(repr, [*wrapper, *options])) or "no key: they lie at the top"
-        raise CheckpointError(f"{path}: no weights under {weights!r}; it has them under {known}.")
+        known = ", ".join(map(repr, [*wrapper, *options]))
+        where = f"under {known}" if known else "at the top level: leave out --weights"
+        raise CheckpointError(f"{path}: no weights under {weights!r}; the file has them {where}.")
     if not _is_state(tree):
         raise CheckpointError(
             f"{path}: holds no named tensors. Expected a state dict, or a dict with one under a "
@@ -159,10 +161,10 @@ def peel(path: Path, tree: Any, weights: str | None, **facts: Any) -> Checkpoint
 
 
 def _prefix(names: Iterable[str]) -> str:
-    """Find what the names of the model begin with.
+    """Find the prefix of the model's names.
 
-    One in ten is enough for a backbone, whose detector may be larger than itself; a stray name in
-    another model is not.
+    A backbone's prefix counts if one name in ten has it, because the rest of the detector may be
+    larger than the backbone; a stray name in another model does not count.
     """
     names, prefix = list(names), ""
     while names and prefix.count(".") < _MOST_PREFIXES:
@@ -196,7 +198,7 @@ def _choose(path: Path, holders: dict[str, Any], weights: str | None) -> str:
         names = some(list(map(repr, holders)))
         if weights is not None:
             raise CheckpointError(
-                f"{path}: no weights under {weights!r}; it has them under {names}."
+                f"{path}: no weights under {weights!r}; the file has them under {names}."
             )
         raise CheckpointError(
             f"{path}: holds weights under several keys: {names}. Choose one with --weights KEY."
@@ -205,14 +207,14 @@ def _choose(path: Path, holders: dict[str, Any], weights: str | None) -> str:
 
 
 def _is_state(tree: Any) -> bool:
-    """Tell whether tensors lie at once beneath the names of a dict."""
+    """Tell whether a dict directly holds named tensors."""
     return isinstance(tree, dict) and any(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in tree.items()
     )
 
 
 def _is_model(tree: Any) -> bool:
-    """Tell whether tensors lie beneath names of layers, not just a counter or two."""
+    """Tell whether a dict holds tensors named after layers, not just a counter or two."""
     return isinstance(tree, dict) and any(
         isinstance(key, str) and "." in key and isinstance(value, Tensor)
         for key, value in tree.items()
@@ -251,14 +253,14 @@ def _advice(tree: Any) -> str:
 
 
 def _name(key: Any) -> str:
-    """Give the key of an entry, which need not be a text, nor one to print."""
+    """Format the key of an entry, which need not be a printable string."""
     if not isinstance(key, str):
         return _describe(key)
     return key if key.isprintable() and len(key) <= 200 else f"{key!r:.100}"
 
 
 def _describe(value: Any) -> str:
-    """Say in a word what an entry beside the weights is."""
+    """Describe an entry beside the weights in a few words."""
     if isinstance(value, pickles.Opaque):
         return value.name if value.name.isprintable() else f"{value.name!r:.100}"
     if isinstance(value, int) and value.bit_length() > 64:

@@ -1,7 +1,7 @@
 """One tensor of a checkpoint file: a strided view of bytes, read when asked for.
 
-A transposed tensor is the same bytes with its axes exchanged, a piece of one a smaller view: one
-routine reads them all, `_gather`.
+A transposed tensor is a view of the same bytes with its axes exchanged, a piece is a smaller view;
+one routine, `_gather`, reads them all.
 """
 
 import math
@@ -42,14 +42,14 @@ DTYPES: dict[str, np.dtype] = {
 FLOATING = ("float64", "float32", "float16", "bfloat16")
 
 BLOCK = 16 << 20  # bytes of a tensor handled at a time
-_GAP = 8 << 10  # bytes between two runs from which on they are read one by one
+_GAP = 8 << 10  # bytes between two runs; beyond that, each run is read by itself
 _LINE = 64  # bytes of a cache line
 _CAST = 1 << 16  # elements cast at a time
 
 # A tensor that repeats its storage (torch's expand) may have up to this many bytes.
 _MOST_EXPANDED = 1 << 28
 _MOST = 1 << 62  # bytes or elements; NumPy counts with 64 bits
-_MOST_AXES = 32  # as NumPy 1 has it
+_MOST_AXES = 32  # the limit of NumPy 1
 
 _scratch = threading.local()
 
@@ -60,11 +60,11 @@ class Tensor:
 
     Attributes:
         shape: Its axes; () for a scalar.
-        dtype: A name of `DTYPES`: what `read` gives.
+        dtype: A name of `DTYPES`, the dtype that `read` gives.
         storage: The bytes it views.
-        offset: Where in them its first element is, in bytes.
-        strides: From one index to the next, by axis, in bytes.
-        stored: The dtype of the bytes; another than `dtype` if they are to be cast.
+        offset: Position of the first element in the storage, in bytes.
+        strides: Distance from one index to the next, by axis, in bytes.
+        stored: The dtype of the bytes; differs from `dtype` if `read` casts them.
         big_endian: Whether the bytes of an element come in the other order.
     """
 
@@ -113,15 +113,15 @@ class Tensor:
         return replace(self, dtype=dtype)
 
     def region(self, start: tuple[int, ...], shape: tuple[int, ...]) -> "Tensor":
-        """Give the view of a part: from an index on, of a shape."""
+        """Give the view of a part: the index where it starts, and its shape."""
         skip = sum(n * stride for n, stride in zip(start, self.strides, strict=True))
         return replace(self, shape=shape, offset=self.offset + skip)
 
     def pieces(self) -> Iterator[tuple[tuple[int, ...], "Tensor"]]:
         """Cut into parts of at most `BLOCK` bytes: where each starts, and the part.
 
-        A transposed tensor is cut into tiles: both in the file that it is read from and in one that
-        it is written to, the runs of bytes are then thousands long, however large it is.
+        A transposed tensor is cut into tiles, so that runs of bytes are thousands long both in the
+        file it is read from and in the file it is written to, however large it is.
         """
         yield from _cut(self, (0,) * len(self.shape))
 
@@ -175,7 +175,7 @@ def view(
     strides: Any = None,
     big_endian: bool = False,
 ) -> Tensor:
-    """View bytes of a file as a tensor, believing nothing that the file says of it.
+    """View bytes of a file as a tensor, after checking what the file states about it.
 
     Args:
         storage: The bytes.
@@ -186,8 +186,8 @@ def view(
         big_endian: The order of bytes.
 
     Raises:
-        CheckpointError: The view reaches out of the storage, or repeats it beyond belief.
-        ValueError: A number is negative, or no integer.
+        CheckpointError: The view reaches beyond the storage, or repeats it too often.
+        ValueError: A number is negative or not an integer.
     """
     shape, width = check_axes(shape), DTYPES[dtype].itemsize
     check_axes([offset])
@@ -197,12 +197,15 @@ def view(
     strides = check_axes(strides)
     what = f"a tensor of {dtype} {list(shape)}"
     if math.prod(n or 1 for n in shape) * width > _MOST:
-        raise CheckpointError(f"{what} is beyond all memory.")
+        raise CheckpointError(f"{what} is larger than any memory.")
     if len(shape) != len(strides) or _overlap(shape, strides):
-        raise CheckpointError(f"{what} has strides {list(strides)}, which overlap or are too many.")
+        raise CheckpointError(
+            f"{what} has strides {list(strides)}; expected one per axis, without overlap."
+        )
     if size > max(storage.size, _MOST_EXPANDED):
         raise CheckpointError(
-            f"{what} needs {size} bytes, its storage has {storage.size}; that much is not believed."
+            f"{what} needs {size} bytes, its storage has {storage.size}; the limit is "
+            f"{_MOST_EXPANDED}."
         )
     last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
     if size and (last + 1) * width > storage.size:
@@ -220,27 +223,27 @@ def held(array: np.ndarray) -> Tensor:
 
 
 def check_axes(numbers: Any) -> tuple[int, ...]:
-    """Refuse what a file gives for axes or strides if it is not made of a few natural numbers.
+    """Check that axes, strides or offsets from a file are a few natural numbers.
 
-    Nothing is computed or printed before: numbers of a megabyte each, or a million of them, would
-    take minutes.
+    This comes before anything is computed or printed: numbers of a megabyte each, or a million of
+    them, would take minutes.
 
     Raises:
-        CheckpointError: There are too many, or one is huge.
-        ValueError: One is negative, or no integer.
+        CheckpointError: There are too many, or one is too large.
+        ValueError: One is negative or not an integer.
     """
     found = tuple(numbers)
     if len(found) > _MOST_AXES:
-        raise CheckpointError(f"a tensor of {len(found)} axes; more than 32 are not believed.")
+        raise CheckpointError(f"a tensor of {len(found)} axes; the limit is {_MOST_AXES}.")
     if any(type(number) is not int or number < 0 for number in found):
-        raise ValueError("axes, strides or offsets that are no natural numbers")
+        raise ValueError("axes, strides or offsets that are not natural numbers")
     if any(number > _MOST for number in found):
-        raise CheckpointError("a tensor whose axes or strides are beyond all memory.")
+        raise CheckpointError("a tensor whose axes or strides are larger than any memory.")
     return found
 
 
 def _overlap(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    """Tell whether elements share bytes otherwise than by stride 0, which repeats a whole axis."""
+    """Tell whether elements share bytes other than by stride 0, which repeats a whole axis."""
     reach = 0  # of the axes so far, from the first to the last element
     for stride, length in sorted(zip(strides, shape, strict=True)):
         if stride and length > 1:
@@ -256,8 +259,8 @@ def _overlap(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
 def _gather(storage: Storage, out: np.ndarray, offset: int, strides: tuple[int, ...]) -> None:
     """Copy a strided view of a storage into an array, reading at most `CHUNK` bytes at a time.
 
-    What does not fit is cut along the axis that lies widest in the file, so that the file is read
-    in its own order.
+    A larger view is cut along the axis with the largest stride, so that the file is read from
+    front to back.
     """
     axes = [axis for axis, length in enumerate(out.shape) if length > 1]
     if out.flags.c_contiguous and all(strides[axis] == out.strides[axis] for axis in axes):
@@ -314,7 +317,7 @@ def floats(tensor: Tensor, dtype: str = "float32") -> np.ndarray:
     """Read a floating tensor as float32 or float64, bfloat16 included; integers as they are.
 
     Raises:
-        CheckpointError: float8, which NumPy does not have.
+        CheckpointError: The tensor is float8, which NumPy does not have.
     """
     if tensor.dtype.startswith("float8"):
         raise CheckpointError(f"{tensor.dtype} weights cannot be used; save them as float16.")
@@ -349,7 +352,7 @@ def _narrowed(array: np.ndarray, stored: str, dtype: str) -> np.ndarray:
     if lost.any():
         largest = np.abs(wide[lost]).max()
         raise CheckpointError(
-            f"a value of {largest:.4g} is too large for {dtype}. Take bfloat16, or leave the dtype "
-            f"as it is."
+            f"a value of {largest:.4g} is too large for {dtype}. Use bfloat16, or keep the stored "
+            f"dtype."
         )
     return rounded

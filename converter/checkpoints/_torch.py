@@ -1,4 +1,4 @@
-"""What both forms of torch.save have in common: how their pickles describe tensors.
+"""Shared by both formats of torch.save: how their pickles describe tensors.
 
 Source of the format: PyTorch, torch/serialization.py and torch/_utils.py, releases 1.4 to 2.13.
 """
@@ -35,11 +35,11 @@ Typed = tuple[Storage, str, int]
 
 
 class Storages:
-    """Turns what a pickle says of tensors into views of storages.
+    """Turns the tensor descriptions of a pickle into views of storages.
 
     Args:
-        find: Key, elements and bytes of each -> the storage. Both are what the pickle says.
-        big_endian: The order of bytes in the storages.
+        find: Key, number of elements and bytes per element, as the pickle states them -> storage.
+        big_endian: Whether the elements in the storages are big-endian.
     """
 
     def __init__(self, find: Callable[[str, int, int], Storage], big_endian: bool = False) -> None:
@@ -50,28 +50,28 @@ class Storages:
     def persistent_load(self, identity: Any) -> Typed:
         """Give the storage with this persistent id.
 
-        The older form has a sixth entry, for a storage that is a part of another: its key, the
+        The older format has a sixth entry for a storage that is a part of another: its key, the
         element where it begins, its size.
         """
         if identity[0] == "module":
             raise CheckpointError(f"a whole model was saved, not its weights: {WHOLE_MODEL}.")
         tag, storage_type, key, _location, numel, *part = identity
         if tag != "storage":
-            raise ValueError("a persistent id that is no storage")
+            raise ValueError("a persistent id that is not a storage")
         if not isinstance(key, str):
-            raise TypeError("a storage whose key is no text")
+            raise TypeError("a storage whose key is not a string")
         dtype = STORAGES.get(storage_type.name.rpartition(".")[2])
         if dtype is None:
             name = f"{storage_type.name!r:.60}"
             raise CheckpointError(f"storages of type {name} are not supported.")
         if self.types.setdefault(key, storage_type.name) != storage_type.name:
-            raise CheckpointError(f"storage {key:.40} is said to be of two types.")
+            raise CheckpointError(f"the pickle gives storage {key:.40} two types.")
         first = part[0][1] if part and part[0] is not None else 0
         check_axes([numel, first])
         return self.find(key, numel, DTYPES[dtype].itemsize), dtype, first
 
     def builders(self) -> dict[str, pickles.Builder]:
-        """Name the functions that torch's pickles call, with what stands for them here."""
+        """Map the functions that torch's pickles call to their stand-ins."""
         return {
             "collections.OrderedDict": pickles.ordered_dict,
             "torch._utils._rebuild_tensor": self.tensor,
@@ -93,7 +93,7 @@ class Storages:
     ) -> Tensor | pickles.Opaque:
         """View a storage as a tensor; offset and stride count elements.
 
-        A tensor that is to be conjugated or negated when it is read is named and not read.
+        A view that torch conjugates or negates on reading becomes an `Opaque`.
         """
         if flags:
             return pickles.Opaque("a conjugated or negated view")
@@ -120,5 +120,5 @@ class Storages:
 
 
 WHOLE_MODEL = (
-    "read it where its code is installed, and save its weights: torch.save(model.state_dict(), ...)"
+    "load it where its code is installed, and save its weights: torch.save(model.state_dict(), ...)"
 )

@@ -1,4 +1,4 @@
-"""The directory of a zip file, read so that no entry can lie about where it is.
+"""The directory of a zip file, read so that no entry can misstate where it is.
 
 Source of the format: PKWARE, APPNOTE.TXT 6.3.10.
 """
@@ -25,9 +25,9 @@ LOCATOR64 = struct.Struct("<4sIQI")
 
 _ENCRYPTED = 1
 _ZIP64 = 1  # id of the extra field that holds numbers of 64 bits
-_FULL = 0xFFFFFFFF  # in the place of such a number
+_FULL = 0xFFFFFFFF  # in place of such a number
 _MOST_DIRECTORY = 16 << 20  # bytes: some 200,000 entries
-_MOST_INFLATED = 1 << 28  # bytes that one compressed entry may have
+_MOST_INFLATED = 1 << 28  # bytes of one compressed entry, unpacked
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ def read_directory(file: Storage) -> dict[str, Entry]:
     """List the entries of a zip file by name.
 
     Raises:
-        CheckpointError: The directory is missing or damaged, or entries overlap, have the same
-            name, or one that leaves its folder.
+        CheckpointError: The directory is missing or damaged, or entries overlap, share a name, or
+            have a name that leaves the folder.
     """
     start, size, count = _find_directory(file)
     if size > _MOST_DIRECTORY or start + size > file.size:
@@ -62,9 +62,11 @@ def read_directory(file: Storage) -> dict[str, Entry]:
         except (struct.error, UnicodeDecodeError, ValueError) as error:
             raise CheckpointError(f"the zip directory is damaged: {error}.") from error
         if entry.name in entries:
-            raise CheckpointError(f"two entries of the zip are called {entry.name!r}.")
+            raise CheckpointError(f"two entries of the zip have the name {entry.name!r}.")
         if _leaves_its_folder(entry.name):
-            raise CheckpointError(f"an entry of the zip is called {entry.name!r}.")
+            raise CheckpointError(
+                f"an entry of the zip has the name {entry.name!r}; expected a relative path."
+            )
         entries[entry.name] = entry
     ordered = sorted(entries.values(), key=lambda entry: entry.header)
     for entry, after in pairwise([*ordered, Entry("the directory", 0, 0, 0, 0, start)]):
@@ -106,7 +108,7 @@ def _parse(data: bytes, at: int) -> tuple[Entry, int]:
     fields = CENTRAL.unpack_from(data, at)
     magic, _, _, flags, method, _, _, crc, packed, size, name, extra, comment, *_, header = fields
     if magic != b"PK\x01\x02":
-        raise ValueError("a line begins otherwise than it must")
+        raise ValueError("an entry does not begin as it must")
     if flags & _ENCRYPTED:
         raise ValueError("an entry is encrypted")
     at += CENTRAL.size
@@ -114,12 +116,12 @@ def _parse(data: bytes, at: int) -> tuple[Entry, int]:
     sizes = _wide_numbers(data[at + name : at + name + extra], [size, packed, header])
     at += name + extra + comment
     if at > len(data):
-        raise ValueError("a line is cut short")
+        raise ValueError("an entry is cut short")
     return Entry(text.decode(), method, crc, sizes[1], sizes[0], sizes[2]), at
 
 
 def _wide_numbers(extra: bytes, numbers: list[int]) -> list[int]:
-    """Replace numbers that did not fit 32 bits by those of the extra field."""
+    """Replace numbers that do not fit 32 bits by those of the extra field."""
     while len(extra) >= 4:
         field, length = struct.unpack_from("<2H", extra)
         if field == _ZIP64:
@@ -145,39 +147,43 @@ def open_entry(file: File, entry: Entry, may_lack_checksum: bool = False) -> Sto
     Args:
         file: The zip.
         entry: A line of its directory.
-        may_lack_checksum: Whether a checksum of 0 says that there is none.
+        may_lack_checksum: Whether a checksum of 0 means that there is none.
 
     Raises:
-        CheckpointError: It is not where the directory says, or would be too large unpacked.
+        CheckpointError: The entry is not where the directory says, uses an unknown compression, or
+            would be too large unpacked.
     """
     header = file.read(entry.header, LOCAL.size)
     magic, *_, name, extra = LOCAL.unpack(header)
     start = entry.header + LOCAL.size + name + extra
     if magic != MAGIC or start + entry.packed > entry.limit:
-        raise CheckpointError(f"entry {entry.name!r} of the zip is not where it should be.")
+        raise CheckpointError(f"entry {entry.name!r} of the zip is not where its directory says.")
     if file.read(entry.header + LOCAL.size, name) != entry.name.encode():
-        raise CheckpointError(f"entry {entry.name!r} of the zip has another name in its place.")
+        raise CheckpointError(f"entry {entry.name!r} of the zip has another name in its header.")
     if entry.method == STORED and entry.packed == entry.size:
         if may_lack_checksum and entry.crc == 0:
             return Part(file, start, entry.packed)
         return Checked(file, start, entry.packed, entry.crc, f"{file.path}: {entry.name}")
     if entry.method != DEFLATED:
-        raise CheckpointError(f"entry {entry.name!r} is packed in a way that is not read.")
+        raise CheckpointError(
+            f"entry {entry.name!r} has compression method {entry.method}, which vitconvert cannot "
+            f"read. Save it uncompressed."
+        )
     if entry.size > _MOST_INFLATED:
         raise CheckpointError(
-            f"entry {entry.name!r} would be {entry.size} bytes unpacked; more than "
-            f"{_MOST_INFLATED} are not believed. Save it uncompressed."
+            f"entry {entry.name!r} would be {entry.size} bytes unpacked; the limit is "
+            f"{_MOST_INFLATED}. Save it uncompressed."
         )
     return _Inflated(Part(file, start, entry.packed), entry)
 
 
 class _Inflated(Storage):
-    """A compressed entry, unpacked when it is read beyond its head: once, and the last one stays.
+    """A compressed entry, unpacked once a read goes beyond its head; each thread caches its last.
 
-    It counts the bytes it unpacks, so that an entry which is larger than it says takes no memory.
+    It counts the bytes it unpacks, so that an entry larger than stated cannot fill the memory.
     """
 
-    _HEAD = 16 << 10  # bytes that are at hand at once: what a .npy says of itself
+    _HEAD = 16 << 10  # bytes unpacked at once: enough for the header of a .npy
 
     def __init__(self, packed: Part, entry: Entry) -> None:
         self.packed = packed
@@ -240,14 +246,14 @@ _unpacked = threading.local()
 CRC_AT = 14  # where in a local header the checksum is
 
 _VERSION, _VERSION64 = 20, 45  # of the format, needed to read an entry
-_DATE = 0x21  # the first of January 1980, the earliest there is: files are the same every time
+_DATE = 0x21  # 1 January 1980, the earliest date of a zip, so that files are reproducible
 
 
 def local_header(name: str, size: int, crc: int, at: int, alignment: int) -> bytes:
-    """Spell what stands in front of an entry, filled up so that its data is aligned.
+    """Encode the local header of an entry, padded so that its data is aligned.
 
     Args:
-        name: Of the entry.
+        name: The entry's name.
         size: Bytes of data, not compressed.
         crc: Checksum.
         at: Where the header begins.
@@ -268,7 +274,7 @@ def local_header(name: str, size: int, crc: int, at: int, alignment: int) -> byt
 
 
 def directory(entries: Iterable[Entry], start: int) -> bytes:
-    """Spell the directory of a zip.
+    """Encode the directory of a zip.
 
     Args:
         entries: In order.

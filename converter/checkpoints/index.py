@@ -12,11 +12,11 @@ from ..errors import CheckpointError, some
 from ._tensor import Tensor
 from .storage import File
 
-_MOST = 20_000_000  # bytes; a hundred thousand tensors need 8
+_MOST = 20_000_000  # bytes; 100,000 tensors need 8 million
 
 
 def looks_like(head: bytes) -> bool:
-    """Tell whether a file begins as JSON does."""
+    """Tell whether a file begins like JSON."""
     return head.lstrip()[:1] == b"{"
 
 
@@ -24,15 +24,17 @@ def read(file: File) -> dict[str, str]:
     """Give the name of the file for every tensor.
 
     Raises:
-        CheckpointError: It is no index, or a file it names is not in its own folder.
+        CheckpointError: The file is not an index, or names a file outside its own folder.
     """
     if file.size > _MOST:
-        raise CheckpointError(f"JSON of {file.size} bytes; more than {_MOST} are not believed.")
+        raise CheckpointError(f"JSON of {file.size} bytes; the limit for an index is {_MOST}.")
     try:
         named = json.loads(file.read(0, file.size))["weight_map"]
         pairs = dict(named.items())
     except json.JSONDecodeError as error:
-        raise CheckpointError(f"begins as JSON, but is not: {error}. Is it cut short?") from error
+        raise CheckpointError(
+            f"begins like JSON but cannot be parsed: {error}. Is it cut short?"
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             "JSON, but not the index of a sharded checkpoint: expected a weight_map that names a "
@@ -43,7 +45,7 @@ def read(file: File) -> dict[str, str]:
             name in ("", "..")
         ):
             raise CheckpointError(
-                f"says that {tensor!r:.100} is in {name!r:.100}; expected the name of a file "
+                f"places {tensor!r:.100} in {name!r:.100}; expected the name of a file "
                 f"beside the index."
             )
     return pairs
@@ -53,21 +55,21 @@ def state_of(tree: Any) -> dict[str, Tensor]:
     """Give the tensors of a shard.
 
     Raises:
-        CheckpointError: It does not hold names and tensors alone.
+        CheckpointError: The file holds anything but named tensors.
     """
     if isinstance(tree, dict) and tree and all(isinstance(v, Tensor) for v in tree.values()):
         return tree
     raise CheckpointError(
-        "one of the files of a sharded checkpoint; expected names and tensors at its top, and "
+        "one of the files of a sharded checkpoint; expected named tensors at its top level and "
         "nothing else."
     )
 
 
 def collect(named: Mapping[str, str], shards: Mapping[Path, dict[str, Tensor]]) -> Any:
-    """Put the tensors together in the order of the index.
+    """Collect the tensors in the order of the index.
 
     Raises:
-        CheckpointError: A tensor is not where the index says, or is one it does not name.
+        CheckpointError: A tensor is not in the file that the index names, or not in the index.
     """
     states = {path.name: state for path, state in shards.items()}
     lacking = [f"{name} in {file}" for name, file in named.items() if name not in states[file]]
@@ -78,7 +80,7 @@ def collect(named: Mapping[str, str], shards: Mapping[Path, dict[str, Tensor]]) 
         if named.get(name) != file
     ]
     if lacking:
-        raise CheckpointError(f"names tensors that are not there: {some(lacking)}.")
+        raise CheckpointError(f"names tensors that its files do not hold: {some(lacking)}.")
     if unnamed:
-        raise CheckpointError(f"does not name tensors that are there: {some(unnamed)}.")
+        raise CheckpointError(f"does not name tensors that its files hold: {some(unnamed)}.")
     return {name: states[file][name] for name, file in named.items()}

@@ -15,27 +15,27 @@ _MOST_HEADER = 10_000  # bytes; NumPy's own limit
 _MALFORMED = (
     IndexError,
     KeyError,
-    MemoryError,  # how the parser says that expressions are nested too deeply
+    MemoryError,  # from the parser, for expressions nested too deeply
     RecursionError,
     SyntaxError,
     TypeError,
     ValueError,
 )
 
-# Letters of a dtype, without byte order -> name. Void of two bytes is how bfloat16 comes out.
+# Letters of a dtype, without byte order -> name. NumPy saves bfloat16 as void of two bytes.
 _CODES = {dtype.str[1:]: name for name, dtype in reversed(DTYPES.items())}
 _CODES |= {"u2": "uint16", "u1": "uint8", "V2": "bfloat16"}
 
 
 def looks_like(file: File) -> bool:
-    """Tell whether a zip is one of .npy files, by its first entry."""
+    """Tell by its first entry whether a zip holds .npy files."""
     head = file.read(0, min(file.size, 512))
     name = head[_zip.LOCAL.size :][: int.from_bytes(head[26:28], "little")]
     return name.endswith(b".npy")
 
 
 def read_tree(file: File) -> dict[str, Tensor | pickles.Opaque]:
-    """Give the arrays by name, in file order; inert what is no tensor.
+    """Give the arrays by name, in file order; other entries become inert.
 
     Raises:
         CheckpointError: The file is damaged.
@@ -47,11 +47,13 @@ def read_tree(file: File) -> dict[str, Tensor | pickles.Opaque]:
             found = _array(data)
         except _MALFORMED as error:
             raise CheckpointError(f"{name}: malformed .npy header: {error!r:.200}") from error
-        if not isinstance(found, Tensor):  # is it damaged, or really none?
+        if not isinstance(found, Tensor):  # damaged, or really not a tensor?
             for checked in data.checked():
                 checked.check()
         if name.removesuffix(".npy") in tensors:
-            raise CheckpointError(f"two entries of the zip are called {name!r}, with .npy or not.")
+            raise CheckpointError(
+                f"two entries of the zip have the name {name!r}, with or without .npy."
+            )
         tensors[name.removesuffix(".npy")] = found
     return tensors
 
@@ -59,7 +61,7 @@ def read_tree(file: File) -> dict[str, Tensor | pickles.Opaque]:
 def _array(data: Storage) -> Tensor | pickles.Opaque:
     head = data.read(0, min(data.size, 12))
     if head[:6] != b"\x93NUMPY":
-        raise ValueError("not an array of NumPy")
+        raise ValueError("not a NumPy array")
     width = 2 if head[6] == 1 else 4
     length = int.from_bytes(head[8 : 8 + width], "little")
     if length > _MOST_HEADER:
@@ -68,7 +70,7 @@ def _array(data: Storage) -> Tensor | pickles.Opaque:
     header = ast.literal_eval(data.read(8 + width, length).decode().strip())
     code, shape, fortran = header["descr"], header["shape"], header["fortran_order"]
     if not isinstance(code, str) or code[:1] not in ("<", ">", "|") or code[1:] not in _CODES:
-        return pickles.Opaque(f"array of dtype {code!r:.60}")  # of objects, say, which are pickles
+        return pickles.Opaque(f"array of dtype {code!r:.60}")  # such as objects, which are pickles
     tensor = view(
         Part(data, begin, data.size - begin),
         _CODES[code[1:]],

@@ -19,7 +19,7 @@ from .writing import Layout
 NAME_TABLE = "StructuredToParameterName@@"
 _SPLIT = "UnpackBigParamInfor@@"
 
-# Paddle stores bfloat16 as uint16 and reads any uint16 as bfloat16; float8 it cannot tell apart.
+# Paddle stores bfloat16 as uint16 and reads any uint16 as bfloat16; it cannot store float8.
 _WRITABLE = {
     "float64": "f8",
     "float32": "f4",
@@ -40,7 +40,7 @@ _READABLE = {code: name for name, code in _WRITABLE.items()}
 
 
 def read_tree(file: File) -> Any:
-    """Give the pickled object, arrays as lazy `Tensor`, everything else inert.
+    """Give the pickled object: arrays as lazy `Tensor`, everything else inert.
 
     Raises:
         CheckpointError: The file is cut short or malformed.
@@ -50,7 +50,7 @@ def read_tree(file: File) -> Any:
 
 
 def _builders() -> dict[str, pickles.Builder]:
-    """Name what pickles of Paddle call, with what stands for it here."""
+    """Map the functions that Paddle's pickles call to their stand-ins."""
     builders: dict[str, pickles.Builder] = {
         "collections.OrderedDict": pickles.ordered_dict,
         "numpy.dtype": _Dtype,
@@ -66,9 +66,9 @@ def _builders() -> dict[str, pickles.Builder]:
 
 
 def _data(expression: Any = None, names: Any = None, *_: Any) -> Any:
-    """Stand for eval('data', {'data': array}), with which paddle.save spells a DenseTensor.
+    """Stand in for eval('data', {'data': array}), which paddle.save writes for a DenseTensor.
 
-    Any other expression stays what it is: not evaluated.
+    No expression is evaluated; any other one becomes inert.
     """
     if expression == "data" and isinstance(names, dict) and isinstance(names.get("data"), _Array):
         return names["data"]
@@ -76,18 +76,18 @@ def _data(expression: Any = None, names: Any = None, *_: Any) -> Any:
 
 
 def _encode(text: str | pickles.Text, encoding: str) -> Held | pickles.Text:
-    """Stand for the call with which protocol 2 spells bytes."""
+    """Stand in for the call that protocol 2 writes for bytes."""
     if encoding != "latin1":
-        raise ValueError("not how bytes are spelled")
+        raise ValueError("bytes in another encoding than latin1")
     return text if isinstance(text, pickles.Text) else Held(text.encode("latin1"))
 
 
 class _Dtype:
-    """A pickled numpy.dtype: its code now, its byte order with its state."""
+    """A pickled numpy.dtype: constructed with its code; its state holds the byte order."""
 
     def __init__(self, code: str, *_: Any) -> None:
         if not isinstance(code, str):
-            raise TypeError("a dtype that is no text")
+            raise TypeError("a dtype that is not a string")
         self.code = code
         self.order = "<"
 
@@ -105,7 +105,7 @@ class _Array:
     def set_state(self, state: Any) -> None:
         _version, shape, dtype, fortran, data = state
         if not isinstance(dtype, _Dtype) or dtype.code not in _READABLE:
-            self.what = f"array of dtype {getattr(dtype, 'code', '?')!r}"  # of objects, say
+            self.what = f"array of dtype {getattr(dtype, 'code', '?')!r}"  # such as objects
             return
         name = _READABLE[dtype.code]
         shape = check_axes(shape)
@@ -124,9 +124,9 @@ class _Array:
 
 
 def _resolve(tree: Any, seen: dict[int, Any], depth: int) -> Any:
-    """Put tensors in the place of pickled arrays, as deep as wrappers go, each dict once.
+    """Replace pickled arrays by tensors, as deep as wrappers go, each dict once.
 
-    In a dict that is not all tensors paddle.save spells one as (name, array).
+    In a dict that holds more than tensors, paddle.save writes a tensor as (name, array).
     """
     if isinstance(tree, tuple) and len(tree) == 2 and isinstance(tree[0], str):
         tree = tree[1] if isinstance(tree[1], _Array) else tree
@@ -144,11 +144,11 @@ def _resolve(tree: Any, seen: dict[int, Any], depth: int) -> Any:
 
 
 def _join(tree: dict[Any, Any], parts: Any) -> None:
-    """Put tensors together that protocols 2 and 3 split, as they cannot hold 4 GiB in one piece."""
+    """Join tensors that protocols 2 and 3 split, because these cannot hold 4 GiB in one piece."""
     try:
         for name, info in parts.items():
             if not all(isinstance(piece, str) for piece in (name, *info["slices"])):
-                raise TypeError("names that are no texts")
+                raise TypeError("names that are not strings")
             pieces = [tree.pop(piece) for piece in info["slices"]]
             dtype, swapped = pieces[0].dtype, pieces[0].big_endian
             if any((p.dtype, p.big_endian, len(p.shape)) != (dtype, swapped, 1) for p in pieces):
@@ -165,10 +165,10 @@ def _join(tree: dict[Any, Any], parts: Any) -> None:
 
 
 def layout(tensors: Mapping[str, Tensor]) -> Layout:
-    """Say where the bytes of a .pdparams go that every Paddle reads, under NumPy 1 and 2 alike.
+    """Lay out a .pdparams that every Paddle release reads, under NumPy 1 and 2 alike.
 
     Raises:
-        CheckpointError: Paddle has no such dtype in its files.
+        CheckpointError: A tensor has a dtype that Paddle's files cannot hold.
     """
     made = Layout()
     made.add(b"\x80\x04}(")  # protocol 4, empty dict, mark
@@ -184,7 +184,7 @@ def layout(tensors: Mapping[str, Tensor]) -> Layout:
 
 
 def _array_head(shape: tuple[int, ...], code: str) -> bytes:
-    """Spell numpy.ndarray up to its bytes, by the module name that all NumPy releases know."""
+    """Encode numpy.ndarray up to its bytes, by the module name that all NumPy releases know."""
     empty = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85C\x01btR"
     byte_order = "|" if code in ("i1", "u1", "b1") else "<"
     dtype = b"cnumpy\ndtype\n" + text(code) + b"\x89\x88\x87R"  # dtype(code, False, True)

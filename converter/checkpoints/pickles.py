@@ -1,4 +1,4 @@
-"""A pickle interpreter that builds data and calls nothing.
+"""A pickle interpreter that builds plain data and calls nothing.
 
 Python's own unpickler looks up and calls whatever a file names. This one knows the instructions
 of protocols 0 to 5 (Lib/pickletools.py of CPython describes them) and builds dicts, lists, tuples,
@@ -20,8 +20,8 @@ from .storage import Part, Storage
 _MARK = object()
 
 _WINDOW = 16 << 10  # bytes of the pickle read at a time
-_LONGEST_TEXT = 4096  # bytes; a longer one is no name
-_MOST_STEPS = 2_000_000  # some seconds; an optimizer of a large model takes 100,000
+_LONGEST_TEXT = 4096  # bytes; a longer one is not a name
+_MOST_STEPS = 2_000_000  # a few seconds; the optimizer of a large model takes 100,000
 
 _MALFORMED = (
     ArithmeticError,
@@ -48,11 +48,11 @@ class Opaque:
         self.name = name
 
     def set_state(self, _: object) -> None:
-        """Leave alone what the pickle would have restored the object from."""
+        """Ignore the state that the pickle restores the object from."""
 
 
 class Text:
-    """A long text, UTF-8, not read."""
+    """A long UTF-8 text, not read."""
 
     def __init__(self, part: Part) -> None:
         self.part = part
@@ -71,8 +71,8 @@ def load(
 
     Args:
         source: Holds the pickle; may continue behind its end.
-        builders: Full name -> function that stands for it. It gets the pickled arguments. If what
-            it returns has a method `set_state`, that gets the pickled state.
+        builders: Full name -> stand-in for that function. It gets the pickled arguments. If its
+            result has a method `set_state`, that gets the pickled state.
         persistent_load: Gives the object for a persistent id, for files that have them.
         start: Where it begins.
 
@@ -122,8 +122,8 @@ class _Machine:
                 return self.stack.pop()
             _OPS[code](self)
         raise CheckpointError(
-            f"a pickle of more than {_MOST_STEPS:,} instructions, or copies of what it holds; that "
-            f"much is not believed."
+            f"refused: the pickle has more than {_MOST_STEPS:,} instructions, or copies its own "
+            f"content too often."
         )
 
     # -- reading arguments
@@ -138,7 +138,7 @@ class _Machine:
         return chunk
 
     def peek(self, size: int) -> bytes:
-        """Give the next bytes, or what there is of them."""
+        """Give the next bytes, fewer at the end of the source."""
         offset = self.at - self.begin
         if not 0 <= offset <= offset + size <= len(self.window):
             size = max(0, min(size, self.source.size - self.at))
@@ -156,7 +156,7 @@ class _Machine:
         return int.from_bytes(self.take(size), "little", signed=signed)
 
     def line(self) -> bytes:
-        # A line in a pickle is a short number or a name, rarely a text; longer ones are refused.
+        # A line in a pickle is a short number or a name, rarely a text; longer lines are refused.
         head = self.peek(_LONGEST_TEXT)
         end = head.index(b"\n")
         self.at += end + 1
@@ -188,7 +188,7 @@ class _Machine:
     def call(self, function: Any, args: Any) -> None:
         name = function.name if isinstance(function, Global) else "(not a name)"
         builder = self.builders.get(name) if isinstance(args, tuple) else None
-        if builder:  # which may copy what it is given
+        if builder:  # a builder may copy its arguments
             self.steps += sum(len(arg) for arg in args if isinstance(arg, (dict, list, tuple)))
         self.push(builder(*args) if builder else Opaque(name))
 
@@ -199,7 +199,7 @@ class _Machine:
         if isinstance(target, Opaque):
             return
         if not isinstance(target, dict):
-            raise TypeError("items of something that is no dict")
+            raise TypeError("items of something that is not a dict")
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
             target[_key(key)] = value
 
@@ -208,7 +208,7 @@ class _Machine:
         if isinstance(target, list):
             target.extend(values)
         elif not isinstance(target, Opaque):
-            raise TypeError("elements of something that is no list")
+            raise TypeError("elements of something that is not a list")
 
     def set_state(self) -> None:
         state = self.stack.pop()
@@ -226,7 +226,7 @@ class _Machine:
     def stack_global(self) -> None:
         name, module = self.stack.pop(), self.stack.pop()
         if not (isinstance(name, str) and isinstance(module, str)):
-            raise TypeError("a name that is no text")
+            raise TypeError("a name that is not a string")
         self.push(Global(f"{module}.{name}"))
 
     def line_global(self) -> Global:
@@ -266,7 +266,7 @@ class _Machine:
 
 
 def ordered_dict(pairs: Any = ()) -> dict[Any, Any]:
-    """Stand for collections.OrderedDict, which a pickle may call with its pairs."""
+    """Stand in for collections.OrderedDict, which a pickle may call with its pairs."""
     return {_key(key): value for key, value in pairs}
 
 
@@ -364,13 +364,13 @@ _OPS: dict[int, Callable[[_Machine], Any]] = {
 
 
 def text(value: str) -> bytes:
-    """Spell a text."""
+    """Encode a text."""
     data = value.encode()
     return b"X" + len(data).to_bytes(4, "little") + data
 
 
 def integer(number: int) -> bytes:
-    """Spell an integer of at most 64 bits."""
+    """Encode an integer of at most 64 bits."""
     if -(2**31) <= number < 2**31:
         return b"J" + number.to_bytes(4, "little", signed=True)
     return b"\x8a\x08" + number.to_bytes(8, "little", signed=True)

@@ -31,9 +31,9 @@ _DTYPES = {
     "BOOL": "bool",
     "C64": "complex64",
 }
-_NAMES = {ours: theirs for theirs, ours in _DTYPES.items()}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
-# The reference implementation reads headers of up to 100 MB. Fifty thousand tensors need 6.
+# Bytes. The reference implementation reads up to 100 million; 50,000 tensors need 6 million.
 _MOST_HEADER = 10_000_000
 
 _LONGEST_NAME = 4096  # bytes
@@ -44,12 +44,12 @@ _ALIGNMENT = 8  # bytes
 
 
 def header_length(head: bytes) -> int:
-    """Give the length that the first eight bytes announce."""
+    """Decode the length of the header from the first eight bytes."""
     return int.from_bytes(head[:8], "little")
 
 
 def looks_like(head: bytes) -> bool:
-    """Tell whether a file begins as a .safetensors does."""
+    """Tell whether a file begins like a .safetensors."""
     return len(head) >= 10 and head[8:9] == b"{" and header_length(head) < 1 << 32
 
 
@@ -62,7 +62,7 @@ def read_tree(file: File) -> tuple[dict[str, Tensor], dict[str, str]]:
     length = header_length(file.read(0, 8))
     if length > _MOST_HEADER:
         raise CheckpointError(
-            f"the header is said to have {length} bytes; more than {_MOST_HEADER} are not believed."
+            f"the file states a header of {length} bytes; the limit is {_MOST_HEADER}."
         )
     if file.size < 8 + length:
         raise CheckpointError(
@@ -83,7 +83,7 @@ def read_tree(file: File) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _texts(metadata: Any) -> dict[str, str]:
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise ValueError("metadata that is no dict of texts")
+        raise ValueError("metadata that is not a dict of strings")
     return metadata
 
 
@@ -95,7 +95,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _tensor(name: str, entry: dict[str, Any], data: Part) -> Tensor:
-    if len(name.encode()) > _LONGEST_NAME:  # half a surrogate pair is no name, either
+    if len(name.encode()) > _LONGEST_NAME:  # half a surrogate pair cannot be encoded
         raise CheckpointError(f"a tensor with a name of {len(name)} characters.")
     begin, end = entry["data_offsets"]
     if entry["dtype"] not in _DTYPES:
@@ -103,8 +103,8 @@ def _tensor(name: str, entry: dict[str, Any], data: Part) -> Tensor:
     dtype = _DTYPES[entry["dtype"]]
     if not (type(begin) is int and type(end) is int and 0 <= begin <= end <= data.size):
         raise CheckpointError(
-            f"{name}: said to lie at bytes {begin!r:.30} to {end!r:.30} of {data.size}. The file "
-            f"is cut short or damaged."
+            f"{name}: the header places it at bytes {begin!r:.30} to {end!r:.30} of {data.size}. "
+            f"The file is cut short or damaged."
         )
     tensor = view(Part(data, begin, end - begin), dtype, entry["shape"])
     if tensor.nbytes != end - begin:
@@ -132,13 +132,13 @@ def _check_filled(entries: list[tuple[str, Any]], size: int) -> None:
 
 
 def layout(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Layout:
-    """Say where the bytes of a .safetensors go.
+    """Lay out a .safetensors.
 
     Larger elements come first, as the reference implementation does, so that every tensor begins at
     a multiple of its element size; among equals the order stays.
 
     Raises:
-        CheckpointError: The format has no such dtype.
+        CheckpointError: A tensor has a dtype that the format cannot hold.
     """
     for name, tensor in tensors.items():
         if tensor.dtype not in _NAMES:

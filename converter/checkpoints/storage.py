@@ -1,7 +1,7 @@
 """Runs of bytes in checkpoint files, read in pieces and never mapped.
 
 A mapped file that shrinks kills the process that reads it, and its pages count as memory used.
-These read with `pread`: any piece, from any thread, into a buffer of the caller.
+These read with `pread`: any piece, from any thread, into the caller's buffer.
 """
 
 import os
@@ -31,7 +31,7 @@ class Storage:
     size: int
 
     def read_into(self, at: int, buffer: memoryview) -> None:
-        """Fill a buffer of bytes with what begins at a position.
+        """Fill a buffer with the bytes from a position on.
 
         Raises:
             CheckpointError: The file cannot be read there, or has become shorter.
@@ -45,7 +45,7 @@ class Storage:
         return bytes(buffer)
 
     def crc32(self, start: int = 0, crc: int = 0) -> int:
-        """Compute the checksum that zip files have; of the bytes before `start` it is `crc`."""
+        """Compute the CRC-32, which zip files use; `crc` is that of the bytes before `start`."""
         buffer = memoryview(bytearray(min(CHUNK, self.size - start)))
         for at in range(start, self.size, CHUNK):
             piece = buffer[: min(CHUNK, self.size - at)]
@@ -54,14 +54,14 @@ class Storage:
         return crc
 
     def checked(self) -> Iterator["Storage"]:
-        """Give the parts of the file behind these bytes that the file has checksums of."""
+        """Give the parts of the file behind these bytes that have a checksum in it."""
         yield from ()
 
     def watch(self) -> None:
-        """Prepare for `check`, so that what is read meanwhile need not be read again."""
+        """Prepare for `check`, so that bytes read until then need not be read again."""
 
     def check(self) -> None:
-        """Compare the bytes with the checksum that the file has of them, if any.
+        """Compare the bytes with their checksum in the file, if any.
 
         Raises:
             CheckpointError: They differ.
@@ -69,7 +69,7 @@ class Storage:
 
 
 class Opened(Storage):
-    """A file that somebody else has opened and will close."""
+    """A file that the caller opens and closes."""
 
     def __init__(self, handle: int) -> None:
         self.handle = handle
@@ -83,7 +83,7 @@ class Opened(Storage):
             except OSError as error:
                 raise CheckpointError(f"cannot be read at byte {at}: {error.strerror}.") from error
             if not count:
-                raise CheckpointError(f"ends at byte {at}, where more was expected.")
+                raise CheckpointError(f"ends at byte {at}, but more bytes were expected.")
             at, buffer = at + count, buffer[count:]
 
 
@@ -100,7 +100,7 @@ class File(Opened):
         super().__init__(handle)
         self.close = weakref.finalize(self, os.close, handle)
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise CheckpointError(f"{path}: not a file.")
+            raise CheckpointError(f"{path}: is not a regular file.")
         if not self.size:
             raise CheckpointError(f"{path}: the file is empty.")
 
@@ -115,7 +115,7 @@ class File(Opened):
 class Part(Storage):
     """A part of another storage.
 
-    `start` may be set later: the older form of torch.save says where a storage lies only behind
+    `start` may be set later: the older format of torch.save states where a storage lies only after
     the pickle that refers to it.
     """
 
@@ -131,7 +131,7 @@ class Part(Storage):
         self.whole.read_into(self.start + at, buffer)
 
     def checked(self) -> Iterator[Storage]:
-        """Give those of the whole."""
+        """Give the checked parts of the whole."""
         yield from self.whole.checked()
 
 
@@ -143,11 +143,11 @@ class Checked(Part):
         self.expected = crc
         self.name = name
         self.is_watched = False
-        self.crc = self.summed = 0  # of the bytes that were read so far without a gap
+        self.crc = self.summed = 0  # of the bytes read so far without a gap
         self.lock = threading.Lock()  # tensors that share a storage are read by two threads
 
     def watch(self) -> None:
-        """Sum up what is read in order from now on, so that it need not be read again."""
+        """Add bytes read in order from now on to the checksum, so that `check` can skip them."""
         self.is_watched = True
 
     def read_into(self, at: int, buffer: memoryview) -> None:
@@ -164,19 +164,19 @@ class Checked(Part):
         yield self
 
     def check(self) -> None:
-        """Compare the bytes with the checksum, reading what was not summed up."""
+        """Compare the bytes with the checksum, reading those that `watch` has not added."""
         with self.lock:
             start, crc = self.summed, self.crc
         found = self.crc32(start, crc)
         if found != self.expected:
             raise CheckpointError(
-                f"{self.name}: damaged: the file says that its checksum is {self.expected:08x}, "
-                f"it is {found:08x}. Copy or download the file again."
+                f"{self.name}: damaged: expected checksum {self.expected:08x}, found {found:08x}. "
+                f"Copy or download the file again."
             )
 
 
 class Joined(Storage):
-    """Several storages, one behind the other."""
+    """Several storages, one after the other."""
 
     def __init__(self, parts: Sequence[Storage]) -> None:
         self.parts = parts
@@ -192,7 +192,7 @@ class Joined(Storage):
                 at, buffer = at + len(piece), buffer[len(piece) :]
 
     def checked(self) -> Iterator[Storage]:
-        """Give those of the parts."""
+        """Give the checked parts of all parts."""
         for part in self.parts:
             yield from part.checked()
 
@@ -210,14 +210,14 @@ class Held(Storage):
 
 
 class Latin(Storage):
-    """Bytes that pickle protocol 2 spells as text: the UTF-8 of their Latin-1 characters.
+    """Bytes that pickle protocol 2 stores as text: the UTF-8 of their Latin-1 characters.
 
-    A byte below 128 is itself, any other is two. The text is decoded in chunks; where each begins
-    is found at the first reading.
+    A byte below 128 is stored as itself, any other as two bytes. The text is decoded in chunks; the
+    first read finds where each begins.
 
     Args:
         text: The UTF-8.
-        size: How many bytes it stands for; checked at the first reading.
+        size: How many bytes it stands for; the first read checks this.
     """
 
     def __init__(self, text: Storage, size: int) -> None:
@@ -232,23 +232,23 @@ class Latin(Storage):
             piece = np.frombuffer(self.text.read(at, min(CHUNK, self.text.size - at)), np.uint8)
             continued = piece & 0xC0 == 0x80
             if not at and continued[0]:
-                raise CheckpointError("an array spelled as text does not begin with a character.")
-            # A character that began in the piece before belongs to this one.
+                raise CheckpointError("an array stored as text does not begin with a character.")
+            # A character that began in the previous piece belongs to this one.
             marks.append((count - int(continued[0]), at - int(continued[0])))
             count += len(piece) - int(continued.sum())
         if count != self.size:
-            raise CheckpointError(f"an array spelled as text has {count} bytes, not {self.size}.")
+            raise CheckpointError(f"an array stored as text has {count} bytes, not {self.size}.")
         return [*marks, (count, self.text.size)]
 
     def _chunk(self, index: int) -> bytes:
-        """Decode one chunk, or take it from the last time."""
+        """Decode one chunk, or give the cached one."""
         latest = self.latest
         if latest[0] != index:
             begin, end = self.marks[index][1], self.marks[index + 1][1]
             try:
                 data = self.text.read(begin, end - begin).decode().encode("latin-1")
             except UnicodeError as error:
-                raise CheckpointError(f"an array spelled as text is no Latin-1: {error}") from error
+                raise CheckpointError(f"an array stored as text is not Latin-1: {error}") from error
             self.latest = latest = (index, data)
         return latest[1]
 

@@ -1,4 +1,4 @@
-"""Checkpoint files as targets: which format a name asks for, and how files come to be."""
+"""Checkpoint files as targets: the format that a name implies, and how files are written."""
 
 import json
 import os
@@ -41,7 +41,7 @@ _FORMATS: dict[str, Format] = {
 }
 _SIDES: dict[Format, Side] = {"pdparams": "paddle", "pth": "torch"}
 
-MAX_SHARD_SIZE = 5_000_000_000  # bytes, as Hugging Face has it
+MAX_SHARD_SIZE = 5_000_000_000  # bytes, the default of Hugging Face
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
 
 
@@ -63,7 +63,7 @@ class Output:
 
     @property
     def format(self) -> Format:
-        """What the name asks for."""
+        """The format that the name implies."""
         return format_of(self.path)
 
     def layout(self, tensors: Mapping[str, Tensor]) -> Layout:
@@ -88,7 +88,7 @@ class Output:
         return shards
 
     def shard_paths(self, index: Path) -> list[Path]:
-        """Name the files that belong to an index; what the index has behind its end, they have."""
+        """Name the shards of an index; they keep any text after the index's suffix."""
         stem, _, end = index.name.rpartition(".safetensors.index.json")
         count = len(self.shards)
         names = [f"{stem}-{i:05}-of-{count:05}.safetensors{end}" for i in range(1, count + 1)]
@@ -102,7 +102,7 @@ class Output:
         return found
 
     def index(self, paths: Sequence[Path]) -> bytes:
-        """Spell the index of a sharded checkpoint whose files are these."""
+        """Encode the index of a sharded checkpoint with these files."""
         pairs = zip(paths, self.shards, strict=True)
         names = {name: path.name for path, shard in pairs for name in shard}
         size = sum(tensor.nbytes for tensor in self.tensors.values())
@@ -111,25 +111,25 @@ class Output:
 
 
 def format_of(path: Path) -> Format:
-    """Tell by a name what format to write.
+    """Find the format to write from the end of a name.
 
     Raises:
-        CheckpointError: The name ends otherwise.
+        CheckpointError: The name has none of the known ends.
     """
     for end, found in _FORMATS.items():
         if path.name.endswith(end) and path.name != end:
             return found
     raise CheckpointError(
-        f"{path}: what should be written? Expected a name that ends in .pdparams, .safetensors or "
-        f".safetensors.index.json (sharded), or, on the way back to PyTorch, in .pth, .pt or .bin."
+        f"{path}: cannot tell the format from this name. Expected one that ends in .pdparams, "
+        f".safetensors or .safetensors.index.json (sharded); for PyTorch also in .pth, .pt or .bin."
     )
 
 
 def check_output(path: Path, force: bool) -> None:
-    """Refuse what cannot be written, before any work is done.
+    """Check that a target can be written, before any work is done.
 
     Raises:
-        CheckpointError: As `check_target` and `format_of`; or a sharded checkpoint is there.
+        CheckpointError: As `check_target` and `format_of`; or it is an existing sharded checkpoint.
     """
     if path.name.endswith(".safetensors.index.json") and path.is_file():
         raise CheckpointError(
@@ -141,34 +141,34 @@ def check_output(path: Path, force: bool) -> None:
 
 
 def check_side(path: Path, source: Path, side: Side) -> None:
-    """Refuse to write a checkpoint of the framework that the source is of already.
+    """Refuse to write a checkpoint for the framework that the source already belongs to.
 
     Raises:
         CheckpointError: The target's format is that framework's own.
     """
     if _SIDES.get(format_of(path)) == side:
         if side == "paddle":
-            what = "a Paddle checkpoint already; on the way back expected a .pth or .safetensors"
+            what = "a Paddle checkpoint; to convert it back, expected a target .pth or .safetensors"
         else:
-            what = "a PyTorch checkpoint already; expected a .pdparams or .safetensors"
-        raise CheckpointError(f"{source}: is {what} to write, got {path}.")
+            what = "a PyTorch checkpoint; expected a target .pdparams or .safetensors"
+        raise CheckpointError(f"{source}: is already {what}, got {path}.")
 
 
 def parse_size(text: str) -> int:
     """Read a size such as "2GB", "500MiB" or "1000000".
 
     Raises:
-        ValueError: It is none, or nothing.
+        ValueError: The text is not a size, or the size is 0.
     """
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([KMG]I?)?B?", text.strip().upper())
     size = int(float(match[1]) * _UNITS[match[2] or ""]) if match else 0
     if size < 1:
-        raise ValueError(f"{text!r} is no size; expected one such as 2GB or 500MB.")
+        raise ValueError(f"{text!r} is not a size; expected one such as 2GB or 500MB.")
     return size
 
 
 class Draft:
-    """A checkpoint that is written and durable, but does not have its name.
+    """A checkpoint that is written and durable, but does not have its final name yet.
 
     Attributes:
         part: The file to open.
@@ -179,10 +179,10 @@ class Draft:
         self.part = part
 
     def publish(self, target: Path, force: bool) -> None:
-        """Give it its name, or that of `unverified`.
+        """Rename it to its final name, or to that of `unverified`.
 
         Raises:
-            CheckpointError: A file of that name appeared meanwhile.
+            CheckpointError: Meanwhile another program created a file of that name.
         """
         if self.output.format != "sharded":
             publish(self.part, target, force)

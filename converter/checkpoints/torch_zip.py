@@ -1,4 +1,4 @@
-"""Read and lay out what torch.save writes: a zip of one pickle and one record per storage.
+"""Read and lay out files of torch.save: a zip of one pickle and one record per storage.
 
 Source of the format: PyTorch, torch/serialization.py and caffe2/serialize/inline_container.cc,
 release 2.13.
@@ -25,7 +25,7 @@ def read_tree(file: File) -> Any:
     """Give the saved object, tensors as lazy `Tensor`, everything else inert.
 
     Raises:
-        CheckpointError: The file is cut short or is not what torch.save writes.
+        CheckpointError: The file is cut short or not of this format.
     """
     entries = _zip.read_directory(file)
     named = [name for name in entries if name.endswith("/data.pkl")]
@@ -46,11 +46,11 @@ def read_tree(file: File) -> Any:
         if name not in opened:
             entry = entries.get(folder + name)
             if entry is None:
-                raise CheckpointError(f"record {name!r} is named but not in the file.")
+                raise CheckpointError(f"record {name!r} is missing from the file.")
             if entry.method != _zip.STORED:
                 raise CheckpointError(
-                    f"entry {entry.name!r} is compressed; torch.save stores entries plainly. The "
-                    f"file was packed again by another program."
+                    f"entry {entry.name!r} is compressed, as torch.save never does. Another "
+                    f"program repacked the file: use the original."
                 )
             opened[name] = _zip.open_entry(file, entry, may_lack_checksum=True)
         return opened[name]
@@ -77,16 +77,16 @@ def read_tree(file: File) -> Any:
 
 # -- writing
 
-_FOLDER = "archive/"  # what torch.save calls it
+_FOLDER = "archive/"  # the name that torch.save uses
 _ALIGNMENT = 64  # bytes, of records
-_VERSION = b"3\n"  # of the format; what release 1.6 and all later ones write
+_VERSION = b"3\n"  # of the format; as release 1.6 and all later ones write it
 
 
 def layout(tensors: Mapping[str, Tensor]) -> Layout:
-    """Say where the bytes of a .pth go that torch.load(weights_only=True) reads, from 1.6 on.
+    """Lay out a .pth that torch.load(weights_only=True) reads, from release 1.6 on.
 
     Raises:
-        CheckpointError: torch.load knows no such dtype by a storage of its own.
+        CheckpointError: torch has no storage class for the dtype of a tensor.
     """
     for name, tensor in tensors.items():
         if tensor.dtype not in _TYPES:
@@ -120,7 +120,7 @@ def layout(tensors: Mapping[str, Tensor]) -> Layout:
 
 
 def _pickled(tensors: Mapping[str, Tensor]) -> bytes:
-    """Spell the OrderedDict of tensors, in protocol 2, as torch.save does."""
+    """Encode the OrderedDict of tensors in protocol 2, as torch.save does."""
     ordered_dict = b"ccollections\nOrderedDict\n)R"
     items = []
     for index, (name, tensor) in enumerate(tensors.items()):

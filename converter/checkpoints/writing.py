@@ -1,7 +1,7 @@
-"""Write a checkpoint file: where everything goes is settled first, then two threads fill it.
+"""Write a checkpoint file: lay it out first, then let two threads fill it.
 
-Each takes the next tensor, reads and turns a block of it, and writes that; while one waits for the
-disk the other works. A thread holds one block of a tensor in memory.
+Each takes the next tensor and reads, transposes and writes it block by block; while one waits for
+the disk, the other works. A thread holds one block of a tensor in memory.
 """
 
 import os
@@ -17,24 +17,24 @@ from ..errors import CheckpointError
 from ._tensor import BLOCK, DTYPES, Tensor, runs
 from .storage import CHUNK, Opened, Part, Storage
 
-_WORKERS = 2  # a third gains little on a disk and needs blocks of its own
+_WORKERS = 2  # a third gains little and needs more memory for its block
 
 Job = Callable[[], Iterator[int]]
 
-# Checksums of the tensors, in order -> offset and bytes of all that depends on them.
+# Checksums of the tensors, in order -> offset and bytes of everything that depends on them.
 Closing = Callable[[list[int]], list[tuple[int, bytes]]]
 
 _buffers = threading.local()
 
 
 class Layout:
-    """What goes where in a file, in order.
+    """The content of a file and where it goes, in order.
 
     Attributes:
         size: Bytes so far.
         fixed: Offset and bytes.
         tensors: Offset, name and tensor.
-        closing: Gives what depends on the tensors' CRC-32; None if nothing does.
+        closing: Gives the bytes that depend on the tensors' CRC-32; None if none do.
     """
 
     def __init__(self) -> None:
@@ -64,8 +64,8 @@ def write(handle: int, layout: Layout, check: bool = True) -> Generator[int, Non
             bit; and to compare the source with the checksums that its file has.
 
     Yields:
-        The bytes of values written since the last, for a progress display. Whoever stops asking
-        closes the generator before the file: threads write to it.
+        The bytes of values written since the last time, for a progress display. A caller that stops
+        early closes the generator before the file, because threads write to it.
 
     Raises:
         CheckpointError: A tensor cannot be read, does not fit the dtype it is cast to, is damaged,
@@ -103,10 +103,10 @@ def write(handle: int, layout: Layout, check: bool = True) -> Generator[int, Non
 
 
 def verify(written: Mapping[str, Tensor], layout: Layout) -> None:
-    """Compare what a finished file says of its tensors with what was laid out.
+    """Compare the tensors of a finished file with its layout.
 
     Raises:
-        CheckpointError: A tensor is missing, is another, or is elsewhere.
+        CheckpointError: A tensor is missing, differs in shape or dtype, or lies elsewhere.
     """
     meant = {name: (t.shape, t.dtype, at) for at, name, t in layout.tensors}
     found = {name: (t.shape, t.dtype, _place(t)) for name, t in written.items()}
@@ -116,7 +116,7 @@ def verify(written: Mapping[str, Tensor], layout: Layout) -> None:
 
 
 def _place(tensor: Tensor) -> int:
-    """Give where in its file a tensor begins; where an empty one does matters to nobody."""
+    """Give where in its file a tensor begins."""
     at, storage = tensor.offset, tensor.storage
     while isinstance(storage, Part):
         at, storage = at + storage.start, storage.whole
@@ -124,7 +124,7 @@ def _place(tensor: Tensor) -> int:
 
 
 def _read(name: str, piece: Tensor) -> np.ndarray:
-    """Read at most a block into a buffer of this thread; gives its bytes, uint8 [nbytes]."""
+    """Read at most a block into a buffer of this thread, and give its bytes, uint8 [nbytes]."""
     data: np.ndarray = _buffer("block", BLOCK if piece.nbytes > CHUNK else CHUNK)[: piece.nbytes]
     try:
         piece.read_into(data.view(DTYPES[piece.dtype]).reshape(piece.shape))
@@ -202,7 +202,7 @@ def _in_parallel(jobs: Iterable[Job]) -> Generator[int, None, None]:
     finally:
         stop.set()
         for thread in threads:
-            # They write to a file that is closed next, so not even a second Ctrl-C leaves them.
+            # They write to a file that is closed next, so even a second Ctrl-C waits for them.
             while thread.is_alive():
                 with suppress(KeyboardInterrupt):
                     thread.join()

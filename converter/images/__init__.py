@@ -1,4 +1,4 @@
-"""Labelled images: where they lie, how a model is given them, and a loader of batches."""
+"""Labelled images: finding, preprocessing and loading them in batches."""
 
 from ._images import Images, check_classes
 from ._loader import Batch, load_batches

@@ -1,4 +1,4 @@
-"""Zip and tar as trees of files; nothing is unpacked."""
+"""Zip and tar archives as trees of files; no file is unpacked to a folder."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _DAMAGED = (
     EOFError,
     ValueError,
     LookupError,
-    RuntimeError,  # encrypted, or a compression that this Python has not
+    RuntimeError,  # encrypted, or a compression that this Python lacks
     zlib.error,
 )
 
 
 class _Archive(Archive):
-    """What the two have in common: damage is one kind of error."""
+    """Base of both: turns any damage into a DataError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -61,7 +61,7 @@ class _Zip(_Archive):
         assert isinstance(place, zipfile.ZipInfo)
         if place.file_size > _MOST_BYTES:
             raise ValueError(f"{place.file_size:,} bytes are too many for an image")
-        return self.file.read(place)  # which checks the checksum, and is safe in threads
+        return self.file.read(place)  # verifies the checksum, and is safe in threads
 
 
 class _Tar(_Archive):
@@ -94,7 +94,7 @@ class _Tar(_Archive):
 
 
 def _decompressor(path: Path) -> Callable[[Path, str], Any] | None:
-    """Choose by its first bytes what opens a compressed file; None if it is not compressed."""
+    """Choose a decompressor by the first bytes of a file; None if it is not compressed."""
     import bz2
     import gzip
     import lzma
@@ -110,9 +110,9 @@ def _decompressor(path: Path) -> Callable[[Path, str], Any] | None:
 
 
 def _nameless() -> IO[bytes]:
-    """Make a file for a copy, which goes by itself.
+    """Make a temporary file for an uncompressed copy, which disappears when it is closed.
 
-    Only in an uncompressed tar can a file be read without all those before it.
+    Only in an uncompressed tar can one file be read without all those before it.
     """
     return tempfile.TemporaryFile()
 
@@ -121,20 +121,22 @@ def _copy(packed: IO[bytes], target: IO[bytes]) -> None:
     while chunk := packed.read(1 << 20):
         target.write(chunk)
         if target.tell() > _MOST_UNPACKED:
-            raise ValueError("too large to be unpacked on the way; unpack it first")
+            raise ValueError(
+                f"has more than {_MOST_UNPACKED:,} bytes unpacked; unpack it to a folder first"
+            )
     target.seek(0)
 
 
 def is_archive(path: Path) -> bool:
-    """Tell by its name whether a file is an archive that can be read."""
+    """Tell by its name whether a file is an archive of a known format."""
     return path.name.lower().endswith(ARCHIVES)
 
 
 def read_archive(path: Path) -> Tree:
-    """List what an archive holds.
+    """List the files and folders in an archive.
 
     Raises:
-        DataError: It is damaged, or none.
+        DataError: The file is damaged or not an archive.
     """
     try:
         archive = _Zip(path) if path.name.lower().endswith(".zip") else _Tar(path)
@@ -142,28 +144,28 @@ def read_archive(path: Path) -> Tree:
     except (*_DAMAGED, _lzma_error()) as error:
         raise DataError(
             f"{path}: cannot be read as an archive: {_reason(error)}. It is cut short, damaged or "
-            f"something else; copy or download it again."
+            f"not an archive; copy or download it again."
         ) from error
     files, folders = {}, set[str]()
     for name, is_folder, place in found:
         if not name or any(is_hidden(part) for part in name.split("/")):
             continue
-        around = name if is_folder else name.rpartition("/")[0]
-        while around and around not in folders:
-            folders.add(around)
-            around = around.rpartition("/")[0]
+        folder = name if is_folder else name.rpartition("/")[0]
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition("/")[0]
         if not is_folder:
             files[name] = place
     return Tree(str(path), archive.kind, in_order(files), frozenset(folders), archive)
 
 
 def _clean(name: str) -> str:
-    """Give an archive's name without what leads out of it; nothing is written under it anyway."""
+    """Remove the parts of a name that lead out of the archive; no file is written anyway."""
     return "/".join(part for part in name.split("/") if part not in ("", ".", ".."))
 
 
 def _lzma_error() -> type[Exception]:
-    """Give the error of a damaged .xz."""
+    """Give the exception for a damaged .xz."""
     import lzma
 
     return lzma.LZMAError

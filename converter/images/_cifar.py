@@ -1,7 +1,7 @@
-"""CIFAR-10 and CIFAR-100 in their own form: pickles of Python 2 with NumPy arrays.
+"""CIFAR-10 and CIFAR-100 in their original format: pickles of Python 2 with NumPy arrays.
 
 Source of the format: Krizhevsky, https://www.cs.toronto.edu/~kriz/cifar.html. No pickle is
-executed: they are read by the reader that checkpoints are read by.
+executed: the reader of checkpoints reads them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SIDE = 32  # pixels
 
 @dataclass(frozen=True)
 class _Form:
-    """How one of the two is laid out."""
+    """The layout of one of the two."""
 
     title: str
     folder: str
@@ -54,7 +54,7 @@ FORMS = (
 
 
 def find_cifar(tree: Tree) -> tuple[_Form, Tree] | None:
-    """Give the form and the tree of its batches if a tree holds one of the two."""
+    """Find one of the two in a tree: its form and the tree of its batches."""
     for form in FORMS:
         inner = tree.below(form.folder) if form.folder in tree.folders else tree
         if form.meta in inner.files and any(
@@ -65,14 +65,17 @@ def find_cifar(tree: Tree) -> tuple[_Form, Tree] | None:
 
 
 def open_cifar(form: _Form, tree: Tree, split: str, source: str) -> Images:
-    """Read the batches of a split; they stay in memory, 3 kB an image.
+    """Read the batches of a split; they stay in memory, 3 kB per image.
 
     Raises:
-        DataError: A batch is missing, damaged, or holds something else.
+        DataError: A batch is missing, damaged or not one of CIFAR's.
     """
     classes = _load(tree, form.meta).get(form.names)
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise DataError(f"{tree.where}/{form.meta}: has no list {form.names} of the classes.")
+        raise DataError(
+            f"{tree.where}/{form.meta}: has no list {form.names} of class names. Unpack the whole "
+            f"archive again."
+        )
     pixels, labels, names = [], [], list[str]()
     for batch in form.batches[split]:
         images, numbers = _batch(tree, batch, form.labels, len(classes))
@@ -81,7 +84,7 @@ def open_cifar(form: _Form, tree: Tree, split: str, source: str) -> Images:
         names += [f"{batch}/{i:05d}" for i in range(len(images))]
     images = np.concatenate(pixels)
     kind = "" if tree.archive is None else f"{tree.kind} of "
-    described = f"{kind}{form.title} in its own form, {', '.join(form.batches[split])}"
+    described = f"{kind}{form.title} in its original format, {', '.join(form.batches[split])}"
     return Images(
         source,
         described,
@@ -99,20 +102,20 @@ def _batch(tree: Tree, name: str, key: str, count: int) -> tuple[np.ndarray, np.
     data, labels = found.get("data"), found.get(key)
     images = data.array() if isinstance(data, _Array) else None
     if images is None or images.ndim != 2 or images.shape[1] != 3 * _SIDE**2:
-        shape = "none" if images is None else list(images.shape)
-        raise DataError(f"{where}: data is {shape}; expected uint8 [N, {3 * _SIDE**2}].")
+        kind = "not an array of bytes" if images is None else f"uint8 {list(images.shape)}"
+        raise DataError(f"{where}: data is {kind}; expected uint8 [N, {3 * _SIDE**2}].")
     labels = labels if isinstance(labels, list) else []
     fits = all(type(label) is int and 0 <= label < count for label in labels)
     if not fits or len(labels) != len(images):
-        raise DataError(f"{where}: {key} is no list of {len(images)} numbers below {count}.")
+        raise DataError(f"{where}: {key} is not a list of {len(images)} labels below {count}.")
     return images.reshape(-1, 3, _SIDE, _SIDE), np.array(labels, np.int64)
 
 
 def _load(tree: Tree, name: str) -> dict[Any, Any]:
-    """Read a pickled dict; what is no plain data or array of bytes is inert."""
+    """Read a pickled dict; anything but plain data and arrays of bytes is inert."""
     where = f"{tree.where}/{name}"
     if name not in tree.files:
-        raise DataError(f"{where}: is missing. Unpack the archive again, all of it.")
+        raise DataError(f"{where}: is missing. Unpack the whole archive again.")
     builders: dict[str, pickles.Builder] = {"numpy.dtype": _Dtype}
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
         builders[f"{module}._reconstruct"] = lambda *_: _Array()
@@ -123,18 +126,18 @@ def _load(tree: Tree, name: str) -> dict[Any, Any]:
     except CheckpointError as error:
         raise DataError(f"{where}: {str(error).removeprefix(f'{where}: ')}") from error
     if not isinstance(found, dict):
-        raise DataError(f"{where}: holds no dict, as a batch of CIFAR does.")
+        raise DataError(f"{where}: holds no dict; expected a batch of CIFAR.")
     return found
 
 
 class _Dtype:
-    """A pickled numpy.dtype; of bytes it has no order that would matter."""
+    """A pickled numpy.dtype; bytes have no byte order."""
 
     def __init__(self, code: object, *_: object) -> None:
         self.code = code
 
     def set_state(self, _: object) -> None:
-        """Take the state, which says nothing more of bytes."""
+        """Ignore the state, which adds nothing for bytes."""
 
 
 class _Array:
@@ -143,17 +146,17 @@ class _Array:
     state: tuple[Any, ...] = ()
 
     def set_state(self, state: tuple[Any, ...]) -> None:
-        """Keep version, shape, dtype, whether it is in Fortran's order, and the bytes."""
+        """Keep version, shape, dtype, whether it is in Fortran order, and the bytes."""
         self.state = state
 
     def array(self) -> np.ndarray | None:
-        """Give it; None if it is none of bytes."""
+        """Give the array; None if it is not one of bytes."""
         if len(self.state) != 5:
             return None
         _, shape, dtype, fortran, raw = self.state
         if isinstance(raw, Part):
             raw = raw.read(0, raw.size)
-        elif isinstance(raw, str):  # a short one, of Python 2
+        elif isinstance(raw, str):  # short bytes of Python 2
             raw = raw.encode("latin-1")
         if not isinstance(dtype, _Dtype) or dtype.code != "u1" or not isinstance(raw, bytes):
             return None

@@ -1,8 +1,8 @@
 """ImageNet's validation images as they are distributed: one flat folder, labels in a file.
 
-Models count classes by the sorted list of their 1000 synsets. The development kit has numbers of
-its own, 1 to 1000 in another order (1 is n02119789, a kit fox; sorted it is 278): taken for labels
-they give an accuracy of nothing, without any error. `ilsvrc2012.txt` has the synset of each.
+Models number classes by the sorted list of their 1000 synsets. The development kit numbers them 1
+to 1000 in another order (1 is n02119789, a kit fox; sorted it is 278): used as labels, its numbers
+give an accuracy near zero, without any error. `ilsvrc2012.txt` lists the synset of each.
 
 Source of that list: `meta.mat` of ILSVRC2012_devkit_t12, by way of two copies that agree:
 fh295/semanticCNN imagenet_labels/ILSVRC2012_mapping.txt, commit 8de6228, and map_clsloc.txt of the
@@ -25,7 +25,7 @@ from ._trees import Tree, left_out, read_text
 
 _IMAGE = re.compile(r"ILSVRC2012_val_(\d{8})\.jpe?g", re.IGNORECASE)
 _SYNSET = re.compile(r"n\d{8}")
-# How files with the labels are called.
+# Names of files with labels.
 LABEL_FILES = (
     "ILSVRC2012_validation_ground_truth.txt",
     "imagenet_2012_validation_synset_labels.txt",
@@ -55,7 +55,7 @@ def open_imagenet(tree: Tree, beside: Path, source: str) -> Images:
 
     Args:
         tree: The images, side by side.
-        beside: The folder in which the tree lies, where the labels may lie, too.
+        beside: The folder of the tree, which may hold the labels, too.
         source: The path as the user gave it.
 
     Raises:
@@ -65,8 +65,8 @@ def open_imagenet(tree: Tree, beside: Path, source: str) -> Images:
     texts = _label_files(tree, beside)
     if not texts:
         raise DataError(
-            f"{tree.where}: has {len(names)} images of ImageNet and no labels. Expected one of "
-            f"these files in it, or in {beside}: {', '.join(LABEL_FILES)}. Or sort the images "
+            f"{tree.where}: has {len(names)} images of ImageNet but no labels. Expected one of "
+            f"these files there or in {beside}: {', '.join(LABEL_FILES)}. Or sort the images "
             f"into folders by synset (n01440764, …)."
         )
     found = {}
@@ -81,7 +81,7 @@ def open_imagenet(tree: Tree, beside: Path, source: str) -> Images:
             raise DataError(
                 f"{where} and {other} contradict each other: {names[i]} has label {labels[i]} by "
                 f"the first, {given[i]} by the second, and {len(differing) - 1} more differ. "
-                f"Remove the one that is wrong."
+                f"Remove the wrong one."
             )
     described = f"{len(names)} validation images of ImageNet, labels of {where}"
     if tree.archive:
@@ -92,7 +92,7 @@ def open_imagenet(tree: Tree, beside: Path, source: str) -> Images:
 
 
 def _label_files(tree: Tree, beside: Path) -> Mapping[str, str]:
-    """Read whatever lies there with labels."""
+    """Read all label files in both places."""
     found = {}
     for name in LABEL_FILES:
         if name in tree.files:
@@ -104,7 +104,7 @@ def _label_files(tree: Tree, beside: Path) -> Mapping[str, str]:
 
 
 def _reader(where: str, text: str) -> Label:
-    """Choose by the first line how a file tells labels."""
+    """Choose by the first line how to read a label file."""
     lines = [line.strip() for line in text.splitlines()]
     while lines and not lines[-1]:
         lines.pop()
@@ -125,19 +125,19 @@ def _synset(where: str, line: str, ids: tuple[str, ...]) -> str:
     if not line.isdecimal() or not 1 <= int(line) <= len(ids):
         raise DataError(
             f"{where}: holds {line!r}; expected numbers of the development kit, 1 to {len(ids)}, "
-            f"one a line. Labels from 0 have to be beside the names of their images."
+            f"one per line. Labels from 0 need the name of their image on the same line."
         )
     return ids[int(line) - 1]
 
 
 def _by_number(where: str, synsets: list[str]) -> Label:
-    """Read one synset a line, in the order of the images' numbers."""
+    """Read one synset per line, in the order of the images' numbers."""
 
     def label(name: str) -> int:
         match = _IMAGE.fullmatch(name)
         number = int(match[1]) if match else 0
         if not 1 <= number <= len(synsets):
-            raise DataError(f"{where}: has {len(synsets)} lines, and so none for {name}.")
+            raise DataError(f"{where}: has {len(synsets)} lines and no label for {name}.")
         return _position(where, synsets[number - 1])
 
     return label
@@ -160,7 +160,7 @@ def _by_name(where: str, lines: list[str]) -> Label:
             raise DataError(f"{where}: does not list {name}; it lists {some(list(listed), 2)}.")
         return _position(where, given)
 
-    # All of them are looked at: numbers from 1 show themselves by the last one.
+    # Check every label: only the largest one reveals numbers that start at 1.
     for given in set(listed.values()):
         _position(where, given)
     return label
@@ -174,7 +174,7 @@ def _position(where: str, given: str) -> int:
         return int(given)
     raise DataError(
         f"{where}: has the label {given!r}; expected one of ImageNet's 1000 synsets, or its "
-        f"position in their sorted list, 0 to 999. Is this another file of the same name?"
+        f"position in their sorted list, 0 to 999. Is this a different file of the same name?"
     )
 
 

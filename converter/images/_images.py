@@ -1,4 +1,4 @@
-"""A labelled set of images, opened one by one when asked for."""
+"""A labelled set of images, each opened on demand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Images:
 
     Attributes:
         source: The path as the user gave it.
-        described: What was found there, such as "zip of 10 class folders, split test".
+        described: A description of the source, such as "zip of 10 class folders, split test".
         classes: Names in the order of labels; empty if the source has numbers only.
         labels: int64 [N], from 0.
         names: One per image, unique, as a user would look it up: "cat/0001.jpg".
@@ -44,7 +44,7 @@ class Images:
         """Read one image as RGB; may be called from several threads.
 
         Raises:
-            DataError: It cannot be read; names the file.
+            DataError: The image cannot be read; the message names its file.
         """
         found = self.read(index)
         if isinstance(found, np.ndarray):
@@ -58,14 +58,14 @@ def check_classes(images: Images, num_classes: int) -> None:
     """Compare the labels of images with the classes of a model's head.
 
     Raises:
-        DataError: They do not fit.
+        DataError: The number of classes differs, or a label is too large.
     """
     where = f"{images.source} ({images.described})"
     if images.classes and len(images.classes) != num_classes:
         raise DataError(
             f"{where}: has {len(images.classes)} classes ({some(images.classes, 4)}); the "
-            f"model has a head for {num_classes}. A class is known by its place in the sorted "
-            f"list, so all {num_classes} are needed."
+            f"model has a head for {num_classes}. Labels are positions in the sorted list of "
+            f"classes, so all {num_classes} are needed."
         )
     largest = int(images.labels.max(initial=0))
     if largest >= num_classes:

@@ -1,4 +1,4 @@
-"""Lists of "path label" lines, as PaddleClas reads its own sets of images."""
+"""Lists of "path label" lines, as PaddleClas reads them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _MOST_DIGITS = 9  # of a label
 
 
 def open_list(file: Path, source: str) -> Images:
-    """Find the images that a list names, by paths relative to its folder; labels are from 0.
+    """Find the images that a list names, by paths relative to its folder; labels start at 0.
 
     Raises:
-        DataError: The list is empty, or lines are not understood.
+        DataError: The list is empty, or a line cannot be parsed.
     """
     labels: dict[str, int] = {}
     problems = []
@@ -29,12 +29,12 @@ def open_list(file: Path, source: str) -> Images:
         if not name or not label.isdecimal() or len(label) > _MOST_DIGITS:
             problems.append(f"line {number} is {line!r}; expected a path and a label from 0.")
         elif labels.setdefault(name.strip(), int(label)) != int(label):
-            problems.append(f"line {number} gives {name} another label than a line before.")
+            problems.append(f"line {number} gives {name} another label than an earlier line.")
     if problems:
         more = [f"and {len(problems) - _MOST_PROBLEMS} more."] * (len(problems) > _MOST_PROBLEMS)
         raise DataError(listing(f"{file} cannot be used:", problems[:_MOST_PROBLEMS] + more))
     if not labels:
-        raise DataError(f"{file}: is empty; expected a path and a label a line.")
+        raise DataError(f"{file}: is empty; expected a path and a label per line.")
     names = tuple(labels)
     numbers = np.array(list(labels.values()), np.int64)
     described = f"{len(names)} images listed in {file.name}"

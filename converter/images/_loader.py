@@ -1,4 +1,4 @@
-"""Images -> batches of what a model is given, prepared ahead by threads."""
+"""Images -> preprocessed batches, prepared ahead by threads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Batch:
     Attributes:
         indices: int64 [B], into the images, of those that could be read.
         images: float32 [B, 3, H, W], C-contiguous.
-        unreadable: Index and reason of those that could not.
+        unreadable: Index and reason of those that could not be read.
     """
 
     indices: np.ndarray
@@ -44,16 +44,16 @@ def load_batches(
 ) -> Generator[Batch]:
     """Read and preprocess images, in order.
 
-    Threads do it, as decoding, resizing and normalising all release Python's lock. They are
-    a few batches ahead at most. A generator that is closed early ends them after the images that
-    they are at.
+    Threads do the work, because decoding, resizing and normalising all release Python's lock; they
+    stay at most a few batches ahead. Closing the generator early ends them after their current
+    images.
 
     Args:
         images: Where they come from.
-        indices: Which of them.
-        preprocessing: What the model wants of them.
-        batch_size: Images of a batch; the last one may be smaller, and one with unreadable
-            images is.
+        indices: Which of the images.
+        preprocessing: The preprocessing that the model needs.
+        batch_size: Images per batch; the last batch may be smaller, and so may one with
+            unreadable images.
         workers: Threads; 0 reads in the calling thread.
     """
     if batch_size < 1 or workers < 0:
@@ -65,7 +65,7 @@ def load_batches(
             places = zip(chunk, inputs, strict=True)
             yield _batch(chunk, inputs, [_prepare(images, i, preprocessing, p) for i, p in places])
         return
-    pool = ThreadPoolExecutor(workers, "images", initializer=_step_back)
+    pool = ThreadPoolExecutor(workers, "images", initializer=_lower_priority)
     waiting: deque[tuple[Sequence[int], np.ndarray, list[Future[str | None]]]] = deque()
     try:
         while chunks or waiting:
@@ -81,11 +81,11 @@ def load_batches(
         pool.shutdown(cancel_futures=True)
 
 
-def _step_back() -> None:
-    """Let this thread have what is left of the processor by those that run a model.
+def _lower_priority() -> None:
+    """Give this thread a lower priority than those that run a model.
 
-    One of those that has to wait for its core holds up all the others of the model: with equal
-    rights PyTorch had 0.81 of its own rate, on two cores with two such threads.
+    If one thread of a model waits for its core, all its others wait, too: at equal priority PyTorch
+    kept 0.81 of its rate, on two cores with two loading threads.
     """
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

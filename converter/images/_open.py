@@ -1,4 +1,4 @@
-"""An image file -> an RGB image, or an error that says why not."""
+"""An image file -> an RGB image, or an error with the reason."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _MOST_BYTES = 1 << 30  # of one image's file
-# Others of Pillow's formats are no images of data sets, and one starts another program (EPS).
+# Pillow's other formats do not occur in data sets, and one starts another program (EPS).
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
-# What Pillow's decoders raise over damaged files, beside its own errors.
+# What Pillow's decoders raise for damaged files, beside its own errors.
 _DAMAGED = (
     OSError,
     SyntaxError,
@@ -35,13 +35,13 @@ _DAMAGED = (
 def read_image(source: Path | bytes, name: str) -> Image:
     """Read an image as RGB, as torchvision's and Paddle's loaders do.
 
-    Grey, palette, CMYK and transparent images are converted as Pillow's `convert("RGB")` does,
-    of an animation the first frame is taken. The orientation that a camera noted in EXIF is not
-    applied: no published model was trained or evaluated with it.
+    Pillow's `convert("RGB")` converts grey, palette, CMYK and transparent images; an animation
+    gives its first frame. The orientation that a camera noted in EXIF is not applied: no published
+    model was trained or evaluated with it.
 
     Args:
         source: The file, or its bytes.
-        name: What errors call it.
+        name: Its name in errors.
 
     Raises:
         DataError: It cannot be read, is cut short, or has more than 8 bits per channel.
@@ -54,14 +54,14 @@ def read_image(source: Path | bytes, name: str) -> Image:
             if opened.mode[0] in "IF":  # I, F, I;16 and its relatives
                 raise DataError(
                     f"{name}: has more than 8 bits per channel (mode {opened.mode}). "
-                    f"Save it with 8."
+                    f"Save it with 8 bits."
                 )
             return opened.convert("RGB")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{name}: has too many pixels to be believed: {error}") from error
+        raise DataError(f"{name}: has too many pixels: {error}") from error
     except UnidentifiedImageError as error:
         raise DataError(
-            f"{name}: cannot be read as an image: is none of {', '.join(_FORMATS)}."
+            f"{name}: cannot be read as an image: expected one of {', '.join(_FORMATS)}."
         ) from error
     except _DAMAGED as error:
         reason = str(error) or type(error).__name__
@@ -72,7 +72,7 @@ def _read(source: Path | bytes, name: str) -> bytes:
     if isinstance(source, bytes):
         return source
     if not source.is_file():  # opening a pipe that nobody writes to would wait for ever
-        raise DataError(f"{name}: is no file.")
+        raise DataError(f"{name}: is not a file.")
     if source.stat().st_size > _MOST_BYTES:
         raise DataError(f"{name}: has {source.stat().st_size:,} bytes, too many for an image.")
     return source.read_bytes()

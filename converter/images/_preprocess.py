@@ -1,4 +1,4 @@
-"""What a model is given of an image when it is evaluated: resized, cropped, normalised."""
+"""Evaluation preprocessing: an image is resized, cropped and normalised."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _MODES = ("center", "squash")
 class Preprocessing:
     """Evaluation preprocessing; the one implementation for both frameworks.
 
-    Bit for bit what torchvision's Resize, CenterCrop, ToTensor and Normalize make of a PIL image.
+    Bit for bit equal to torchvision's Resize, CenterCrop, ToTensor and Normalize of a PIL image.
 
     Attributes:
-        size: Height and width in pixels that the model is given.
+        size: Height and width of the model's input, in pixels.
         crop_pct: The share of the resized image's shorter side that is kept; 1.0 is all.
         crop_mode: "center" keeps the proportions and cuts out the middle; "squash" does not.
         interpolation: Pillow's filter: "bicubic", "bilinear", "lanczos" or "nearest".
         mean: Of red, green and blue, 0..1, subtracted.
-        std: What is divided by then.
+        std: Of red, green and blue, divided by after that.
 
     Raises:
         DataError: A value is out of its range.
@@ -53,8 +53,8 @@ class Preprocessing:
             )
         if not 0 < self.crop_pct <= 1 or max(self.size) / self.crop_pct > 2 * _MOST_SIDE:
             raise DataError(
-                f"crop_pct is {self.crop_pct}; expected a share, over 0 and up to 1, that images "
-                f"are not enlarged to more than {2 * _MOST_SIDE} pixels for."
+                f"crop_pct is {self.crop_pct}; expected a number above 0 and at most 1, large "
+                f"enough that images are not enlarged beyond {2 * _MOST_SIDE} pixels."
             )
         if self.crop_mode not in _MODES:
             raise DataError(f"crop_mode is {self.crop_mode!r}; expected {' or '.join(_MODES)}.")
@@ -66,8 +66,8 @@ class Preprocessing:
         is_finite = len(self.mean) == len(self.std) == 3 and all(map(math.isfinite, channels))
         if not is_finite or not min(self.std) > 0:
             raise DataError(
-                f"mean is {self.mean}, std is {self.std}; expected three numbers each, of red, "
-                f"green and blue, and none of std 0."
+                f"mean is {self.mean}, std is {self.std}; expected three numbers each, for red, "
+                f"green and blue, and each std above 0."
             )
 
     def crop(self, image: Image) -> Image:
@@ -81,7 +81,7 @@ class Preprocessing:
         wide, high = image.size
         if max(wide, high) > _MOST_RATIO * min(wide, high):
             raise DataError(
-                f"is {wide}x{high} pixels, and no side may be more than {_MOST_RATIO} times the "
+                f"is {wide}x{high} pixels; expected no side longer than {_MOST_RATIO} times the "
                 f"other."
             )
         if image.mode != "RGB":
@@ -93,21 +93,21 @@ class Preprocessing:
         return image.crop((left, top, left + width, top + height))
 
     def _resized(self, wide: int, high: int) -> tuple[int, int]:
-        """Give width and height that an image is resized to, from its own."""
+        """Compute the width and height to resize an image to."""
         width, height = (int(side / self.crop_pct) for side in reversed(self.size))
         if self.crop_mode == "squash":
             return width, height
-        # The side that is shorter, beside the crop, becomes that of the crop by its share.
+        # The side that is shorter relative to the crop gets the crop's length over crop_pct.
         if width * high >= height * wide:
             return width, width * high // wide
         return height * wide // high, height
 
     def normalise(self, pixels: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Turn pixels into what a model is given: uint8 [H, W, 3] -> float32 [3, H, W].
+        """Turn pixels into a model's input: uint8 [H, W, 3] -> float32 [3, H, W].
 
         Args:
             pixels: RGB, 0..255.
-            out: Where to write it.
+            out: Array to write to; a new one by default.
         """
         if out is None:
             out = np.empty((3, *pixels.shape[:2]), np.float32)
@@ -122,7 +122,7 @@ class Preprocessing:
         return out
 
     def __call__(self, image: Image) -> np.ndarray:
-        """Make of an image what a model is given: float32 [3, H, W].
+        """Turn an image into a model's input: float32 [3, H, W].
 
         Raises:
             DataError: One side is more than 50 times the other.
@@ -144,7 +144,7 @@ def preprocessing_of(
     mean: tuple[float, float, float] | None = None,
     std: tuple[float, float, float] | None = None,
 ) -> Preprocessing:
-    """Give the preprocessing that a variant was published with, changed where asked.
+    """Give a variant's published preprocessing, with the given values replaced.
 
     Raises:
         DataError: A value is out of its range.

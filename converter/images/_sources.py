@@ -1,4 +1,4 @@
-"""What lies at a path -> labelled images: class folders or archives of them, ImageNet, CIFAR."""
+"""A path -> labelled images: class folders or archives of them, ImageNet, CIFAR."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ from ._trees import Tree, left_out, read_folder
 Split = Literal["val", "train"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
-# How folders and archives of a split are called, the likeliest first.
+# Names of folders and archives of a split, the likeliest first.
 SPLITS: dict[str, tuple[str, ...]] = {"val": ("val", "validation", "test"), "train": ("train",)}
 _ARCHIVES = {"val": (*SPLITS["val"], "ILSVRC2012_img_val"), "train": SPLITS["train"]}
 _ALL_SPLITS = tuple(name for names in SPLITS.values() for name in names)
 
 
 def open_images(data: str | Path, split: Split = "val") -> Images:
-    """Find the labelled images of a split; none is read yet.
+    """Find the labelled images of a split, without reading them.
 
-    What is understood:
+    Supported layouts:
 
     - class folders, `DIR/<class>/*.jpg`, nested ones too. Labels are the positions in the sorted
-      list of classes, as torchvision's ImageFolder has them; a folder without images counts.
+      list of classes, as in torchvision's ImageFolder; a folder without images counts.
     - DIR with `val`, `validation`, `test` or `train` of class folders, or zips of these names;
-    - a zip or tar of any of these, read where it is;
+    - a zip or tar of any of these, read in place;
     - ImageNet's validation images side by side, with a file of labels among or above them;
-    - DIR with `val_list.txt` or `train_list.txt` of "path label" lines, as PaddleClas has them;
-    - CIFAR-10 and CIFAR-100 in their own form, as archive or folder.
+    - DIR with `val_list.txt` or `train_list.txt` of "path label" lines, as in PaddleClas;
+    - CIFAR-10 and CIFAR-100 in their original format, as archive or folder.
 
     Hidden files are left out. Links to folders are followed, but not in circles.
 
     Args:
         data: Folder or archive.
-        split: Which half. A folder that is not halved is taken as it is.
+        split: Which split. A folder without splits is taken as it is.
 
     Raises:
-        DataError: There is no such path, nothing that is understood, or no image.
+        DataError: The path does not exist, has none of these layouts, or holds no image.
     """
     path = Path(data)
     if not path.exists():
-        raise DataError(f"{data}: there is no such folder or file.")
+        raise DataError(f"{data}: no such folder or file.")
     if path.is_dir():
         return _open_folder(path, split, str(data))
     if path.is_file() and is_archive(path):
-        # The user named this half: train.zip is taken even where "val" is the default.
-        half = next((name for name in _ALL_SPLITS if path.name.split(".")[0] == name), "")
-        return _from_tree(read_archive(path), path.absolute().parent, split, str(data), half)
+        # The user named this split: train.zip is taken even where "val" is the default.
+        named = next((name for name in _ALL_SPLITS if path.name.split(".")[0] == name), "")
+        return _from_tree(read_archive(path), path.absolute().parent, split, str(data), named)
     raise DataError(
         f"{data}: is neither a folder nor an archive ({', '.join(ARCHIVES)}). Expected class "
         f"folders, or an archive of them."
@@ -62,7 +62,7 @@ def open_images(data: str | Path, split: Split = "val") -> Images:
 
 
 def _open_folder(path: Path, split: Split, source: str) -> Images:
-    """Find a split in a folder before all of the folder is listed, which may take long."""
+    """Find a split in a folder without listing all of it, which may take long."""
     try:
         for name in _ARCHIVES[split]:
             if _is_split(path / name):
@@ -87,7 +87,7 @@ def _open_folder(path: Path, split: Split, source: str) -> Images:
 
 
 def _is_split(folder: Path) -> bool:
-    """Tell a half of a set, which holds class folders or ImageNet's images, from a class."""
+    """Tell a split, which holds class folders or ImageNet's images, from a class."""
     return folder.is_dir() and any(
         entry.is_dir() or entry.name.startswith("ILSVRC2012_val_")
         for entry in folder.iterdir()
@@ -96,21 +96,21 @@ def _is_split(folder: Path) -> bool:
 
 
 def _from_tree(tree: Tree, beside: Path, split: Split, source: str, found: str = "") -> Images:
-    """Find images in a tree: right in it, in its folder of the split, in its only folder."""
+    """Find images in a tree: directly in it, in its folder of the split, in its only folder."""
     while True:
         cifar = find_cifar(tree)
         if cifar:
             return open_cifar(*cifar, split, source)
-        halves = [] if found else [name for name in _ALL_SPLITS if _is_whole(tree, name)]
-        wanted = [name for name in SPLITS[split] if name in halves]
+        splits = [] if found else [name for name in _ALL_SPLITS if _holds_classes(tree, name)]
+        wanted = [name for name in SPLITS[split] if name in splits]
         if wanted:
             tree, found = tree.below(wanted[0]), wanted[0]
-        elif halves:
+        elif splits:
             raise DataError(
-                f"{tree.where}: has {' and '.join(halves)}, but nothing for {split}; expected a "
-                f"folder {' or '.join(SPLITS[split])}. Give the folder of images itself."
+                f"{tree.where}: has {' and '.join(splits)}, but nothing for {split}; expected a "
+                f"folder {' or '.join(SPLITS[split])}. Or give the folder of images itself."
             )
-        elif tree.archive and len(tree.folders) == 1 and _is_whole(tree, *tree.folders):
+        elif tree.archive and len(tree.folders) == 1 and _holds_classes(tree, *tree.folders):
             tree = tree.below(*tree.folders)
         elif is_imagenet(tree):
             return open_imagenet(tree, beside, source)
@@ -118,8 +118,8 @@ def _from_tree(tree: Tree, beside: Path, split: Split, source: str, found: str =
             return _class_folders(tree, source, found)
 
 
-def _is_whole(tree: Tree, name: str) -> bool:
-    """Tell whether a folder of a tree is no class: has folders of its own, or ImageNet's files."""
+def _holds_classes(tree: Tree, name: str) -> bool:
+    """Tell whether a folder of a tree is more than a class: holds folders or ImageNet's files."""
     if name not in tree.folders:
         return False
     inner = tree.below(name)
@@ -134,7 +134,7 @@ def _class_folders(tree: Tree, source: str, split: str) -> Images:
     if not names:
         raise _nothing(tree, source)
     labels = np.array([label[name.split("/", 1)[0]] for name in names], np.int64)
-    described = f"{len(classes)} class folders"
+    described = _count(len(classes), "class folder")
     if tree.archive:
         described = f"{tree.kind} of {described}"
     if split:
@@ -148,12 +148,15 @@ def _class_folders(tree: Tree, source: str, split: str) -> Images:
 
 
 def _nothing(tree: Tree, source: str) -> DataError:
-    found = "nothing"
+    found = "is empty"
     if tree.files or tree.folders:
-        found = f"{len(tree.folders)} folders and {len(tree.files)} files"
-        found += f" ({some([*sorted(tree.folders), *tree.files], 4)})"
+        found = f"has {_count(len(tree.folders), 'folder')} and {_count(len(tree.files), 'file')}"
+        found += (
+            f" ({some([*sorted(tree.folders), *tree.files], 4)}), but no images in class folders"
+        )
     where = source if source == tree.where else f"{source}: {tree.where}"
-    return DataError(
-        f"{where}: has {found}, but no images in class folders. Expected <class>/<image> with "
-        f"{', '.join(SUFFIXES)}."
-    )
+    return DataError(f"{where}: {found}. Expected <class>/<image> with {', '.join(SUFFIXES)}.")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

@@ -1,4 +1,4 @@
-"""Folders and archives alike: names of files, and their bytes when asked for."""
+"""Folders and archives alike: names of files, and their bytes on demand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import DataError
 
-_MOST_TEXT = 256 << 20  # of a list of labels
+_MOST_TEXT = 256 << 20  # bytes of a list of labels
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Tree:
     """Files below one place.
 
     Attributes:
-        where: The place, as errors call it.
+        where: Its name in errors.
         kind: "folder", "zip" or "tar".
         files: Name relative to it, with slashes -> whatever `read` needs. Hidden ones are left out.
         nested: Names of all folders below it, with files or without.
@@ -36,10 +36,10 @@ class Tree:
         return frozenset(name for name in self.nested if "/" not in name)
 
     def read(self, name: str) -> Path | bytes:
-        """Give a file, or the bytes of an archive's.
+        """Give the path of a file, or its bytes if it lies in an archive.
 
         Raises:
-            DataError: The archive is damaged there.
+            DataError: The archive is damaged at this file.
         """
         place = self.files[name]
         if self.archive is None:
@@ -56,7 +56,7 @@ class Tree:
 
 
 class Archive:
-    """An opened archive; closed when nothing refers to it any more."""
+    """An open archive; it closes when nothing refers to it any more."""
 
     kind: str
 
@@ -68,16 +68,16 @@ class Archive:
         """Give the bytes of a file; may be called from several threads.
 
         Raises:
-            DataError: It is damaged.
+            DataError: The archive is damaged at this file.
         """
         raise NotImplementedError
 
 
 def read_folder(path: Path) -> Tree:
-    """List what a folder holds, following links; those in a circle are left at the first round.
+    """List the files and folders in a folder, following links, but not in circles.
 
     Raises:
-        DataError: It cannot be listed.
+        DataError: The folder cannot be listed.
     """
     files: dict[str, object] = {}
     folders = set[str]()
@@ -100,7 +100,7 @@ def _collect(
     folders: set[str],
     seen: set[tuple[int, int]],
 ) -> None:
-    """Add a folder, and the files and folders in it, each real folder once."""
+    """Add a folder with its files and folders; each real folder once."""
     waiting = [(folder, name)]
     while waiting:
         folder, name = waiting.pop()
@@ -135,7 +135,7 @@ def read_text(where: str, content: Path | bytes) -> str:
     """Read a list of labels.
 
     Raises:
-        DataError: It is no text, or too large.
+        DataError: The file is not text, or too large.
     """
     try:
         if isinstance(content, Path):
@@ -148,7 +148,7 @@ def read_text(where: str, content: Path | bytes) -> str:
 
 
 def left_out(count: int) -> str:
-    """Say, as the end of a description, that there were other files."""
+    """Count the files left out, as the end of a description."""
     return f", {count} other file{'s' * (count > 1)} left out" if count else ""
 
 

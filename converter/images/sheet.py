@@ -1,4 +1,4 @@
-"""A contact sheet: many images with captions in one, drawn with Pillow alone."""
+"""A contact sheet: one image of many with captions, drawn with Pillow alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EDGES = {True: (27, 128, 84), False: (204, 50, 40), None: (205, 205, 202)}
 _MOST_LINES = 4  # of a caption
 _MOST_TITLE_LINES = 3
 _TITLE_WIDTH = 480  # pixels that a sheet may be wider than its tiles for the sake of its title
-# What the font has beyond ASCII, and what stands for some that it lacks.
+# Characters beyond ASCII in the font, and replacements for some that it lacks.
 _IN_FONT = frozenset("©«°±·»“”…™")
 _PLAIN = {"—": "-", "\u2013": "-", "\u2212": "-", "\xd7": "x", "\u2019": "'", "→": "->"}
 _PLAIN |= {"≤": "<=", "≥": ">=", "ß": "ss"}
@@ -28,9 +28,8 @@ class Tile:
     """One image of a sheet.
 
     Attributes:
-        image: Of any size.
-        caption: Stands under it; "\\n" begins a line, long ones are wrapped, what is left over is
-            shortened.
+        image: Image of any size.
+        caption: Text below it; long lines are wrapped, and lines beyond the fourth are cut.
         good: Green edge and a tick, or red edge and a cross; None for neither.
     """
 
@@ -42,13 +41,13 @@ class Tile:
 def make_sheet(tiles: Sequence[Tile], title: str, columns: int = 5, tile: int = 160) -> Image.Image:
     """Draw images side by side, with captions.
 
-    Images keep their proportions. Those of at most half the room are enlarged by a whole number,
+    Images keep their proportions. Small ones, at most half a tile, are enlarged by a whole number,
     so that their pixels stay sharp.
 
     Args:
-        tiles: In reading order; none is a sheet that says so.
-        title: Stands above them.
-        columns: Most of them in a row.
+        tiles: In reading order; without any, the sheet says so.
+        title: Text above them.
+        columns: The most tiles in a row.
         tile: Pixels, the side of the square that every image gets.
 
     Returns:
@@ -125,7 +124,7 @@ def load_font(size: int) -> Any:
         return ImageFont.load_default()
     font = ImageFont.load_default(size)
     assert isinstance(font, ImageFont.FreeTypeFont)
-    # The other engine is not in every Pillow, and places letters otherwise.
+    # The other engine is not in every Pillow, and places letters differently.
     return font.font_variant(layout_engine=ImageFont.Layout.BASIC)
 
 
@@ -138,8 +137,8 @@ def line_height(font: Any) -> int:
 def wrap(text: str, font: Any, width: int, most: int) -> list[str]:
     """Break a text into lines that are at most `width` pixels wide.
 
-    Lines break between words; what goes beyond `most` lines, and a word that is too long, ends in
-    an ellipsis. What cannot be printed is spelled out or replaced.
+    Lines break between words; text beyond `most` lines, and a word that is too long, end in an
+    ellipsis. Characters that cannot be printed are replaced.
     """
     lines: list[str] = []
     for paragraph in _drawable(text, font).split("\n"):
@@ -185,16 +184,16 @@ def _ellipsis(font: Any) -> str:
 
 
 def _drawable(text: str, font: Any) -> str:
-    """Replace what would not be drawn, or would not be drawn as one line."""
+    """Replace characters that the font cannot draw, or that would break a line."""
     text = text.expandtabs(1).replace("\r\n", "\n")
     text = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
     if hasattr(font, "font_variant"):
-        return "".join(map(_plain, text))  # a box stands for what is still not in the font
+        return "".join(map(_plain, text))  # the font draws a box for any other
     return text.encode("latin-1", "replace").decode("latin-1")
 
 
 def _plain(letter: str) -> str:
-    """Give a letter that the font has for one that it lacks, or the letter itself."""
+    """Replace a letter that the font lacks by one that it has."""
     if letter.isascii() or letter in _IN_FONT:
         return letter
     bare = unicodedata.normalize("NFD", letter).encode("ascii", "ignore").decode()
@@ -218,7 +217,7 @@ def _frame(
     side: int,
     edge: int,
 ) -> None:
-    """Draw one image with its edge; it stands in the middle of its square."""
+    """Draw one image with its edge, centred in its square."""
     left, top = place
     cell = side + 2 * edge
     draw.rectangle((left, top, left + cell - 1, top + cell - 1), _EDGES[tile.good])

@@ -2,7 +2,7 @@
 
     python docs/demo/draw.py
 
-They are drawn large and brought down to 64 pixels, so that edges are smooth.
+They are drawn large and reduced to 64 pixels, so that edges are smooth.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ WHITE, BLACK, GLASS = (238, 240, 243), (24, 24, 28), (70, 95, 120)
 
 
 def scaled(*points: float) -> list[float]:
-    """Bring coordinates of an image of 64 pixels to that of the drawing."""
+    """Scale coordinates of a 64-pixel image to the drawing."""
     return [point * SCALE for point in points]
 
 

@@ -1,4 +1,4 @@
-"""Files are read as their own frameworks read them, and written so that Paddle reads them."""
+"""Files are read as their own frameworks read them, and written for Paddle to read."""
 
 import argparse
 import json
@@ -74,7 +74,7 @@ def test_every_dtype_and_layout_equals_torch_load(tmp_path: Path) -> None:
 
 @pytest.mark.torch
 def test_official_wrapper_is_peeled_and_announced(official: Make) -> None:
-    """The training checkpoint gives the model's weights; what lies beside is named."""
+    """A training checkpoint gives the model's weights; the notes list the other entries."""
     found = open_checkpoint(official("shunted_t"))
     notes = list(found.notes())
 
@@ -88,7 +88,7 @@ def test_official_wrapper_is_peeled_and_announced(official: Make) -> None:
 
 @pytest.mark.torch
 def test_averaged_weights_are_named_and_taken_when_asked(official: Make) -> None:
-    """SPACH saves `model` and `model_ema`, of the same names and other values."""
+    """SPACH saves `model` and `model_ema`, with the same names and different values."""
     path, key = official("shiftvit_cifar"), "layers.0.blocks.0.mlp.fc1.weight"
     plain, averaged = open_checkpoint(path), open_checkpoint(path, "model_ema")
 
@@ -114,18 +114,18 @@ def test_config_of_a_class_that_is_not_installed_is_left_alone(
 
 @pytest.mark.torch
 def test_backbone_is_taken_out_of_a_detector(official: Make) -> None:
-    """Names under `backbone.` are the model's; the other parts are named and left alone."""
+    """Names under `backbone.` are the model's; the notes list the other parts as ignored."""
     found = open_checkpoint(official("litv2_small_det"))
 
     assert (found.wrapper, found.prefix) == (("state_dict",), "backbone.")
     assert "patch_embed.proj.weight" in found.tensors
     assert not [name for name in found.tensors if "neck" in name or "bbox" in name]
-    assert "left alone: meta: dict of 2; neck: 1 entry; bbox_head: 1 entry" in found.notes()
+    assert "ignored: meta: dict of 2; neck: 1 entry; bbox_head: 1 entry" in found.notes()
 
 
 @pytest.mark.torch
-def test_entries_that_are_no_tensors_are_never_dropped_in_silence(tmp_path: Path) -> None:
-    """Nor those whose key is no text: they are named, among the weights or beside them."""
+def test_entries_that_are_not_tensors_are_never_dropped_silently(tmp_path: Path) -> None:
+    """Nor those whose key is not a string: they are listed, among the weights or beside them."""
     import torch
 
     w = torch.zeros(2)
@@ -170,7 +170,7 @@ def test_prefixes_are_peeled_to_the_end(
 
 @pytest.mark.torch
 def test_wrapper_choices(tmp_path: Path) -> None:
-    """`model` before `model_ema` unless asked; other names must be chosen; module. goes."""
+    """`model` is the default; among other names the user chooses; `module.` is removed."""
     import torch
 
     one, two = {"w": torch.zeros(2)}, {"w": torch.ones(2)}
@@ -223,7 +223,7 @@ def test_hostile_training_checkpoint_runs_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.torch
-def test_torch_files_that_lie_are_refused(tmp_path: Path) -> None:
+def test_torch_files_that_contradict_themselves_are_refused(tmp_path: Path) -> None:
     """Cut off, compressed, a view outside its storage."""
     import torch
 
@@ -285,7 +285,7 @@ def safetensors_bytes(header: object, data: bytes) -> bytes:
         {"w": [1]},
     ],
 )
-def test_safetensors_that_lie_are_refused(header: object, tmp_path: Path) -> None:
+def test_safetensors_that_contradict_themselves_are_refused(header: object, tmp_path: Path) -> None:
     """Ranges that do not fit shape or file, unknown dtypes, malformed entries."""
     path = tmp_path / "x.safetensors"
     path.write_bytes(safetensors_bytes(header, bytes(16)))
@@ -312,7 +312,7 @@ def some_state() -> dict[str, np.ndarray]:
 
 
 def test_written_pdparams_come_back(tmp_path: Path) -> None:
-    """Our reader gives back every dtype, shape and value, in order."""
+    """The reader gives back every dtype, shape and value, in order."""
     state = some_state()
     path = write_paddle(tmp_path / "x.pdparams", state)
 
@@ -344,7 +344,7 @@ def test_written_pdparams_name_old_numpy_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.paddle
-def test_paddle_loads_what_we_write(tmp_path: Path) -> None:
+def test_paddle_loads_written_files(tmp_path: Path) -> None:
     """paddle.load gives tensors with the same values, and no warning."""
     import paddle
 
@@ -365,7 +365,7 @@ def test_paddle_loads_what_we_write(tmp_path: Path) -> None:
 
 @pytest.mark.paddle
 @pytest.mark.parametrize("protocol", [2, 3, 4])
-def test_what_paddle_saves_is_read(tmp_path: Path, protocol: int) -> None:
+def test_files_of_paddle_save_are_read(tmp_path: Path, protocol: int) -> None:
     """Names, shapes, dtypes and values of paddle.save, wrapped or not."""
     import paddle
 
@@ -401,7 +401,7 @@ def test_hostile_pdparams_runs_nothing(tmp_path: Path) -> None:
 
 
 def test_array_that_does_not_fit_its_bytes_is_refused(tmp_path: Path) -> None:
-    """A shape of 2^60 is not believed."""
+    """A shape of 2^60 needs more bytes than the file has."""
     path = write_paddle(tmp_path / "x.pdparams", {"w": np.ones(7, "f4")})
     path.write_bytes(path.read_bytes().replace(b"J\x07\x00\x00\x00", b"J\xff\xff\xff\x7f"))
 
@@ -409,7 +409,7 @@ def test_array_that_does_not_fit_its_bytes_is_refused(tmp_path: Path) -> None:
         open_checkpoint(path)
 
 
-# -- what is no checkpoint
+# -- other files
 
 
 @pytest.mark.parametrize(
@@ -425,7 +425,7 @@ def test_array_that_does_not_fit_its_bytes_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_other_files_are_refused(content: bytes, message: str, tmp_path: Path) -> None:
-    """The error names the file and says what was found."""
+    """The error names the file and its content."""
     path = tmp_path / "x.pth"
     path.write_bytes(content)
 
@@ -434,8 +434,8 @@ def test_other_files_are_refused(content: bytes, message: str, tmp_path: Path) -
     assert str(path) in str(caught.value)
 
 
-def test_missing_file_is_an_error_of_ours(tmp_path: Path) -> None:
-    """A path that does not exist."""
+def test_missing_file_is_a_checkpoint_error(tmp_path: Path) -> None:
+    """A path that does not exist raises no bare OSError."""
     with pytest.raises(CheckpointError, match="No such file"):
         open_checkpoint(tmp_path / "none.pth")
 
@@ -467,7 +467,7 @@ def hostile_pickles() -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", hostile_pickles())
 def test_hostile_pickles_are_refused(name: str, tmp_path: Path) -> None:
-    """In the time and memory of reading them once."""
+    """Refusing takes no more time and memory than reading them once."""
     path = tmp_path / "x.pdparams"
     path.write_bytes(hostile_pickles()[name])
 
@@ -477,7 +477,7 @@ def test_hostile_pickles_are_refused(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shape", [[1e999], [1000.0], ["4"], [True]])
 def test_shapes_of_no_integers_are_refused(shape: list, tmp_path: Path) -> None:
-    """1000.0 == 1000, but it is no axis."""
+    """1000.0 == 1000, but it is not an axis."""
     header = {"w": {"dtype": "F32", "shape": shape, "data_offsets": [0, 4]}}
     path = tmp_path / "x.safetensors"
     path.write_bytes(safetensors_bytes(header, bytes(4)))
@@ -488,18 +488,18 @@ def test_shapes_of_no_integers_are_refused(shape: list, tmp_path: Path) -> None:
 
 @pytest.mark.torch
 def test_expanded_bomb_is_refused(tmp_path: Path) -> None:
-    """Four bytes that say they are eleven gigabytes."""
+    """Four bytes that claim to be eleven gigabytes."""
     import torch
 
     torch.save({"w": torch.ones(1).expand(3_000_000_000)}, tmp_path / "x.pth")
 
-    with pytest.raises(CheckpointError, match="not believed"):
+    with pytest.raises(CheckpointError, match="the limit is"):
         open_checkpoint(tmp_path / "x.pth")
 
 
 @pytest.mark.torch
-def test_what_is_no_tensor_among_the_weights_is_told(tmp_path: Path) -> None:
-    """A sparse tensor, a number, a NumPy array: named, never dropped in silence."""
+def test_entries_among_the_weights_that_are_not_tensors_are_reported(tmp_path: Path) -> None:
+    """A sparse tensor, a number, a NumPy array: reported, never dropped silently."""
     import torch
 
     state = {"w": torch.ones(2), "scale": 2.0, "sparse": torch.eye(3).to_sparse()}
@@ -508,14 +508,14 @@ def test_what_is_no_tensor_among_the_weights_is_told(tmp_path: Path) -> None:
     found = open_checkpoint(tmp_path / "x.pth")
 
     assert found.skipped == {"scale": "2.0", "sparse": "torch._utils._rebuild_sparse_tensor"}
-    assert any("sparse among the weights is no tensor" in note for note in found.notes())
+    assert any("sparse among the weights cannot be read" in note for note in found.notes())
 
 
 def test_pipe_is_refused(tmp_path: Path) -> None:
-    """Opening one would wait for ever."""
+    """Opening a pipe would wait for ever."""
     import os
 
     os.mkfifo(tmp_path / "pipe")
 
-    with pytest.raises(CheckpointError, match="not a file"):
+    with pytest.raises(CheckpointError, match="is not a regular file"):
         open_checkpoint(tmp_path / "pipe")

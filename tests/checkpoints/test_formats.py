@@ -1,4 +1,4 @@
-"""Every form that checkpoints come in: old and new torch.save, sharded, NumPy, Paddle's own."""
+"""Every checkpoint format: old and new torch.save, sharded, NumPy, Paddle's own."""
 
 import io
 import json
@@ -32,7 +32,7 @@ def assert_same(path: Path, expected: dict[str, np.ndarray]) -> None:
 
 @pytest.mark.parametrize("path", sorted(OLD_TORCH.glob("*.pth")), ids=lambda path: path.stem)
 def test_files_of_old_releases_are_read(path: Path) -> None:
-    """Written by PyTorch 1.4, 1.6 and 1.12: both forms, every layout, tagged cuda:0 or not."""
+    """Written by PyTorch 1.4, 1.6 and 1.12: both formats, every layout, tagged cuda:0 or not."""
     name = "expected_cuda.npz" if path.stem.endswith("cuda") else "expected.npz"
     with np.load(OLD_TORCH / name) as expected:
         assert_same(path, dict(expected))
@@ -46,8 +46,8 @@ def test_files_of_old_releases_are_read(path: Path) -> None:
 
 
 @pytest.mark.torch
-def test_older_form_equals_torch_load(tmp_path: Path) -> None:
-    """What this release writes in it, every layout and all dtypes that it can read back itself."""
+def test_older_format_equals_torch_load(tmp_path: Path) -> None:
+    """As this release writes it: every layout, and all dtypes that it can read back itself."""
     import torch
 
     path = tmp_path / "old.pth"
@@ -67,7 +67,7 @@ def test_older_form_equals_torch_load(tmp_path: Path) -> None:
 
 @pytest.mark.torch
 def test_file_of_a_big_endian_machine_equals_torch_load(tmp_path: Path) -> None:
-    """Its byte order stands in a record of its own; torch turns it, and so do we."""
+    """A record holds the byte order; torch swaps the bytes, and so does vitconvert."""
     import torch
 
     state = {n: t for n, t in odd_tensors().items() if not n.startswith(("uint1", "uint3"))}
@@ -100,7 +100,7 @@ def test_file_of_a_big_endian_machine_equals_torch_load(tmp_path: Path) -> None:
 @pytest.mark.torch
 @pytest.mark.parametrize("legacy", [False, True])
 def test_whole_models_and_programs_are_refused_with_advice(legacy: bool, tmp_path: Path) -> None:
-    """torch.save(model) names code that we do not run."""
+    """torch.save(model) names code that vitconvert does not run."""
     import torch
 
     model = torch.nn.Linear(2, 2)
@@ -110,18 +110,18 @@ def test_whole_models_and_programs_are_refused_with_advice(legacy: bool, tmp_pat
         open_checkpoint(tmp_path / "x.pth")
 
 
-def test_tar_form_is_refused(tmp_path: Path) -> None:
+def test_tar_format_is_refused(tmp_path: Path) -> None:
     """PyTorch before 0.1.10 wrote tar archives."""
     with tarfile.open(tmp_path / "x.pth", "w") as archive:
         archive.addfile(tarfile.TarInfo("storages"), io.BytesIO())
 
-    with pytest.raises(CheckpointError, match=r"x\.pth: a tar archive.*not read"):
+    with pytest.raises(CheckpointError, match=r"x\.pth: a tar archive.*does not read"):
         open_checkpoint(tmp_path / "x.pth")
 
 
 @pytest.mark.torch
 def test_file_without_checksums_is_read(tmp_path: Path) -> None:
-    """PyTorch leaves them out when told to: they are then zero, not wrong."""
+    """PyTorch can leave them out; a zero then means none, not a wrong one."""
     import torch
 
     torch.serialization.set_crc32_options(False)
@@ -141,7 +141,7 @@ def test_file_without_checksums_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["model", "state_dict", "model_state", "model_ema", "ema", "net"])
 @pytest.mark.parametrize("deeper", [(), ("state_dict",), ("model", "module")])
 def test_wrappers_are_peeled(key: str, deeper: tuple[str, ...], tmp_path: Path) -> None:
-    """One in another, with an optimizer beside that holds arrays as well."""
+    """Nested, beside an optimizer that holds arrays as well."""
     tree: Any = {"module._orig_mod.w": np.ones(2, "f4")}
     for name in reversed([key, *deeper]):
         tree = {name: tree, "optimizer": {"w_moment": np.zeros(2, "f4")}, "epoch": 3}
@@ -161,18 +161,18 @@ def test_wrappers_are_peeled(key: str, deeper: tuple[str, ...], tmp_path: Path) 
     ["module.", "_orig_mod.", "backbone.", "module._orig_mod.", "_orig_mod.module.backbone."],
 )
 def test_prefixes_are_peeled_in_any_order(prefix: str, tmp_path: Path) -> None:
-    """Of DataParallel, of torch.compile, of a detector."""
+    """The prefixes of DataParallel, torch.compile and a detector."""
     save_file({prefix + name: np.ones(2, "f4") for name in ("w", "b")}, tmp_path / "x")
 
     found = open_checkpoint(tmp_path / "x")
 
     assert sorted(found.tensors) == ["b", "w"]
     assert found.prefix == prefix
-    assert f"prefix {prefix!r} taken off the names" in found.notes()
+    assert f"prefix {prefix!r} removed from the names" in found.notes()
 
 
 def test_two_candidates_are_the_users_choice(tmp_path: Path) -> None:
-    """Unless one of them is `model`, which is then taken and the other named."""
+    """Unless one of them is `model`, which is then the default, and a note names the other."""
     one, two = {"w": np.zeros(2, "f4")}, {"w": np.ones(2, "f4")}
     (tmp_path / "x").write_bytes(pickle.dumps({"net": one, "ema": two}))
 
@@ -184,7 +184,7 @@ def test_two_candidates_are_the_users_choice(tmp_path: Path) -> None:
 
 
 def test_model_with_another_beside_it_is_taken(tmp_path: Path) -> None:
-    """The other is named, and can be chosen."""
+    """A note names the other, and --weights chooses it."""
     one, two = {"fc.w": np.zeros(2, "f4")}, {"fc.w": np.ones(2, "f4")}
     (tmp_path / "x").write_bytes(pickle.dumps({**one, "teacher": two}))
 
@@ -195,7 +195,7 @@ def test_model_with_another_beside_it_is_taken(tmp_path: Path) -> None:
     assert open_checkpoint(tmp_path / "x", "teacher").tensors["fc.w"].read().all()
 
 
-def test_counter_of_an_averaged_model_is_no_weight(tmp_path: Path) -> None:
+def test_counter_of_an_averaged_model_is_not_a_weight(tmp_path: Path) -> None:
     """torch.optim.swa_utils.AveragedModel saves one beside the names under `module.`."""
     save_file({"module.w": np.ones(2, "f4"), "n_averaged": np.int64([3])}, tmp_path / "x")
 
@@ -235,14 +235,14 @@ def test_sharded_checkpoints_are_read_as_one(plain: Make, tmp_path: Path) -> Non
         ({"w": "../x.safetensors"}, "expected the name of a file beside the index"),
         ({"w": "/etc/passwd"}, "expected the name of a file beside"),
         ({"w": "none.safetensors"}, "none.safetensors: cannot be read: No such file"),
-        ({"w": "x.safetensors", "v": "x.safetensors"}, "names tensors that are not there: v in x"),
+        ({"w": "x.safetensors", "v": "x.safetensors"}, "tensors that its files do not hold: v in"),
         ({}, "holds no named tensors"),
         ({"w": "index.json"}, "index.json: not a checkpoint"),
         ([], "expected a weight_map"),
     ],
 )
-def test_indexes_that_lie_are_refused(weight_map: Any, message: str, tmp_path: Path) -> None:
-    """Files outside the folder, or not there; tensors that are not where they should be."""
+def test_wrong_indexes_are_refused(weight_map: Any, message: str, tmp_path: Path) -> None:
+    """Files outside the folder, missing files, misplaced tensors."""
     save_file({"w": np.ones(2, "f4")}, tmp_path / "x.safetensors")
     (tmp_path / "index.json").write_text(json.dumps({"weight_map": weight_map}))
 
@@ -250,12 +250,12 @@ def test_indexes_that_lie_are_refused(weight_map: Any, message: str, tmp_path: P
         open_checkpoint(tmp_path / "index.json")
 
 
-def test_tensor_that_the_index_does_not_name_is_told(tmp_path: Path) -> None:
-    """Nothing is skipped in silence."""
+def test_tensor_that_the_index_does_not_name_is_an_error(tmp_path: Path) -> None:
+    """Nothing is skipped silently."""
     save_file({"w": np.ones(2, "f4"), "v": np.ones(2, "f4")}, tmp_path / "x.safetensors")
     (tmp_path / "index.json").write_text(json.dumps({"weight_map": {"w": "x.safetensors"}}))
 
-    with pytest.raises(CheckpointError, match="does not name tensors that are there: v of x"):
+    with pytest.raises(CheckpointError, match="does not name tensors that its files hold: v of x"):
         open_checkpoint(tmp_path / "index.json")
 
 
@@ -264,7 +264,7 @@ def test_tensor_that_the_index_does_not_name_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_npz_is_read(save: Any, tmp_path: Path) -> None:
-    """Stored or compressed, either byte order, Fortran order, scalars and nothing."""
+    """Stored or compressed, either byte order, Fortran order, scalars and empty arrays."""
     rng = np.random.default_rng(0)
     state = {
         f"a/{d}": (rng.standard_normal((3, 4)) * 9).astype(d)
@@ -287,8 +287,8 @@ def test_npz_is_read(save: Any, tmp_path: Path) -> None:
         np.testing.assert_array_equal(found.tensors[name].read(), array)
 
 
-def test_objects_and_texts_in_an_npz_are_named(tmp_path: Path) -> None:
-    """The former are pickles."""
+def test_objects_and_texts_in_an_npz_are_reported(tmp_path: Path) -> None:
+    """Objects are pickles, which are never executed."""
     objects = np.array([{}, []], dtype=object)
     np.savez(tmp_path / "x.npz", w=np.ones(2), objects=objects, note="text")
 
@@ -299,7 +299,7 @@ def test_objects_and_texts_in_an_npz_are_named(tmp_path: Path) -> None:
 
 
 def test_compressed_npz_is_unpacked_when_it_is_read(tmp_path: Path) -> None:
-    """Not before: a hundred arrays that hardly take room on the disk take none in memory."""
+    """Not before: a hundred arrays, tiny on the disk and large unpacked, take no memory."""
     import tracemalloc
 
     zeros = {f"a{i}": np.zeros(1_000_000, "f4") for i in range(30)}
@@ -314,7 +314,7 @@ def test_compressed_npz_is_unpacked_when_it_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.torch
-def test_checkpoint_with_npy_in_its_name_is_no_npz(tmp_path: Path) -> None:
+def test_checkpoint_with_npy_in_its_name_is_not_an_npz(tmp_path: Path) -> None:
     """torch.save names its records after the file."""
     import torch
 
@@ -325,8 +325,8 @@ def test_checkpoint_with_npy_in_its_name_is_no_npz(tmp_path: Path) -> None:
 
 @pytest.mark.torch
 @pytest.mark.parametrize("legacy", [False, True])
-def test_views_that_are_no_plain_tensors_are_named(legacy: bool, tmp_path: Path) -> None:
-    """Conjugated, negated, quantized, sparse: to read their storage would give other values."""
+def test_views_that_are_not_plain_tensors_are_reported(legacy: bool, tmp_path: Path) -> None:
+    """Conjugated, negated, quantized, sparse: their storage alone would give other values."""
     import torch
 
     z, other = torch.view_as_complex(torch.arange(24.0).reshape(2, 3, 2, 2)).clone()
@@ -351,7 +351,7 @@ def test_views_that_are_no_plain_tensors_are_named(legacy: bool, tmp_path: Path)
 @pytest.mark.paddle
 @pytest.mark.parametrize("protocol", [2, 3, 4])
 def test_nested_dict_of_paddle_is_read(protocol: int, tmp_path: Path) -> None:
-    """{'model': ..., 'epoch': ...}: each tensor is then (name, array), a parameter as well."""
+    """{'model': ..., 'epoch': ...}: each tensor and parameter is then (name, array)."""
     import paddle
 
     layer = paddle.nn.Sequential(paddle.nn.Linear(40, 30), paddle.nn.BatchNorm2D(3))
@@ -369,7 +369,7 @@ def test_nested_dict_of_paddle_is_read(protocol: int, tmp_path: Path) -> None:
 @pytest.mark.paddle
 @pytest.mark.parametrize("protocol", [2, 3, 4])
 def test_dense_tensors_of_paddle_are_read(protocol: int, tmp_path: Path) -> None:
-    """paddle.save spells them as a call of eval, which is not made."""
+    """paddle.save writes them as a call of eval, which is never made."""
     import paddle
 
     value = paddle.arange(12, dtype="float32").reshape([3, 4])
@@ -395,7 +395,7 @@ def test_dtypes_of_paddle_are_read(dtype: str, tmp_path: Path) -> None:
 
 
 def split(name: str, array: np.ndarray, size: int) -> dict[str, Any]:
-    """Spell a large tensor as paddle.save does in protocols 2 and 3."""
+    """Split a large tensor as paddle.save does in protocols 2 and 3."""
     flat = array.reshape(-1)
     parts = [flat[start : start + size] for start in range(0, flat.size, size)]
     names = [f"{name}@@.{i}" for i in range(len(parts))]

@@ -1,11 +1,11 @@
 """Damaged files of every format: refused, or read as an independent reader reads them.
 
-Small valid files are cut, spliced, overwritten with extreme numbers. What is opened then is
+Small valid files are cut, spliced, overwritten with extreme numbers. Files that still open are
 compared with other readers: the safetensors package, numpy.load, Python's own unpickler with
-stand-ins for all that files may call, and torch.load. Where those refuse a file that we read, at
-least every value must be in it.
+stand-ins for all that files may call, and torch.load. Where those refuse a file that vitconvert
+reads, at least every value must be in it.
 
-    HYPOTHESIS_PROFILE=long pytest tests/test_fuzz.py    for minutes, other files each time
+    HYPOTHESIS_PROFILE=long pytest tests/test_fuzz.py    takes minutes, new files each time
 """
 
 import io
@@ -81,7 +81,7 @@ def torch_zip(tree: bytes, storages: Mapping[str, bytes]) -> bytes:
 
 
 def torch_zip_unchecked(tree: bytes, storages: Mapping[str, bytes]) -> bytes:
-    """Without checksums, so that damage to the pickle is not found by them."""
+    """Make one without checksums, so that they do not reveal damage to the pickle."""
     entries = handmade.torch_entries(tree, storages)
     return handmade.zipped(*[handmade.Entry(entry.name, entry.data, crc=0) for entry in entries])
 
@@ -138,7 +138,7 @@ FILES = {
 
 
 def check(path: Path, read: Callable[[Path], Any] | None = None) -> Checkpoint | None:
-    """Check that a file is refused clearly, or gives what another reader gives."""
+    """Check that a file is refused clearly, or read as another reader reads it."""
     try:
         found = open_checkpoint(path)
         found.check()
@@ -165,7 +165,7 @@ def is_array(name: Any, value: Any) -> bool:
 
 
 def facts(array: np.ndarray, dtype: str | None = None) -> tuple[Any, ...]:
-    """Give what must be the same, in little-endian order."""
+    """Give the facts that must agree, in little-endian order."""
     name = dtype or {"|V2": "bfloat16"}.get(array.dtype.str, array.dtype.name)
     if array.dtype.kind != "V":
         array = array.astype(array.dtype.newbyteorder("<"))
@@ -180,7 +180,7 @@ def difference(ours: Values, theirs: Values) -> str:
 def check_values_are_there(found: Checkpoint, error: Exception) -> None:
     """Check that every element of every tensor is in a file that the other reader refuses.
 
-    It must not refuse it for a checksum: those are ours to check as well.
+    It must not refuse it for a checksum, which vitconvert checks as well.
     """
     assert "CRC" not in str(error), error
     whole = b"".join(path.read_bytes() for path in found.files)
@@ -202,7 +202,7 @@ def is_plain(tensor: Tensor) -> bool:
 
 
 def inflated(entry: bytes) -> bytes:
-    """Unpack what follows a zip header."""
+    """Unpack the data after a zip header."""
     try:
         skip = sum(struct.unpack("<2H", entry[26:30]))
         return zlib.decompressobj(-15).decompress(entry[30 + skip :], 1 << 20)
@@ -223,7 +223,7 @@ KINDS = ["bit"] * 4 + ["bytes"] * 2 + ["number", "word", "digits", "move"] * 2 +
 
 @st.composite
 def damaged(draw: Callable[..., Any], name: str) -> bytes:
-    """Draw a file with up to three damages, more often to what describes tensors than to them."""
+    """Draw a file with up to three damages, more often in descriptions than in tensors."""
     content = (FILES | SHARDS)[name]
     for _ in range(draw(st.sampled_from([1, 1, 1, 2, 3]))):
         at = draw(st.integers(0, len(content)))
@@ -275,7 +275,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", FILES)
 def test_whole_files_are_read_as_others_read_them(name: str, folder: Path) -> None:
-    """Each of the files, before it is damaged; and by the reader that is meant for it."""
+    """Each of the files before it is damaged, by the reader meant for it."""
     (folder / name).write_bytes(FILES[name])
     found = check(folder / name)
 
@@ -292,7 +292,7 @@ def test_whole_files_are_read_as_others_read_them(name: str, folder: Path) -> No
 @pytest.mark.parametrize("name", FILES)
 @settings(PROFILE)
 @given(data=st.data())
-def test_damaged_files_are_refused_or_read_right(name: str, data: Any, folder: Path) -> None:
+def test_damaged_files_are_refused_or_read_correctly(name: str, data: Any, folder: Path) -> None:
     """Never another exception, never other tensors than the other reader's."""
     path = folder / name
     path.write_bytes(data.draw(damaged(name)))
@@ -303,8 +303,8 @@ def test_damaged_files_are_refused_or_read_right(name: str, data: Any, folder: P
 @pytest.mark.parametrize("name", SHARDS)
 @settings(PROFILE)
 @given(data=st.data())
-def test_damaged_shards_are_refused_or_read_right(name: str, data: Any, folder: Path) -> None:
-    """As above, where the damage is in one of the files that an index names."""
+def test_damaged_shards_are_refused_or_read_correctly(name: str, data: Any, folder: Path) -> None:
+    """As above, with the damage in one of the files that an index names."""
     (folder / "x.index.json").write_bytes(FILES["x.index.json"])
     (folder / name).write_bytes(data.draw(damaged(name)))
     try:
@@ -316,7 +316,7 @@ def test_damaged_shards_are_refused_or_read_right(name: str, data: Any, folder: 
 @pytest.mark.torch
 @pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".pth")])
 def test_torch_reads_the_whole_files(name: str, folder: Path) -> None:
-    """The comparison below is with something."""
+    """So the comparison below compares something."""
     (folder / name).write_bytes(FILES[name])
 
     assert (

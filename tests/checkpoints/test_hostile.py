@@ -1,7 +1,7 @@
-"""Files made to do harm: refused in a clear sentence, or what is harmful in them left inert.
+"""Files made to do harm: refused in a clear sentence, or read with the harmful parts inert.
 
-Nothing in them is executed, no file is written, no memory is filled. Each is opened in a process of
-its own: see tools/open_apart.py. A table gives what its files must be refused with.
+Nothing in them is executed, no file is written, no memory is filled. Each is opened in its own
+process: see tools/open_apart.py. A table lists the message with which each must be refused.
 """
 
 import io
@@ -51,7 +51,7 @@ MOST_MEMORY = 64  # megabytes that opening and reading a small file may take
 
 @pytest.fixture(scope="module")
 def open_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
-    """Open and read a checkpoint in another process, which tells what came of it."""
+    """Open and read a checkpoint in another process, which reports the result."""
     tool = TOOLS / "open_apart.py"
     folder = tmp_path_factory.mktemp("empty")
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -93,7 +93,7 @@ def check_file(open_apart: Open, path: Path, content: bytes, message: str | None
 
 @pytest.mark.parametrize("name", INERT)
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_what_lies_beside_the_weights_is_inert(
+def test_entries_beside_the_weights_are_inert(
     container: str, name: str, open_apart: Open, tmp_path: Path
 ) -> None:
     """The weights are read, and nothing else happens."""
@@ -104,7 +104,7 @@ def test_what_lies_beside_the_weights_is_inert(
 
 @pytest.mark.parametrize("name", INERT)
 def test_nothing_else_is_taken_for_weights(name: str, open_apart: Open, tmp_path: Path) -> None:
-    """A file of it alone holds none."""
+    """A file with nothing else holds no weights."""
     message = "holds no named tensors"
     check_file(open_apart, tmp_path / "x.bin", pickled(INERT[name]), message)
     check_file(open_apart, tmp_path / "y.bin", CONTAINERS["legacy"](INERT[name]), message)
@@ -125,7 +125,7 @@ def test_keys_of_any_kind_are_inert(open_apart: Open, tmp_path: Path) -> None:
 def test_pickles_that_no_one_wrote_are_refused(
     container: str, name: str, open_apart: Open, tmp_path: Path
 ) -> None:
-    """Malformed, or a bomb."""
+    """They are malformed, or bombs."""
     value, message = REFUSED[name]
     tree = tree_of(WEIGHTS[container], ("bad", value))
 
@@ -149,7 +149,7 @@ def test_arguments_are_not_copied_without_end(name: str, open_apart: Open, tmp_p
 def test_pickles_of_millions_of_instructions_are_refused(
     instructions: bytes, open_apart: Open, tmp_path: Path
 ) -> None:
-    """In bounded time and memory, whatever they make."""
+    """Refusing takes bounded time and memory, whatever they build."""
     path = tmp_path / "x.bin"
     path.write_bytes(pickled(instructions * 25_000_000))
     answer = open_apart(path)
@@ -163,17 +163,17 @@ def test_pickles_of_millions_of_instructions_are_refused(
 
 @pytest.mark.parametrize("name", TENSORS)
 @pytest.mark.parametrize("container", ["zip", "legacy"])
-def test_tensors_that_lie_are_refused(
+def test_impossible_tensors_are_refused(
     container: str, name: str, open_apart: Open, tmp_path: Path
 ) -> None:
-    """In either form of torch.save: numbers that no tensor has, or none of this storage."""
+    """In either format of torch.save: numbers impossible for any tensor, or for this storage."""
     shape, strides, numel, message = TENSORS[name]
     content = CONTAINERS[container](tree_of(torch_tensor("0", shape, strides, numel)))
 
     check_file(open_apart, tmp_path / "x.pth", content, message)
 
 
-def test_stride_of_an_axis_of_one_says_nothing(open_apart: Open, tmp_path: Path) -> None:
+def test_stride_of_an_axis_of_one_is_ignored(open_apart: Open, tmp_path: Path) -> None:
     """However large it is; the two elements are read in the other order of axes."""
     shape, strides = row(number(1), number(2)), row(number(2**70), number(0))
     tree = tree_of(torch_tensor("0", shape, strides, number(2)))
@@ -198,10 +198,10 @@ def test_views_that_overlap_are_read_in_bounded_time(open_apart: Open, tmp_path:
 
 
 @pytest.mark.parametrize("name", LEGACY)
-def test_older_form_that_contradicts_itself_is_refused(
+def test_older_format_that_contradicts_itself_is_refused(
     name: str, open_apart: Open, tmp_path: Path
 ) -> None:
-    """Versions, lists of storages and sizes that are not those of the tensors."""
+    """Versions, lists of storages and sizes that do not match the tensors."""
     changes, message = LEGACY[name]
     facts = {"tree": tree_of(WEIGHTS["legacy"]), "storages": {"0": (2, GOOD)}, **changes}
 
@@ -220,8 +220,10 @@ def test_storage_of_two_types_is_refused(container: str, open_apart: Open, tmp_p
 
 
 @pytest.mark.parametrize("name", ZIPS)
-def test_zips_that_lie_are_refused(name: str, open_apart: Open, tmp_path: Path) -> None:
-    """Entries that are elsewhere, of another size, outside the folder, or packed."""
+def test_zips_that_contradict_themselves_are_refused(
+    name: str, open_apart: Open, tmp_path: Path
+) -> None:
+    """Misplaced entries, wrong sizes, names outside the folder, compressed entries."""
     check_file(open_apart, tmp_path / "x.pth", *ZIPS[name])
 
 
@@ -229,8 +231,10 @@ def test_zips_that_lie_are_refused(name: str, open_apart: Open, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", NPYS)
-def test_npz_that_lies_is_refused(name: str, open_apart: Open, tmp_path: Path) -> None:
-    """Headers are parsed, never evaluated; shapes are not believed; objects are not read."""
+def test_npz_that_contradicts_itself_is_refused(
+    name: str, open_apart: Open, tmp_path: Path
+) -> None:
+    """Headers are parsed, never evaluated; shapes are checked; objects are not read."""
     content, message = NPYS[name]
 
     check_file(open_apart, tmp_path / "x.npz", zipped(Entry("w.npy", content)), message)
@@ -253,7 +257,9 @@ def test_unpacking_is_bounded(name: str, open_apart: Open, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", SAFETENSORS)
-def test_safetensors_that_lie_are_refused(name: str, open_apart: Open, tmp_path: Path) -> None:
+def test_safetensors_that_contradict_themselves_are_refused(
+    name: str, open_apart: Open, tmp_path: Path
+) -> None:
     """Lengths, ranges, shapes and names that contradict the file or one another."""
     check_file(open_apart, tmp_path / "x.safetensors", *SAFETENSORS[name])
 
@@ -262,7 +268,7 @@ def test_safetensors_that_lie_are_refused(name: str, open_apart: Open, tmp_path:
 
 
 @pytest.mark.parametrize("name", WEIGHT_MAPS)
-def test_indexes_that_lie_are_refused(name: str, open_apart: Open, tmp_path: Path) -> None:
+def test_hostile_indexes_are_refused(name: str, open_apart: Open, tmp_path: Path) -> None:
     """No file is opened but those beside the index; every tensor is in one of them, once."""
     weight_map, message = WEIGHT_MAPS[name]
     (tmp_path / "0.bin").write_bytes(safetensors({"w": entry()}, GOOD))
@@ -279,8 +285,10 @@ def test_indexes_that_lie_are_refused(name: str, open_apart: Open, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", PDPARAMS)
-def test_pdparams_that_lie_are_refused(name: str, open_apart: Open, tmp_path: Path) -> None:
-    """Arrays that do not fit their bytes, pieces that do not fit together, text that is none."""
+def test_pdparams_that_contradict_themselves_are_refused(
+    name: str, open_apart: Open, tmp_path: Path
+) -> None:
+    """Arrays that do not fit their bytes, pieces that do not fit together, broken text."""
     tree, message = PDPARAMS[name]
 
     check_file(open_apart, tmp_path / "x.pdparams", pickled(tree), message)
@@ -290,7 +298,7 @@ def test_pdparams_that_lie_are_refused(name: str, open_apart: Open, tmp_path: Pa
 
 
 def test_tar_is_refused(open_apart: Open, tmp_path: Path) -> None:
-    """The oldest form of torch.save, which can only be read by executing it."""
+    """The oldest format of torch.save, which can only be read by executing it."""
     with tarfile.open(tmp_path / "x.pth", "w", format=tarfile.USTAR_FORMAT) as archive:
         archive.addfile(tarfile.TarInfo("../pickle"), io.BytesIO())
 

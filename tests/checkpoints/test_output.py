@@ -1,4 +1,4 @@
-"""What is written: every format, forth and back, sharded, cast; whole or not at all."""
+"""Written files: every format, forth and back, sharded, cast; complete or not at all."""
 
 import json
 import os
@@ -48,10 +48,10 @@ def to(source: Path, target: Path, **options: Any) -> Path:
         ("x.json", None),
     ],
 )
-def test_the_name_says_what_is_written(name: str, expected: str | None) -> None:
-    """Another name is an error that lists those there are."""
+def test_the_name_determines_the_format(name: str, expected: str | None) -> None:
+    """An unknown ending is an error that lists the known ones."""
     if expected is None:
-        with pytest.raises(CheckpointError, match=r"what should be written\?.*\.pdparams"):
+        with pytest.raises(CheckpointError, match=r"cannot tell the format.*\.pdparams"):
             format_of(Path(name))
     else:
         assert format_of(Path(name)) == expected
@@ -60,11 +60,11 @@ def test_the_name_says_what_is_written(name: str, expected: str | None) -> None:
 @pytest.mark.parametrize(
     ("source", "target", "message"),
     [
-        ("torch", "x.pth", "is a PyTorch checkpoint already; expected a .pdparams or .safetensors"),
-        ("paddle", "x.pdparams", "is a Paddle checkpoint already; on the way back expected a .pth"),
+        ("torch", "x.pth", "is already a PyTorch checkpoint; expected a target .pdparams or"),
+        ("paddle", "x.pdparams", "is already a Paddle checkpoint; to convert it back, expected a"),
     ],
 )
-def test_framework_of_the_source_is_no_target(
+def test_framework_of_the_source_is_refused_as_target(
     source: str, target: str, message: str, plain: Make, converted: Make, tmp_path: Path
 ) -> None:
     """Nothing is written."""
@@ -76,7 +76,7 @@ def test_framework_of_the_source_is_no_target(
 
 
 def test_safetensors_hold_what_pdparams_hold(plain: Make, converted: Make, tmp_path: Path) -> None:
-    """Read by the reference implementation; the header says where they come from."""
+    """Read by the reference implementation; the header names their source."""
     path = to(plain(SMALL), tmp_path / "x.safetensors")
     expected, found = arrays(converted(SMALL)), load_file(path)
 
@@ -93,7 +93,7 @@ def test_safetensors_hold_what_pdparams_hold(plain: Make, converted: Make, tmp_p
 
 
 @pytest.mark.paddle
-def test_paddle_loads_our_safetensors(plain: Make, tmp_path: Path) -> None:
+def test_paddle_loads_written_safetensors(plain: Make, tmp_path: Path) -> None:
     """With its own reader, where the release has one."""
     import paddle
 
@@ -113,7 +113,7 @@ def test_paddle_loads_our_safetensors(plain: Make, tmp_path: Path) -> None:
 def test_bytes_are_the_same_every_time(
     end: str, plain: Make, converted: Make, tmp_path: Path
 ) -> None:
-    """However the threads take turns."""
+    """In whatever order the threads work."""
     source = (converted if end == "pth" else plain)(SMALL)
     written = [to(source, tmp_path / f"{i}.{end}").read_bytes() for i in range(4)]
 
@@ -135,7 +135,7 @@ def test_forth_and_back_is_bit_for_bit_equal(
 def test_forth_and_back_in_other_formats(
     end: str, plain: Make, converted: Make, tmp_path: Path
 ) -> None:
-    """As equal as in that of torch.save."""
+    """As exactly as in the format of torch.save."""
     check_forth_and_back(SMALL, end, plain, converted, tmp_path)
 
 
@@ -156,7 +156,9 @@ def check_forth_and_back(name: str, end: str, plain: Make, converted: Make, tmp_
 
 @pytest.mark.torch
 @pytest.mark.parametrize("dtype", [None, "float16", "bfloat16"])
-def test_torch_loads_what_comes_back(dtype: str | None, official: Make, tmp_path: Path) -> None:
+def test_torch_loads_the_file_converted_back(
+    dtype: str | None, official: Make, tmp_path: Path
+) -> None:
     """torch.load(weights_only=True), load_state_dict(strict=True); a sound zip, in model order."""
     import torch
 
@@ -193,7 +195,7 @@ def test_the_way_back_is_proved(target: str, converted: Make, tmp_path: Path) ->
 
 
 def test_unlabelled_file_of_paddle_is_known_by_its_shapes(converted: Make, tmp_path: Path) -> None:
-    """A .safetensors need not say whose names and layouts it holds."""
+    """A .safetensors need not name the framework of its names and layouts."""
     save_file(arrays(converted(SMALL)), tmp_path / "x.safetensors")
 
     back = to(tmp_path / "x.safetensors", tmp_path / "back.pth")
@@ -202,7 +204,7 @@ def test_unlabelled_file_of_paddle_is_known_by_its_shapes(converted: Make, tmp_p
 
 
 def test_incomplete_paddle_file_is_refused(converted: Make, tmp_path: Path) -> None:
-    """With all that is missing, too many or ill-shaped."""
+    """The error lists every missing, extra or ill-shaped tensor."""
     state = arrays(converted(SMALL))
     del state["head.bias"]
     state["extra"] = np.ones(2, "f4")
@@ -213,8 +215,8 @@ def test_incomplete_paddle_file_is_refused(converted: Make, tmp_path: Path) -> N
     assert names(tmp_path) == ["x.safetensors"]
 
 
-def test_paddle_file_of_another_family_is_told(converted: Make, tmp_path: Path) -> None:
-    """With the command that converts it."""
+def test_paddle_file_of_another_family_is_recognised(converted: Make, tmp_path: Path) -> None:
+    """The error names the command that converts it."""
     with pytest.raises(ConversionError, match=r"is a shunted_t as Paddle has it.*vitconvert shun"):
         convert(converted(SMALL), tmp_path / "x.pth", "litv2", parity=False)
 
@@ -231,7 +233,7 @@ def test_floating_tensors_are_cast(dtype: str, plain: Make, tmp_path: Path) -> N
 
 
 def test_value_too_large_for_the_cast_is_refused(plain: Make, tmp_path: Path) -> None:
-    """With its tensor; nothing is written."""
+    """The error names its tensor; nothing is written."""
     state = arrays(plain(SMALL))
     state["head.weight"][3, 4] = 1e6
     save_file(state, tmp_path / "x.safetensors")
@@ -242,7 +244,7 @@ def test_value_too_large_for_the_cast_is_refused(plain: Make, tmp_path: Path) ->
 
 
 def test_unknown_dtype_is_refused(plain: Make, tmp_path: Path) -> None:
-    """In Python; the command line knows which there are."""
+    """In Python; the command line offers only known ones."""
     with pytest.raises(ConversionError, match="dtype is 'int8'; expected one of float32"):
         to(plain(SMALL), tmp_path / "x.pdparams", dtype="int8")
 
@@ -266,7 +268,7 @@ def test_half_precision_goes_forth_and_back_with_proof(
 
 @pytest.mark.torch
 @pytest.mark.paddle
-def test_what_was_made_is_never_rounded_to_its_original(plain: Make, tmp_path: Path) -> None:
+def test_converted_file_is_never_rounded_to_match_its_original(plain: Make, tmp_path: Path) -> None:
     """A float32 file whose every weight is off by less than a bfloat16 shows is not proved."""
     original = to(plain(SMALL), tmp_path / "x.pdparams", dtype="bfloat16")
     original = to(original, tmp_path / "x.pth")
@@ -290,7 +292,7 @@ def test_what_was_made_is_never_rounded_to_its_original(plain: Make, tmp_path: P
 @pytest.mark.paddle
 @pytest.mark.usefixtures("small_images")
 def test_cast_weights_are_proved_against_rounded_ones(plain: Make, tmp_path: Path) -> None:
-    """The source is rounded to what the new file holds; the summary says so."""
+    """The source is rounded to the new file's dtype; the summary says so."""
     from vitconvert.parity import summary
 
     done = convert(plain(SMALL), tmp_path / "x.pdparams", "shunted", dtype="bfloat16")
@@ -304,7 +306,7 @@ def test_cast_weights_are_proved_against_rounded_ones(plain: Make, tmp_path: Pat
 
 
 def test_sharded_checkpoint_is_written(plain: Make, converted: Make, tmp_path: Path) -> None:
-    """Files of at most the size asked for, and an index in the form of Hugging Face."""
+    """Files of at most the requested size, and an index in the format of Hugging Face."""
     path = to(plain(SMALL), tmp_path / "m.safetensors.index.json", max_shard_size=10_000_000)
     index = json.loads(path.read_text())
     files = sorted(set(index["weight_map"].values()))
@@ -323,7 +325,7 @@ def test_sharded_checkpoint_is_written(plain: Make, converted: Make, tmp_path: P
 
 
 def test_tensor_larger_than_a_shard_gets_its_own(plain: Make, tmp_path: Path) -> None:
-    """It cannot be divided."""
+    """A tensor cannot be divided."""
     path = to(plain(SMALL), tmp_path / "m.safetensors.index.json", max_shard_size=1)
 
     assert len(set(json.loads(path.read_text())["weight_map"].values())) == 259
@@ -344,7 +346,7 @@ def test_sharded_checkpoint_is_proved(plain: Make, tmp_path: Path) -> None:
 
 
 def test_set_of_shards_is_not_mixed_with_another(plain: Make, tmp_path: Path) -> None:
-    """They cannot be exchanged in one step; an older set stays whole, also with --force."""
+    """They cannot be replaced in one step; an older set stays complete, even with --force."""
     path = tmp_path / "m.safetensors.index.json"
     to(plain(SMALL), path, max_shard_size=20_000_000)
     before = {name: (tmp_path / name).read_bytes() for name in names(tmp_path)}
@@ -366,8 +368,8 @@ def test_sizes_that_are_no_number_of_bytes_are_refused(
         to(plain(SMALL), tmp_path / "m.safetensors.index.json", max_shard_size=size)
 
 
-def test_single_shard_is_told_from_a_whole_checkpoint(plain: Make, tmp_path: Path) -> None:
-    """Its names fit nothing; the index is what is wanted."""
+def test_single_shard_is_distinguished_from_a_whole_checkpoint(plain: Make, tmp_path: Path) -> None:
+    """Its names fit no variant; the error asks for the index."""
     to(plain(SMALL), tmp_path / "m.safetensors.index.json", max_shard_size=20_000_000)
 
     with pytest.raises(CheckpointError, match=r"one file of a sharded checkpoint: give its"):
@@ -384,8 +386,8 @@ def test_sizes_are_read(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "GB", "-1", "0", "1XB", "0.1", "1e9"])
-def test_what_is_no_size_is_refused(text: str) -> None:
-    """With an example."""
+def test_other_texts_are_not_sizes(text: str) -> None:
+    """The error gives an example."""
     with pytest.raises(ValueError, match="expected one such as 2GB"):
         parse_size(text)
 
@@ -394,7 +396,7 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 
 
 class Stop(Exception):  # noqa: N818
-    """What a caller's progress display may raise at any time."""
+    """An exception that a caller's progress display may raise at any time."""
 
 
 def test_nothing_is_written_after_an_interruption(
@@ -425,7 +427,7 @@ def test_nothing_is_written_after_an_interruption(
 
 @pytest.mark.parametrize("way", ["into", "out of"])
 def test_parts_of_the_source_are_never_written_over(way: str, plain: Make, tmp_path: Path) -> None:
-    """The files of a sharded checkpoint have names of their own, which may be in the way."""
+    """The files of a sharded checkpoint have derived names, which may be those of the source."""
     index = tmp_path / "m.safetensors.index.json"
     if way == "into":
         source, target = tmp_path / "m-00001-of-00001.safetensors", index
@@ -465,7 +467,7 @@ def test_sharded_checkpoint_that_is_not_proved_has_other_names(
 
 
 def test_damaged_source_is_refused(converted: Make, tmp_path: Path) -> None:
-    """A zip has checksums: a flipped bit in a weight is found, unless told not to look."""
+    """A zip has checksums, which reveal a flipped bit in a weight unless checking is off."""
     source = to(converted(SMALL), tmp_path / "x.pth")
     data = bytearray(source.read_bytes())
     data[len(data) // 2] ^= 1
@@ -501,7 +503,7 @@ print(next(moments) - 1)
 def test_killed_at_any_moment_the_old_file_is_whole(
     end: str, plain: Make, converted: Make, tmp_path: Path
 ) -> None:
-    """Before every so many writes, and before each step that gives the file its name."""
+    """At several writes, and before each step that renames the file."""
     source = (converted if end == "pth" else plain)(SMALL)
     target = tmp_path / f"x.{end}"
 
@@ -525,7 +527,7 @@ def test_killed_at_any_moment_the_old_file_is_whole(
     assert target.read_bytes() == new
 
 
-def test_what_a_killed_run_left_is_removed(
+def test_leftovers_of_a_killed_run_are_removed(
     plain: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the next one for the same target, unless a process still writes it."""
@@ -561,7 +563,7 @@ def test_full_disk_leaves_nothing(
     assert names(tmp_path) == []
 
 
-def test_disk_without_room_is_told_first(
+def test_disk_without_room_is_refused_first(
     plain: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before anything is written."""

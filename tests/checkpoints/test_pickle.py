@@ -1,4 +1,4 @@
-"""The interpreter builds what pickle would, and calls nothing."""
+"""The interpreter builds plain data as pickle does, and calls nothing."""
 
 import collections
 import os
@@ -82,7 +82,7 @@ class Hostile:
     [(os.system, "posix.system"), (eval, "builtins.eval"), (exec, "builtins.exec")],
 )
 def test_no_call_is_made(protocol: int, function: Any, name: str, tmp_path: Path) -> None:
-    """A call of anything that has no builder becomes an inert stand-in that says its name."""
+    """A call of anything without a builder becomes an inert stand-in with its name."""
     target = tmp_path / "executed"
     code = (
         f"touch {target}" if function is os.system else f"__import__('os').mkdir({str(target)!r})"
@@ -100,7 +100,7 @@ def test_no_call_is_made(protocol: int, function: Any, name: str, tmp_path: Path
 
 
 def test_nested_and_stateful_calls_stay_inert() -> None:
-    """A call on the result of a call, a state for it, items for it: all are kept, none is made."""
+    """Calls on the result of a call, its state and its items are parsed, never executed."""
     data = (
         b"\x80\x04cbuiltins\neval\n(X\x01\x00\x00\x00xtR)R"  # eval("x")()
         b"}b(K\x01K\x02u(K\x03e."  # set its state, its items, its elements
@@ -135,7 +135,7 @@ def test_nested_and_stateful_calls_stay_inert() -> None:
     ],
 )
 def test_malformed_pickles_are_refused(data: bytes) -> None:
-    """Whatever is wrong, the answer is one error that says where."""
+    """Whatever is wrong, one error gives the position."""
     with pytest.raises(CheckpointError, match="malformed or cut-off pickle"):
         load(data)
 

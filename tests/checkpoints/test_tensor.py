@@ -1,4 +1,4 @@
-"""Tensors are read right whatever their strides and size, in bounded pieces, and cast right."""
+"""Tensors of any strides and size are read correctly, in bounded pieces, and cast correctly."""
 
 import zlib
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ RNG = np.random.default_rng(0)
 
 
 class Counting(Held):
-    """Counts the bytes that are read, and notes the largest piece."""
+    """Counts the bytes read, and keeps the size of the largest piece."""
 
     total = 0
     largest = 0
@@ -74,7 +74,7 @@ def test_every_layout_is_read_as_numpy_strides_it(
 def test_pieces_are_bounded_and_make_the_whole(
     shape: tuple, turned: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """None is larger than a block, the file is read in no larger chunks, `runs` tells where to."""
+    """No piece exceeds a block, no read exceeds a chunk, `runs` gives the places to write."""
     monkeypatch.setattr(_tensor, "BLOCK", 20_000)
     monkeypatch.setattr(_tensor, "CHUNK", 5_000)
     array = RNG.standard_normal(shape).astype("f4")
@@ -96,7 +96,7 @@ def test_pieces_are_bounded_and_make_the_whole(
     assert storage.largest <= 20_000
 
 
-def test_a_large_turned_tensor_is_not_read_again_and_again(
+def test_a_large_transposed_tensor_is_not_read_repeatedly(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Wide, tall or square: every byte is read once or twice, in few and long runs."""
@@ -121,7 +121,7 @@ def test_a_large_turned_tensor_is_not_read_again_and_again(
 
 @pytest.mark.parametrize("size", [1, 1000, 70_000, 300_001])
 @pytest.mark.parametrize("kind", ["random", "high", "low"])
-def test_bytes_spelled_as_text_are_decoded_anywhere(
+def test_bytes_stored_as_text_are_decoded_anywhere(
     size: int, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Protocol 2 has no bytes: each is a character, of one or two bytes of UTF-8."""
@@ -140,12 +140,12 @@ def test_bytes_spelled_as_text_are_decoded_anywhere(
     ("text", "size", "message"),
     [
         (b"abc", 4, "has 3 bytes, not 4"),
-        ("ab\u0142".encode(), 3, "no Latin-1"),
-        (b"ab\xff", 3, "no Latin-1"),
+        ("ab\u0142".encode(), 3, "not Latin-1"),
+        (b"ab\xff", 3, "not Latin-1"),
     ],
 )
-def test_text_that_spells_no_bytes_is_refused(text: bytes, size: int, message: str) -> None:
-    """Characters beyond Latin-1, broken UTF-8, another length than said."""
+def test_text_that_encodes_no_bytes_is_refused(text: bytes, size: int, message: str) -> None:
+    """Characters beyond Latin-1, broken UTF-8, another length than stated."""
     with pytest.raises(CheckpointError, match=message):
         Latin(Held(text), size).read(0, size)
 
@@ -174,13 +174,13 @@ def test_joined_storages_read_as_one() -> None:
     ],
 )
 def test_views_outside_their_storage_are_refused(shape: tuple, offset: int, strides: tuple) -> None:
-    """And those that repeat it beyond belief, and those without sense."""
+    """So are those that repeat it too often or make no sense."""
     with pytest.raises(CheckpointError, match="a tensor of float32"):
         view(Held(bytes(48)), "float32", shape, offset, strides)
 
 
 @pytest.mark.parametrize("number", [-1, 1.0, True, "1", None, 2.0**70, 2**63])
-def test_numbers_that_are_none_are_refused(number: object) -> None:
+def test_other_values_than_natural_numbers_are_refused(number: object) -> None:
     """As an axis, an offset and a stride."""
     for arguments in (((number,), 0, (1,)), ((1,), number, (1,)), ((1,), 0, (number,))):
         with pytest.raises((ValueError, TypeError, CheckpointError)):
@@ -242,7 +242,7 @@ def test_casts_are_those_of_torch(source: str, dtype: str) -> None:
     ("dtype", "value"), [("float16", 65520.0), ("bfloat16", 3.4e38), ("float16", -1e9)]
 )
 def test_values_that_would_become_infinite_are_refused(dtype: str, value: float) -> None:
-    """With how large it is."""
+    """The error gives the value."""
     tensor = held(np.float32([1, value, np.inf])).cast(dtype)
 
     with pytest.raises(CheckpointError, match=f"a value of .* is too large for {dtype}"):

@@ -1,4 +1,4 @@
-"""Batches of images: in order, ahead of the model, and gone when nobody wants more."""
+"""Batches of images: in order, ahead of the model, and ended early on request."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ WORKERS = [0, 1, 4]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty images of other sizes, of which 3 and 11 cannot be read and 7 is a strip."""
+    """Twenty images of different sizes; 3 and 11 cannot be read and 7 is a strip."""
     rng = np.random.default_rng(0)
     folder = tmp_path_factory.mktemp("images")
     for i in range(20):
@@ -33,12 +33,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def images(folder: Path) -> Images:
-    """They, sorted by class: first the ten of even number, then the odd ones."""
+    """The same, sorted by class: first the ten with even numbers, then the odd ones."""
     return open_images(folder)
 
 
 def made(open_one: Callable[[int], Image.Image], count: int) -> Images:
-    """Give a set whose images a function makes."""
+    """Make a set whose images come from a function."""
 
     class Made(Images):
         def open(self, index: int) -> Image.Image:
@@ -50,8 +50,10 @@ def made(open_one: Callable[[int], Image.Image], count: int) -> Images:
 
 @pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize("batch_size", [1, 3, 20, 50])
-def test_batches_are_what_one_by_one_gives(batch_size: int, workers: int, images: Images) -> None:
-    """In the order asked for, every readable one once, the others with their reason."""
+def test_batches_equal_images_read_one_by_one(
+    batch_size: int, workers: int, images: Images
+) -> None:
+    """In the requested order, every readable image once, the others with their reason."""
     indices = [i for i in np.random.default_rng(1).permutation(20).tolist() if i != 4]
     bad = {images.names.index(name) for name in ("1/03.png", "1/07.png", "1/11.png")}
 
@@ -74,13 +76,13 @@ def test_batches_are_what_one_by_one_gives(batch_size: int, workers: int, images
 
 @pytest.mark.parametrize("workers", WORKERS)
 def test_no_images_are_no_batches(workers: int, images: Images) -> None:
-    """And no error."""
+    """An empty list of indices is not an error."""
     assert list(load_batches(images, [], HOW, 4, workers)) == []
 
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_images_are_loaded_ahead_but_not_without_limit(workers: int) -> None:
-    """While a model is busy, two more batches are prepared, and then nothing."""
+    """While a model is busy, two more batches are prepared, and no third."""
     opened = []
 
     def open_one(index: int) -> Image.Image:
@@ -112,7 +114,7 @@ def test_images_are_loaded_at_the_same_time() -> None:
 
 
 def test_a_generator_that_is_closed_ends_its_threads() -> None:
-    """After the image each is at; those that wait are never opened."""
+    """Each ends after its current image; waiting images are never opened."""
     opened = []
 
     def open_one(index: int) -> Image.Image:
@@ -133,8 +135,8 @@ def test_a_generator_that_is_closed_ends_its_threads() -> None:
 
 
 @pytest.mark.parametrize("workers", WORKERS)
-def test_an_error_that_is_no_image_s_is_raised(workers: int) -> None:
-    """A mistake of ours is not hidden among unreadable images, and ends the threads."""
+def test_other_errors_than_of_images_are_raised(workers: int) -> None:
+    """A bug is not hidden among unreadable images, and ends the threads."""
 
     def open_one(index: int) -> Image.Image:
         if index == 5:
@@ -159,13 +161,13 @@ def test_impossible_settings_are_refused(batch_size: int, workers: int, images: 
         next(load_batches(images, [0], HOW, batch_size, workers))
 
 
-def test_no_program_is_started_for_a_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_image_starts_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pillow would give PostScript to Ghostscript, whatever the name of the file."""
     (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
     (tmp_path / "gs").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n%%EOF\n"
 
-    with pytest.raises(DataError, match="is none of JPEG, PNG"):
+    with pytest.raises(DataError, match="expected one of JPEG, PNG"):
         read_image(script, "cat/a.jpg")
     assert not (tmp_path / "started").exists()

@@ -48,8 +48,8 @@ def test_large_and_narrow_images_keep_their_proportions() -> None:
     assert fit(image(1, 1), (160, 160)).size == (160, 160)
 
 
-def test_tiles_stand_in_reading_order() -> None:
-    """Left to right, then down, as many in a row as asked for."""
+def test_tiles_are_in_reading_order() -> None:
+    """Left to right, then down, with the requested number in a row."""
     images = [image(40, 40, seed) for seed in range(5)]
     sheet = make_sheet([Tile(p, "") for p in images], "", columns=2, tile=40)
 
@@ -61,7 +61,7 @@ def test_tiles_stand_in_reading_order() -> None:
     assert found == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2)]
 
 
-def test_right_and_wrong_are_told_apart_without_colour() -> None:
+def test_right_and_wrong_differ_without_colour() -> None:
     """Edges are green and red; a tick and a cross differ in shape, too."""
     plain, right, wrong = (make_sheet([Tile(image(32, 32), "", g)], "") for g in (None, 1, 0))
 
@@ -100,14 +100,14 @@ def test_lines_are_as_wide_as_there_is_room() -> None:
     "text", ["漢字", "Ünï — ½", "\x1b[31mred\x07", "😀\ud800", "a\tb\r\nc", ""]
 )
 def test_any_text_can_be_drawn(text: str) -> None:
-    """What the font lacks is a plain letter or a box, not an error."""
+    """A character that the font lacks becomes a plain letter or a box, not an error."""
     sheet = make_sheet([Tile(image(32, 32), text, True)], text)
 
     assert sheet.mode == "RGB"
 
 
 def test_letters_that_the_font_lacks_keep_their_meaning() -> None:
-    """An umlaut loses its dots; a fraction is no other number."""
+    """An umlaut loses its dots; a fraction does not become another number."""
     font = load_font(13)
 
     assert wrap("Bär — 3 ≥ 2", font, 500, 1) == ["Bar - 3 >= 2"]
@@ -124,7 +124,7 @@ def test_the_same_tiles_give_the_same_bytes(tmp_path) -> None:
 
 
 def test_a_pillow_without_freetype_draws_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With its one small font, which knows few letters."""
+    """With its one small font, which has few letters."""
     monkeypatch.setattr(sheets, "load_font", lambda _size: ImageFont.load_default_imagefont())
     sheet = make_sheet([Tile(image(32, 32), "Bär 漢 " * 20, False)], "Tïtle … — 漢")
 
@@ -140,15 +140,15 @@ def test_images_of_every_mode_are_drawn(mode: str) -> None:
     assert find(sheet, other.convert("RGB").resize((160, 160), Image.Resampling.NEAREST))
 
 
-def test_no_tiles_are_said_to_be_none() -> None:
-    """Unlike an empty image, that is no mistake."""
+def test_a_sheet_without_tiles_says_so() -> None:
+    """Unlike an empty image, this cannot look like a mistake."""
     sheet = make_sheet([], "Mistakes")
 
     assert sheet.size[0] >= 300
     assert (np.asarray(sheet)[-30:] != BACKGROUND).any()
 
 
-def test_no_room_is_refused() -> None:
+def test_too_little_room_is_refused() -> None:
     """Rather than drawn as dots."""
     for sizes in ({"columns": 0}, {"tile": 10}):
         with pytest.raises(ValueError, match="expected at least 1 and 32"):

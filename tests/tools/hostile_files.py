@@ -47,7 +47,7 @@ WEIGHTS = {
 # -- zip files
 
 ENTRIES = torch_entries(tree_of(WEIGHTS["zip"]), {"0": GOOD})
-OUTSIDE = "an entry of the zip is called"
+OUTSIDE = "an entry of the zip has the name"
 NO_END = "the zip directory at the end of the file is missing"
 
 
@@ -66,7 +66,7 @@ ZIPS = {
     "entries overlap": (changed("data/0", header=0), "overlap"),
     "entry behind the directory": (changed("data/0", header=10**6), "overlap|past its end"),
     "larger than the file": (changed("data/0", packed=10**9, size=10**9), "overlap|past its end"),
-    "two of one name": (added("archive/data/0"), "two entries of the zip are called"),
+    "two of one name": (added("archive/data/0"), "two entries of the zip have the name"),
     "name that leaves": (added("archive/../x"), OUTSIDE),
     "absolute name": (added("/etc/passwd"), OUTSIDE),
     "backslash": (added("archive\\x"), OUTSIDE),
@@ -74,9 +74,9 @@ ZIPS = {
     "NUL": (added("archive/data/1\0x"), OUTSIDE),
     "newline": (added("archive/\nx"), OUTSIDE),
     "no name": (added(""), OUTSIDE),
-    "name that is no UTF-8": (added(b"archive/\xff"), "the zip directory is damaged"),
+    "name that is not UTF-8": (added(b"archive/\xff"), "the zip directory is damaged"),
     "other name in its place": (changed("data/0", local_name=b"archive/data/1"), "another name"),
-    "moved by its extra field": (changed("data/0", moved=4), "not where it should be"),
+    "moved by its extra field": (changed("data/0", moved=4), "not where its directory says"),
     "sizes disagree": (changed("data/0", size=80), "archive/data/0"),
     "encrypted": (changed("data/0", flags=1), "encrypted"),
     "compressed": (zipped(*ENTRIES[:3], deflated("archive/data/0", GOOD)), "compressed"),
@@ -87,7 +87,7 @@ ZIPS = {
     "two pickles": (added("other/data.pkl"), "found 2 among 5"),
     "no pickle": (zipped(*ENTRIES[1:]), "found 0 among 3"),
     "TorchScript": (added("archive/constants.pkl"), "TorchScript"),
-    "no such record": (zipped(*ENTRIES[:3]), "'data/0' is named but not in the file"),
+    "no such record": (zipped(*ENTRIES[:3]), "'data/0' is missing from the file"),
     "directory of 2^63 bytes": (zipped(*ENTRIES, end64=(4, 2**63, 0)), NO_END),
     "2^64 entries": (zipped(*ENTRIES, end64=(2**64 - 1, 100, 0)), "directory is damaged"),
     "directory far away": (zipped(*ENTRIES, end64=(4, 100, 2**62)), NO_END),
@@ -123,14 +123,14 @@ NPYS = {
     "bool": (npy(header((True,)), GOOD), "malformed .npy header"),
     "100 axes": (npy(header((1,) * 100), GOOD), "axes|strides"),
     "too few bytes": (npy(header((3,)), GOOD), "needs 12 bytes"),
-    "no array": (b"hello", "not an array"),
+    "no array": (b"hello", "not a NumPy array"),
 }
 
 GOOD_NPY = npy(header(), GOOD)
 ZEROS = npy(header((1 << 20,)), bytes(4 << 20))
 NPZS = {
     "two of one name": (zipped(Entry("w.npy", GOOD_NPY), Entry("w", GOOD_NPY)), "'w'"),
-    "2^32 bytes unpacked": (zipped(deflated("w.npy", ZEROS, 2**32 - 1)), "not believed"),
+    "2^32 bytes unpacked": (zipped(deflated("w.npy", ZEROS, 2**32 - 1)), "the limit is"),
     "more than it says": (zipped(deflated("w.npy", ZEROS, 80)), "w.npy|needs"),
     "less than it says": (zipped(deflated("w.npy", GOOD_NPY, 8000)), "w.npy"),
     "damaged": (zipped(Entry("w.npy", GOOD_NPY, method=8)), "w.npy"),
@@ -190,8 +190,8 @@ WEIGHT_MAPS = {
     "empty name": ({"w": ""}, BESIDE),
     "this folder": ({"w": "."}, BESIDE),
     "that above": ({"w": ".."}, BESIDE),
-    "NUL": ({"w": "a\0b"}, "is in"),
-    "half a character": ({"w": "\ud800"}, "is in|cannot be read"),
+    "NUL": ({"w": "a\0b"}, "places"),
+    "half a character": ({"w": "\ud800"}, "places|cannot be read"),
     "number": ({"w": 3}, BESIDE),
     "long list": ({"w": [0] * 10**5}, BESIDE),
     "missing": ({"w": "none.safetensors"}, "No such file"),
@@ -242,11 +242,11 @@ PDPARAMS = {
     ),
     "array of nothing": (tree_of(paddle_array(TWO, b"N")), MALFORMED),
     "dtype too deep": (tree_of(call("numpy.dtype", DEEP)), MALFORMED),
-    "text that is no Latin-1": (spelled("ā".encode() * 5000), "no Latin-1"),
-    "text that is no UTF-8": (spelled(b"\xff" * 5000), "spelled as text|no Latin-1"),
+    "text that is not Latin-1": (spelled("ā".encode() * 5000), "not Latin-1"),
+    "text that is not UTF-8": (spelled(b"\xff" * 5000), "stored as text|not Latin-1"),
     "text that begins in a character": (spelled(b"\x80" + b"a" * 5000), "text"),
     "text that ends in a character": (spelled(b"a" * 4999 + b"\xc3"), "text"),
     "text of another length": (spelled(b"a" * 4999), "has 4999 bytes, not 5000"),
-    "short text that is no Latin-1": (spelled("ā".encode() * 50, 50), MALFORMED),
+    "short text that is not Latin-1": (spelled("ā".encode() * 50, 50), MALFORMED),
     "other encoding": (spelled(b"a" * 5000, encoding="zlib"), MALFORMED),
 }

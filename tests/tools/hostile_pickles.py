@@ -16,7 +16,7 @@ from .handmade import (
 CANARY = "canary"  # what the payloads would make, in the folder where they are read
 
 MALFORMED = "malformed or cut-off pickle"
-BEYOND = "not believed|beyond all memory"
+BEYOND = "the limit is|larger than any memory"
 
 SHELL = text(f"touch {CANARY}")
 CODE = text(f"__import__('os').mkdir({CANARY!r})")
@@ -41,7 +41,7 @@ INERT = {
     "exec": call("builtins.exec", CODE),
     "eval": call("builtins.eval", CODE),
     "eval with names": call("builtins.eval", CODE, b"}"),
-    "eval of data that is no array": call("builtins.eval", text("data"), named(("data", CODE))),
+    "eval of data that is not an array": call("builtins.eval", text("data"), named(("data", CODE))),
     "exec of Python 2": call("__builtin__.exec", CODE),
     "subprocess": call("subprocess.Popen", several(text("touch"), text(CANARY))),
     "getattr chain": call("builtins.getattr", IMPORT, text("system")) + row(SHELL) + b"R",
@@ -96,7 +96,7 @@ REFUSED = {
     "text of 2^63 bytes": (b"\x8d" + bytes(7) + b"\x80", MALFORMED),
     "bytes of 2^63": (b"\x8e" + bytes(7) + b"\x80", MALFORMED),
     "array of bytes of 2^63": (b"\x96" + bytes(7) + b"\x80", MALFORMED),
-    "text that is no UTF-8": (text(b"\xff"), MALFORMED),
+    "text that is not UTF-8": (text(b"\xff"), MALFORMED),
     "items of a number": (b"K\x01(K\x01K\x02u", MALFORMED),
     "no such instruction": (b"\xff", MALFORMED),
 }
@@ -114,7 +114,7 @@ COPIES = {
 TWO, ONE, HUGE = row(number(2)), row(number(1)), number(2**60)
 # Shape, strides, number of elements, offset, as instructions; the storage has two elements.
 TENSORS = {
-    "2^60": (row(HUGE), ONE, HUGE, "expected|said to have|digits"),
+    "2^60": (row(HUGE), ONE, HUGE, "expected|should have|digits"),
     "2^60 of a storage of two": (row(HUGE), ONE, number(2), BEYOND),
     "2^31 thrice": (row(*[number(2**31)] * 3), row(*[number(1)] * 3), number(2), BEYOND),
     "2^60 expanded": (row(HUGE), row(number(0)), number(2), BEYOND),

@@ -142,7 +142,7 @@ def test_names_of_classes_go_with_the_export(converted: Make, tmp_path: Path) ->
 
     names = [f"Tier {number} ü" for number in range(10)]
     for wrong in (names[:9], [*names, "one more"]):
-        with pytest.raises(DataError, match=f"{len(wrong)} names of classes .* a head for 10"):
+        with pytest.raises(DataError, match=f"{len(wrong)} class names; .* a head for 10"):
             export(TINY, converted(TINY), tmp_path / "out", classes=wrong)
     assert left(tmp_path) == []
 
