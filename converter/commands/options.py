@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
+from ..running.device import Device
 from ..terminal import console
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 OUTPUT = click.Path(path_type=Path)
 CLASSES = "Names of the classes: a text, one to a line, or a training's run.json."
-DEVICE = click.Choice(["auto", "cpu", "gpu"])
+DEVICE = click.Choice(get_args(Device))
 
 
 class Size(click.ParamType[int]):

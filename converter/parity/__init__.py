@@ -4,7 +4,7 @@ from ._compare import LayerResult
 from ._distance import FLOAT64_LIMIT
 from ._html import html
 from ._options import Pair
-from ._record import watched
+from ._record import LiveCall, watched
 from ._report import Report, write_text
 from ._run import check_parity, compare_traces, describe_checkpoint, dump, make_subject
 from ._terminal import markdown, show, summary
@@ -12,6 +12,7 @@ from ._terminal import markdown, show, summary
 __all__ = [
     "FLOAT64_LIMIT",
     "LayerResult",
+    "LiveCall",
     "Pair",
     "Report",
     "check_parity",

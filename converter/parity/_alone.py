@@ -15,8 +15,8 @@ import numpy as np
 
 from ..running.side import AnySide
 from ._distance import FLOAT64_LIMIT, apart, not_finite
-from ._record import normal
-from ._trace import INPUT_OF, Call, Finding, Run, Tree, Writer, array_of, to_tree
+from ._record import LiveCall
+from ._trace import INPUT_OF, Finding, Run, Tree, Writer, array_of, to_tree
 
 _MOST_KEPT = 24  # arrays that are kept to be looked into
 _NO_REFERENCE = "the reference did not call this layer so often"
@@ -26,7 +26,7 @@ class _Unlike(Exception):  # noqa: N818 - says what is so, and never leaves this
     """Two trees of values are not built alike."""
 
 
-class Forcer:
+class Alone:
     """Steps between every layer and its caller."""
 
     def __init__(
@@ -40,41 +40,27 @@ class Forcer:
         self.side, self.reference, self.keep, self.tick = side, reference, keep, tick
         self.limits = limits  # by layer: what is further apart is kept
         self.findings: dict[str, Finding] = {}
-        self.counts: dict[str, int] = {}
-        self.running: list[str] = []
         self.kept = 0
 
-    def around(
-        self,
-        layer: str,
-        forward: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
+    def around(self, live: LiveCall) -> Any:
         """Call a layer with the reference's input, and give the reference's output."""
-        number = self.counts[layer] = self.counts.get(layer, 0) + 1
-        key = Call(layer, number, None, None, None).key
-        caller = self.running[-1] if self.running else None
-        call = self.reference.calls.get(key)
+        key, call = live.key, self.reference.calls.get(live.key)
         if call is None:
             self._find(key, Finding(np.inf, note=_NO_REFERENCE))
-            return forward(*args, **kwargs)
-        args, kwargs = normal(forward, args, kwargs)
+            return live.make()
         try:
-            args, kwargs = self._swap([list(args), kwargs], call.inputs, caller, INPUT_OF + key)
+            given = [list(live.args), live.kwargs]
+            live.args, live.kwargs = self._swap(given, call.inputs, live.parent, INPUT_OF + key)
         except _Unlike as unlike:
             note = f"is {unlike}"
-            self._find(caller or key, Finding(np.inf, INPUT_OF + key, note=note))
-        self.running.append(key)
+            self._find(live.parent or key, Finding(np.inf, INPUT_OF + key, note=note))
         self.findings.setdefault(key, Finding(0.0))
         output = None
         try:
-            output = forward(*args, **kwargs)
+            output = live.make()
         except Exception as error:  # whatever a model raises: it is told, and the pass goes on
             note = f"fails on the reference's input: {type(error).__name__}: {error}"
             self._find(key, Finding(np.inf, note=note.split("\n", 1)[0]))
-        finally:
-            self.running.pop()
         self.tick()
         if output is None:
             return self._made(call.outputs)

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import ParityError
 from ..running.side import AnySide
-from ._record import Paired, watched
+from ._record import LiveCall, Paired, watched
 from ._trace import TRAINING, Writer
 
 
@@ -108,10 +108,10 @@ def _statistics(side: AnySide, norm: Paired) -> dict[str, tuple[Any, np.ndarray]
 def _count_values(norms: list[Paired], seen: dict[str, int], run: Any) -> None:
     """Run something, and count of each norm the values of one channel that it saw."""
 
-    def around(name: str, forward: Any, args: Any, kwargs: Any) -> Any:
-        batch, _channels, *space = args[0].shape
-        seen[name] = int(batch * np.prod(space, dtype=np.int64))
-        return forward(*args, **kwargs)
+    def around(call: LiveCall) -> Any:
+        batch, _channels, *space = call.args[0].shape
+        seen[call.layer] = int(batch * np.prod(space, dtype=np.int64))
+        return call.make()
 
     with watched([(one.name, one.layer) for one in norms], around):
         run()

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -17,10 +17,10 @@ from ..running.setup import Setup, read_setup
 from ..running.side import AnySide, is_class, make_side
 from ..sides import NAMES, Side
 from ..tables.table import Table
-from ._alone import Forcer
+from ._alone import Alone
 from ._backward import differentiate
 from ._distance import FLOAT64_LIMIT
-from ._record import Around, Paired, Recorder, watched
+from ._record import Paired, Recorder, watched
 from ._settings import plain_attributes, read_settings, spell_settings
 from ._trace import DTYPES, INPUT, TRACE_JSON, Facts, Layer, Trace, Weight, Writer, write_facts
 
@@ -139,8 +139,8 @@ class _Dump:
         inputs = dtype == DTYPES[0] and self.job.inputs_of_layers
         with self._writer(dtype) as writer:
             recorder = Recorder(self.side, writer, self._tick, inputs)
-            with watched(self.traced, recorder.around):
-                self._forward(recorder.around)
+            with watched(self.traced, recorder.around) as call:
+                self._forward(call)
         self.facts.runs[dtype] = recorder.calls
 
     def weights(self) -> None:
@@ -159,10 +159,10 @@ class _Dump:
         against = wait_for(Path(self.job.alone))
         reference, self.facts.alone_against = against.runs[DTYPES[0]], against.facts.id
         with self._writer("alone") as writer:
-            forcer = Forcer(self.side, reference, writer, limits, self._tick)
-            with watched(self.traced, forcer.around):
-                self._forward(forcer.around)
-        self.facts.alone = forcer.findings
+            alone = Alone(self.side, reference, writer, limits, self._tick)
+            with watched(self.traced, alone.around) as call:
+                self._forward(call)
+        self.facts.alone = alone.findings
 
     def gradients(self) -> None:
         """Differentiate, and let norms make one step."""
@@ -171,11 +171,11 @@ class _Dump:
                 self.side, self.model, self.paired, self.images, writer
             )
 
-    def _forward(self, around: Around) -> None:
-        """Run the model on the images; the call of it, hooks and all, goes through `around`."""
+    def _forward(self, call: Callable[..., Any]) -> None:
+        """Run the model on the images; the call of it, hooks and all, goes through `call`."""
         try:
             with self.side.no_grad():
-                around(self.subject.output, self.model, (self.side.put(self.images),), {})
+                call(self.subject.output, self.model, self.side.put(self.images))
         except ValueError as error:
             # Paddle goes on to show the place in its own source.
             reason = str(error).partition("\n  [Hint")[0].strip()

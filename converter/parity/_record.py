@@ -2,8 +2,11 @@
 
 import inspect
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,9 +14,7 @@ import numpy as np
 from ..errors import ParityError
 from ..running.side import AnySide
 from ..tables.kinds import Kind
-from ._trace import Call, Tree, Writer, to_tree
-
-Around = Callable[[str, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+from ._trace import Call, Tree, Writer, call_key, to_tree
 
 
 class Paired:
@@ -26,19 +27,63 @@ class Paired:
         self.kind = kind
 
 
+@dataclass
+class LiveCall:
+    """A call of a watched layer, before it is made.
+
+    Attributes:
+        layer: Its name.
+        number: 1 for the first call of the layer.
+        parent: Key of the call whose code makes this one; None for the first of all.
+        args: What the layer is given, by position where that can be.
+        kwargs: The rest.
+    """
+
+    layer: str
+    number: int
+    parent: str | None
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    forward: Callable[..., Any]
+    running: list[str]  # keys of the calls that have begun
+
+    @property
+    def key(self) -> str:
+        """Name of the call: that of the layer, with a number behind it from the second on."""
+        return call_key(self.layer, self.number)
+
+    def make(self) -> Any:
+        """Let the layer compute."""
+        self.running.append(self.key)
+        try:
+            return self.forward(*self.args, **self.kwargs)
+        finally:
+            self.running.pop()
+
+
+Around = Callable[[LiveCall], Any]  # makes the call, and gives what the caller gets
+
+
 @contextmanager
-def watched(layers: Sequence[tuple[str, Any]], around: Around) -> Iterator[None]:
-    """Let every call of these layers go through `around(name, forward, args, kwargs)`.
+def watched(layers: Sequence[tuple[str, Any]], around: Around) -> Iterator[Callable[..., Any]]:
+    """Let every call of these layers go through `around`.
 
     The method itself is replaced, for the two frameworks' hooks differ in what they are shown.
+
+    Yields:
+        call(name, forward, *args, **kwargs), which sends a call of anything else the same way.
     """
+    counts, running = Counter[str](), list[str]()
+
+    def call(layer: str, forward: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        counts[layer] += 1
+        parent = running[-1] if running else None
+        args, kwargs = _by_position(forward, args, kwargs)
+        return around(LiveCall(layer, counts[layer], parent, args, kwargs, forward, running))
 
     def replace(name: str, layer: Any) -> Callable[[], None]:
         own = vars(layer).get("forward")
-        forward = layer.forward
-
-        def forward_watched(*args: Any, **kwargs: Any) -> Any:
-            return around(name, forward, args, kwargs)
+        layer.forward = partial(call, name, layer.forward)
 
         def restore() -> None:
             if own is None:
@@ -46,12 +91,11 @@ def watched(layers: Sequence[tuple[str, Any]], around: Around) -> Iterator[None]
             else:
                 layer.forward = own
 
-        layer.forward = forward_watched
         return restore
 
     restorers = [replace(name, layer) for name, layer in layers]
     try:
-        yield
+        yield call
     finally:
         for restore in restorers:
             restore()
@@ -69,30 +113,14 @@ class Recorder:
     ) -> None:
         self.side, self.writer, self.tick, self.inputs = side, writer, tick, inputs
         self.calls: list[Call] = []
-        self.counts: dict[str, int] = {}
-        self.running: list[str] = []
         # Tensors that are written and still alive: one layer's output is another's input.
         self.written: dict[int, tuple[weakref.ref[Any], tuple[int, bytes], int]] = {}
 
-    def around(
-        self,
-        layer: str,
-        forward: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        """Call a layer and write down its inputs and outputs."""
-        number = self.counts[layer] = self.counts.get(layer, 0) + 1
-        parent = self.running[-1] if self.running else None
-        key = Call(layer, number, parent, None, None).key
-        args, kwargs = normal(forward, args, kwargs)
-        inputs = self._tree([list(args), kwargs]) if self.inputs else None
-        self.running.append(key)
-        try:
-            output = forward(*args, **kwargs)
-        finally:
-            self.running.pop()
-        self.calls.append(Call(layer, number, parent, inputs, self._tree(output)))
+    def around(self, call: LiveCall) -> Any:
+        """Make a call, and write down its inputs and outputs."""
+        inputs = self._tree([list(call.args), call.kwargs]) if self.inputs else None
+        output = call.make()
+        self.calls.append(Call(call.layer, call.number, call.parent, inputs, self._tree(output)))
         self.tick()
         return output
 
@@ -119,7 +147,7 @@ class Recorder:
         return index
 
 
-def normal(
+def _by_position(
     forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Give arguments by position where they can be: with or without a name they are the same."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..checkpoints import DTYPES as FILE_DTYPES
 from ..checkpoints import Checkpoint, open_checkpoint
-from ..errors import CheckpointError, ParityError, RunError
+from ..errors import CheckpointError, DataError, ParityError, RunError
 from ..files import sha256
 from ..models import check_side
 from ..running.interpreters import check_pythons
@@ -213,7 +213,7 @@ def _told_as_parity_error() -> Iterator[None]:
     """Let what cannot be run be a check that could not be carried out."""
     try:
         yield
-    except RunError as error:
+    except (DataError, RunError) as error:
         raise ParityError(str(error)) from error
 
 
@@ -346,6 +346,9 @@ def _write_input(model: str | Pair, how: RunOptions, folder: Path) -> dict[str, 
         preprocessing = variant.preprocessing
     size = how.input_size or size or (224, 224)
     images, facts = make_input(how.input, name, how.batch_size, size, preprocessing)
+    if isinstance(model, str):
+        with _told_as_parity_error():
+            find_variant(model)[1].check_size((images.shape[2], images.shape[3]))
     np.save(folder / INPUT, images)
     return facts
 

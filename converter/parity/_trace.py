@@ -35,16 +35,19 @@ class Call:
 
     layer: str
     number: int  # 1 for the first call of the layer
-    parent: (
-        str | None
-    )  # key of the paired layer whose code makes the call; None for the whole model
+    parent: str | None  # key of the call whose code makes this one; None for the whole model
     inputs: Tree
     outputs: Tree
 
     @property
     def key(self) -> str:
-        """Name of the call: that of the layer, with a number behind it from the second on."""
-        return self.layer if self.number == 1 else f"{self.layer}#{self.number}"
+        """Name of the call."""
+        return call_key(self.layer, self.number)
+
+
+def call_key(layer: str, number: int) -> str:
+    """Name a call: as the layer, with a number behind it from the second on."""
+    return layer if number == 1 else f"{layer}#{number}"
 
 
 class Arrays:

@@ -10,20 +10,11 @@ from pathlib import Path
 
 from ..errors import ModelError
 from ..models import require
-from ..sides import Side
+from ..sides import SIDES, Side
 
 _OLDEST = (3, 11)
-_PACKAGES = (
-    "apps",
-    "checkpoints",
-    "tables",
-    "running",
-    "parity",
-    "mappings",
-    "models_torch",
-    "models_paddle",
-)
-
+# In the sources these lie beside the folder of the package, not in it.
+_BESIDE = ("mappings", *(f"models_{side}" for side in SIDES))
 
 # What another interpreter says of itself: its version, and which of these packages it has.
 _ASK = (
@@ -70,9 +61,11 @@ def importable() -> Iterator[str]:
         package = Path(name) / "vitconvert"
         package.mkdir()
         for folder in import_module("vitconvert").__path__:
-            for entry in Path(folder).glob("*.py"):
-                (package / entry.name).symlink_to(entry.resolve())
-        for part in _PACKAGES:
-            (folder,) = import_module(f"vitconvert.{part}").__path__
-            (package / part).symlink_to(Path(folder).resolve(), target_is_directory=True)
+            for entry in Path(folder).iterdir():
+                if entry.name != "__pycache__":
+                    (package / entry.name).symlink_to(entry.resolve())
+        for part in _BESIDE:
+            if not (package / part).exists():
+                (folder,) = import_module(f"vitconvert.{part}").__path__
+                (package / part).symlink_to(Path(folder).resolve())
         yield name

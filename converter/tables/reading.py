@@ -199,6 +199,7 @@ def _parse_variant(
         tuple(entry.get("published", ())),
         expanded,
         entry.get("preprocessing", {}),
+        entry.get("smallest_image", Variant.smallest_image),
     )
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..errors import DataError
+
 Shape = tuple[int, ...]
 
 
@@ -31,6 +33,7 @@ class Variant:
         published: Of each released checkpoint its figures, with their source.
         shapes: PyTorch key -> shape; an axis may be "num_classes".
         own_preprocessing: What differs from PREPROCESSING where no figures are published.
+        smallest_image: Height and width in pixels that an image must have at least.
     """
 
     name: str
@@ -40,6 +43,19 @@ class Variant:
     published: tuple[Mapping[str, Any], ...]
     shapes: Mapping[str, ShapePattern]
     own_preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    smallest_image: int = 32
+
+    def check_size(self, size: tuple[int, int]) -> None:
+        """Refuse images that the last stage would have nothing left of.
+
+        Raises:
+            DataError: Height or width is smaller than `smallest_image`.
+        """
+        if min(size) < self.smallest_image:
+            raise DataError(
+                f"{self.name} does not take images of {size[0]}x{size[1]} pixels, expected at "
+                f"least {self.smallest_image}x{self.smallest_image}."
+            )
 
     @property
     def preprocessing(self) -> dict[str, Any]:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from conftest import Make, arrays
+from conftest import Make, arrays, every_variant
 from vitconvert import ModelError, convert, create_model
 from vitconvert.sides import Side
+from vitconvert.tables.reading import variants
 
 SIDES = [
     pytest.param("torch", marks=pytest.mark.torch),
@@ -69,3 +70,17 @@ def test_number_of_classes_that_makes_no_sense_is_refused(wrong: object) -> None
     """Before any framework is imported."""
     with pytest.raises(ModelError, match="expected a number, 0 for no head"):
         create_model("shiftvit_cifar", num_classes=wrong)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", every_variant())
+def test_smallest_image_of_the_table_is_that_of_the_model(name: str) -> None:
+    """One pixel less is refused by the model itself; nothing is computed, tensors have no data."""
+    import torch
+
+    with torch.device("meta"):
+        model = create_model(name, "torch")
+        least = variants()[name].smallest_image
+        model(torch.zeros(1, 3, least, least))
+        with pytest.raises(ValueError, match=rf"expected at least {least}x{least}\."):
+            model(torch.zeros(1, 3, least, least - 1))

@@ -286,7 +286,7 @@ def test_kinds_of_the_users_are_checked(text: str, message: str, case: Case) -> 
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        ("import sys; sys.exit(0)", r"the torch model ends the process: sys.exit\(0\)"),
+        ("import sys; sys.exit(0)", r"the PyTorch model ends the process: sys.exit\(0\)"),
         ("input()", "EOFError"),
     ],
 )

@@ -12,6 +12,7 @@ from tracing import SMALL, parity
 from vitconvert import CheckpointError, ParityError, Report, check_parity, convert, create_model
 from vitconvert.parity import _compare, _trace, compare_traces
 from vitconvert.tables import reading
+from vitconvert.tables.variant import Variant
 
 pytestmark = [pytest.mark.torch, pytest.mark.paddle]
 
@@ -238,15 +239,24 @@ def test_senseless_arguments_are_refused(
         )
 
 
-def test_images_that_are_too_small_are_one_line(official: Make, converted: Make) -> None:
-    """Said by the model, not shown as a traceback of a process."""
-    with pytest.raises(ParityError, match="does not take these images: images of 20x40") as caught:
+def test_images_that_are_too_small_are_refused_before_anything_runs(
+    official: Make, converted: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And if a model says so, that is one line, not a traceback of a process."""
+
+    def check() -> None:
         check_parity(
             "shiftvit_cifar",
             torch_checkpoint=official("shiftvit_cifar"),
             paddle_checkpoint=converted("shiftvit_cifar"),
             input_size=(20, 40),
         )
+
+    with pytest.raises(ParityError, match="does not take images of 20x40 pixels, expected at"):
+        check()
+    monkeypatch.setattr(Variant, "check_size", lambda *_: None)
+    with pytest.raises(ParityError, match="does not take these images: images of 20x40") as caught:
+        check()
     assert "\n" not in str(caught.value)
 
 

@@ -50,6 +50,7 @@ class Session:
             raise RunError("no weights: give --weights (Paddle), --torch-weights, or both.")
         if how.engine == "inference" and "paddle" not in files:
             raise RunError("--engine inference runs the Paddle model: give its --weights.")
+        variant.check_size(preprocessing.size)
         self.variant, self.files, self.how, self.team = variant, files, how, team
         self.keys: dict[Side, str | None] = {"torch": torch_key, "paddle": None}
         self.preprocessing, self.tally, self.reported = preprocessing, Tally(), False

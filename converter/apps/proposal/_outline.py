@@ -4,7 +4,7 @@ A worker process does this: it builds the model, fills it with seeded noise and 
 """
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ParityError
-from ...parity import watched
+from ...parity import LiveCall, watched
 from ...running.process import Task, run
 from ...running.setup import Setup, Subject
 from ...running.side import AnySide, is_class, make_side
@@ -146,32 +146,23 @@ class _Watcher:
     def __init__(self, side: AnySide) -> None:
         self.side = side
         self.facts: dict[str, dict[str, Any]] = {}
-        self.running: list[str] = []
         self.ended = self.serial = 0
         self.known: dict[int, tuple[weakref.ref[Any], int, int]] = {}
 
-    def around(
-        self,
-        name: str,
-        forward: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
+    def around(self, call: LiveCall) -> Any:
         """Call a layer; only its first call is described, all are counted."""
-        is_first = name not in self.facts
-        if is_first:
-            sources = [self._serial(x) for x in self._tensors([list(args), kwargs])]
-            parent = self.running[-1] if self.running else ""
-            about = {"entered": len(self.facts), "parent": parent, "sources": sources, "calls": 0}
-            self.facts[name] = about
-        facts = self.facts[name]
-        facts["calls"] += 1
-        self.running.append(name)
-        try:
-            output = forward(*args, **kwargs)
-        finally:
-            self.running.pop()
-        if is_first:
+        if call.number == 1:
+            sources = [self._serial(x) for x in self._tensors([list(call.args), call.kwargs])]
+            parent = (call.parent or "").partition("#")[0]
+            self.facts[call.layer] = {
+                "entered": len(self.facts),
+                "parent": parent,
+                "sources": sources,
+            }
+        facts = self.facts[call.layer]
+        facts["calls"] = call.number
+        output = call.make()
+        if call.number == 1:
             facts["left"], self.ended = self.ended, self.ended + 1
             facts["results"] = [self._serial(x) for x in self._tensors(output)]
             facts["outputs"] = [list(map(int, x.shape)) for x in self._tensors(output)]

@@ -24,6 +24,7 @@ from vitconvert.apps.evaluation._tally import Tally, judge
 from vitconvert.images import open_images, preprocessing_of
 from vitconvert.running.team import expected_team
 from vitconvert.tables.reading import find_variant
+from vitconvert.tables.variant import Variant
 
 VARIANT = "shiftvit_cifar_tiny"
 CLASSES = [f"class{i}" for i in range(10)]
@@ -179,16 +180,20 @@ def test_data_and_weights_must_fit(images: Path, converted: Make, tmp_path: Path
 
 
 @pytest.mark.paddle
-def test_what_the_model_does_not_take_is_said(images: Path, converted: Make) -> None:
-    """The reason of the model reaches the user, and the process does not outlive it."""
+def test_images_that_the_model_does_not_take_are_refused(
+    images: Path, converted: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a process starts; and if a model says so, its reason reaches the user."""
+
+    def small() -> None:
+        weights, size = converted(VARIANT), {"size": (4, 4)}
+        evaluate(VARIANT, images, weights=weights, preprocessing=size, device="cpu")
+
+    with pytest.raises(DataError, match="images of 4x4 pixels, expected at least 8x8"):
+        small()
+    monkeypatch.setattr(Variant, "check_size", lambda *_: None)
     with pytest.raises(RunError, match="images of 4x4 pixels, expected at least 8x8"):
-        evaluate(
-            VARIANT,
-            images,
-            weights=converted(VARIANT),
-            preprocessing={"size": (4, 4)},
-            device="cpu",
-        )
+        small()
 
 
 @pytest.mark.paddle
