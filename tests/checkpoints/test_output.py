@@ -17,12 +17,13 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from test_convert import names, run_cli
 
-from conftest import SMALL_IMAGES, Make, arrays, every_variant, proof
+from conftest import Make, arrays, every_variant, proof
 from vitconvert import CheckpointError, ConversionError, check_parity, convert, open_checkpoint
 from vitconvert.checkpoints.target import format_of, parse_size
 from vitconvert.tables import reading
 
 SMALL = "shunted_t"  # has transposed weights, statistics and step counters
+TINY = "shunted_cifar_tiny"  # has the same, and is proved in a moment
 
 
 def to(source: Path, target: Path, **options: Any) -> Path:
@@ -183,15 +184,14 @@ def test_torch_loads_the_file_converted_back(
 
 @pytest.mark.torch
 @pytest.mark.paddle
-@pytest.mark.usefixtures("small_images")
 @pytest.mark.parametrize("target", ["back.pth", "back.safetensors"])
 def test_the_way_back_is_proved(target: str, converted: Make, tmp_path: Path) -> None:
     """Both models run; the report names the file that was written."""
-    done = convert(converted(SMALL), tmp_path / target, "shunted")
+    done = convert(converted(TINY), tmp_path / target, "shunted")
 
     assert proof(done).proved
     assert proof(done).reference["file"] == str(tmp_path / target)
-    assert proof(done).candidate["file"] == str(converted(SMALL))
+    assert proof(done).candidate["file"] == str(converted(TINY))
 
 
 def test_unlabelled_file_of_paddle_is_known_by_its_shapes(converted: Make, tmp_path: Path) -> None:
@@ -251,13 +251,12 @@ def test_unknown_dtype_is_refused(plain: Make, tmp_path: Path) -> None:
 
 @pytest.mark.torch
 @pytest.mark.paddle
-@pytest.mark.usefixtures("small_images")
 @pytest.mark.parametrize("end", ["pdparams", "safetensors"])
 def test_half_precision_goes_forth_and_back_with_proof(
     end: str, plain: Make, tmp_path: Path
 ) -> None:
     """float16 forth, bfloat16 back: each time it is the original that is rounded."""
-    forth = convert(plain(SMALL), tmp_path / f"x.{end}", "shunted", dtype="float16")
+    forth = convert(plain(TINY), tmp_path / f"x.{end}", "shunted", dtype="float16")
     back = convert(forth.path, tmp_path / "y.pth", "shunted", dtype="bfloat16")
 
     assert proof(forth).proved
@@ -270,17 +269,14 @@ def test_half_precision_goes_forth_and_back_with_proof(
 @pytest.mark.paddle
 def test_converted_file_is_never_rounded_to_match_its_original(plain: Make, tmp_path: Path) -> None:
     """A float32 file whose every weight is off by less than a bfloat16 shows is not proved."""
-    original = to(plain(SMALL), tmp_path / "x.pdparams", dtype="bfloat16")
+    original = to(plain(TINY), tmp_path / "x.pdparams", dtype="bfloat16")
     original = to(original, tmp_path / "x.pth")
     wide = arrays(to(original, tmp_path / "wide.safetensors", dtype="float32"))
     off = {name: (array * np.float32(1.001)).astype("f4") for name, array in wide.items()}
     save_file(off, tmp_path / "off.safetensors", metadata={"format": "pd"})
 
     report = check_parity(
-        SMALL,
-        torch_checkpoint=original,
-        paddle_checkpoint=tmp_path / "off.safetensors",
-        input_size=SMALL_IMAGES,
+        TINY, torch_checkpoint=original, paddle_checkpoint=tmp_path / "off.safetensors"
     )
 
     assert not report.proved
@@ -290,12 +286,11 @@ def test_converted_file_is_never_rounded_to_match_its_original(plain: Make, tmp_
 
 @pytest.mark.torch
 @pytest.mark.paddle
-@pytest.mark.usefixtures("small_images")
 def test_cast_weights_are_proved_against_rounded_ones(plain: Make, tmp_path: Path) -> None:
     """The source is rounded to the new file's dtype; the summary says so."""
     from vitconvert.parity import summary
 
-    done = convert(plain(SMALL), tmp_path / "x.pdparams", "shunted", dtype="bfloat16")
+    done = convert(plain(TINY), tmp_path / "x.pdparams", "shunted", dtype="bfloat16")
 
     assert proof(done).proved
     assert proof(done).reference["rounded_to"] == "bfloat16"
@@ -333,11 +328,10 @@ def test_tensor_larger_than_a_shard_gets_its_own(plain: Make, tmp_path: Path) ->
 
 @pytest.mark.torch
 @pytest.mark.paddle
-@pytest.mark.usefixtures("small_images")
 def test_sharded_checkpoint_is_proved(plain: Make, tmp_path: Path) -> None:
     """Forth from a sharded file and into one; the report has a hash of each part."""
     source = tmp_path / "m.safetensors.index.json"
-    done = convert(plain(SMALL), source, "shunted", max_shard_size=20_000_000)
+    done = convert(plain(TINY), source, "shunted", max_shard_size=1_500_000)
     back = convert(source, tmp_path / "b.safetensors.index.json", "shunted")
 
     assert proof(done).proved

@@ -20,7 +20,7 @@ from vitconvert.tables.variant import PREPROCESSING
 
 pytestmark = [pytest.mark.torch, pytest.mark.paddle]
 
-VARIANT = "litv2_cifar"
+VARIANT = "litv2_cifar_tiny"
 
 
 def run(*arguments: object) -> Result:
