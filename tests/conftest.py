@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from golden import rule
-from vitconvert import Conversion, Report, check_parity, convert
+from vitconvert import Conversion, Report, convert
 from vitconvert.checkpoints import held, open_checkpoint, pdparams
 from vitconvert.checkpoints.writing import Layout, write
 from vitconvert.running.process import keep_workers
@@ -31,7 +30,6 @@ TOOLS = Path(__file__).parent / "tools"
 OLD_TORCH = Path(__file__).parent / "data" / "old_torch"
 
 Make = Callable[[str], Path]
-SMALL_IMAGES = (64, 64)  # pixels; every layer runs, in a twelfth of the time
 
 
 def golden_variants() -> list[str]:
@@ -149,13 +147,6 @@ def converted(plain: Make, tmp_path_factory: pytest.TempPathFactory) -> Make:
         return path
 
     return make
-
-
-@pytest.fixture
-def small_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `convert` and the commands prove on small images."""
-    patched = partial(check_parity, input_size=SMALL_IMAGES)
-    monkeypatch.setattr("vitconvert.parity.check_parity", patched)
 
 
 def proof(done: Conversion) -> Report:

@@ -48,7 +48,9 @@ def run(*arguments: object) -> str:
     done = subprocess.run(
         [COMMAND, *map(str, arguments)], capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
-    assert done.returncode == 0, f"{arguments}: status {done.returncode}\n{done.stdout}{done.stderr}"
+    assert done.returncode == 0, (
+        f"{arguments}: status {done.returncode}\n{done.stdout}{done.stderr}"
+    )
     return done.stdout
 
 
@@ -74,9 +76,7 @@ def check_conversion(folder: Path) -> None:
     for framework in ("torch", "paddle"):
         assert util.find_spec(framework) is None, f"{framework} is installed"
     source, target = DEMO / f"{VARIANT}.pth", folder / "x.pdparams"
-    assert "read back and equal" in run(
-        "shiftvit", "--src", source, "--dst", target, "--no-parity"
-    )
+    assert "read back and equal" in run("shiftvit", "--src", source, "--dst", target, "--no-parity")
     assert VARIANT in run("inspect", target)
 
 
