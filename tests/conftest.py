@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from golden import rule
 from vitconvert import Conversion, Report, convert
 from vitconvert.checkpoints import held, open_checkpoint, pdparams
 from vitconvert.checkpoints.writing import Layout, write
-from vitconvert.running.process import keep_workers
+from vitconvert.running import process
 from vitconvert.tables import reading
 
 ROOT = Path(__file__).parents[1]
@@ -80,15 +80,15 @@ def model_name(golden_name: str) -> str:
 @pytest.fixture(scope="session", autouse=True)
 def shared_workers() -> Iterator[None]:
     """Let all tests share one process for each framework: to start one takes seconds."""
-    with keep_workers():
+    with process.keep_workers():
         yield
 
 
 @pytest.fixture(autouse=True)
-def own_workers(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Give a test that is marked `own_process` workers that it starts and ends itself."""
-    with keep_workers() if request.node.get_closest_marker("own_process") else nullcontext():
-        yield
+def own_workers(request: pytest.FixtureRequest) -> None:
+    """Let a test that is marked `own_process` start and end its workers, as users' programs do."""
+    if request.node.get_closest_marker("own_process"):
+        request.getfixturevalue("monkeypatch").setattr(process, "_pools", [])
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from conftest import Make, arrays, every_variant, write_paddle
-from tracing import SMALL, parity
+from tracing import parity
 from vitconvert import CheckpointError, ParityError, Report, check_parity, convert, create_model
 from vitconvert.parity import _compare, _trace, compare_traces
 from vitconvert.tables import reading

@@ -179,6 +179,7 @@ def test_what_cannot_be_dumped_is_one_error(
     assert [entry.name for entry in tmp_path.iterdir()] == ["other"]
 
 
+@pytest.mark.own_process
 def test_other_interpreters_need_no_vitconvert(
     official: Make, converted: Make, tmp_path: Path
 ) -> None:

@@ -35,12 +35,16 @@ def carry_out(job, parent):
 """
 
 
+pytestmark = pytest.mark.own_process
+
+
 @pytest.fixture(autouse=True)
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module that workers find."""
     (tmp_path / "told_to.py").write_text(PROGRAM)
     found = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(found))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
 
 
 def do(*jobs: dict[str, Any], **task: Any) -> list[Any]:

@@ -1,6 +1,6 @@
 """Try an installed wheel: whether it is complete and its commands run.
 
-    cd build && wheel/bin/python ../tests/tools/smoke.py           converting, which needs no framework
+    cd build && wheel/bin/python ../tests/tools/smoke.py           converting, without frameworks
     cd build && wheel/bin/python ../tests/tools/smoke.py proved    and the proof, which needs both
 
 Run it outside the repository, with the interpreter that the wheel is installed in. What the
