@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# Several tests run at once, each with a process for each framework: one thread a process is fastest,
-# and threads that wait must not spin. To be set before NumPy or a framework is imported.
+# Several tests run at once, each with a process for each framework: with one thread each they are
+# fastest, and threads that wait must not spin. Set before NumPy or a framework is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
