@@ -93,7 +93,7 @@ links:
 		$(CURDIR)/models_paddle build/links/vitconvert/
 
 shapes: .venv/ready
-	$(BIN)/python tests/tools/make_shapes.py
+	$(BIN)/vitconvert shapes
 
 dist: .venv/ready
 	@echo "==> Building the wheel"

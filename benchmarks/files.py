@@ -11,12 +11,14 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from shapes import SHAPES, Shapes
-
 from vitconvert.checkpoints import pdparams, safe, torch_zip
 from vitconvert.checkpoints._tensor import view
 from vitconvert.checkpoints.storage import Storage
 from vitconvert.checkpoints.writing import Layout
+from vitconvert.tables.reading import read_table
+
+Shapes = dict[str, tuple[int, ...]]
+TABLE = Path(__file__).parent / "tables" / "vit_large.toml"
 
 LAYOUTS: dict[str, Callable[..., Layout]] = {
     ".pth": torch_zip.layout,
@@ -64,4 +66,6 @@ if __name__ == "__main__":
     if what == "same":
         check_same(Path(name), Path(path))
     else:
-        {"noise": save_noise, "sparse": save_sparse}[what](SHAPES[name], Path(path))
+        variant = read_table(TABLE).variants[name]
+        shapes = {key: variant.resolve(shape, 1000) for key, shape in variant.shapes.items()}
+        {"noise": save_noise, "sparse": save_sparse}[what](shapes, Path(path))

@@ -34,9 +34,8 @@ HERE = Path(__file__).parent
 RESULTS = HERE.parent / "build" / "bench"
 PYTHON = sys.executable
 VITCONVERT = str(Path(PYTHON).with_name("vitconvert"))
-CONVERT, USUAL, MAKE, MODELS = (
-    (PYTHON, str(HERE / f"{name}.py")) for name in ("convert", "usual", "files", "models")
-)
+USUAL, MAKE, MODELS = ((PYTHON, str(HERE / f"{name}.py")) for name in ("usual", "files", "models"))
+os.environ["VITCONVERT_TABLES"] = str(HERE / "tables")  # for the commands: the family vit_large
 EMPTY = "python -c pass"
 WARM, COLD, SMALL = "ViT-L, warm", "ViT-L, cold", "shunted_s"
 INSPECT, MEMORY, PARITY = "inspect of 10.9 GB", "memory", "parity of shunted_s"
@@ -69,10 +68,9 @@ class Case:
 
 
 def vitconvert(family: str, source: Path, target: Path, *options: str) -> tuple[str, ...]:
-    """Give the command that converts; the benchmark's own family needs its driver."""
-    start = CONVERT if family == "vit_large" else (VITCONVERT,)
+    """Give the command that converts."""
     files = ("--src", str(source), "--dst", str(target))
-    return (*start, family, *files, "--no-parity", *options)
+    return (VITCONVERT, family, *files, "--no-parity", *options)
 
 
 def conversions(group: str, family: str, source: Path, target: Path) -> Iterator[Case]:

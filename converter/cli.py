@@ -6,20 +6,22 @@ import errno
 import logging
 import os
 import signal
+import sys
 import warnings
 from typing import Any
 
 import click
 
-from .commands.convert import convert, family_command
+from .commands.convert import convert_by_table, family_command
 from .commands.eval import evaluate
 from .commands.explain import explain
 from .commands.export import export
 from .commands.inspect import inspect, models
 from .commands.parity import compare, dump, parity
 from .commands.propose import table
+from .commands.shapes import shapes
 from .commands.train import train
-from .errors import VitconvertError
+from .errors import VitconvertError, nearest
 from .tables.reading import families
 from .terminal import printable
 from .version import __version__
@@ -34,15 +36,30 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Find a command; the command of a family is built on demand."""
-        return family_command(name) if name in families() else super().get_command(ctx, name)
+        found = super().get_command(ctx, name)
+        return family_command(name) if found is None and name in families() else found
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Turn the errors of this package into one message and exit status 1."""
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command of a command line; of an unknown one say which is nearest."""
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            ctx.fail(f"No such command {name!r}.{nearest(name, self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Turn the errors of this package into one message and exit status 1, help's, too."""
         try:
-            return super().invoke(ctx)
+            return super().main(*args, **extra)
         except VitconvertError as error:
             click.echo(printable(f"Error: {error}"), err=True)
-            ctx.exit(1)
+            sys.exit(1)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Turn errors of the system into one message and exit status 1."""
+        try:
+            return super().invoke(ctx)
         except OSError as error:
             if error.errno == errno.EPIPE:  # the reader closed the pipe: click handles it
                 raise
@@ -94,9 +111,10 @@ for command in (
     dump,
     compare,
     table,
-    convert,
+    convert_by_table,
     inspect,
     models,
+    shapes,
 ):
     cli.add_command(command)
 

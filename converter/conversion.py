@@ -5,20 +5,20 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .checkpoints import Checkpoint, Tensor, open_checkpoint
-from .checkpoints.target import MAX_SHARD_SIZE, Output, check_output, check_side, written
-from .errors import CheckpointError, ConversionError
+from .checkpoints.target import MAX_SHARD_SIZE, Draft, Output, check_output, check_side, written
+from .errors import CheckpointError, ConversionError, nearest
 from .files import check_distinct, check_sources_stay, check_target, unverified
-from .models import check_side as check_framework
 from .models import require
-from .sides import CASTS
+from .sides import CASTS, Side
 from .tables.identify import show_head, twins
-from .tables.plan import Plan, apply_rows, make_plan, make_plan_back, source_side
-from .tables.reading import families, load_table, read_table
+from .tables.plan import Plan, make_plan, source_side
+from .tables.reading import families, load_table, read_table, using
+from .tables.table import Table
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -47,20 +47,18 @@ class Conversion:
 
 
 def plan(
-    src: str | Path, family: str, variant: str | None = None, weights: str | None = None
+    src: str | Path, family: str | Path, variant: str | None = None, weights: str | None = None
 ) -> tuple[Checkpoint, Plan]:
     """Open a checkpoint and decide what becomes of every tensor; nothing is written.
 
     Raises:
-        CheckpointError: The file cannot be read, or is a Paddle checkpoint that is not whole.
+        CheckpointError: The file cannot be read, or is a Paddle checkpoint that does not fit.
         ConversionError: It does not fit the family or the variant.
+        TableError: A table is malformed.
     """
-    if family not in families():
-        raise ConversionError(f"no family {family!r}. There are: {', '.join(families())}.")
-    checkpoint, table = open_checkpoint(src, weights), load_table(family)
-    make = {"torch": make_plan, "paddle": make_plan_back}[source_side(checkpoint, table)]
+    table, checkpoint = _table(family), open_checkpoint(src, weights)
     try:
-        made = make(checkpoint, table, variant)
+        made = make_plan(checkpoint, table, variant, source_side(checkpoint, table))
     except (CheckpointError, ConversionError) as error:
         if _SHARD.search(checkpoint.path.name):
             hint = "looks like one file of a sharded checkpoint: give its *.index.json instead."
@@ -68,13 +66,27 @@ def plan(
         raise
     for note in checkpoint.notes():
         log.info("%s: %s", src, note)
-    log.info("variant: %s", _describe(made, variant is not None))
+    if table.variants:
+        log.info("variant: %s", _describe(made, variant is not None))
     if restored := [step.target for step in made.steps if step.operation == "restore"]:
         counters = "counter, which Paddle does not have, starts"
         if len(restored) > 1:
             counters = "counters, which Paddle does not have, start"
         log.info("%d step %s at 0", len(restored), counters)
     return checkpoint, made
+
+
+def _table(family: str | Path) -> Table:
+    """Give the table of a family, or read that of a file."""
+    if isinstance(family, Path):
+        table = read_table(family)
+        has_shapes = all(variant.shapes for variant in table.variants.values())
+        return table if has_shapes else replace(table, variants={})
+    if family not in (known := families()):
+        raise ConversionError(
+            f"no family {family!r}.{nearest(family, known)} There are: {', '.join(known)}."
+        )
+    return load_table(family)
 
 
 def _describe(made: Plan, asked: bool) -> str:
@@ -88,7 +100,7 @@ def _describe(made: Plan, asked: bool) -> str:
 def convert(
     src: str | Path,
     dst: str | Path,
-    family: str,
+    family: str | Path,
     *,
     variant: str | None = None,
     weights: str | None = None,
@@ -98,6 +110,7 @@ def convert(
     verify: bool = True,
     device: Device = "auto",
     force: bool = False,
+    tables: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Conversion:
     """Convert a checkpoint to the other framework and prove that both compute the same.
@@ -106,7 +119,8 @@ def convert(
         src: A checkpoint with PyTorch weights, or with Paddle's for the way back.
         dst: The file to write; its name says what: .pdparams, .safetensors, the
             .safetensors.index.json of a sharded one, or .pth.
-        family: The table to use, such as "shunted".
+        family: The family of the model, such as "shunted"; or the Path of a table of your own,
+            which needs no variants. Of such a one nothing can be proved here: pass parity=False.
         variant: For example "shunted_s"; found from names and shapes if None.
         weights: Key of the weights where the file holds several: "model" or "model_ema".
         dtype: "float32", "float16" or "bfloat16" to cast floating tensors to; as they are if None.
@@ -115,6 +129,7 @@ def convert(
         verify: Whether to read the file back, and to check what checksums the source has.
         device: Where to run them: "auto", "cpu" or "gpu".
         force: Whether an existing `dst` may be replaced.
+        tables: A folder with families of your own, besides the shipped ones.
         progress: Called with a text, the amount done and the total.
 
     Returns:
@@ -126,112 +141,93 @@ def convert(
         ConversionError: The checkpoint does not fit the family or variant; nothing is written.
         ModelError: A framework that parity needs is not installed; nothing is written.
         ParityError: Parity could not be checked; the file stays as `dst`.unverified.
+        TableError: A table is malformed.
     """
     src, dst = Path(src), Path(dst)
-    if dtype not in (None, *CASTS):
-        raise ConversionError(f"dtype is {dtype!r}; expected one of {', '.join(CASTS)}.")
-    if type(max_shard_size) is not int or max_shard_size < 1:
-        raise ConversionError(
-            f"max_shard_size is {max_shard_size!r}; expected a number of bytes, such as 20_000_000."
-        )
+    _check(dtype, max_shard_size, family, parity)
     check_output(dst, force)
     check_distinct(source=src, target=dst, unverified=unverified(dst))
     if parity:
         check_target(unverified(dst), force=True)
         require("torch")
         require("paddle")
-    checkpoint, made = plan(src, family, variant, weights)
-    check_side(dst, src, made.source)
-    tensors = made.apply(checkpoint.tensors, dtype)
-    output = Output(dst, tensors, _provenance(checkpoint, made), max_shard_size)
-    check_sources_stay(checkpoint.files, output.paths())
-    meter = _Meter(tensors, progress)
-    with written(output, force, verify, meter.advance) as draft:
-        how = "written, read back and equal" if verify else "written, not read back (--no-verify)"
-        log.info("converted %d tensors%s, %s", len(tensors), f" to {dtype}" * bool(dtype), how)
-        if not parity:
-            draft.publish(dst, force)
-            return Conversion(made, dst, None)
-        from .parity import check_parity
-
-        torch, paddle = (src, draft.part) if made.source == "torch" else (draft.part, src)
-        try:
-            report = check_parity(
-                made.variant.name,
-                torch_checkpoint=torch,
-                paddle_checkpoint=paddle,
-                weights=weights if torch == src else None,
-                paddle_weights=weights if paddle == src else None,
-                made_from=made.source,
-                device=device,
-                progress=progress,
+    with using(tables):
+        checkpoint, made = plan(src, family, variant, weights)
+        check_side(dst, src, made.source)
+        tensors = made.apply(checkpoint.tensors, dtype)
+        output = Output(dst, tensors, _provenance(checkpoint, made), max_shard_size)
+        check_sources_stay(checkpoint.files, output.paths())
+        meter = _Meter(tensors, progress)
+        with written(output, force, verify, meter.advance) as draft:
+            how = (
+                "written, read back and equal" if verify else "written, not read back (--no-verify)"
             )
-        except BaseException:  # Ctrl-C as well: the file is whole, only not proved
-            draft.publish(unverified(dst), force=True)
-            log.info("the converted weights stay in %s", unverified(dst))
-            raise
-        path = dst if report.proved else unverified(dst)
-        written_side = report.candidate if made.source == "torch" else report.reference
-        written_side["file"] = str(path)
-        draft.publish(path, force or not report.proved)
-        return Conversion(made, path, report)
+            log.info("converted %d tensors%s, %s", len(tensors), f" to {dtype}" * bool(dtype), how)
+            if not parity:
+                draft.publish(dst, force)
+                return Conversion(made, dst, None)
+            return _prove(made, src, dst, draft, weights, device, force, progress)
 
 
-def convert_with_table(
-    src: str | Path,
-    dst: str | Path,
-    table: str | Path,
-    *,
-    weights: str | None = None,
-    dtype: str | None = None,
-    verify: bool = True,
-    force: bool = False,
-    progress: Progress | None = None,
-) -> int:
-    """Convert a PyTorch checkpoint for Paddle by a table of one's own; proves nothing.
+def _check(dtype: str | None, max_shard_size: int, family: str | Path, parity: bool) -> None:
+    """Refuse arguments that make no sense, before anything is read."""
+    if dtype not in (None, *CASTS):
+        raise ConversionError(f"dtype is {dtype!r}; expected one of {', '.join(CASTS)}.")
+    if type(max_shard_size) is not int or max_shard_size < 1:
+        raise ConversionError(
+            f"max_shard_size is {max_shard_size!r}; expected a number of bytes, such as 20_000_000."
+        )
+    if parity and isinstance(family, Path):
+        raise ConversionError(
+            f"{family} does not say how its models are built, so convert cannot prove anything: "
+            f"pass parity=False, then check_parity(Pair(...)) with both models."
+        )
 
-    Args:
-        src: A checkpoint with PyTorch weights.
-        dst: The .pdparams or .safetensors to write.
-        table: TOML file with the rows.
-        weights: Key of the weights where the file holds several.
-        dtype: What floating tensors are cast to; as they are if None.
-        verify: Whether to read the file back.
-        force: Whether an existing `dst` may be replaced.
-        progress: Called with a text, the amount done and the total.
 
-    Returns:
-        How many tensors were written.
+def _prove(
+    made: Plan,
+    src: Path,
+    dst: Path,
+    draft: Draft,
+    weights: str | None,
+    device: Device,
+    force: bool,
+    progress: Progress | None,
+) -> Conversion:
+    """Check parity with what was written, and give it the name that it deserves."""
+    from .parity import check_parity
 
-    Raises:
-        CheckpointError: A file cannot be read or written.
-        ConversionError: The rows do not fit the checkpoint; nothing is written.
-        TableError: The table is malformed.
-    """
-    src, dst = Path(src), Path(dst)
-    check_output(dst, force)
-    check_distinct(source=src, target=dst, table=Path(table))
-    checkpoint = open_checkpoint(src, weights)
-    check_side(dst, src, "torch")
-    check_framework("torch", checkpoint)
-    for note in checkpoint.notes():
-        log.info("%s: %s", src, note)
-    tensors = apply_rows(checkpoint, read_table(Path(table)), dtype)
-    metadata = {"format": "pd", "converted_by": f"vitconvert {__version__}"}
-    output, meter = Output(dst, tensors, metadata), _Meter(tensors, progress)
-    check_sources_stay(checkpoint.files, output.paths())
-    with written(output, force, verify, meter.advance) as draft:
-        draft.publish(dst, force)
-    return len(tensors)
+    files: dict[Side, Path] = {made.source: src, made.target: draft.part}
+    keys: dict[Side, str | None] = {made.source: weights, made.target: None}
+    try:
+        report = check_parity(
+            made.variant.name,
+            torch_checkpoint=files["torch"],
+            paddle_checkpoint=files["paddle"],
+            weights=keys["torch"],
+            paddle_weights=keys["paddle"],
+            made_from=made.source,
+            device=device,
+            progress=progress,
+        )
+    except BaseException:  # Ctrl-C as well: the file is whole, only not proved
+        draft.publish(unverified(dst), force=True)
+        log.info("the converted weights stay in %s", unverified(dst))
+        raise
+    path = dst if report.proved else unverified(dst)
+    written_side = report.candidate if made.source == "torch" else report.reference
+    written_side["file"] = str(path)
+    draft.publish(path, force or not report.proved)
+    return Conversion(made, path, report)
 
 
 def _provenance(checkpoint: Checkpoint, made: Plan) -> dict[str, str]:
     """Say in the header of a .safetensors where it comes from; "format" is for other readers."""
+    known = {"variant": made.variant.name, "num_classes": str(made.num_classes)}
     return {
         "format": {"torch": "pd", "paddle": "pt"}[made.source],
         "converted_by": f"vitconvert {__version__}",
-        "variant": made.variant.name,
-        "num_classes": str(made.num_classes),
+        **(known if made.table.variants else {}),
         "source": _spelled(checkpoint.path.name),
         "source_format": checkpoint.format,
         "source_weights": _spelled(".".join(checkpoint.wrapper)),

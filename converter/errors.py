@@ -1,7 +1,7 @@
 """Every exception this package raises on purpose.
 
     VitconvertError
-    ├── CheckpointError    a file cannot be read as, or written as, a checkpoint
+    ├── CheckpointError    a checkpoint cannot be read, or a file or folder cannot be written
     ├── TableError         a mapping table contradicts itself
     ├── ConversionError    a checkpoint and a table, or a variant, do not fit together
     ├── ModelError         a model cannot be built: unknown variant, missing framework
@@ -12,7 +12,8 @@
 A parity check that was carried out and failed is a result, not an exception.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 
 class VitconvertError(Exception):
@@ -20,7 +21,7 @@ class VitconvertError(Exception):
 
 
 class CheckpointError(VitconvertError):
-    """A file cannot be read or written as a checkpoint."""
+    """A checkpoint cannot be read, or a file or folder cannot be written."""
 
 
 class TableError(VitconvertError):
@@ -56,3 +57,9 @@ def some(names: Sequence[str], most: int = 8) -> str:
     """List the first few names, and count the others."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def nearest(name: str, candidates: Iterable[str]) -> str:
+    """Say which name was probably meant: " Did you mean 'x'?"; nothing if none is like it."""
+    found = get_close_matches(name, list(candidates), 1)
+    return f" Did you mean {found[0]!r}?" if found else ""

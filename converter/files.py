@@ -5,12 +5,13 @@ import fcntl
 import glob
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +20,7 @@ from .errors import CheckpointError
 # What file systems say that cannot reserve room.
 _NOT_KNOWN = (errno.EINVAL, errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP)
 _PAUSE = 0.05  # seconds between two times that the disk is asked to take what is written
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.part")  # names of `written_beside`
 _NEW = 60.0  # seconds since the last write, after which a temporary file may be abandoned
 
 
@@ -26,21 +28,94 @@ def check_target(target: Path, force: bool) -> None:
     """Refuse a target that cannot or must not be written, before any work is done.
 
     Raises:
-        CheckpointError: The folder is missing or closed to us, the target is a folder, or a file
-            is there and `force` is not given.
+        CheckpointError: The folder around it is missing or not writable, the target is a folder,
+            or a file is there and `force` is not given.
     """
-    if not target.parent.is_dir():
-        raise CheckpointError(
-            f"{target}: the folder {target.parent} does not exist. Make it first."
-        )
+    _check_around(target)
     if target.is_dir():
         raise CheckpointError(f"{target}: is a folder; expected the name of a file.")
     if target.exists() and not target.is_file():
         raise CheckpointError(f"{target}: is a device or a pipe; expected the name of a file.")
     if (target.exists() or target.is_symlink()) and not force:
         raise CheckpointError(f"{target}: exists already. Pass --force to replace it.")
-    if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise CheckpointError(f"{target}: no permission to write into {target.parent.resolve()}.")
+    _check_writable(target, target.parent)
+
+
+def check_folder(
+    folder: Path,
+    what: str,
+    is_ours: Callable[[Path], bool],
+    *,
+    force: bool,
+    resume: bool | None = None,
+    as_whole: bool = False,
+) -> None:
+    """Refuse a folder that cannot or must not be written to, before any work is done.
+
+    An empty folder may be used. So may one that holds no more than empty folders and temporary
+    files of `written_beside`, which a killed process leaves.
+
+    Args:
+        folder: To write to; the caller makes it if it is not there.
+        what: What it is to hold, for messages: "a training run".
+        is_ours: Whether a folder that is not empty holds that.
+        force: Whether to replace what it holds.
+        resume: Whether to continue what it holds; None if that cannot be continued.
+        as_whole: Whether the folder itself is replaced. One that is empty, or a link, is not.
+
+    Raises:
+        CheckpointError: The folder around it is missing, it is not a folder or not writable, it
+            holds something else, or it holds what neither `force` nor `resume` was given for; or
+            there is nothing to resume.
+    """
+    _check_around(folder)
+    if as_whole and folder.name in ("", ".."):
+        raise CheckpointError(f"{folder}: has no name of its own. Name the folder itself.")
+    is_there = folder.exists() or folder.is_symlink()
+    if is_there and not folder.is_dir():
+        raise CheckpointError(f"{folder}: is not a folder; expected one to hold {what}.")
+    if is_there and (as_whole or not _is_free(folder)):
+        if (as_whole and folder.is_symlink()) or not is_ours(folder):
+            raise CheckpointError(
+                f"{folder}: exists and is not {what}, so nothing is written there. Choose another "
+                f"folder."
+            )
+        if not (force or resume):
+            resuming = "" if resume is None else "--resume to continue it, or "
+            raise CheckpointError(
+                f"{folder}: exists already. Pass {resuming}--force to replace it."
+            )
+    elif resume:
+        raise nothing_to_resume(folder, what)
+    _check_writable(folder, folder if is_there and not as_whole else folder.parent)
+
+
+def nothing_to_resume(folder: Path, what: str) -> CheckpointError:
+    """Make the error about a folder that --resume finds nothing in."""
+    return CheckpointError(
+        f"{folder}: does not hold {what} to resume. Leave out --resume to start one."
+    )
+
+
+def _check_around(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise CheckpointError(f"{path}: the folder {path.parent} does not exist. Make it first.")
+
+
+def _check_writable(path: Path, folder: Path) -> None:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise CheckpointError(f"{path}: no permission to write into {folder.resolve()}.")
+
+
+def _is_free(folder: Path) -> bool:
+    """Tell whether a folder holds nothing that somebody could miss."""
+    try:
+        return all(
+            _TEMPORARY.fullmatch(path.name) or (path.is_dir() and not any(path.iterdir()))
+            for path in folder.iterdir()
+        )
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be read: {error.strerror or error}.") from error
 
 
 def unverified(target: Path) -> Path:
@@ -64,7 +139,7 @@ def check_distinct(**files: Path | None) -> None:
 
 
 def check_sources_stay(sources: Sequence[Path], targets: Sequence[Path]) -> None:
-    """Refuse to write over what is being read, through links as well.
+    """Refuse to write over a file that is read, through links as well.
 
     Raises:
         CheckpointError: A target is a source.
@@ -72,18 +147,18 @@ def check_sources_stay(sources: Sequence[Path], targets: Sequence[Path]) -> None
     real = {path.resolve() for path in sources}
     for target in targets:
         if target.resolve() in real:
-            raise CheckpointError(f"{target}: would be written, and is a part of the source.")
+            raise CheckpointError(f"{target}: would be written, but is part of the source.")
 
 
 def check_report(path: Path, mark: str) -> None:
-    """Refuse a report where it cannot be written or would replace what is no report.
+    """Refuse a report that cannot be written, or would replace something else.
 
     Args:
         path: The file to write.
-        mark: What every report of this kind holds.
+        mark: Text that every report of this kind holds.
 
     Raises:
-        CheckpointError: As `check_target`; or the file that is there is something else.
+        CheckpointError: As `check_target`; or the existing file is something else.
     """
     check_target(path, force=True)
     if path.exists():
@@ -92,7 +167,9 @@ def check_report(path: Path, mark: str) -> None:
         except OSError:
             known = False
         if not known:
-            raise CheckpointError(f"{path}: exists and is no parity report. Choose another name.")
+            raise CheckpointError(
+                f"{path}: exists and is not a parity report. Choose another name."
+            )
 
 
 def sha256(path: Path) -> str:
@@ -102,7 +179,7 @@ def sha256(path: Path) -> str:
 
 
 def check_room(folder: Path, size: int) -> None:
-    """Refuse to begin what the disk has no room for.
+    """Refuse to start if the disk has too little room.
 
     Raises:
         CheckpointError: There is less room than that many bytes.
@@ -110,7 +187,7 @@ def check_room(folder: Path, size: int) -> None:
     room = shutil.disk_usage(folder)
     if room.total and room.free < size:  # some file systems do not tell
         raise CheckpointError(
-            f"{folder}: the disk has room for {room.free:,} bytes, {size:,} are needed. Nothing "
+            f"{folder}: the disk has room for {room.free:,} bytes; {size:,} are needed. Nothing "
             f"was written."
         )
 
@@ -145,16 +222,47 @@ def written_beside(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
             # As the usual open does it, but for a name that must be new.
             handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         with os.fdopen(handle, "wb") as file:
-            with suppress(OSError):  # some file systems know no locks
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            hold(handle)
             yield file, part
     finally:
         _remove_with_companions(part)
 
 
+def write_whole(path: Path, content: bytes, force: bool = True) -> None:
+    """Write a file; at any moment the old or the new one is there, whole and on the disk.
+
+    Raises:
+        CheckpointError: As `write_all`.
+    """
+    write_all({path: content}, force)
+
+
+def write_all(contents: Mapping[Path, bytes], force: bool = True) -> None:
+    """Write files; each is complete and on the disk before the first gets its name.
+
+    Args:
+        contents: By path; they get their names in this order.
+        force: Whether to replace files that are there.
+
+    Raises:
+        CheckpointError: A file cannot be written, and then none is; or one appeared meanwhile and
+            `force` is not given.
+    """
+    with ExitStack() as stack:
+        parts = {}
+        for path, content in contents.items():
+            file, parts[path] = stack.enter_context(written_beside(path))
+            with cannot_be_written(path):
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for path, part in parts.items():
+            publish(part, path, force)
+
+
 @contextmanager
 def cannot_be_written(target: Path) -> Iterator[None]:
-    """Turn the system's word (disk full, no permission) into an error that names the target.
+    """Turn an error of the system (disk full, no permission) into one that names the target.
 
     Raises:
         CheckpointError: The body raised OSError.
@@ -189,16 +297,30 @@ def _remove_with_companions(part: Path) -> None:
 
 
 def _remove_abandoned(target: Path) -> None:
-    """Remove temporary files of a target that no process holds.
+    """Remove temporary files of a target that no process holds."""
+    for part in target.parent.glob(f"{glob.escape(_hidden(target))}.????????.part"):
+        remove_unheld(part, _remove_with_companions)
+
+
+def hold(handle: int) -> None:
+    """Mark a temporary file or folder as in use; some file systems know no locks."""
+    with suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def remove_unheld(part: Path, remove: Callable[[Path], object]) -> None:
+    """Remove a temporary file or folder, unless it cannot be or a process holds it.
 
     Not the newest: a moment passes between the making of one and its lock.
     """
-    for part in target.parent.glob(f"{glob.escape(_hidden(target))}.????????.part"):
-        with suppress(OSError):
-            if time.time() - part.stat().st_mtime > _NEW:
-                with part.open("rb") as file:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    _remove_with_companions(part)
+    with suppress(OSError):
+        if time.time() - part.stat().st_mtime > _NEW:
+            handle = os.open(part, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove(part)
+            finally:
+                os.close(handle)
 
 
 @contextmanager
@@ -256,7 +378,8 @@ def publish(source: Path, target: Path, force: bool) -> None:
             source.replace(target)
         else:
             source.unlink()
-    _flush_folder(target.parent)
+    with suppress(OSError):  # some file systems cannot; the file itself is safe
+        flush(target.parent)
 
 
 def _linked(source: Path, target: Path) -> bool:
@@ -269,17 +392,20 @@ def _linked(source: Path, target: Path) -> bool:
     except OSError as error:
         if isinstance(error, FileExistsError) or target.exists():
             raise CheckpointError(
-                f"{target}: appeared while working and was left alone. Pass --force to replace it."
+                f"{target}: appeared meanwhile and was left alone. Pass --force to replace it."
             ) from None
         return False
     return True
 
 
-def _flush_folder(folder: Path) -> None:
-    """Make a new name survive a power cut, where the system can."""
-    with suppress(OSError):  # some file systems cannot; the file itself is safe
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def flush(path: Path) -> None:
+    """Make a file or the names in a folder survive a power cut.
+
+    Raises:
+        OSError: The disk refuses, perhaps because it is full.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

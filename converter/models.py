@@ -1,9 +1,10 @@
 """The only door to models_torch and models_paddle: builds and loads models, importing late."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ import numpy as np
 from .checkpoints import Checkpoint, floats, open_checkpoint
 from .errors import CheckpointError, ModelError, listing, some
 from .sides import NAMES, Side
-from .tables.identify import droppable
-from .tables.plan import check_paddle, make_plan
-from .tables.reading import find_variant, variants
+from .tables.identify import compare, droppable
+from .tables.plan import make_plan
+from .tables.reading import find_variant, load_table, using, variants
 from .tables.table import Table
 from .tables.variant import Variant
 
@@ -36,10 +37,44 @@ def require(framework: Side) -> None:
 
 def build(framework: Side, variant: Variant, num_classes: int) -> Any:
     """Build a freshly initialised model in the framework's default floating type."""
+    return build_from(load_table(variant.family), framework, variant, num_classes)
+
+
+def build_from(table: Table, framework: Side, variant: Variant, num_classes: int) -> Any:
+    """Build a model of a table that may still lack the shapes of its variants."""
     require(framework)
-    module = import_module(f"vitconvert.models_{framework}.{variant.family}")
+    module = _module(framework, table)
     sizes = {k: tuple(v) if isinstance(v, list) else v for k, v in variant.config.items()}
     return module.build(replace(module.Config(**sizes), num_classes=num_classes))
+
+
+def _module(framework: Side, table: Table) -> Any:
+    """Import the model file of a family: shipped, or from models_* beside a table of your own.
+
+    Either gets the same name, so that a family may move into the package as it is.
+    """
+    name = f"vitconvert.models_{framework}.{table.family}"
+    if table.shipped:
+        return import_module(name)
+    file = table.path.parent / f"models_{framework}" / f"{table.family}.py"
+    if name in sys.modules and sys.modules[name].__file__ == str(file):
+        return sys.modules[name]
+    if not file.is_file():
+        raise ModelError(
+            f"{table.file}: its {NAMES[framework]} model is missing: expected Config and build in "
+            f"{file}."
+        )
+    import_module(name.rpartition(".")[0])
+    spec = spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
 
 
 def create_model(
@@ -47,6 +82,7 @@ def create_model(
     framework: Side = "paddle",
     num_classes: int | None = None,
     checkpoint: str | Path | None = None,
+    tables: str | Path | None = None,
 ) -> Any:
     """Build a model in evaluation mode and load a checkpoint into it.
 
@@ -57,6 +93,7 @@ def create_model(
             As published, mostly 1000, if None.
         checkpoint: A .pdparams for Paddle; a .pth or .safetensors for PyTorch. Freshly
             initialised if None.
+        tables: A folder with families of your own, besides the shipped ones.
 
     Returns:
         A paddle.nn.Layer or torch.nn.Module: images [B, 3, H, W], float32, normalised
@@ -66,20 +103,23 @@ def create_model(
     Raises:
         ModelError: The variant is unknown, the framework not installed, or the file has another
             head.
-        CheckpointError: The file cannot be read, or is of the other framework.
-        ConversionError: Names or shapes in the file do not fit the model.
+        CheckpointError: The file cannot be read, is of the other framework, or is Paddle's and
+            its names or shapes do not fit the model.
+        ConversionError: Names or shapes in a PyTorch file do not fit the model.
+        TableError: A table of your own is malformed.
     """
     if framework not in ("torch", "paddle"):
         raise ModelError(f"framework is {framework!r}; expected 'torch' or 'paddle'.")
-    _table, found = find_variant(variant)
-    num_classes = found.num_classes if num_classes is None else num_classes
-    if type(num_classes) is not int or num_classes < 0:
-        raise ModelError(f"num_classes is {num_classes!r}; expected a number, 0 for no head.")
-    if num_classes and not found.num_classes:
-        raise ModelError(f"{variant} is a backbone without a head: num_classes is 0.")
-    model = build(framework, found, num_classes)
-    if checkpoint is not None:
-        load(framework, model, variant, open_checkpoint(checkpoint), num_classes)
+    with using(tables):
+        _table, found = find_variant(variant)
+        num_classes = found.num_classes if num_classes is None else num_classes
+        if type(num_classes) is not int or num_classes < 0:
+            raise ModelError(f"num_classes is {num_classes!r}; expected a number, 0 for no head.")
+        if num_classes and not found.num_classes:
+            raise ModelError(f"{variant} is a backbone without a head: num_classes is 0.")
+        model = build(framework, found, num_classes)
+        if checkpoint is not None:
+            load(framework, model, variant, open_checkpoint(checkpoint), num_classes)
     model.eval()
     return model
 
@@ -89,14 +129,14 @@ def load(
 ) -> None:
     """Fill a model from a checkpoint, every tensor of it, in the model's floating type."""
     check_side(framework, checkpoint)
-    table, found = find_variant(variant)
+    table = find_variant(variant)[0]
+    _check_classes(
+        checkpoint, make_plan(checkpoint, table, variant, framework).num_classes, num_classes
+    )
     if framework == "torch":
-        plan = make_plan(checkpoint, table, variant)
-        _check_classes(checkpoint, plan.num_classes, num_classes)
         dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
         load_torch(model, {k: floats(t, dtype) for k, t in checkpoint.tensors.items()}, table)
     else:
-        _check_classes(checkpoint, check_paddle(checkpoint, table, found), num_classes)
         load_paddle(model, checkpoint)
 
 
@@ -105,8 +145,9 @@ def check_side(framework: Side, checkpoint: Checkpoint) -> None:
     if checkpoint.side not in (framework, None):
         raise CheckpointError(
             f"{checkpoint.path} is a {checkpoint.format} file with {NAMES[checkpoint.side]} "
-            f"weights; a {NAMES[framework]} model needs others. Of a family that is known here, "
-            f"convert it first: vitconvert FAMILY --src {checkpoint.path} --dst D."
+            f"weights, which a {NAMES[framework]} model cannot load. If its family is one of "
+            f"`vitconvert models`, convert it first: vitconvert FAMILY --src {checkpoint.path} "
+            f"--dst D."
         )
 
 
@@ -145,18 +186,8 @@ def load_paddle(model: Any, checkpoint: Checkpoint) -> None:
         CheckpointError: All keys that are missing, too many or of the wrong shape.
     """
     own = model.state_dict()
-    shapes = {name: tuple(value.shape) for name, value in own.items()}
-    problems = [
-        f"{name}: missing; the model has it as {list(shape)}."
-        for name, shape in shapes.items()
-        if name not in checkpoint.tensors
-    ]
-    for name, shape in checkpoint.shapes.items():
-        if name not in shapes:
-            problems.append(f"{name}: the model has no such tensor.")
-        elif shape != shapes[name]:
-            problems.append(f"{name}: shape {list(shape)}, the model has {list(shapes[name])}.")
-    if problems:
+    found = compare(checkpoint.shapes, {name: tuple(value.shape) for name, value in own.items()})
+    if problems := found.listed("the model"):
         raise CheckpointError(listing(f"{checkpoint.path} does not fit the model:", problems))
     dtypes = {name: str(value.dtype).rpartition(".")[2] for name, value in own.items()}
     state = {n: floats(t, dtypes[n]) for n, t in checkpoint.tensors.items()}
@@ -167,6 +198,14 @@ def load_paddle(model: Any, checkpoint: Checkpoint) -> None:
         )
 
 
-def list_models() -> list[str]:
-    """Name every variant that can be converted, as `create_model` takes it."""
-    return list(variants())
+def list_models(tables: str | Path | None = None) -> list[str]:
+    """Name every variant that can be converted, as `create_model` takes it.
+
+    Args:
+        tables: A folder with families of your own, besides the shipped ones.
+
+    Raises:
+        TableError: A table is malformed, or two have the same name.
+    """
+    with using(tables):
+        return list(variants())

@@ -1,4 +1,4 @@
-"""What the HTML reports share: one style, and templates filled with text that cannot break out."""
+"""What the HTML reports share: head, style, tables, and templates that data cannot break out of."""
 
 from __future__ import annotations
 
@@ -9,26 +9,73 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
+from .version import __version__
+
 NONE = "\u2013"
 _MARK = "@@"  # around the name of each placeholder in a template; neither CSS nor JS knows it
+
+
+_HEAD = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="generator" content="vitconvert">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; \
+style-src 'unsafe-inline'; {scripts}base-uri 'none'; form-action 'none'">
+<link rel="icon" href="data:,">"""
 
 
 def fill(template: Traversable, values: Mapping[str, str]) -> str:
     """Put values, which are HTML, into a template.
 
     Args:
-        template: HTML with placeholders such as @@title@@; @@style@@ becomes the common style.
+        template: HTML with placeholders such as @@title@@. @@head@@ becomes what every report
+            begins with, @@style@@ the common style, @@version@@ that of vitconvert.
         values: By the name of the placeholder.
 
     Returns:
         HTML 5, to be written as UTF-8.
     """
-    style = files("vitconvert").joinpath("page.css").read_text("utf-8").rstrip()
-    known = {**values, "style": style}
     # Filled in one pass: a placeholder that the data happens to hold stays what it is.
     parts = template.read_text("utf-8").split(_MARK)
+    scripts = "script-src 'unsafe-inline'; " if "</script>" in parts[-1] else ""
+    common = {
+        "head": _HEAD.format(scripts=scripts),
+        "style": files("vitconvert").joinpath("page.css").read_text("utf-8").rstrip(),
+        "version": text(__version__),
+    }
+    known = {**values, **common}
     parts[1::2] = [known[name] for name in parts[1::2]]
     return "".join(parts)
+
+
+def section(name: str, title: str, content: str) -> str:
+    """Give a section with a heading, or nothing if there is no content."""
+    if not content:
+        return ""
+    return (
+        f'<section aria-labelledby="{name}-title">\n<h2 id="{name}-title">{text(title)}</h2>\n'
+        f"{content}\n</section>\n"
+    )
+
+
+def facts(caption: str, cells: Iterable[Sequence[str]], heads: Sequence[str] = ()) -> str:
+    """Give a table of facts: a name and a value each, or several values under headings."""
+    head = ""
+    if heads:
+        columns = "".join(f'<th scope="col">{text(name)}</th>' for name in heads)
+        head = f"<thead><tr>{columns}</tr></thead>\n"
+    return (
+        f'<table class="facts">\n<caption class="unseen">{text(caption)}</caption>\n{head}<tbody>\n'
+        f"{rows(cells)}\n</tbody>\n</table>"
+    )
+
+
+def items(lines: Iterable[str]) -> str:
+    """Give the items of a list; what stands between backticks is code."""
+    return "\n".join(f"<li>{with_code(line)}</li>" for line in lines)
 
 
 def text(value: object) -> str:
@@ -37,7 +84,7 @@ def text(value: object) -> str:
 
 
 def with_code(line: str) -> str:
-    """Set what stands between backticks as code."""
+    """Set text between backticks as code."""
     parts = [text(part) for part in line.split("`")]
     if len(parts) % 2 == 0:
         return "`".join(parts)
@@ -56,7 +103,7 @@ def rows(cells: Iterable[Sequence[str]]) -> str:
 
 
 def side_by_side(*sides: Mapping[str, Any]) -> Iterator[Sequence[str]]:
-    """Put all that is known of several things side by side: a name, then a cell of each."""
+    """Put the facts of several things side by side: a name, then a cell of each."""
     for key in dict.fromkeys(key for side in sides for key in side):
         yield key, *(plain(side.get(key)) for side in sides)
 

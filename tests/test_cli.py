@@ -31,7 +31,7 @@ README = (ROOT / "README.md").read_text()
 MAIN = "from vitconvert.cli import main; main()"
 COMMANDS = [
     *reading.families(),
-    *("parity", "dump", "compare", "table", "convert", "inspect", "models"),
+    *("parity", "dump", "compare", "table", "convert", "inspect", "models", "shapes"),
 ]
 
 
@@ -540,3 +540,34 @@ def test_wrong_targets_are_told(
     assert result.exit_code == status
     assert message in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["shuntd"], "No such command 'shuntd'. Did you mean 'shunted'?"),
+        (["parit"], "Did you mean 'parity'?"),
+        (["shunted", "--src", "model.pt", "--dst", "x.pth"], "Did you mean 'model.pth'?"),
+        (["inspect", "mod.pth"], "Did you mean 'model.pth'?"),
+        (["inspect", "model.pth", "--weigths", "x"], "Did you mean '--weights'?"),
+        (["shunted", "--src", "model.pth", "--variant", "shunted_bb"], "Did you mean 'shunted_b'?"),
+        (["parity", "shunted_ss", "--torch", "model.pth", "--paddle", "model.pth"], "'shunted_s'?"),
+    ],
+)
+def test_nearest_name_is_suggested(
+    arguments: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of commands and families, variants, options and files."""
+    monkeypatch.chdir(tmp_path)
+    Path("model.pth").touch()
+    Path("unlike.txt").touch()
+
+    result = run(*arguments)
+
+    assert result.exit_code == 2
+    assert told in " ".join(result.stderr.split())
+
+
+def test_name_like_no_other_gets_no_suggestion() -> None:
+    """A wild guess would mislead."""
+    assert "Did you mean" not in run("xyzzy").stderr

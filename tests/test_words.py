@@ -38,11 +38,8 @@ PHRASES = {
 UNCLEAN = (
     "converter/apps",
     "converter/commands",
-    "converter/files.py",
-    "converter/models.py",
     "converter/parity",
     "converter/running",
-    "converter/tables",
     "converter/terminal.py",
 )
 

@@ -1,4 +1,4 @@
-"""The command that evaluates checkpoints on images."""
+"""The command that evaluates checkpoints on labelled images."""
 
 from __future__ import annotations
 
@@ -30,35 +30,39 @@ class Channels(click.ParamType[tuple[float, float, float]]):
         return red, green, blue
 
 
+# Options that override how images become a variant's input; those that are not given are None.
+_PREPROCESSING: dict[str, Any] = {
+    "size": click.option(
+        "--image-size", "size", type=ImageSize(), metavar="HxW", help="Input size in pixels."
+    ),
+    "crop_pct": click.option(
+        "--crop-pct",
+        type=click.FloatRange(0, 1, min_open=True),
+        help="Share of the shorter side that the crop keeps.",
+    ),
+    "crop_mode": click.option(
+        "--crop-mode",
+        type=click.Choice(["center", "squash"]),
+        help="Crop from the center, or squash the whole image.",
+    ),
+    "interpolation": click.option(
+        "--interpolation",
+        type=click.Choice(["bicubic", "bilinear", "lanczos", "nearest"]),
+        help="Filter for resizing.",
+    ),
+    "mean": click.option("--mean", type=Channels(), help="Mean of each channel, 0..1."),
+    "std": click.option("--std", type=Channels(), help="Standard deviation of each, 0..1."),
+}
+
+
 def preprocessing_options(command: Any) -> Any:
-    """Add the options that override how images become a variant's input."""
-    for option in (
-        click.option("--std", type=Channels(), help="Of the channels, 0..1."),
-        click.option("--mean", type=Channels(), help="Of the channels red, green, blue, 0..1."),
-        click.option(
-            "--interpolation",
-            type=click.Choice(["bicubic", "bilinear", "lanczos", "nearest"]),
-            help="Filter that resizes images.",
-        ),
-        click.option(
-            "--crop-mode",
-            type=click.Choice(["center", "squash"]),
-            help="A crop from the center, or the whole image squashed.",
-        ),
-        click.option(
-            "--crop-pct",
-            type=click.FloatRange(0, 1, min_open=True),
-            help="Share of the shorter side that the crop keeps.",
-        ),
-        click.option(
-            "--image-size", "size", type=ImageSize(), metavar="HxW", help="Pixels of the input."
-        ),
-    ):
+    """Add the options that override preprocessing."""
+    for option in reversed(_PREPROCESSING.values()):
         command = option(command)
     return command
 
 
-@click.command("eval", short_help="Classify labelled images, with both frameworks.")
+@click.command("eval", short_help="Measure accuracy on labelled images, with both frameworks.")
 @click.argument("variant")
 @click.option(
     "--data",
@@ -70,16 +74,20 @@ def preprocessing_options(command: Any) -> Any:
 @click.option(
     "--weights",
     type=click.Path(exists=True, path_type=Path),
-    help="Paddle checkpoint, or the folder that `vitconvert export` made.",
+    help="Paddle checkpoint, or a folder made by `vitconvert export`.",
 )
-@click.option("--torch-weights", type=FILE, help="PyTorch checkpoint, run on the very same arrays.")
-@click.option("--torch-key", metavar="KEY", help="Which of several weights in the PyTorch file.")
+@click.option(
+    "--torch-weights", type=FILE, help="PyTorch checkpoint; it gets the very same arrays."
+)
+@click.option(
+    "--torch-key", metavar="KEY", help="Key of the weights, if the PyTorch file holds several."
+)
 @click.option(
     "--engine",
     type=click.Choice(["eager", "inference"]),
     default="eager",
     show_default=True,
-    help="What runs the Paddle model; inference is its deployed form.",
+    help="How the Paddle model runs; inference is its deployed form.",
 )
 @click.option("--device", type=DEVICE, default="auto", show_default=True, help="Where to run.")
 @click.option(
@@ -90,7 +98,7 @@ def preprocessing_options(command: Any) -> Any:
     help="Precision of both models.",
 )
 @click.option(
-    "--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Images at once."
+    "--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Images per batch."
 )
 @click.option(
     "--workers",
@@ -100,39 +108,26 @@ def preprocessing_options(command: Any) -> Any:
     help="Threads that read images.",
 )
 @click.option(
-    "--limit", type=click.IntRange(1), help="Only so many images, evenly spread.  [default: all]"
+    "--limit",
+    type=click.IntRange(1),
+    help="Use at most this many images, evenly spread.  [default: all images]",
 )
-@click.option("--strict", is_flag=True, help="Stop at an image that cannot be read.")
+@click.option("--strict", is_flag=True, help="Stop at the first image that cannot be read.")
 @preprocessing_options
 @click.option(
     "--report",
     type=OUTPUT,
-    help="Folder to write: report.html, report.json, images.csv, and the images that differ.",
+    help="Folder for report.html, report.json, images.csv and the images that differ.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the interrupted run in --report.")
-@click.option("--force", is_flag=True, help="Replace the report that is there.")
-def evaluate(
-    variant: str,
-    data: Path,
-    weights: Path | None,
-    torch_weights: Path | None,
-    torch_key: str | None,
-    report: Path | None,
-    resume: bool,
-    force: bool,
-    size: tuple[int, int] | None,
-    crop_pct: float | None,
-    crop_mode: str | None,
-    interpolation: str | None,
-    mean: tuple[float, float, float] | None,
-    std: tuple[float, float, float] | None,
-    **options: Any,
-) -> None:
-    """Classify labelled images: top-1, top-5, loss, speed; of both frameworks side by side.
+@click.option("--resume", is_flag=True, help="Resume the interrupted evaluation in --report.")
+@click.option("--force", is_flag=True, help="Replace an existing report.")
+def evaluate(variant: str, data: Path, report: Path | None, **options: Any) -> None:
+    """Measure accuracy on labelled images: top-1, top-5, loss and speed.
 
-    Images are resized, cropped and normalised once, as the variant was published; the very same
-    arrays go to both models. With --weights and --torch-weights the exit status is 0 only if both
-    classify alike but for rounding. Ctrl-C shows what there is so far, --resume goes on.
+    With --weights and --torch-weights, both models run side by side. Images are preprocessed once,
+    as the variant was published, and both models get the very same arrays. The exit status is 0
+    only if both classify all images the same, except for rounding. Ctrl-C shows the figures so
+    far; --resume continues.
 
     \b
     Examples:
@@ -152,31 +147,14 @@ def evaluate(
     from ..apps.evaluation import ReportError, evaluate, show
     from ..running.team import expected_team
 
-    if weights is None and torch_weights is None:
+    if options["weights"] is None and options["torch_weights"] is None:
         raise click.UsageError("give --weights (Paddle), --torch-weights (PyTorch), or both.")
     is_first = expected_team().leads
-    how = {
-        "size": size,
-        "crop_pct": crop_pct,
-        "crop_mode": crop_mode,
-        "interpolation": interpolation,
-        "mean": mean,
-        "std": std,
-    }
+    how = {name: options.pop(name) for name in _PREPROCESSING}
     try:
         with progress_bar(is_first) as progress:
             result = evaluate(
-                variant,
-                data,
-                weights=weights,
-                torch_weights=torch_weights,
-                torch_key=torch_key,
-                preprocessing=how,
-                report=report,
-                resume=resume,
-                force=force,
-                progress=progress,
-                **options,
+                variant, data, report=report, preprocessing=how, progress=progress, **options
             )
     except ReportError as error:
         show(error.result, console())
@@ -184,7 +162,7 @@ def evaluate(
     if not is_first:
         return
     if not result.count:
-        click.echo("Interrupted before the first batch was done.")
+        click.echo("Interrupted before the first batch was complete.")
         sys.exit(130)
     show(result, console())
     if report is not None:

@@ -1,4 +1,4 @@
-"""The command that shows where a model looked."""
+"""The command that shows where a model looks."""
 
 from __future__ import annotations
 
@@ -19,21 +19,28 @@ _MAPS = (".npy", ".json")
 @click.argument("variant")
 @click.option("--weights", required=True, type=FILE, help="Checkpoint of the model.")
 @click.option(
-    "--image", "images", required=True, multiple=True, type=FILE, help="Image; can be repeated."
+    "--image",
+    "images",
+    required=True,
+    multiple=True,
+    type=FILE,
+    help="Image to explain; can be given several times.",
 )
 @click.option(
     "--class",
     "target",
     metavar="N|NAME",
-    help="The class to explain.  [default: of each image the predicted one]",
+    help="Class to explain.  [default: the predicted one of each image]",
 )
 @click.option("--classes", type=FILE, help=CLASSES)
-@click.option("--out", required=True, type=OUTPUT, help="Image to write, a .png.")
-@click.option("--map", "maps", type=OUTPUT, help="Write the maps as numbers: an .npy or .json.")
+@click.option("--out", required=True, type=OUTPUT, help="Image to write, a .png file.")
+@click.option(
+    "--map", "maps", type=OUTPUT, help="Write the maps as numbers, too: an .npy or .json file."
+)
 @click.option(
     "--framework",
     type=click.Choice(["paddle", "torch"]),
-    help="Which one runs the model.  [default: whose weights they are]",
+    help="Framework to run.  [default: that of the weights]",
 )
 @click.option(
     "--method",
@@ -47,30 +54,30 @@ _MAPS = (".npy", ".json")
     type=click.Choice(["probability", "log-odds"]),
     default="probability",
     show_default=True,
-    help="What is watched; log-odds change where a probability is 0 or 1 already.",
+    help="What the map shows; log-odds still change where the probability is close to 0 or 1.",
 )
 @click.option(
     "--window",
     type=click.IntRange(1),
-    help="Pixels of the window's side.  [default: a fifth of the image]",
+    help="Side of the window in pixels.  [default: a fifth of the image]",
 )
 @click.option(
     "--stride",
     type=click.IntRange(1),
-    help="Pixels between two places of it.  [default: a quarter of it]",
+    help="Pixels from one position to the next.  [default: a quarter of the window]",
 )
-@click.option("--samples", type=click.IntRange(10), help="Of LIME.  [default: 1000]")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of LIME.  [default: 0]")
+@click.option("--samples", type=click.IntRange(10), help="Samples of LIME.  [default: 1000]")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of LIME.  [default: 0]")
 @click.option(
     "--batch",
     "batch_size",
     type=click.IntRange(1),
     default=32,
     show_default=True,
-    help="Images at once.",
+    help="Images per batch.",
 )
 @click.option("--device", type=DEVICE, default="auto", show_default=True, help="Where to run.")
-@click.option("--force", is_flag=True, help="Replace what is written if it exists.")
+@click.option("--force", is_flag=True, help="Replace existing files.")
 def explain(
     variant: str,
     weights: Path,
@@ -84,15 +91,16 @@ def explain(
     force: bool,
     **given: Any,
 ) -> None:
-    """Show where a model looked: which parts of an image its answer depends on.
+    """Show where a model looks: which parts of an image its answer depends on.
 
-    A grey window is slid over what the model sees of the image. Where hiding it costs the class
-    probability, the map is orange; where it helps the class, blue. No gradients are used. The
-    image is preprocessed as in evaluation.
+    vitconvert slides a grey window over the part of the image that the model sees. The map is
+    orange where hiding lowers the probability of the class, and blue where hiding raises it. No
+    gradients are used. Images are preprocessed as in evaluation.
 
     \b
     Examples:
-      vitconvert explain shunted_s --weights S.pdparams --image dog.jpg --out dog.png
+      vitconvert explain shunted_s --weights S.pdparams --image dog.jpg \\
+                         --out dog.png
       vitconvert explain shunted_s --weights S.pdparams --image dog.jpg \\
                          --classes names.txt --class beagle --out beagle.png
     """
@@ -107,9 +115,9 @@ def explain(
         raise click.BadParameter(str(error), param_hint="VARIANT") from error
     options = Options(**_meant(given))
     if out.suffix.lower() != ".png":
-        raise click.BadParameter(f"{out} is no .png.", param_hint="--out")
+        raise click.BadParameter(f"{out} is not a .png file.", param_hint="--out")
     if maps is not None and maps.suffix not in _MAPS:
-        raise click.BadParameter(f"{maps} is no {' or '.join(_MAPS)}.", param_hint="--map")
+        raise click.BadParameter(f"{maps} is not a {' or '.join(_MAPS)} file.", param_hint="--map")
     for path in (out, maps):
         if path is not None:
             check_target(path, force)
@@ -137,17 +145,17 @@ def explain(
 
 
 def _meant(given: dict[str, Any]) -> dict[str, Any]:
-    """Leave out the options that were not given, refuse those of the other method."""
+    """Leave out options that were not given; refuse those of the other method."""
     of = {"occlusion": ("window", "stride"), "lime": ("samples", "seed")}
     given = {name: value for name, value in given.items() if value is not None}
     for method, names in of.items():
         if method != given["method"] and (wrong := [n for n in names if n in given]):
-            raise click.UsageError(f"--{wrong[0]} is of --method {method}.")
+            raise click.UsageError(f"--{wrong[0]} works with --method {method} only.")
     return given
 
 
 def _line(found: Any, one: Any) -> str:
-    """Say in a line what was found for one image."""
+    """Summarise the explanation of one image in a line."""
     from ..apps.explanation import MEASURES, flat_text
 
     name, share = found.class_name(one.target), one.probabilities[one.target]

@@ -26,20 +26,21 @@ class _Size(ImageSize):
 @click.command()
 @click.argument("variant")
 @click.option("--weights", required=True, type=FILE, help="Paddle checkpoint.")
-@click.option("--out", required=True, type=OUTPUT, help="Folder to make.")
+@click.option("--out", required=True, type=OUTPUT, help="Folder to write.")
 @click.option(
     "--num-classes",
     type=click.IntRange(0),
-    help="Refuse weights with another number of classes.  [default: what the weights have]",
+    help="Refuse weights with another number of classes.  [default: accept any number]",
 )
 @click.option(
     "--image-size",
     type=_Size(),
     metavar="HxW|free",
-    help="Pixels; free for any size, where the model allows it.  [default: the model's own]",
+    help="Image size in pixels, or free for any size, if the model allows it.  [default: that of "
+    "the variant]",
 )
 @click.option("--classes", type=FILE, help=CLASSES)
-@click.option("--force", is_flag=True, help="Replace an export that is there.")
+@click.option("--force", is_flag=True, help="Replace an existing export.")
 def export(
     variant: str,
     weights: Path,
@@ -49,11 +50,11 @@ def export(
     classes: Path | None,
     force: bool,
 ) -> None:
-    """Write a Paddle model in inference form, for paddle.inference, and check it.
+    """Export a Paddle model in inference form, for paddle.inference, and check it.
 
-    DIR then holds the program, its parameters and vitconvert.json. It runs batches of any size.
-    The written model is run and compared with the model itself; DIR gets its name only if they
-    differ by rounding alone.
+    The folder --out holds the program, its parameters and vitconvert.json. The program takes
+    batches of any size. vitconvert runs it and compares it with the original model; the folder
+    appears only if they differ by no more than rounding.
 
     \b
     Examples:
@@ -85,10 +86,10 @@ def export(
     output = f"{facts.num_classes} classes" if facts.num_classes else "features, no head"
     click.echo(printable(f"{out} holds {variant}: images of {pixels}, any batch size, {output}."))
     click.echo(
-        f"Compared with the model in float32: largest difference {check.max_abs_diff:.1e}, "
-        f"{check.relative_diff:.1e} of the largest logit."
+        f"Compared with the original model in float32: largest difference "
+        f"{check.max_abs_diff:.1e}, {check.relative_diff:.1e} of the largest logit."
     )
     click.echo(
-        f"Error from float64, of the largest logit: {check.error:.1e} deployed, "
-        f"{check.eager_error:.1e} not deployed."
+        f"Error from float64, of the largest logit: {check.error:.1e} as exported, "
+        f"{check.eager_error:.1e} as the original model."
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
+from ..errors import nearest
 from ..running.device import Device
 from ..terminal import console
 
@@ -20,7 +21,34 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+class Choice(click.Choice[str]):
+    """One of some names; the nearest is suggested."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """Say what there is."""
+        return super().get_invalid_choice_message(value, ctx) + nearest(value, self.choices)
+
+
+class File(click.Path):
+    """A file to read; the nearest name in its folder is suggested if it is not there."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check that it is there."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            path, there = Path(value), list[str]()
+            if not path.exists() and path.parent.is_dir():
+                there = [one.name for one in path.parent.iterdir()]
+            told = error.message + nearest(path.name, there)
+            raise click.BadParameter(told, ctx, param) from None
+
+
+FILE = File()
 OUTPUT = click.Path(path_type=Path)
 CLASSES = "Names of the classes: a text, one to a line, or a training's run.json."
 DEVICE = click.Choice(get_args(Device))

@@ -1,4 +1,4 @@
-"""The command that fine-tunes a variant in Paddle."""
+"""The command that trains a variant in Paddle."""
 
 from __future__ import annotations
 
@@ -6,101 +6,54 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from ..apps.training import Settings
-from .options import DEVICE, FILE, OUTPUT, ImageSize
+from ..apps.training import Option, Settings, flag, options
+from .options import FILE, OUTPUT, ImageSize
 
 if TYPE_CHECKING:
     from ..apps.training import Listener, Summary
 
 _DATA = click.Path(exists=True, path_type=Path)
 
-# Of `Settings`, in the order of --help; defaults are its own.
-_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
-    (
-        ("--data",),
-        {
-            "type": _DATA,
-            "help": "Images: a folder with train/ and val/ or test/, train.zip and test.zip, or "
-            "cifar-10-python.tar.gz.",
-        },
-    ),
-    (("--val-data",), {"type": _DATA, "help": "Images to evaluate.  [default: of --data]"}),
-    (
-        ("--weights",),
-        {
-            "type": FILE,
-            "help": "Paddle checkpoint to begin with; one for other classes gets a new head.  "
-            "[default: random]",
-        },
-    ),
-    (("--num-classes",), {"type": int, "help": "Classes.  [default: of the images]"}),
-    (("--epochs",), {"type": int, "help": "Times that all images are seen."}),
-    (("--batch-size",), {"type": int, "help": "Images of a step, of all devices together."}),
-    (("--lr",), {"type": float, "help": "Highest learning rate."}),
-    (
-        ("--warmup-epochs",),
-        {"type": float, "help": "In which it rises from 0.  [default: a tenth of --epochs]"},
-    ),
-    (("--min-lr",), {"type": float, "help": "That of the end.  [default: a hundredth of --lr]"}),
-    (("--weight-decay",), {"type": float, "help": "Not of norms and biases."}),
-    (("--label-smoothing",), {"type": float, "help": "Share spread over all classes."}),
-    (
-        ("--drop-path",),
-        {"type": float, "help": "Rate of the last block.  [default: the variant's]"},
-    ),
-    (("--mixup",), {"type": float, "help": "Parameter of its beta distribution; 0 for none."}),
-    (
-        ("--color-jitter",),
-        {"type": float, "help": "Most that brightness, contrast, saturation change by."},
-    ),
-    (("--flip/--no-flip",), {"help": "Mirror every other image."}),
-    (
-        ("--crop",),
-        {
-            "type": click.Choice(["padded", "resized", "none"]),
-            "help": "Move by up to an eighth of the side, or cut out and resize a part.  [default: "
-            "padded up to 64 pixels, else resized]",
-        },
-    ),
-    (("--crop-scale",), {"type": float, "help": "Smallest share of the area that resized takes."}),
-    (
-        ("--image-size", "--img-size", "img_size"),
-        {"type": ImageSize(), "metavar": "HxW", "help": "Pixels.  [default: the variant's]"},
-    ),
-    (("--seed",), {"type": int, "help": "Of everything random."}),
-    (("--limit",), {"type": int, "help": "Take so many images of each set, evenly spread."}),
-    (("--amp",), {"is_flag": True, "help": "Mixed precision, on a GPU."}),
-    (("--clip-grad",), {"type": float, "help": "Largest norm of all gradients.  [default: none]"}),
-    (("--workers",), {"type": int, "help": "Threads that prepare images."}),
-    (("--device",), {"type": DEVICE, "help": "Where to train."}),
-    (
-        ("--save-every",),
-        {"type": int, "help": "Steps between two saves.  [default: at the end of an epoch only]"},
-    ),
-    (("--visualdl",), {"is_flag": True, "help": "Write logs for VisualDL, too."}),
-)
+# Types of fields whose annotation does not tell.
+_TYPES = {"data": _DATA, "val_data": _DATA, "weights": FILE, "img_size": ImageSize()}
 
 
 def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add an option for every field of `Settings` but the variant."""
     defaults = vars(Settings("", ""))
-    for names, how in reversed(_OPTIONS):
-        name = names[-1].strip("-").partition("/")[0].replace("-", "_")
-        default = None if name == "data" else defaults[name]
-        shown = default is not None and not how.get("is_flag")
-        command = click.option(*names, default=default, show_default=shown, **how)(command)
+    for name, (hint, option) in reversed(options().items()):
+        if name != "variant":
+            default = None if name == "data" else defaults[name]
+            command = _option(name, hint, option, default)(command)
     return command
+
+
+def _option(name: str, hint: Any, option: Option, default: Any) -> Callable[..., Any]:
+    """Make the option of a field, with its type, default and help."""
+    text = f"{option.help}  [default: {option.unset}]" if option.unset else option.help
+    shown = default is not None and default is not False
+    names, how = [flag(name)], {"default": default, "help": text, "show_default": shown}
+    if name == "img_size":
+        names += ["--img-size", name]
+        how["metavar"] = "HxW"
+    if hint is bool:
+        names = [f"{flag(name)}/--no-{name}"] if default else names
+        return click.option(*names, is_flag=True, **how)
+    known = [part for part in get_args(hint) if part is not type(None)] or [hint]
+    choices = get_args(known[0]) or known  # of `Literal[...]`, or of that or None
+    values = click.Choice(choices) if isinstance(choices[0], str) else known[0]
+    return click.option(*names, type=_TYPES.get(name, values), **how)
 
 
 @click.command("train")
 @click.argument("variant", required=False)
 @settings_options
 @click.option("--out", type=OUTPUT, required=True, help="Folder of the run.")
-@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@click.option("--resume", is_flag=True, help="Resume the run in --out.")
 @click.option("--force", is_flag=True, help="Replace the run in --out.")
 @click.pass_context
 def train(
@@ -114,12 +67,14 @@ def train(
 ) -> None:
     """Train or fine-tune VARIANT on labelled images, in Paddle.
 
-    --out gets the weights of the best and of the last epoch, the learning curves, a sheet of
-    predictions, and the state from which --resume goes on: to the bit where the run would be.
+    The folder --out gets the weights of the best and the last epoch, the learning curves, a sheet
+    of predictions, and the state that --resume continues from. A resumed run ends with the same
+    weights as one that was never interrupted.
 
     \b
     Examples:
-      vitconvert train shiftvit_cifar --data cifar10/ --weights shiftvit.pdparams --out run
+      vitconvert train shiftvit_cifar --data cifar10/ --out run \\
+                       --weights shiftvit.pdparams
       vitconvert train --resume --out run
     """
     from ..apps.training import Interrupted
@@ -127,7 +82,9 @@ def train(
     from ..running.team import expected_team
 
     if resume and force:
-        raise click.UsageError("--resume goes on with a run, --force replaces it: not both.")
+        raise click.UsageError(
+            "--resume continues a run and --force replaces it: give only one of them."
+        )
     settings = _settings(ctx, variant, out, resume, options)
     try:
         with _bar() as listener:
@@ -143,15 +100,15 @@ def train(
 def _settings(
     ctx: click.Context, variant: str | None, out: Path, resume: bool, options: dict[str, Any]
 ) -> Settings:
-    """Make the settings of what was given; of a resumed run the rest is as it was."""
+    """Make the settings; options that are left out keep the values of a resumed run."""
     from ..apps.training import stored_settings
 
-    # From another folder the run goes on as well.
+    # Absolute, so that the run can be resumed from another folder.
     options = {n: str(v.absolute()) if isinstance(v, Path) else v for n, v in options.items()}
     if not resume:
         for name, value in (("argument VARIANT", variant), ("option --data", options["data"])):
             if value is None:
-                raise click.UsageError(f"missing {name}; only --resume does without.")
+                raise click.UsageError(f"missing {name}; it can be left out with --resume only.")
         return Settings(variant=str(variant), **options)
     given = {
         name: value
@@ -165,7 +122,7 @@ def _settings(
 
 @contextmanager
 def _bar() -> Iterator[Listener | None]:
-    """Show epoch, loss, rate and the time that the epoch will still take; only on a terminal."""
+    """Show epoch, loss, rate and the rest of the epoch's time; only on a terminal."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -195,7 +152,7 @@ def _bar() -> Iterator[Listener | None]:
 
 
 def _show(done: Summary) -> None:
-    """Say what came out and where it lies."""
+    """Print the best and the last top-1, and where the files are."""
     folder, best, last = done.folder, done.best, done.last
     click.echo(f"best: epoch {best['epoch']}, top-1 {best['val_top1']:.2f} %: {folder.best}")
     click.echo(f"last: epoch {last['epoch']}, top-1 {last['val_top1']:.2f} %: {folder.last}")

@@ -8,7 +8,8 @@ from importlib.resources import files
 from typing import Any
 
 from ..errors import some
-from ..page import NONE, fill, plain, rows, side_by_side, text, with_code
+from ..page import NONE, facts, fill, items, plain, rows, section, side_by_side, text, with_code
+from ..sides import describe_side
 from ._report import OutputFigures, Report
 
 _SIGNS = {"PROVED": "\u2713", "NOT PROVED": "\u2717", "MEASURED": "\u2248"}
@@ -41,15 +42,30 @@ def html(report: Report) -> str:
         "verdict": report.verdict,
         "claim": text(report.claim),
         "diagnosis": _diagnosis(report.diagnosis),
-        "summary": "\n".join(f"<li>{text(part)}</li>" for part in _summary(report, labels)),
+        "summary": items(_summary(report, labels)),
         "output": text(output),
         "figures": _figures(report.output, labels),
         "reference": text(labels[0]),
         "candidate": text(labels[1]),
         "training": _training(report.training),
-        "sides": rows(side_by_side(data["reference"], data["candidate"])),
-        "check": rows(_of_check(data)),
-        "version": text(data["vitconvert"]),
+        "sides": section(
+            "sides",
+            "What was compared, and where",
+            facts(
+                "Files, versions and devices of both sides",
+                side_by_side(data["reference"], data["candidate"]),
+                ("Fact", f"Reference: {labels[0]}", f"Candidate: {labels[1]}"),
+            ),
+        ),
+        "check": section(
+            "check",
+            "Input and criteria",
+            facts(
+                "Input of both models, and what counts as the same",
+                _of_check(data),
+                ("Fact", "Value"),
+            ),
+        ),
         # With no "<" in it, nothing in the data can end the script element that it is in.
         "json": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
     }
@@ -67,8 +83,7 @@ def _labels(report: Report) -> tuple[str, str]:
 def _diagnosis(lines: Sequence[str]) -> str:
     if not lines:
         return ""
-    items = "\n".join(f"<li>{with_code(line)}</li>" for line in lines)
-    return f'<h2>Diagnosis</h2>\n<ul class="diagnosis">\n{items}\n</ul>'
+    return f'<h2>Diagnosis</h2>\n<ul class="diagnosis">\n{items(lines)}\n</ul>'
 
 
 def _summary(report: Report, labels: tuple[str, str]) -> list[str]:
@@ -79,47 +94,32 @@ def _summary(report: Report, labels: tuple[str, str]) -> list[str]:
     return [
         f"{same} of {len(report.layers)} layer outputs the same",
         *([f"{report.weights} weight tensors compared"] if report.weights else []),
-        *(_side(label, facts) for label, facts in zip(labels, sides, strict=True)),
+        *(
+            describe_side(label, side.get("framework", ""), side)
+            for label, side in zip(labels, sides, strict=True)
+        ),
         *([f"input {shape}"] if shape else []),
         *([f"neither model runs {some(report.never_run)}"] if report.never_run else []),
         f"{report.seconds:.1f} s",
     ]
 
 
-def _side(label: str, facts: dict[str, Any]) -> str:
-    version = facts.get(facts.get("framework", ""), "")
-    where = facts.get("card", facts.get("device"))
-    return " ".join(filter(None, [label, version, f"on {where}" if where else ""]))
-
-
 def _figures(output: Sequence[OutputFigures], labels: tuple[str, str]) -> str:
     """Give the table of the output: a row for each figure, a column for each precision."""
     if not output:
         return "<p>There is no output that both sides gave.</p>"
-    cells = [
-        ("Largest difference", *(_number(o.max) for o in output)),
-        ("Mean difference", *(_number(o.mean) for o in output)),
-        (f"Own error of {labels[0]}", *(_number(o.reference_error) for o in output)),
-        (f"Own error of {labels[1]}", *(_number(o.candidate_error) for o in output)),
-        ("Same top-1", *(_agreement(o) for o in output)),
-    ]
+    names = (
+        *("Largest difference", "Mean difference"),
+        *(f"Own error of {label}" for label in labels),
+        "Same top-1",
+    )
+    cells = zip(names, *(one.cells(NONE) for one in output), strict=True)
     head = "".join(f'<th scope="col">{text(o.run)}</th>' for o in output)
     return (
         '<table class="figures">\n<caption>Absolute, over all elements; errors are against the '
         f'float64 truth.</caption>\n<thead><tr><th scope="col">Figure</th>{head}</tr></thead>\n'
         f"<tbody>\n{rows(cells)}\n</tbody>\n</table>"
     )
-
-
-def _number(value: float | None) -> str:
-    # What is not finite has no place in a report: compared with itself it is not the same.
-    return NONE if value is None or value - value != 0 else f"{value:.3g}"
-
-
-def _agreement(figures: OutputFigures) -> str:
-    if figures.agreement is None:
-        return NONE
-    return f"{round(figures.agreement * figures.samples)} of {figures.samples}"
 
 
 def _training(lines: Sequence[str]) -> str:

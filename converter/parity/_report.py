@@ -42,6 +42,16 @@ class OutputFigures:
     agreement: float | None
     samples: int
 
+    def cells(self, none: str) -> list[str]:
+        """Spell both differences, both errors and the agreement; `none` for what is not known.
+
+        What is not finite is not known, either: compared with itself it is not the same.
+        """
+        numbers = (self.max, self.mean, self.reference_error, self.candidate_error)
+        cells = [none if n is None or not math.isfinite(n) else f"{n:.3g}" for n in numbers]
+        same = self.agreement
+        return [*cells, none if same is None else f"{round(same * self.samples)} of {self.samples}"]
+
 
 @dataclass(frozen=True)
 class Report:
@@ -155,13 +165,9 @@ class Report:
 
 def write_text(path: Path, text: str) -> None:
     """Write a report; an older one is replaced in one step."""
-    from ..files import cannot_be_written, publish, written_beside
+    from ..files import write_whole
 
-    with written_beside(path) as (file, part):
-        with cannot_be_written(path):
-            file.write(text.encode())
-            file.flush()
-        publish(part, path, force=True)
+    write_whole(path, text.encode())
 
 
 def claim(report: Report) -> str:

@@ -1,6 +1,5 @@
 """Check parity: dump a trace of either side, and compare them."""
 
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,16 +12,16 @@ import numpy as np
 from ..checkpoints import DTYPES as FILE_DTYPES
 from ..checkpoints import Checkpoint, open_checkpoint
 from ..errors import CheckpointError, DataError, ParityError, RunError
-from ..files import sha256
+from ..files import check_folder, sha256
 from ..models import check_side
 from ..running.interpreters import check_pythons
 from ..running.process import Task, run
 from ..running.scratch import temporary_folder
-from ..running.setup import Setup, Subject
+from ..running.setup import Setup, Subject, check_factory
 from ..sides import SIDES, Side
 from ..tables.identify import show_head
 from ..tables.plan import check_paddle, make_plan
-from ..tables.reading import find_variant, read_table
+from ..tables.reading import find_variant, read_table, using
 from ..tables.table import Table
 from ..tables.variant import PREPROCESSING
 from ..terminal import Progress
@@ -48,6 +47,7 @@ def check_parity(
     weights: str | None = None,
     paddle_weights: str | None = None,
     made_from: Side = "torch",
+    tables: str | Path | None = None,
     progress: Progress | None = None,
     **options: Unpack[RunArguments],
 ) -> Report:
@@ -65,6 +65,7 @@ def check_parity(
         paddle_weights: The same for the Paddle file.
         made_from: Which file is the original; if the other was cast to a narrower dtype, the
             original's weights are rounded to it first.
+        tables: A folder with families of your own, besides the shipped ones.
         progress: Called with a text, the amount done and the total.
         options: What `RunOptions` has: device, tf32, input, batch_size, input_size, backward,
             torch_python and paddle_python.
@@ -79,6 +80,18 @@ def check_parity(
         ParityError: A side could not run, or an argument makes no sense.
         TableError: The table of a pair is malformed.
     """
+    if tables is not None:
+        with using(tables):
+            return check_parity(
+                model,
+                torch_checkpoint=torch_checkpoint,
+                paddle_checkpoint=paddle_checkpoint,
+                weights=weights,
+                paddle_weights=paddle_weights,
+                made_from=made_from,
+                progress=progress,
+                **options,
+            )
     start = time.monotonic()
     how = RunOptions(**options)
     with _told_as_parity_error():
@@ -153,9 +166,9 @@ def dump(
         options: As of `check_parity`.
 
     Raises:
-        CheckpointError: The file cannot be read or does not fit.
+        CheckpointError: The file cannot be read or does not fit, or `out` cannot be written.
         ModelError: The model is unknown or the framework not installed.
-        ParityError: The model could not run, or `out` cannot be written.
+        ParityError: The model could not run.
     """
     how, target = RunOptions(**options), Path(out)
     with _told_as_parity_error():
@@ -231,15 +244,13 @@ def _run(jobs: Sequence[Job], how: RunOptions, model: str | Pair, meter: Meter) 
 
 def _check_out(target: Path, force: bool) -> None:
     """Refuse a folder for a trace that cannot or must not be made, before any work is done."""
-    if not target.parent.is_dir():
-        raise ParityError(f"{target}: the folder {target.parent} does not exist. Make it first.")
-    if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise ParityError(f"{target}: no permission to write into {target.parent.resolve()}.")
-    if target.exists() or target.is_symlink():
-        if not (target / TRACE_JSON).is_file() or target.is_symlink():
-            raise ParityError(f"{target}: exists and is no trace. Choose another name.")
-        if not force:
-            raise ParityError(f"{target}: exists already. Pass --force to replace it.")
+    check_folder(
+        target,
+        "a parity trace",
+        lambda path: (path / TRACE_JSON).is_file(),
+        force=force,
+        as_whole=True,
+    )
 
 
 def compare_traces(
@@ -326,6 +337,7 @@ def make_subject(model: str | Pair, side: Side, checkpoint: Checkpoint) -> Subje
     check_side(side, checkpoint)
     if isinstance(model, Pair):
         name = model.torch_model if side == "torch" else model.paddle_model
+        check_factory(name)
         return Subject(name, table=str(Path(model.table).absolute()))
     table, variant = find_variant(model)
     if side == "torch":
@@ -365,10 +377,10 @@ def _rounding(
     """
     found: dict[Side, dict[str, str]] = {"torch": {}, "paddle": {}}
     for claim in (claim for key in source.tensors for claim in table.claims(key)):
-        if claim.target is None or claim.target not in target.tensors:
+        if claim.paddle is None or claim.paddle not in target.tensors:
             continue
-        keys: dict[Side, str] = {"torch": claim.source, "paddle": claim.target}
-        dtypes = source.tensors[claim.source].dtype, target.tensors[claim.target].dtype
+        keys: dict[Side, str] = {"torch": claim.torch, "paddle": claim.paddle}
+        dtypes = source.tensors[claim.torch].dtype, target.tensors[claim.paddle].dtype
         before, after = dtypes if made_from == "torch" else dtypes[::-1]
         if before != after and FILE_DTYPES[after].itemsize <= FILE_DTYPES[before].itemsize:
             found[made_from][keys[made_from]] = after

@@ -6,9 +6,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from ..errors import some
+from ..sides import describe_side
 from ._compare import FLOAT32_FACTOR, FLOAT32_FLOOR, LayerResult
 from ._distance import FLOAT64_LIMIT
-from ._report import OutputFigures, Report
+from ._report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +93,7 @@ def summary(report: Report) -> list[str]:
 def _what(report: Report) -> str:
     images = "x".join(map(str, report.inputs["shape"]))
     sides = [
-        f"{facts['label']} {facts[facts['framework']]} on {facts.get('card', facts['device'])}"
+        describe_side(facts["label"], facts["framework"], facts)
         for facts in (report.reference, report.candidate)
     ]
     return (
@@ -198,9 +199,10 @@ def markdown(report: Report) -> str:
         *(f"{label}'s own error" for label in labels),
         "same top-1",
     ]
-    rows = [headings, ["---", *["---:"] * (len(headings) - 1)], *map(_cells, report.output)]
+    rows = [headings, ["---", *["---:"] * (len(headings) - 1)]]
+    rows += [[figures.run, *figures.cells("-")] for figures in report.output]
     sides = [
-        f"{facts['label']} {facts[facts['framework']]} on {facts.get('card', facts['device'])}, "
+        f"{describe_side(facts['label'], facts['framework'], facts)}, "
         f"`{facts.get('file', '-')}` (sha256 `{str(facts.get('sha256', '-'))[:12]}`)"
         for facts in (report.reference, report.candidate)
     ]
@@ -221,11 +223,3 @@ def markdown(report: Report) -> str:
             "",
         ]
     )
-
-
-def _cells(figures: OutputFigures) -> list[str]:
-    numbers = (figures.max, figures.mean, figures.reference_error, figures.candidate_error)
-    agreement = "-"
-    if figures.agreement is not None:
-        agreement = f"{round(figures.agreement * figures.samples)} of {figures.samples}"
-    return [figures.run, *("-" if n is None else f"{n:.3g}" for n in numbers), agreement]

@@ -17,10 +17,9 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from ..errors import RunError, listing
 from ..sides import NAMES, Side
@@ -52,7 +51,7 @@ class Task:
 
 
 class Worker:
-    """One process with one framework; to be used as a context, which ends it."""
+    """One process with one framework; whoever starts it ends it."""
 
     def __init__(
         self,
@@ -87,19 +86,13 @@ class Worker:
             )
             self._stack = stack.pop_all()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None = None,
-        error: BaseException | None = None,
-        trace: TracebackType | None = None,
-    ) -> None:
+    def end(self) -> None:
+        """End the process, and let go of what belongs to it."""
         self.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                pipe.close()
+                with suppress(BrokenPipeError):  # of what it did not take any more
+                    pipe.close()
         self._stack.close()
 
     def kill(self) -> None:
@@ -119,11 +112,9 @@ class Worker:
     def send(self, message: object) -> None:
         """Send one message; if the process has ended, `hear` says why."""
         assert self._process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(message) + "\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            pass
 
     def hear(self) -> tuple[bool, Any]:
         """Wait for the next message.
@@ -178,14 +169,14 @@ class _Pool:
             worker = self.idle[key].pop()
             if worker.is_alive:
                 return worker
-            worker.__exit__()
+            worker.end()
         return None
 
     def close(self) -> None:
         """End all."""
         for workers in self.idle.values():
             for worker in workers:
-                worker.__exit__()
+                worker.end()
 
 
 _pools: list[_Pool] = []  # the innermost last
@@ -267,7 +258,7 @@ def run(tasks: Sequence[Task], hear: Callable[[Side, Any], None]) -> list[Any]:
             if pool is not None and worker.is_alive and (pool.own_models or not task.own):
                 pool.idle.setdefault(key, []).append(worker)
             else:
-                worker.__exit__()
+                worker.end()
 
 
 def _key(task: Task, count: int) -> _Key:

@@ -46,6 +46,17 @@ class Subject:
         return build(framework, find_variant(self.name)[1], self.num_classes)
 
 
+def check_factory(name: str) -> None:
+    """Refuse what cannot be called.
+
+    Raises:
+        ModelError: It does not name a module and a function.
+    """
+    module, _, function = name.partition(":")
+    if not (module and function):
+        raise ModelError(f"{name!r}: expected package.module:function.")
+
+
 def call_factory(name: str) -> Any:
     """Call "package.module:function", found in the current folder or installed.
 
@@ -53,8 +64,6 @@ def call_factory(name: str) -> Any:
         ModelError: There is no such module or function.
     """
     module_name, _, function = name.partition(":")
-    if not (module_name and function):
-        raise ModelError(f"{name!r}: expected package.module:function.")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:

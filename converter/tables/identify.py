@@ -13,19 +13,15 @@ AnyShape = TypeVar("AnyShape", Shape, ShapePattern)
 
 
 @dataclass(frozen=True)
-class Fit:
-    """How a set of names and shapes compares with a variant; nothing differs when it fits.
+class Differences:
+    """How names and shapes differ from those that were expected.
 
     Attributes:
-        variant: What it was compared with.
-        num_classes: The number of classes that the shapes imply; 0 if there is no head.
-        missing: Keys of the variant that were not found, with their shapes.
-        extra: Keys found that the variant does not have.
+        missing: Keys that were not found, with the shapes expected.
+        extra: Keys found that were not expected.
         misshapen: Key -> (found, expected).
     """
 
-    variant: Variant
-    num_classes: int
     missing: dict[str, Shape]
     extra: list[str]
     misshapen: dict[str, tuple[Shape, Shape]]
@@ -35,6 +31,40 @@ class Fit:
         """How many keys differ."""
         return len(self.missing) + len(self.extra) + len(self.misshapen)
 
+    def listed(self, owner: str) -> list[str]:
+        """Spell all of them, one line each; `owner` has what was expected."""
+        has = f"{owner} has"
+        return [
+            *(f"{key}: missing; {has} it as {list(shape)}." for key, shape in self.missing.items()),
+            *(f"{key}: {has} no such tensor." for key in self.extra),
+            *(
+                f"{key}: shape {list(found)}, {has} {list(expected)}."
+                for key, (found, expected) in self.misshapen.items()
+            ),
+        ]
+
+
+@dataclass(frozen=True)
+class Fit(Differences):
+    """How a set of names and shapes compares with a variant; nothing differs when it fits.
+
+    Attributes:
+        variant: What it was compared with.
+        num_classes: The number of classes that the shapes imply; 0 if there is no head.
+    """
+
+    variant: Variant
+    num_classes: int
+
+
+def compare(shapes: Mapping[str, Shape], expected: Mapping[str, Shape]) -> Differences:
+    """Compare names and shapes with those expected."""
+    return Differences(
+        {key: shape for key, shape in expected.items() if key not in shapes},
+        [key for key in shapes if key not in expected],
+        {k: (shapes[k], s) for k, s in expected.items() if k in shapes and shapes[k] != s},
+    )
+
 
 def fit(shapes: Mapping[str, Shape], variant: Variant, table: Table, side: Side = "torch") -> Fit:
     """Compare names and shapes with those of a variant, as PyTorch or as Paddle spells them.
@@ -43,22 +73,17 @@ def fit(shapes: Mapping[str, Shape], variant: Variant, table: Table, side: Side 
     """
     patterns = variant.shapes if side == "torch" else _paddle_patterns(variant, table)
     num_classes = _num_classes(shapes, patterns)
-    expected = {
-        key: variant.resolve(pattern, num_classes)
-        for key, pattern in patterns.items()
-        if num_classes or "num_classes" not in pattern
-    }
-    return Fit(
-        variant,
-        num_classes,
+    found = compare(
+        shapes,
         {
-            key: shape
-            for key, shape in expected.items()
-            if key not in shapes and not droppable(key, table, side)
+            key: variant.resolve(pattern, num_classes)
+            for key, pattern in patterns.items()
+            if num_classes or "num_classes" not in pattern
         },
-        [k for k in shapes if k not in expected and (side == "paddle" or not table.ignored(k))],
-        {k: (shapes[k], s) for k, s in expected.items() if k in shapes and shapes[k] != s},
     )
+    missing = {k: s for k, s in found.missing.items() if not droppable(k, table, side)}
+    extra = [k for k in found.extra if side == "paddle" or not table.ignored(k)]
+    return Fit(missing, extra, found.misshapen, variant, num_classes)
 
 
 def _num_classes(shapes: Mapping[str, Shape], patterns: Mapping[str, ShapePattern]) -> int:
@@ -71,25 +96,37 @@ def _num_classes(shapes: Mapping[str, Shape], patterns: Mapping[str, ShapePatter
 
 def _paddle_patterns(variant: Variant, table: Table) -> dict[str, ShapePattern]:
     return {
-        claim.target: turned(pattern, claim)
+        claim.paddle: turned(pattern, claim)
         for key, pattern in variant.shapes.items()
         for claim in table.claims(key)
-        if claim.target is not None
+        if claim.paddle is not None
     }
 
 
 def droppable(key: str, table: Table, side: Side) -> bool:
     """Tell whether a tensor may be absent because it would be dropped anyway."""
-    return side == "torch" and all(claim.target is None for claim in table.claims(key))
+    return side == "torch" and all(claim.paddle is None for claim in table.claims(key))
 
 
 def closest(shapes: Mapping[str, Shape], table: Table, side: Side = "torch") -> Fit:
     """Find the variant of a family that a set of names and shapes comes closest to.
 
-    Of several that are equally close the first in the table is taken.
+    Of several that are equally close the first in the table is taken. A table without variants
+    takes any shapes of the keys that its rows claim.
     """
-    fits = [fit(shapes, variant, table, side) for variant in table.variants.values()]
+    variants = table.variants.values() or [_anonymous(shapes, table, side)]
+    fits = [fit(shapes, variant, table, side) for variant in variants]
     return min(fits, key=lambda found: found.distance)
+
+
+def _anonymous(shapes: Mapping[str, Shape], table: Table, side: Side) -> Variant:
+    """Give what stands for the variant of a table without any: what is claimed, as it is found."""
+    found = {
+        claim.torch: turned(shape, claim) if side == "paddle" else shape
+        for key, shape in shapes.items()
+        for claim in table.claims(key, side)
+    }
+    return Variant(table.family, table.family, found, {}, table.input_size or (224, 224))
 
 
 def show_head(num_classes: int) -> str:
@@ -131,4 +168,5 @@ def _may_fit(count: int, table: Table, variant: Variant) -> bool:
 
 
 def turned(shape: AnyShape, claim: Claim) -> AnyShape:
+    """Give a tensor's shape on the other side, as the row that claims it says."""
     return shape[::-1] if claim.rule.transpose else shape

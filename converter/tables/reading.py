@@ -1,40 +1,94 @@
-"""Where tables come from: those of `mappings/` and of the user, read and checked."""
+"""Where tables come from: `mappings/`, and the folders of the user."""
 
-import re
+import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from ..errors import ModelError, TableError, listing
+from ..errors import ModelError, TableError, listing, nearest
 from .kinds import Kind, parse_kind
-from .table import PLACEHOLDER, Row, Table
+from .parsing import parse_table
+from .table import Table
 from .variant import Variant
 
-_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-# What a table must have.
-_FIELDS = {
-    "family": str,
-    "title": str,
-    "source": str,
-    "rows": list,
-    "ignore": dict,
-    "variants": dict,
-}
+FOLDERS = "VITCONVERT_TABLES"  # environment: more folders of tables, separated as in PATH
+SHIPPED = Path(str(files("vitconvert.mappings")))
+
+
+@contextmanager
+def using(folder: str | Path | None) -> Iterator[None]:
+    """Add the families of a folder while a call runs, for this process and those it starts.
+
+    It does so through VITCONVERT_TABLES, which other threads see meanwhile, too.
+    """
+    if folder is None:
+        yield
+        return
+    before = os.environ.get(FOLDERS)
+    own = str(Path(folder).absolute())
+    os.environ[FOLDERS] = os.pathsep.join(filter(None, (own, before)))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[FOLDERS]
+        else:
+            os.environ[FOLDERS] = before
 
 
 def families() -> list[str]:
-    """Name the families there are tables for, in alphabetical order."""
-    names = (entry.name for entry in files("vitconvert.mappings").iterdir())
-    return sorted(n.removesuffix(".toml") for n in names if n.endswith(".toml") and n[0] != "_")
+    """Name the families there are tables for, in alphabetical order.
+
+    Raises:
+        TableError: A folder of VITCONVERT_TABLES does not exist, or a family has two tables.
+    """
+    return sorted(table_files())
+
+
+def table_files() -> dict[str, Path]:
+    """Give the table of every family: those of this package, then those of VITCONVERT_TABLES.
+
+    Raises:
+        TableError: A folder does not exist, or a family has two tables.
+    """
+    own = [Path(name) for name in os.environ.get(FOLDERS, "").split(os.pathsep) if name]
+    found: dict[str, Path] = {}
+    for folder in dict.fromkeys([SHIPPED, *(path.absolute() for path in own)]):
+        if not folder.is_dir():
+            raise TableError(
+                f"{folder} is not a folder; expected one with <family>.toml in it, in {FOLDERS} "
+                f"or as tables=."
+            )
+        for path in sorted(folder.glob("[!_.]*.toml")):
+            if path.stem in found:
+                raise TableError(
+                    f"the family {path.stem!r} has two tables: {found[path.stem]} and {path}. "
+                    f"Rename or remove one of them."
+                )
+            found[path.stem] = path
+    return found
 
 
 def variants() -> dict[str, Variant]:
-    """Give every variant of every family by name."""
-    return {name: v for family in families() for name, v in load_table(family).variants.items()}
+    """Give every variant of every family by name.
+
+    Raises:
+        TableError: A table is malformed, or two families have a variant of the same name.
+    """
+    found: dict[str, Variant] = {}
+    for table in map(load_table, families()):
+        for name, variant in table.variants.items():
+            if name in found:
+                raise TableError(
+                    f"the families {found[name].family} and {table.family} both have a variant "
+                    f"{name!r}. Rename one of them."
+                )
+            found[name] = variant
+    return found
 
 
 def find_variant(name: str) -> tuple[Table, Variant]:
@@ -43,175 +97,80 @@ def find_variant(name: str) -> tuple[Table, Variant]:
     Raises:
         ModelError: No table has a variant of that name.
     """
-    variant = variants().get(name)
-    if variant is None:
-        raise ModelError(f"no variant is called {name!r}. There are: {', '.join(variants())}.")
-    return load_table(variant.family), variant
+    known = variants()
+    if name not in known:
+        raise ModelError(
+            f"no variant is called {name!r}.{nearest(name, known)} There are: {', '.join(known)}."
+        )
+    return load_table(known[name].family), known[name]
 
 
-@cache
 def load_table(family: str) -> Table:
     """Read and check the table of a family.
 
     Raises:
-        TableError: The table is malformed; all problems are listed.
+        TableError: The table is malformed, or lacks variants or their shapes.
     """
-    folder = files("vitconvert.mappings")
-    shapes = folder / "shapes" / f"{family}.toml"
-    return parse_table(
-        f"{family}.toml",
-        _read(folder / f"{family}.toml"),
-        _read(folder / "_kinds.toml"),
-        _read(shapes) if shapes.is_file() else {},
-    )
+    path = table_files()[family]
+    table = read_table(path)
+    problems = []
+    if table.family != family:
+        problems.append(f"family is {table.family!r}, expected {family!r} as in the file's name.")
+    if not (table.variants and table.title and table.source):
+        problems.append("a family has a title, a source and [variants].")
+    if without := [name for name, variant in table.variants.items() if not variant.shapes]:
+        problems.append(
+            f"no shapes of {', '.join(without)} in {path.parent / 'shapes' / path.name}. "
+            f"Write them from the PyTorch model: vitconvert shapes {path}"
+        )
+    if problems:
+        raise TableError(listing(f"{table.file} cannot be used:", problems))
+    return table
 
 
 def read_table(path: Path) -> Table:
-    """Read and check a table of the user's own: rows, and what else it wants to say.
-
-    Unlike ours it needs neither variants nor a title, and it may have [kinds] of its own.
+    """Read and check a table: rows, and what else it wants to say.
 
     Raises:
         TableError: The file cannot be read, or the table is malformed; all problems are listed.
     """
+    shapes = path.parent / "shapes" / path.name
+    return _read_table(path, _version(path), shapes, _version(shapes))
+
+
+@cache
+def _read_table(path: Path, _changed: object, shapes: Path, has_shapes: object) -> Table:
+    data = _read(path)
+    stored = _read(shapes) if has_shapes and "variants" in data else {}
+    return parse_table(path, data, stored, read_kinds(), path.parent == SHIPPED)
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """Tell one state of a file from the next; None if there is none."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise TableError(f"{path}: cannot be read as a table: {error}.") from error
-    own = {"family": path.stem, "title": path.stem, "source": "", "ignore": {}, "variants": {}}
-    kinds = _read(files("vitconvert.mappings") / "_kinds.toml")
-    found = data.get("kinds", {})
-    if not (isinstance(found, dict) and all(isinstance(kind, dict) for kind in found.values())):
-        raise TableError(f"{path}: [kinds] is {found!r}; expected a table of kinds.")
-    return parse_table(str(path), own | data, kinds | found, {})
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 @cache
 def read_kinds() -> dict[str, Kind]:
-    """Read every kind of layer that our tables know, by name.
+    """Read the kinds of layers that every table may name.
 
     Raises:
         TableError: _kinds.toml is malformed.
     """
     problems: list[str] = []
-    data = _read(files("vitconvert.mappings") / "_kinds.toml")
-    kinds = {name: parse_kind(name, entry, problems) for name, entry in data.items()}
+    path = SHIPPED / "_kinds.toml"
+    kinds = {name: parse_kind(name, entry, problems) for name, entry in _read(path).items()}
     if problems:
-        raise TableError(listing("_kinds.toml cannot be used:", problems))
+        raise TableError(listing(f"{path.name} cannot be used:", problems))
     return kinds
 
 
-def parse_table(
-    file: str, data: Mapping[str, Any], kind_data: Mapping[str, Any], shapes: Mapping[str, Any]
-) -> Table:
-    """Check the parsed TOML of a table and make a Table of it.
-
-    Args:
-        file: Name to use in errors.
-        data: The table itself.
-        kind_data: Content of _kinds.toml.
-        shapes: Variant -> PyTorch key pattern -> shape, content of shapes/<family>.toml.
-
-    Raises:
-        TableError: All problems found, in one message.
-    """
-    problems = [
-        f"{name!r} is {data.get(name)!r}, expected a {kind.__name__}."
-        for name, kind in _FIELDS.items()
-        if not isinstance(data.get(name), kind)
-    ]
-    if problems:
-        raise TableError(listing(f"{file} cannot be used:", problems))
-    kinds = {name: parse_kind(name, entry, problems) for name, entry in kind_data.items()}
-    rows, seen = [], set[tuple[str, str]]()
-    for number, entry in enumerate(data["rows"], 1):
-        if not (
-            isinstance(entry, list) and len(entry) == 3 and all(isinstance(x, str) for x in entry)
-        ):
-            problems.append(f"row {number}: expected [torch, paddle, kind], found {entry}.")
-            continue
-        torch, paddle, kind = entry
-        where = f"row {number} ({torch})"
-        if kind not in kinds:
-            problems.append(f"{where}: kind {kind!r} is unknown; there are {', '.join(kinds)}.")
-            continue
-        if set(PLACEHOLDER.findall(torch)) != set(PLACEHOLDER.findall(paddle)):
-            problems.append(f"{where}: {paddle!r} does not have the same {{placeholders}}.")
-        if re.search(r"[{}]", PLACEHOLDER.sub("", torch + paddle)):
-            problems.append(f"{where}: a placeholder is a name in braces, such as {{i}}.")
-        for side, name in (("torch", torch), ("paddle", paddle)):
-            if (side, name) in seen:
-                problems.append(f"{where}: an earlier row describes the same {side} layer, {name}.")
-            seen.add((side, name))
-        rows.append(Row(number, torch, paddle, kinds[kind]))
-    problems += [
-        f"[ignore] {key!r} has no reason."
-        for key, why in data["ignore"].items()
-        if not (why and isinstance(why, str))
-    ]
-    for name, variant in data["variants"].items():
-        size = variant.get("input_size") if isinstance(variant, dict) else None
-        if not (
-            isinstance(size, list) and len(size) == 2 and isinstance(variant.get("config"), dict)
-        ):
-            problems.append(f"variant {name}: expected input_size = [height, width] and config.")
-    if problems:
-        raise TableError(listing(f"{file} cannot be used:", problems))
-    size = data.get("input_size")
-    if size is not None and not _is_size(size):
-        problems.append(f"input_size is {size!r}, expected [height, width] in pixels.")
-        raise TableError(listing(f"{file} cannot be used:", problems))
-    output = data.get("output")
-    if output is not None and output not in kinds:
-        raise TableError(f"{file}: output is {output!r}, expected a kind: {', '.join(kinds)}.")
-    family = data["family"]
-    return Table(
-        family=family,
-        file=file,
-        title=data["title"],
-        source=data["source"],
-        rows=tuple(rows),
-        ignore=data["ignore"],
-        variants={
-            name: _parse_variant(name, family, entry, shapes.get(name, {}))
-            for name, entry in data["variants"].items()
-        },
-        input_size=None if size is None else (size[0], size[1]),
-        output=None if output is None else kinds[output],
-    )
-
-
-def _is_size(value: Any) -> bool:
-    is_pair = isinstance(value, list) and len(value) == 2
-    return is_pair and all(type(side) is int and side > 0 for side in value)
-
-
-def _parse_variant(
-    name: str, family: str, entry: Mapping[str, Any], shapes: Mapping[str, list[int | str]]
-) -> Variant:
-    height, width = entry["input_size"]
-    expanded = {key: tuple(shape) for p, shape in shapes.items() for key in _expand(p)}
-    return Variant(
-        name,
-        family,
-        entry["config"],
-        (height, width),
-        tuple(entry.get("published", ())),
-        expanded,
-        entry.get("preprocessing", {}),
-        entry.get("smallest_image", Variant.smallest_image),
-    )
-
-
-def _read(file: Traversable) -> dict[str, Any]:
-    return tomllib.loads(file.read_text(encoding="utf-8"))
-
-
-def _expand(pattern: str) -> Iterator[str]:
-    """Expand one inclusive range: "a.{0..2}.b" -> a.0.b, a.1.b, a.2.b."""
-    match = _RANGE.search(pattern)
-    if match is None:
-        yield pattern
-        return
-    for i in range(int(match[1]), int(match[2]) + 1):
-        yield pattern[: match.start()] + str(i) + pattern[match.end() :]
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TableError(f"{path}: cannot be read as a table: {error}.") from error

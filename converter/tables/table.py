@@ -5,13 +5,16 @@ A table pairs the layers of two implementations. It is data: reading one imports
 
 import math
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cache, cached_property
+from pathlib import Path
 
-from ..sides import Side
+from ..checked import expected
+from ..sides import SIDES, Side
 from .kinds import Kind, TensorRule
-from .variant import Variant
+from .variant import IN_PIXELS, Variant
 
 PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 
@@ -43,48 +46,105 @@ class Row:
 
 @dataclass(frozen=True)
 class Claim:
-    """A row's word on one tensor: key `source` becomes `target`, None when dropped."""
+    """A row's word on one tensor.
+
+    Attributes:
+        row: The row.
+        rule: What its kind says of the tensor.
+        layer: The layer in PyTorch.
+        torch: The tensor's key in PyTorch.
+        paddle: Its key in Paddle; None when dropped.
+    """
 
     row: Row
     rule: TensorRule
-    source: str
-    target: str | None
+    layer: str
+    torch: str
+    paddle: str | None
+
+    def name_on(self, side: Side) -> str | None:
+        """Give the key on one side; None if that side has none."""
+        return self.torch if side == "torch" else self.paddle
 
 
 @dataclass(frozen=True)
 class Table:
-    """The rows and variants of one family."""
+    """The rows and variants of one family.
 
-    family: str
-    file: str
-    title: str
-    source: str
+    Attributes:
+        rows: One for each layer.
+        variants: By name; a table of a user's own pair may have none.
+        path: Where it was read from.
+        shipped: Whether it is part of the package.
+        family: Name of the family, as that of the file.
+        title: Name for people.
+        source: Whose names the PyTorch column holds.
+        ignore: PyTorch key pattern -> why such a tensor is left out.
+        fixed_size: Why a model cannot be deployed for images of any size; empty if it can.
+        input_size: Height and width in pixels that a table without variants was made for.
+        output: Kind of the whole model, where its own code needs a limit.
+    """
+
     rows: tuple[Row, ...]
-    ignore: Mapping[str, str]
     variants: Mapping[str, Variant]
-    input_size: tuple[int, int] | None = None  # pixels, of a table without variants
-    output: Kind | None = None  # of the whole model, where its own code needs a limit
+    path: Path
+    shipped: bool
+    family: str
+    title: str = ""
+    source: str = ""
+    ignore: Mapping[str, str] = field(
+        default_factory=dict,
+        metadata=expected("key patterns, each with its reason", lambda why: all(why.values())),
+    )
+    fixed_size: str = ""
+    input_size: tuple[int, int] | None = field(default=None, metadata=IN_PIXELS)
+    output: Kind | None = None
+
+    @property
+    def file(self) -> str:
+        """Name the table in a message: by its file alone if it is part of the package."""
+        return self.path.name if self.shipped else str(self.path)
 
     @cached_property
-    def _claimants(self) -> dict[str, list[tuple[re.Pattern[str], Row, TensorRule]]]:
+    def _claimants(self) -> dict[tuple[Side, str], list[tuple[re.Pattern[str], Row, TensorRule]]]:
         """Rows and rules by the skeleton of the keys they can claim, so that a look-up is short."""
-        claimants: dict[str, list[tuple[re.Pattern[str], Row, TensorRule]]] = {}
-        for row in self.rows:
-            for rule in row.kind.tensors:
-                key = _join(row.torch, rule.leaf)
-                claimants.setdefault(_skeleton(key), []).append((compile_pattern(key), row, rule))
+        claimants: dict[tuple[Side, str], list[tuple[re.Pattern[str], Row, TensorRule]]] = {}
+        for side, pattern, row, rule in self._patterns():
+            place = claimants.setdefault((side, _skeleton(pattern)), [])
+            place.append((compile_pattern(pattern), row, rule))
         return claimants
 
-    def claims(self, key: str) -> list[Claim]:
-        """List every row that claims a PyTorch key; a sound table gives one, or none."""
+    def _patterns(self) -> Iterator[tuple[Side, str, Row, TensorRule]]:
+        """Give the pattern of the keys of every rule of every row, on either side."""
+        for row in self.rows:
+            for rule in row.kind.tensors:
+                for side in SIDES:
+                    if (leaf := rule.name_on(side)) is not None:
+                        yield side, join(row.name_on(side), leaf), row, rule
+
+    def claims(self, key: str, side: Side = "torch") -> list[Claim]:
+        """List every row that claims a key of one side; a sound table gives one, or none."""
         found = []
-        for pattern, row, rule in self._claimants.get(_skeleton(key), []):
+        for pattern, row, rule in self._claimants.get((side, _skeleton(key)), []):
             if match := pattern.fullmatch(key):
-                target = None
+                numbers = match.groupdict()
+                layer, paddle = row.torch.format(**numbers), None
                 if rule.paddle is not None:
-                    target = _join(row.paddle, rule.paddle).format(**match.groupdict())
-                found.append(Claim(row, rule, key, target))
+                    paddle = join(row.paddle.format(**numbers), rule.paddle)
+                found.append(Claim(row, rule, layer, join(layer, rule.leaf), paddle))
         return found
+
+    def nearest(self, key: str, side: Side) -> str:
+        """Say which row's keys are most like one that no row claims; nothing if none is."""
+        rows = {
+            PLACEHOLDER.sub("0", pattern): (row.number, pattern)
+            for of, pattern, row, _rule in self._patterns()
+            if of == side
+        }
+        for found in get_close_matches(re.sub(r"\b[0-9]+\b", "0", key), rows, 1, 0.75):
+            number, pattern = rows[found]
+            return f" Did you mean {pattern!r} (row {number})?"
+        return ""
 
     def ignored(self, key: str) -> str | None:
         """Give the reason why a key is left out, or None if it is not."""
@@ -99,7 +159,7 @@ class Table:
             math.prod(variant.resolve(shape, variant.num_classes))
             for key, shape in variant.shapes.items()
             for claim in self.claims(key)
-            if claim.target is not None and not claim.rule.buffer
+            if claim.paddle is not None and not claim.rule.buffer
         )
 
     def layers(self, side: Side, names: Iterable[str]) -> dict[str, tuple[str, str, Kind]]:
@@ -112,7 +172,8 @@ class Table:
         return paired
 
 
-def _join(layer: str, leaf: str) -> str:
+def join(layer: str, leaf: str) -> str:
+    """Give the key of a tensor of a layer; an empty leaf is the layer's own name."""
     return f"{layer}.{leaf}" if leaf else layer
 
 

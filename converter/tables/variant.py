@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..checked import expected
 from ..errors import DataError
 
 Shape = tuple[int, ...]
-
-
 ShapePattern = tuple[int | str, ...]  # the string is "num_classes"
 # How images are brought to a model where its table says nothing else: as for ImageNet. Mean and
 # standard deviation of red, green and blue, 0..1, are those that nearly all were trained with.
@@ -19,6 +18,7 @@ PREPROCESSING: Mapping[str, Any] = {
     "mean": (0.485, 0.456, 0.406),
     "std": (0.229, 0.224, 0.225),
 }
+IN_PIXELS = expected("[height, width] in pixels", lambda size: min(size) > 0)
 
 
 @dataclass(frozen=True)
@@ -28,20 +28,20 @@ class Variant:
     Attributes:
         name: For example "shunted_s".
         family: The table it belongs to.
+        shapes: PyTorch key -> shape; an axis may be "num_classes".
         config: Arguments of `Config` in both model files.
         input_size: Height and width in pixels.
         published: Of each released checkpoint its figures, with their source.
-        shapes: PyTorch key -> shape; an axis may be "num_classes".
         own_preprocessing: What differs from PREPROCESSING where no figures are published.
         smallest_image: Height and width in pixels that an image must have at least.
     """
 
     name: str
     family: str
-    config: Mapping[str, Any]
-    input_size: tuple[int, int]
-    published: tuple[Mapping[str, Any], ...]
     shapes: Mapping[str, ShapePattern]
+    config: Mapping[str, Any]
+    input_size: tuple[int, int] = field(metadata=IN_PIXELS)
+    published: tuple[Mapping[str, Any], ...] = ()
     own_preprocessing: Mapping[str, Any] = field(default_factory=dict)
     smallest_image: int = 32
 

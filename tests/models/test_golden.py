@@ -1,5 +1,6 @@
 """Both implementations reproduce what the official models compute, in float64."""
 
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -62,21 +63,16 @@ def check(name: str, found: dict[str, np.ndarray]) -> None:
             np.testing.assert_allclose(value, expected[key], rtol=0, atol=LIMIT, err_msg=key)
 
 
-def taps(name: str) -> dict[str, str]:
-    """Name the layer behind each tap: the end of an embedding, and of the blocks of a stage."""
-    facts = golden_facts(name)
-    found = {}
+TAPS = tomllib.loads((GOLDEN / "taps.toml").read_text())
+
+
+def tapped(name: str, layers: dict[str, Any]) -> dict[str, Any]:
+    """Give the layer behind each tap of a golden file."""
+    facts, found = golden_facts(name), {}
     for tap in facts["stages"]:
-        number = int(tap[-1]) if tap != "norm" else 0
-        if facts["family"] == "shunted":
-            found[tap] = f"norm{number}" if tap.startswith("stage") else f"patch_{tap}.norm"
-        elif tap.startswith("stage"):
-            last = facts["constructor"]["arguments"]["depths"][number - 1] - 1
-            found[tap] = f"layers.{number - 1}.blocks.{last}"
-        elif tap.startswith("embed"):
-            found[tap] = f"layers.{number - 2}.downsample" if number > 1 else "patch_embed.norm"
-        else:
-            found[tap] = "norm"
+        head, last, _ = TAPS[facts["family"]][tap].partition("{last}")
+        count = sum(1 for layer in layers if re.fullmatch(re.escape(head) + "[0-9]+", layer))
+        found[tap] = layers[f"{head}{count - 1}" if last else head]
     return found
 
 
@@ -90,8 +86,8 @@ def observed(
 ) -> dict[str, np.ndarray]:
     """Run a model; give logits, features and, from hooks on its layers, every tap as a map."""
     found: dict[str, Any] = {}
-    for tap, layer in taps(name).items():
-        getattr(layers[layer], hook)(lambda _l, _i, out, tap=tap: found.update({tap: out}))
+    for tap, layer in tapped(name, layers).items():
+        getattr(layer, hook)(lambda _l, _i, out, tap=tap: found.update({tap: out}))
     found |= run()
     values = {key: value.numpy() for key, value in found.items()}
     stages = golden_facts(name)["stages"]

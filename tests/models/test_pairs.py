@@ -4,6 +4,8 @@ import ast
 import dataclasses
 import math
 import re
+import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from golden import rule
 from vitconvert import models
 from vitconvert.sides import Side
 from vitconvert.tables import reading
+from vitconvert.tables.variant import Variant
 
 FAMILIES = reading.families()
 
@@ -66,11 +69,16 @@ def test_pair_differs_in_words_only(pair: str) -> None:
     assert [pair for pair in unmarked if "import" not in pair[0] + pair[1]] == []
 
 
-def small(framework: Side, family: str, **changes: Any) -> Any:
-    """Build the smallest classifier of four stages, as the sources have, with changes to it."""
+def smallest(family: str) -> Variant:
+    """Give the smallest classifier of as many stages as any, which are those of the sources."""
     table = reading.load_table(family)
-    whole = (v for v in table.variants.values() if v.num_classes and len(v.config["depths"]) == 4)
-    variant = min(whole, key=table.parameters)
+    whole = [v for v in table.variants.values() if v.num_classes]
+    return min(whole, key=lambda v: (-len(v.config.get("depths", ())), table.parameters(v)))
+
+
+def small(framework: Side, family: str, **changes: Any) -> Any:
+    """Build the smallest classifier of a family, with changes to it."""
+    variant = smallest(family)
     config = {**variant.config, **changes}
     return models.build(
         framework, dataclasses.replace(variant, config=config), config.get("num_classes", 10)
@@ -111,27 +119,23 @@ def test_paddle_trains_on_any_input_size_and_class_count(family: str) -> None:
     assert [n for n, p in model.named_parameters() if not p.stop_gradient and p.grad is None] == []
 
 
-def he(shape: tuple[int, ...]) -> float:
+INITIALISATION = tomllib.loads(Path(__file__).with_name("initialisation.toml").read_text())
+
+
+def official_std(family: str, layer: str, kind: str) -> float | str | None:
+    """Give what the data says of a layer's weight; None for a norm, which has ones."""
+    rows = INITIALISATION[family]
+    return next((std for of, match, std in rows if of == kind and fnmatch(layer, match)), None)
+
+
+def in_numbers(std: float | str, shape: tuple[int, ...]) -> float:
+    """Give the std of a weight of that shape."""
+    if std == "torch":
+        return 1 / math.sqrt(3 * math.prod(shape[1:]))
     # A depthwise weight is [out, 1, k, k]; every other convolution here has one group.
     groups = shape[0] if shape[1] == 1 else 1
-    return math.sqrt(2 / (math.prod(shape[2:]) * shape[0] // groups))
-
-
-def expected_std(family: str, layer: str, kind: str, shape: tuple[int, ...]) -> float | None:
-    """Give the std of the official initialisation of a weight; None for a norm, which has ones."""
-    if kind == "linear":
-        return 0.02
-    if kind in ("conv2d", "deform_conv2d"):
-        if family == "shiftvit":
-            return 0.02
-        if family == "shunted" or (family == "litv2" and ".mlp." in layer):
-            return he(shape)
-        if layer.endswith("conv_offset"):
-            return 0.0
-        if layer.endswith(("patch_embed.proj", "dconv")):
-            return 1 / math.sqrt(3 * math.prod(shape[1:]))  # torch's own, uniform
-        raise AssertionError(f"{family}: what is the official initialisation of {layer}?")
-    return None
+    he = math.sqrt(2 / (math.prod(shape[2:]) * shape[0] // groups))
+    return he if std == "he" else float(std)
 
 
 @pytest.mark.torch
@@ -161,13 +165,12 @@ def check_initialisation(family: str, state: dict[str, Any], framework: Side) ->
     seen = 0
     for key, value in state.items():
         layer, _, leaf = key.rpartition(".")
-        kind = layers[layer][2].name
-        weight = state.get(f"{layer}.weight", value)
-        std = expected_std(family, layer, kind, weight.shape)
-        is_uniform = family == "litv2" and layer.endswith(("patch_embed.proj", "dconv"))
+        official = official_std(family, layer, layers[layer][2].name)
+        is_uniform = official == "torch"
         if leaf == "bias" and not is_uniform:
             assert not value.any(), key
-        elif leaf in ("weight", "bias") and std is not None:
+        elif leaf in ("weight", "bias") and official is not None:
+            std = in_numbers(official, state.get(f"{layer}.weight", value).shape)
             # The sample std of n draws is within 5 / sqrt(2n) of the true one.
             assert value.std() == pytest.approx(std, rel=5 / math.sqrt(2 * value.size)), key
             assert not is_uniform or abs(value).max() <= std * math.sqrt(3), key
@@ -232,7 +235,9 @@ def check_settings(framework: Side) -> None:
 @pytest.mark.torch
 @pytest.mark.paddle
 @pytest.mark.parametrize("size", [(32, 32), (70, 45), (100, 131)])
-@pytest.mark.parametrize("variant", ["litv2_cifar", "litv2_small_det_ws4", "shiftvit_cifar"])
+@pytest.mark.parametrize(
+    "variant", [*(smallest(family).name for family in FAMILIES), "litv2_small_det_ws4"]
+)
 def test_both_frameworks_agree_at_any_size(
     variant: str, size: tuple[int, int], plain: Make, converted: Make
 ) -> None:

@@ -83,10 +83,10 @@ def square_linear_layers(variant: str) -> list[str]:
     """Name the square linear weights: a wrong transpose of these passes every shape check."""
     table, found = reading.find_variant(variant)
     return [
-        claim.target
+        claim.paddle
         for key, shape in found.shapes.items()
         for claim in table.claims(key)
-        if claim.rule.transpose and claim.target and shape[0] == shape[1]
+        if claim.rule.transpose and claim.paddle and shape[0] == shape[1]
     ]
 
 

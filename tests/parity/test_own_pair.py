@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from conftest import arrays, write_paddle
 from tracing import run_here
-from vitconvert import Pair, ParityError, Report, TableError, check_parity
+from vitconvert import ModelError, Pair, ParityError, Report, TableError, check_parity
 
 pytestmark = [pytest.mark.torch, pytest.mark.paddle]
 
@@ -235,10 +235,20 @@ def test_weights_of_ones_own_model_convert_by_the_table(folder: Path) -> None:
     assert made.keys() == expected.keys()
     assert all(np.array_equal(made[key], expected[key]) for key in made)
 
+    back = ["--table", "own.toml", "--src", "made.pdparams", "--dst", "back.pth"]
+    shown = CliRunner().invoke(cli, ["convert", *back, "--dry-run"])
+    assert "6 tensors: 1 to transpose, 5 to copy. Nothing was written" in shown.output
+    assert not (folder / "back.pth").exists()
+    assert CliRunner().invoke(cli, ["convert", *back]).exit_code == 0
+    again = arrays(folder / "back.pth")
+    assert all(np.array_equal(again[key], value) for key, value in state().items())
+
     replace(folder / "own.toml", '["gamma", "gamma", "param"],', "")
     done = CliRunner().invoke(cli, ["convert", *arguments, "--force"])
     assert done.exit_code == 1
-    assert "gamma: no row claims this [8] tensor. Add a row, or [ignore] it." in done.output
+    assert (
+        "gamma: no row of own.toml claims this [8] tensor. Add a row, or an [ignore]" in done.output
+    )
 
 
 def test_table_says_for_which_images_it_was_made(folder: Path) -> None:
@@ -249,3 +259,11 @@ def test_table_says_for_which_images_it_was_made(folder: Path) -> None:
     replace(folder / "own.toml", "[16, 40]", '"16x40"')
     with pytest.raises(TableError, match="input_size is '16x40', expected"):
         check(folder)
+
+
+def test_a_function_that_is_not_named_as_one_is_refused(folder: Path) -> None:
+    """Before anything runs."""
+    pair = Pair("own_torch", "own_paddle:net", folder / "own.toml")
+    files = {"torch_checkpoint": "w.safetensors", "paddle_checkpoint": "w.pdparams"}
+    with pytest.raises(ModelError, match=r"'own_torch': expected package\.module:function"):
+        check_parity(pair, **files)

@@ -145,7 +145,7 @@ def test_gpu_runs_are_not_judged_by_tf32s_error(traces: tuple[Path, Path], tmp_p
     ("arguments", "message"),
     [
         (["--out", "{there}"], "exists already. Pass --force"),
-        (["--out", "{other}"], "exists and is no trace"),
+        (["--out", "{other}"], "exists and is not a parity trace"),
         (["--out", "{none}/x"], "does not exist. Make it first"),
         (["--out", "x", "--alone", "{there}", "--dtype", "float32"], "neither side can be float32"),
         (["--out", "x", "--device", "gpu"], "sees no GPU here"),

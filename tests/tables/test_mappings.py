@@ -1,13 +1,14 @@
 """Properties of every table, checked against the live models of every variant."""
 
+import tomllib
 from importlib import import_module
 
 import pytest
 
 from conftest import Make, arrays, every_variant
-from tools import make_shapes
 from vitconvert import models
 from vitconvert.checkpoints import open_checkpoint
+from vitconvert.commands import shapes
 from vitconvert.sides import Side
 from vitconvert.tables import reading
 from vitconvert.tables.identify import identify, twins
@@ -25,11 +26,22 @@ def build(framework: Side, name: str) -> object:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_kept_shapes_are_those_of_the_live_models(family: str) -> None:
     """mappings/shapes/ holds what `make shapes` would write now."""
-    from importlib.resources import files
+    kept = reading.SHIPPED / "shapes" / f"{family}.toml"
 
-    kept = files("vitconvert.mappings") / "shapes" / f"{family}.toml"
+    assert kept.read_text() == shapes.render(reading.load_table(family))
 
-    assert kept.read_text() == make_shapes.render(reading.load_table(family))
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_shapes_are_stored_twice(family: str) -> None:
+    """A variant with the shapes of another says so."""
+    file = reading.SHIPPED / "shapes" / f"{family}.toml"
+    stored = [
+        list(shapes.items())
+        for shapes in tomllib.loads(file.read_text()).values()
+        if "same_as" not in shapes
+    ]
+
+    assert [shapes for number, shapes in enumerate(stored) if shapes in stored[:number]] == []
 
 
 @pytest.mark.parametrize("name", sorted(reading.variants()))

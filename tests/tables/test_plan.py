@@ -7,8 +7,16 @@ import pytest
 from safetensors.numpy import save_file
 
 from conftest import Make, arrays, write_paddle
-from vitconvert import Checkpoint, CheckpointError, ConversionError, Tensor, open_checkpoint
+from vitconvert import (
+    Checkpoint,
+    CheckpointError,
+    ConversionError,
+    ModelError,
+    Tensor,
+    open_checkpoint,
+)
 from vitconvert.checkpoints.storage import Storage
+from vitconvert.conversion import plan
 from vitconvert.tables import reading
 from vitconvert.tables.identify import closest, twins
 from vitconvert.tables.plan import check_paddle, make_plan
@@ -75,16 +83,24 @@ def test_wrong_variant_is_told_the_right_one(plain: Make, tmp_path: Path) -> Non
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("wanted", ["shunted_s", "shiftvit_tiny_light"])
+@pytest.mark.parametrize(
+    ("wanted", "named"),
+    [
+        ("shunted_s", "shunted_s: 338 tensors do not fit."),
+        ("shiftvit_tiny_light", "Paddle checkpoint of ShiftViT. Convert it with: vitconvert shun"),
+    ],
+)
 def test_converted_weights_of_another_model_are_told_in_one_line(
-    wanted: str, converted: Make
+    wanted: str, named: str, converted: Make
 ) -> None:
     """To whatever reads them: another variant or another family."""
     checkpoint = open_checkpoint(converted("shunted_t"))
     with pytest.raises(CheckpointError) as caught:
         check_paddle(checkpoint, table_of(wanted), table_of(wanted).variants[wanted])
 
-    assert str(caught.value) == f"{checkpoint.path} is a shunted_t, not a {wanted}."
+    assert str(caught.value).startswith(f"{checkpoint.path} is a shunted_t")
+    assert f", not a {named}" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_paddle_weights_of_an_unknown_model_are_not_listed(tmp_path: Path) -> None:
@@ -193,10 +209,31 @@ def test_other_family_is_named_as_such(tmp_path: Path) -> None:
 
 
 def test_unknown_variant_is_refused(plain: Make, tmp_path: Path) -> None:
-    """The error lists the variants."""
-    message = refused(arrays(plain("shunted_t")), tmp_path, "shunted_x")
+    """The error lists the variants and names the nearest."""
+    message = refused(arrays(plain("shunted_t")), tmp_path, "shunted_cifar")
 
-    assert "no variant 'shunted_x'; it has shunted_t, shunted_s, shunted_b" in message
+    assert "no variant 'shunted_cifar'; it has shunted_t, shunted_s, shunted_b" in message
+    assert message.endswith("Did you mean 'shunted_cifar_tiny'?")
+
+
+def test_unknown_names_get_the_nearest_in_python() -> None:
+    """Of variants and of families."""
+    with pytest.raises(ModelError, match=r"'shunted_tt'\. Did you mean 'shunted_t'"):
+        reading.find_variant("shunted_tt")
+    with pytest.raises(ConversionError, match=r"'shunt'\. Did you mean 'shunted'"):
+        plan("x.pth", "shunt")
+
+
+def test_nearest_row_of_an_unclaimed_key_is_named(plain: Make, tmp_path: Path) -> None:
+    """As its pattern for the whole key; a key that is like none has none."""
+    state = arrays(plain("shunted_t"))
+    state["block1.0.mlp.fc_1.weight"] = np.ones(3, "f4")
+    state["something.else"] = np.ones(3, "f4")
+
+    unclaimed = [line for line in refused(state, tmp_path).splitlines() if "no row" in line]
+
+    assert unclaimed[0].endswith("Did you mean 'block{s}.{i}.mlp.fc1.weight' (row 31)?")
+    assert unclaimed[1].endswith("or remove it from the checkpoint.")
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,17 @@
 """A table is checked when it is read, and claims whole keys only."""
 
 import tomllib
+from pathlib import Path
 
 import pytest
 
 from vitconvert import TableError
 from vitconvert.tables import reading
-from vitconvert.tables.reading import load_table, parse_table
+from vitconvert.tables.parsing import parse_table
+from vitconvert.tables.reading import load_table
 from vitconvert.tables.table import Table
 
-KINDS = {
-    "linear": {"tensors": {"weight": {"paddle": "weight", "transpose": True}}},
-    "param": {"tensors": {"": {"paddle": ""}}},
-    "block": {},
-}
+TINY = Path("tiny.toml")
 
 
 def parse(text: str) -> Table:
@@ -21,7 +19,7 @@ def parse(text: str) -> Table:
     if "[ignore]" not in text:
         text += "\n[ignore]"
     data = tomllib.loads(f"{head}{text}\n[variants]")
-    return parse_table("tiny.toml", data, KINDS, {})
+    return parse_table(TINY, data, {}, reading.read_kinds())
 
 
 def test_placeholders_carry_over_to_the_paddle_name() -> None:
@@ -29,7 +27,7 @@ def test_placeholders_carry_over_to_the_paddle_name() -> None:
     table = parse('rows = [["s{a}.{b}.fc", "stages.{a}.{b}.fc", "linear"]]')
 
     (claim,) = table.claims("s2.11.fc.weight")
-    assert claim.target == "stages.2.11.fc.weight"
+    assert claim.paddle == "stages.2.11.fc.weight"
 
 
 @pytest.mark.parametrize(
@@ -44,7 +42,7 @@ def test_a_row_may_name_the_tensor_itself() -> None:
     """Kind param has the empty leaf."""
     (claim,) = parse('rows = [["pos_embed", "pos", "param"]]').claims("pos_embed")
 
-    assert claim.target == "pos"
+    assert claim.paddle == "pos"
 
 
 def test_all_problems_of_a_table_are_listed_at_once() -> None:
@@ -63,15 +61,15 @@ def test_all_problems_of_a_table_are_listed_at_once() -> None:
     assert "row 1 (a): kind 'lineal' is unknown" in message
     assert "row 2 (b.{i}): 'b.{j}' does not have the same {placeholders}" in message
     assert "row 4 (c): an earlier row describes the same torch layer" in message
-    assert "[ignore] 'x' has no reason" in message
+    assert "ignore is {'x': ''}, expected key patterns, each with its reason" in message
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ('rows = [["a", "a"]]', "row 1: expected [torch, paddle, kind]"),
-        ("rows = 3", "'rows' is 3, expected a list"),
-        ("title = 1", "'title' is 1, expected a str"),
+        ("rows = 3", "rows is 3, expected a list"),
+        ("title = 1", "title is 1, expected a text"),
     ],
 )
 def test_a_malformed_table_is_an_error_of_ours(text: str, said: str) -> None:
@@ -80,7 +78,7 @@ def test_a_malformed_table_is_an_error_of_ours(text: str, said: str) -> None:
     data |= {"family": "tiny", "source": "here"}
 
     with pytest.raises(TableError) as caught:
-        parse_table("tiny.toml", data, KINDS, {})
+        parse_table(TINY, data, {}, reading.read_kinds())
     assert said in str(caught.value)
 
 

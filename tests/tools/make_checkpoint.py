@@ -3,14 +3,16 @@
     python tests/tools/make_checkpoint.py shunted_t shunt_t.pth
 
 The weights are the deterministic noise of tests/golden/rule.py. What lies around them follows the
-official repositories: main.py of Shunted-Transformer and of SPACH, classification/utils.py of
-LITv2, and for a detector's backbone the files of MMDetection.
+official repositories, as the golden data says, and for a detector's backbone the files of
+MMDetection.
 """
 
 import argparse
+import json
 import sys
 import types
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,26 +55,30 @@ def make_checkpoint(variant: str, num_classes: int | None = None) -> dict[str, A
     state = make_state(variant, num_classes)
     if found.num_classes == 0:
         return detector(state)
-    saved = {
-        "model": state,
-        "optimizer": optimizer(state),
-        "lr_scheduler": {"base_values": [1e-3], "t_initial": 300, "lr_min": 1e-5},
-    }
-    if found.family == "litv2":
-        saved["max_accuracy"] = 81.9
-    saved["epoch"] = 299
-    if found.family == "litv2":
-        saved["config"] = cfg_node({"MODEL": {"NAME": variant, "LIT": dict(found.config)}})
-        saved["amp"] = OrderedDict(loss_scaler0={"loss_scale": 65536.0, "unskipped": 7})
-        return saved
-    if found.family == "shiftvit":
-        saved["model_ema"] = make_state(variant, num_classes, "ema.")
-    saved["scaler"] = {"scale": 65536.0, "growth_factor": 2.0, "_growth_tracker": 7}
-    saved["args"] = argparse.Namespace(
+    args = argparse.Namespace(
         model=variant, batch_size=128, epochs=300, input_size=224, opt="adamw", sched="cosine",
         lr=1e-3, warmup_epochs=5, mixup=0.8, cutmix=1.0, data_path="/imagenet", device="cuda",
     )  # fmt: skip
-    return saved
+    makers: dict[str, Callable[[], Any]] = {
+        "model": lambda: state,
+        "optimizer": lambda: optimizer(state),
+        "lr_scheduler": lambda: {"base_values": [1e-3], "t_initial": 300, "lr_min": 1e-5},
+        "max_accuracy": lambda: 81.9,
+        "epoch": lambda: 299,
+        "config": lambda: cfg_node({"MODEL": {"NAME": variant, "LIT": dict(found.config)}}),
+        "amp": lambda: OrderedDict(loss_scaler0={"loss_scale": 65536.0, "unskipped": 7}),
+        "model_ema": lambda: make_state(variant, num_classes, "ema."),
+        "scaler": lambda: {"scale": 65536.0, "growth_factor": 2.0, "_growth_tracker": 7},
+        "args": lambda: args,
+    }
+    return {key: makers[key]() for key in saved_keys(found.family)}
+
+
+def saved_keys(family: str) -> list[str]:
+    """Give what the official script saves, which any golden data of a family says; or weights."""
+    golden = sorted((Path(__file__).parents[1] / "golden").glob(f"{family}_*.json"))
+    facts = (json.loads(file.read_text()) for file in golden)
+    return next((list(one["checkpoint"]["keys"]) for one in facts), ["model"])
 
 
 def optimizer(state: State) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Compare the logits of a deployed model with those of the model itself."""
+"""Compare the logits of a deployed model with those of the original."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 
 from ...errors import RunError
 
-CEILING = 1e-4  # largest difference from eager, in shares of the largest logit
-TIMES = 8.0  # that the error may be of eager's own, both measured from float64
-LEAST_ERROR = 16 * float(np.finfo(np.float32).eps)  # which eager may have had luck to be below
+CEILING = 1e-4  # largest difference from the original, as a share of the largest logit
+TIMES = 8.0  # how many times the error of the original in float32 may be
+LEAST_ERROR = 16 * float(np.finfo(np.float32).eps)  # a smaller error of the original counts as this
 
 
 @dataclass(frozen=True)
 class Check:
-    """How far the deployed model was from the model, the most of all batches.
+    """How far the deployed model is from the original, the most of all batches.
 
     Attributes:
-        max_abs_diff: From eager, float32.
-        relative_diff: The same in shares of the largest logit.
-        error: From eager in float64, in such shares.
-        eager_error: Eager in float32 from eager in float64, in such shares.
+        max_abs_diff: From the original in float32.
+        relative_diff: The same as a share of the largest logit.
+        error: From the original in float64, as a share of the largest logit.
+        eager_error: The same of the original in float32.
     """
 
     max_abs_diff: float
@@ -45,7 +45,7 @@ def compare(
 
     Args:
         deployed: Logits [B, num_classes] of each batch, float32.
-        eager: The same as the model gives them.
+        eager: The same of the original model.
         truth: The same in float64.
         name: Of the model.
 
@@ -56,7 +56,7 @@ def compare(
     for found, near, exact in zip(deployed, eager, truth, strict=True):
         if found.shape != near.shape:
             raise RunError(
-                f"{name}: the deployed model gives {list(found.shape)} where the model gives "
+                f"{name}: the deployed model gives {list(found.shape)}, the original "
                 f"{list(near.shape)}. Nothing was written."
             )
         # Not numpy's own float64 of a float32 difference: the subtraction must not round.
@@ -67,10 +67,10 @@ def compare(
         rows.append((diff, diff / largest, errors[0] / largest, errors[1] / largest))
     check = Check(*(float(np.max(column)) for column in zip(*rows, strict=True)))
     allowed = max(TIMES * check.eager_error, LEAST_ERROR)
-    # Not `>`: what is not a number has to fail.
+    # Not `>`, so that NaN fails.
     if not (check.relative_diff <= CEILING and check.error <= allowed):
         raise RunError(
-            f"{name}: the deployed model differs from the model by {check.max_abs_diff:.2e}, "
+            f"{name}: the deployed model differs from the original by {check.max_abs_diff:.2e}, "
             f"{check.relative_diff:.2e} of the largest logit (allowed: {CEILING:.0e}); its error "
             f"from float64 is {check.error:.2e} (allowed: {allowed:.2e}). Nothing was written."
         )

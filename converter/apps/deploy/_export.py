@@ -21,15 +21,13 @@ from ...running.setup import Setup, Subject
 from ...running.side import as_function, make_side
 from ...tables.plan import check_paddle
 from ...tables.reading import find_variant
+from ...tables.table import Table
 from ...tables.variant import Variant
 from ...version import __version__
 from ._check import Check, compare
-from ._folder import check_folder, made_beside, publish, put_in_order
+from ._folder import check_export_folder, made_beside, publish_folder, put_in_order
 from ._manifest import FORMAT, LEAST, NAME, Facts
 from ._predictor import Predictor
-
-# Their padding depends on the size of the image, which a program for any size does not know.
-_FIXED_ONLY = ("litv2",)
 
 Size = tuple[int, int] | Literal["free"] | None
 
@@ -79,11 +77,11 @@ def export(
     table, found = find_variant(variant)
     if not found.num_classes:
         raise ModelError(f"{variant} is a backbone that gives several maps: it is not exported.")
-    size = _check_size(found, image_size)
+    size = _check_size(table, found, image_size)
     put_in_order(target)
     checkpoint = open_checkpoint(source)
     sources = [source, *checkpoint.files]
-    check_folder(target, sources, force)
+    check_export_folder(target, sources, force)
     check_side("paddle", checkpoint)
     count = check_paddle(checkpoint, table, found)
     if num_classes not in (None, count):
@@ -96,17 +94,17 @@ def export(
         facts = _describe(part, found, source, count, size, check, classes)
         _store(part, target, facts)
         _load(part, target)  # as a user will
-        publish(part, target, sources, force)
+        publish_folder(part, target, sources, force)
     return Exported(target, facts, check)
 
 
-def _check_size(variant: Variant, asked: Size) -> tuple[int, int] | None:
+def _check_size(table: Table, variant: Variant, asked: Size) -> tuple[int, int] | None:
     """Settle on an image size in pixels; None for any."""
     if asked == "free":
-        if variant.family in _FIXED_ONLY:
+        if table.fixed_size:
             raise ModelError(
-                f"{variant.name} cannot be exported for images of any size: how much it fills "
-                f"up depends on the size. Give --image-size HxW."
+                f"{variant.name} cannot be exported for images of any size: {table.fixed_size}. "
+                f"Give --image-size HxW."
             )
         return None
     size = asked or variant.input_size

@@ -1,25 +1,28 @@
-"""The folder of an export: what is replaced, and that it appears whole or not at all."""
+"""The folder of an export: it appears whole or not at all."""
 
 from __future__ import annotations
 
-import fcntl
 import glob
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ...errors import CheckpointError, some
-from ...files import cannot_be_written, locked_folder
+from ...files import (
+    cannot_be_written,
+    check_folder,
+    flush,
+    hold,
+    locked_folder,
+    remove_unheld,
+)
 from ._manifest import is_export, strangers
 
-_NEW = 60.0  # seconds since the last write, after which a temporary folder may be abandoned
 
-
-def check_folder(target: Path, sources: Sequence[Path], force: bool) -> None:
+def check_export_folder(target: Path, sources: Sequence[Path], force: bool) -> None:
     """Refuse a folder that must not be replaced.
 
     Args:
@@ -28,40 +31,30 @@ def check_folder(target: Path, sources: Sequence[Path], force: bool) -> None:
         force: Whether an export may be replaced.
 
     Raises:
-        CheckpointError: It is there and `force` is not given, or it is or holds something else
-            than an export, or its parent is missing.
+        CheckpointError: As `check_folder`; or the folder holds a source, or more than an export.
     """
-    if not target.parent.is_dir():
-        raise CheckpointError(f"{target}: the folder {target.parent} does not exist. Make it.")
-    if target.name in ("", ".."):
-        raise CheckpointError(f"{target}: has no name of its own. Name the folder itself.")
-    if not (target.exists() or target.is_symlink()):
+    check_folder(target, "a vitconvert export", is_export, force=force, as_whole=True)
+    if not target.exists():
         return
-    if target.is_symlink() or not is_export(target):
-        raise CheckpointError(
-            f"{target}: exists and is no export of ours, so it is not replaced. Name another."
-        )
-    if not force:
-        raise CheckpointError(f"{target}: exists already. Pass --force to replace it.")
     for source in sources:
         if source.resolve().is_relative_to(target.resolve()):
             raise CheckpointError(
-                f"{source}: lies in {target}, which would be replaced. Move it out of there first, "
-                f"or name another folder."
+                f"{source}: lies in {target}, which would be replaced. Move it out of that folder "
+                f"first, or choose another folder."
             )
     with cannot_be_written(target):
         found = strangers(target)
     if found:
         raise CheckpointError(
-            f"{target}: holds more than an export: {some(found)}. It is not replaced; move that "
-            f"elsewhere, or name another folder."
+            f"{target}: holds more than an export: {some(found)}. Move that elsewhere, or choose "
+            f"another folder."
         )
 
 
 def put_in_order(target: Path) -> None:
-    """Put right what exports of the same folder left behind when they were killed.
+    """Clean up after killed exports to the same folder.
 
-    An export without its name is given it back; what else is of ours, and no process holds, goes.
+    An export that lost its name gets it back; other leftovers that no process holds are removed.
     """
     with suppress(OSError), locked_folder(target.parent):
         olds = _leftovers(target, "old")
@@ -72,9 +65,8 @@ def put_in_order(target: Path) -> None:
                 shutil.rmtree(old)
     for part in _leftovers(target, "part"):
         with suppress(OSError):
-            # Not the newest: a moment passes between the making of one and its lock.
-            if time.time() - part.stat().st_mtime > _NEW and not strangers(part):
-                _remove_abandoned(part)
+            if not strangers(part):
+                remove_unheld(part, shutil.rmtree)
 
 
 @contextmanager
@@ -86,8 +78,7 @@ def made_beside(target: Path) -> Iterator[Path]:
             part.mkdir()
             handle = os.open(part, os.O_RDONLY)
         try:
-            with suppress(OSError):  # some file systems know no locks
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            hold(handle)
             yield part
         finally:
             os.close(handle)
@@ -95,17 +86,17 @@ def made_beside(target: Path) -> Iterator[Path]:
         _remove(part)
 
 
-def publish(part: Path, target: Path, sources: Sequence[Path], force: bool) -> None:
-    """Give a finished folder its name; the old one is back if that fails.
+def publish_folder(part: Path, target: Path, sources: Sequence[Path], force: bool) -> None:
+    """Give a finished folder its name; if that fails, the old one is back.
 
     Raises:
-        CheckpointError: As `check_folder`, as time has passed; or the disk refuses.
+        CheckpointError: As `check_export_folder`, which is checked again; or the disk refuses.
     """
     with cannot_be_written(target):
         for path in [*part.iterdir(), part]:
-            _flush(path)
+            flush(path)
     with cannot_be_written(target), locked_folder(target.parent):
-        check_folder(target, sources, force)
+        check_export_folder(target, sources, force)
         old = part.with_suffix(".old")
         try:
             if target.exists():
@@ -114,7 +105,7 @@ def publish(part: Path, target: Path, sources: Sequence[Path], force: bool) -> N
         finally:
             _settle(part, target, old)
     with suppress(OSError):  # some file systems cannot; the files themselves are safe
-        _flush(target.parent)
+        flush(target.parent)
 
 
 def _settle(part: Path, target: Path, old: Path) -> None:
@@ -123,7 +114,7 @@ def _settle(part: Path, target: Path, old: Path) -> None:
     Not even a second Ctrl-C leaves it in between; after a kill `put_in_order` does this.
 
     Raises:
-        CheckpointError: The disk refuses, or somebody made a folder of that name meanwhile.
+        CheckpointError: The disk refuses, or a folder of that name appeared meanwhile.
     """
     while old.exists():
         with suppress(KeyboardInterrupt):
@@ -134,7 +125,7 @@ def _settle(part: Path, target: Path, old: Path) -> None:
                     shutil.rmtree(old)
             except OSError as error:
                 raise CheckpointError(
-                    f"{old}: is what {target} was, and could neither get its name back nor be "
+                    f"{old}: is the earlier {target}, and could neither get its name back nor be "
                     f"removed: {error.strerror or error}."
                 ) from error
 
@@ -145,35 +136,8 @@ def _leftovers(target: Path, end: str) -> list[Path]:
     return [path for path in found if path.is_dir() and not path.is_symlink()]
 
 
-def _remove_abandoned(part: Path) -> None:
-    """Remove a temporary folder.
-
-    Raises:
-        OSError: A process holds it.
-    """
-    handle = os.open(part, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(part)
-    finally:
-        os.close(handle)
-
-
 def _remove(folder: Path) -> None:
-    """Remove a folder of ours; not even a second Ctrl-C leaves a half of it."""
+    """Remove a temporary folder; not even a second Ctrl-C leaves half of it."""
     while folder.exists():
         with suppress(KeyboardInterrupt):
             shutil.rmtree(folder)
-
-
-def _flush(path: Path) -> None:
-    """Make a file or a folder survive a power cut.
-
-    Raises:
-        OSError: The disk refuses, perhaps because it is full.
-    """
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

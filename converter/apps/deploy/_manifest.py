@@ -1,4 +1,4 @@
-"""What `vitconvert.json` in the folder of an export says, and whether the files are as it says."""
+"""`vitconvert.json` in the folder of an export: what it says, and whether the files match."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ NAME = "vitconvert.json"
 FORMAT = "vitconvert export 1"
 LEAST = 32  # pixels, of any side; smaller maps have nothing left in the last stage
 _PROGRAMS = ("model.json", "model.pdmodel")  # of Paddle 3 and of 2.6
-# What an export that was killed may hold; the last is of training on, and does not stay.
+# What a killed export may hold; the last is for training on, and is removed.
 _OWN = {NAME, *_PROGRAMS, "model.pdiparams", "model.pdiparams.info"}
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What an export holds.
+    """What vitconvert.json says.
 
     Attributes:
-        format: FORMAT; another is of another release.
+        format: FORMAT in this release.
         variant: Name of the variant.
         num_classes: Of the head; 0 if the model gives features.
         classes: Their names in the order of the logits; () if they were not given.
@@ -33,7 +33,7 @@ class Facts:
         preprocessing: Of images in evaluation.
         source: Name, sha256 and bytes of the weights it was made of.
         versions: Of vitconvert and Paddle, which made it.
-        check: How far it was from the model as Paddle runs it eagerly.
+        check: How far the export was from the original model.
         files: Name of each other file -> its sha256.
     """
 
@@ -54,29 +54,29 @@ class Facts:
         return next(name for name in _PROGRAMS if name in self.files)
 
     def to_json(self) -> str:
-        """Give the text of the file; an image size that is free is the word."""
+        """Give the text of the file; "free" stands for a free image size."""
         facts = asdict(self) | {"image_size": self.image_size or "free"}
         return json.dumps(facts, indent=1) + "\n"
 
 
 def is_export(folder: Path) -> bool:
-    """Tell whether a folder is an export of ours, of whatever release and in whatever state."""
-    return str(_said(folder).get("format", "")).startswith("vitconvert export")
+    """Tell whether a folder is a vitconvert export, of any release and in any state."""
+    return str(_read(folder).get("format", "")).startswith("vitconvert export")
 
 
 def strangers(folder: Path) -> list[str]:
-    """Name what a folder holds that no export of ours put there.
+    """Name what a folder holds that does not belong to an export.
 
     Raises:
         OSError: It cannot be listed.
     """
-    files = _said(folder).get("files")
+    files = _read(folder).get("files")
     own = _OWN | set(files if isinstance(files, dict) else ())
     return sorted(path.name for path in folder.iterdir() if path.name not in own or path.is_dir())
 
 
-def _said(folder: Path) -> dict[str, Any]:
-    """Give what an export says of itself; nothing if it does not."""
+def _read(folder: Path) -> dict[str, Any]:
+    """Read vitconvert.json; nothing if it cannot be read."""
     try:
         facts = json.loads((folder / NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -85,21 +85,21 @@ def _said(folder: Path) -> dict[str, Any]:
 
 
 def read_facts(folder: Path) -> Facts:
-    """Read what an export says of itself, and check its files against it.
+    """Read vitconvert.json, and check the files against it.
 
     Raises:
-        ModelError: The folder is no export, or of another release, or its files were changed.
+        ModelError: The folder is not an export, or of another release, or its files have changed.
     """
     if not is_export(folder):
         raise ModelError(
-            f"{folder} is no export: it has no {NAME} of ours. Make one: vitconvert export "
-            f"VARIANT --weights D.pdparams --out {folder}"
+            f"{folder}: is not a vitconvert export, as it holds no {NAME}. Make one: vitconvert "
+            f"export VARIANT --weights D.pdparams --out {folder}"
         )
     data = json.loads((folder / NAME).read_text(encoding="utf-8"))
     if data["format"] != FORMAT:
         raise ModelError(
-            f"{folder / NAME}: {data['format']!r}, expected {FORMAT!r}: another release of "
-            f"vitconvert made it. Export the weights again."
+            f"{folder / NAME}: format is {data['format']!r}, expected {FORMAT!r}: another release "
+            f"of vitconvert made it. Export the weights again."
         )
     try:
         size = data["image_size"]
@@ -107,13 +107,13 @@ def read_facts(folder: Path) -> Facts:
         facts = Facts(**data | own | {"classes": tuple(data["classes"])})
         program = facts.program
     except (TypeError, KeyError, IndexError, StopIteration) as error:
-        raise ModelError(f"{folder / NAME}: is not complete. Export the weights again.") from error
+        raise ModelError(f"{folder / NAME}: is damaged. Export the weights again.") from error
     for name, expected in facts.files.items():
         path = folder / Path(name).name
         if not path.is_file():
             raise ModelError(f"{path}: is missing. Export the weights again.")
         if sha256(path) != expected:
-            raise ModelError(f"{path}: was changed after it was made. Export the weights again.")
+            raise ModelError(f"{path}: has changed since the export. Export the weights again.")
     _check_release(folder, program, facts)
     return facts
 

@@ -37,7 +37,7 @@ class Predictor:
             threads: Of the processor; as many as this process may use if None.
 
         Raises:
-            ModelError: The folder is no export that can be used here, or Paddle is not installed.
+            ModelError: The folder is not a usable export, or Paddle is not installed.
             RunError: Paddle cannot load it, or there is no such device.
         """
         require("paddle")

@@ -1,4 +1,4 @@
-"""Which classes a model takes for which."""
+"""Which classes a model confuses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...page import text
+from ...page import section, text
 from ._phrases import class_name, percent
 from ._result import Evaluation, Scores
 
@@ -38,7 +38,7 @@ def worst_classes(
 
 
 def show_confusion(evaluation: Evaluation) -> str:
-    """Give the section of the page: once if both sides take the same for the same."""
+    """Give the section of the page; one table if both sides have the same confusions."""
     if not evaluation.count:
         return ""
     sides = list(evaluation.sides)
@@ -51,10 +51,7 @@ def show_confusion(evaluation: Evaluation) -> str:
         f"<h3>{text(title)}</h3>\n{show(evaluation, side, title)}"
         for side, title in zip(sides, titles, strict=True)
     )
-    return (
-        f'<section aria-labelledby="confusion-title">\n<h2 id="confusion-title">What is taken for '
-        f"what</h2>\n{parts}\n</section>\n"
-    )
+    return section("confusion", "Confusions", parts)
 
 
 def _matrix(evaluation: Evaluation, side: Scores, title: str) -> str:
@@ -90,7 +87,7 @@ def _matrix(evaluation: Evaluation, side: Scores, title: str) -> str:
 
 
 def _lists(evaluation: Evaluation, side: Scores, title: str) -> str:
-    """Give what is most often taken for what, and the classes that fare worst."""
+    """Give the most frequent confusions and the worst classes."""
     confused = [
         (class_name(evaluation, true), class_name(evaluation, predicted), f"{count:,}")
         for true, predicted, count in most_confused(evaluation, side)

@@ -44,7 +44,7 @@ class Engine:
         threads: int,
         largest: tuple[int, int, int, int],
     ) -> None:
-        """Start the process; it builds the model while the caller goes on.
+        """Start the process; it builds the model while the caller continues.
 
         Args:
             setup: Model, weights and device.
@@ -72,7 +72,7 @@ class Engine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.worker.__exit__()
+        self.worker.end()
         self.memory.close()
         os.close(self.handle)
 

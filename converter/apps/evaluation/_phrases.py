@@ -1,4 +1,4 @@
-"""An evaluation in words and figures, as the terminal and the page both show them."""
+"""An evaluation in words and figures, for the terminal and the page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ._result import Evaluation, Scores, Share
 
 
 def percent(share: float) -> str:
-    """Spell a share 0..1 with two decimals; none is a dash."""
+    """Spell a share 0..1 with two decimals; "-" if it is not a number."""
     return "-" if math.isnan(share) else f"{100 * share:.2f}%"
 
 
@@ -35,12 +35,12 @@ def size(count: int) -> str:
 
 
 def number(value: float) -> str:
-    """Spell a difference; what is not a number is a dash."""
+    """Spell a difference; "-" if it is not a number."""
     return "-" if math.isnan(value) else f"{value:.2g}"
 
 
 def class_name(evaluation: Evaluation, label: int) -> str:
-    """Name a class, or give its number; -1 is that of logits that are not finite."""
+    """Name a class, or give its number; -1 stands for logits that are not finite."""
     if label < 0:
         return "not finite"
     return evaluation.classes[label] if label < len(evaluation.classes) else str(label)
@@ -61,8 +61,8 @@ def figures(evaluation: Evaluation) -> list[tuple[str, tuple[str, ...]]]:
     if any(broken):
         rows.append(("logits not finite", tuple(images(count) for count in broken)))
     rates = [side.images_per_second for side in sides]
-    told = tuple("-" if rate is None else f"{rate:,.1f}" for rate in rates)
-    rows.append(("images/s, model", told))
+    texts = tuple("-" if rate is None else f"{rate:,.1f}" for rate in rates)
+    rows.append(("images/s, model", texts))
     for place in dict.fromkeys(place for side in sides for place in side.peak_bytes):
         many = any(len(side.peak_bytes) > 1 for side in sides)
         found = [side.peak_bytes.get(place) for side in sides]
@@ -117,42 +117,39 @@ def _signed(share: float) -> str:
 
 
 def verdict(evaluation: Evaluation) -> str | None:
-    """Say in words whether two sides are the same; None for one side."""
+    """Say whether two sides classify the same; None for one side."""
     if evaluation.same is None:
         return None
     if not evaluation.count:
-        return "no image was evaluated: nothing is known of how the two sides compare."
-    of = f"{evaluation.count:,}"
+        return "no image was evaluated, so the two sides cannot be compared."
     broken = [_not_finite(evaluation, side) for side in evaluation.sides]
     if any(broken):
         return f"NOT THE SAME: {'; '.join(filter(None, broken))}."
-    count = len(evaluation.disagreements)
-    unexplained = evaluation.unexplained
+    count, unexplained = len(evaluation.disagreements), len(evaluation.unexplained)
+    differ = "is" if count == 1 else "are"
+    text = f"{count:,} of {images(evaluation.count)} {differ} classified differently"
     if unexplained:
-        worst = worst_first(evaluation)[0]
-        share = "" if len(unexplained) == count else f", {len(unexplained):,} of them"
+        share = "" if unexplained == count else f", {unexplained:,} of them"
         return (
-            f"NOT THE SAME: {count:,} of {images(evaluation.count)} get another class{share} by "
-            f"more than rounding; the worst is {evaluation.names[worst]}. `vitconvert parity` "
-            f"finds the layer."
+            f"NOT THE SAME: {text}{share} by more than rounding; the worst is "
+            f"{evaluation.names[worst_first(evaluation)[0]]}. `vitconvert parity` finds the layer."
         )
-    told = f"both classify all {of} images the same"
-    if evaluation.count == 1:
-        told = "both classify the one image the same"
     if count:
-        each = ", each" if count > 1 else ""
-        told = f"{count:,} of {images(evaluation.count)} get another class{each} by no more than "
-        told += "rounding"
+        text += ", by no more than rounding"
+    elif evaluation.count == 1:
+        text = "both classify the one image the same"
+    else:
+        text = f"both classify all {evaluation.count:,} images the same"
     apart = np.flatnonzero(evaluation.difference > evaluation.noise)
     if len(apart):
         worst = int(apart[np.argmax((evaluation.difference / evaluation.noise)[apart])])
         return (
-            f"NOT THE SAME: {told}, but the logits of {images(len(apart))} are further apart "
-            f"than rounding brings them: {number(float(evaluation.difference[worst]))} where "
-            f"{number(float(evaluation.noise[worst]))} is the most, for {evaluation.names[worst]}. "
+            f"NOT THE SAME: {text}, but the logits of {images(len(apart))} differ by more "
+            f"than rounding: {number(float(evaluation.difference[worst]))} for "
+            f"{evaluation.names[worst]}, limit {number(float(evaluation.noise[worst]))}. "
             f"`vitconvert parity` finds the layer."
         )
-    return f"{told}."
+    return f"{text}."
 
 
 def _not_finite(evaluation: Evaluation, side: Scores) -> str:
@@ -165,10 +162,10 @@ def _not_finite(evaluation: Evaluation, side: Scores) -> str:
 
 
 def worst_first(evaluation: Evaluation) -> list[int]:
-    """Order the disagreements: the more a difference is beyond rounding, the earlier.
+    """Order the disagreements: the further a difference is beyond rounding, the earlier.
 
-    What is not finite is first. Where the logits differ equally, the larger margin is first: the
-    more certain both sides are of their classes, the less can rounding have exchanged them.
+    Logits that are not finite come first. If logits differ equally, the larger margin comes first:
+    the more certain both sides are of their classes, the less likely rounding has swapped them.
     """
 
     def badness(row: int) -> tuple[bool, bool, float, float]:
@@ -183,21 +180,21 @@ def worst_first(evaluation: Evaluation) -> list[int]:
 
 
 def unreadable(evaluation: Evaluation) -> list[tuple[str, str]]:
-    """Give each image that cannot be read and why; the reason may name it once more."""
+    """Give each image that cannot be read, and why; the name is not repeated in the reason."""
     return [(name, why.removeprefix(f"{name}: ")) for name, why in evaluation.unreadable]
 
 
 def how_far(evaluation: Evaluation) -> str:
-    """Say that an evaluation was interrupted and how to go on; nothing if it was not."""
+    """Say that an evaluation was interrupted and how to resume it; "" if it is complete."""
     if not evaluation.partial:
         return ""
     done = evaluation.count + len(evaluation.unreadable)
-    way_on = "With --report, --resume could go on."
+    advice = "With --report, --resume could continue it."
     if evaluation.options.get("report"):
-        way_on = "The same command with --resume goes on."
+        advice = "To resume, add --resume to the same command."
     return (
         f"PARTIAL: interrupted after {done:,} of {evaluation.wanted:,} images; the figures are "
-        f"of these. {way_on}"
+        f"for these only. {advice}"
     )
 
 

@@ -19,15 +19,15 @@ _CLASSES = 1000  # of a variant that no table has any more
 
 @dataclass(frozen=True)
 class Published:
-    """One published figure, and what can be said of it.
+    """One published figure, beside the measured ones.
 
     Attributes:
         top1: In percent.
-        source: Where it stands.
-        weights: The checkpoint that it is of; "" if not known.
-        found: Where it lies, in words; "" if that would say nothing.
-        remarks: Why the figures cannot be compared, each in words; empty if they can.
-        inside: Whether it lies in the interval of every side; None without any.
+        source: Where it was published.
+        weights: File name of its checkpoint; "" if not known.
+        found: Whether it lies in the measured interval, in words; "" without an interval.
+        remarks: Why the figures cannot be compared, in words; empty if they can.
+        inside: Whether it lies in the interval of every side; None without an interval.
     """
 
     top1: float
@@ -39,7 +39,7 @@ class Published:
 
     @property
     def sentence(self) -> str:
-        """All of it in one."""
+        """All of this in one sentence."""
         of = f" for {self.weights}" if self.weights else ""
         remarks = f"not comparable: {'; '.join(self.remarks)}" if self.remarks else ""
         parts = (f"{self.top1:g}%{of} ({self.source})", self.found, remarks)
@@ -47,7 +47,7 @@ class Published:
 
 
 def published(evaluation: Evaluation) -> list[Published]:
-    """Judge the published figures: that of the evaluated file, if its name tells, or each."""
+    """Compare with the published figure of the evaluated file, or with all if its name is other."""
     known = [figures for figures in evaluation.published if "top1" in figures]
     own = [figures for figures in known if _is_of(figures, evaluation)]
     return [_judged(figures, evaluation) for figures in own or known]
@@ -98,12 +98,16 @@ def _classes(evaluation: Evaluation) -> int:
 
 
 def _remarks(figures: Mapping[str, Any], evaluation: Evaluation) -> list[str]:
-    """Say why a published figure is of something else."""
+    """Say why a published figure cannot be compared."""
     remarks, classes = [], _classes(evaluation)
     if evaluation.num_classes != classes:
-        remarks.append(f"it is of {classes:,} classes, this head has {evaluation.num_classes:,}")
+        remarks.append(
+            f"published for {classes:,} classes, this head has {evaluation.num_classes:,}"
+        )
     if evaluation.count < IMAGENET:
-        remarks.append(f"it is of {IMAGENET:,} images, these are {images(evaluation.count)}")
+        remarks.append(
+            f"published for {IMAGENET:,} images, evaluated on {images(evaluation.count)}"
+        )
     changed = [
         f"{name} {channels(found)}, not {channels(wanted)}"
         for name, wanted in _preprocessing(figures, evaluation).items()

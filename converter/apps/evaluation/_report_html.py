@@ -6,10 +6,11 @@ from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 
-from ...page import fill, plain, rows, side_by_side, text, with_code
+from ...page import facts, fill, items, plain, rows, section, side_by_side, text, with_code
+from ...sides import describe_side
 from ._confusion import show_confusion
+from ._disagreements import Shown
 from ._drawing import intervals
-from ._images_csv import kind
 from ._phrases import (
     class_name,
     comparison,
@@ -24,8 +25,7 @@ from ._phrases import (
     verdict,
 )
 from ._published import published
-from ._result import Evaluation, Scores
-from ._shown import Shown
+from ._result import Evaluation
 
 _LISTED = 200  # images that cannot be read
 
@@ -40,8 +40,6 @@ def html(evaluation: Evaluation, shown: Sequence[Shown] = ()) -> str:
     Returns:
         HTML 5, to be written as UTF-8.
     """
-    from ...version import __version__
-
     good = evaluation.same and evaluation.count
     tone = "plain" if evaluation.same is None else "proved" if good else "not-proved"
     if tone != "not-proved" and evaluation.partial:
@@ -51,7 +49,7 @@ def html(evaluation: Evaluation, shown: Sequence[Shown] = ()) -> str:
     summary = [
         images(evaluation.count),
         f"{evaluation.num_classes:,} classes",
-        *(_version(side) for side in evaluation.sides),
+        *(describe_side(side.label, side.framework, side.facts) for side in evaluation.sides),
         f"{evaluation.data} ({evaluation.described})",
     ]
     heads = "".join(f'<th scope="col">{text(side.label)}</th>' for side in evaluation.sides)
@@ -61,19 +59,40 @@ def html(evaluation: Evaluation, shown: Sequence[Shown] = ()) -> str:
         "headline": text(_headline(evaluation)),
         "claim": f'<p class="claim">{sign}{with_code(claim)}</p>' if claim else "",
         "partial": _partial(evaluation),
-        "summary": "\n".join(f"<li>{text(part)}</li>" for part in summary),
+        "summary": items(summary),
         "heads": heads,
         "figures": _figures(evaluation),
         "drawing": intervals(evaluation, published(evaluation)),
-        "comparison": _comparison(evaluation),
-        "published": _published(evaluation),
+        "comparison": _facts(
+            "comparison",
+            "Comparison",
+            "How both sides compare on the same images",
+            comparison(evaluation),
+        ),
+        "published": _facts(
+            "published",
+            "Published",
+            "Published figures",
+            [("top-1", one.sentence) for one in published(evaluation)],
+        ),
         "disagreements": _disagreements(evaluation, shown),
         "confusion": show_confusion(evaluation),
         "unreadable": _unreadable(evaluation),
         "speed": rows([("end to end", rates(evaluation))]),
-        "sides": rows(side_by_side(*(side.facts for side in evaluation.sides))),
-        "how": rows(_how(evaluation)),
-        "version": text(__version__),
+        "sides": section(
+            "sides",
+            "Weights, versions and devices",
+            facts(
+                "Files, hashes, versions and devices of every side",
+                side_by_side(*(side.facts for side in evaluation.sides)),
+                ("Fact", *(side.label for side in evaluation.sides)),
+            ),
+        ),
+        "how": section(
+            "how",
+            "Images, preprocessing and options",
+            facts("What was evaluated, and how", _how(evaluation), ("Fact", "Value")),
+        ),
     }
     return fill(files(__package__).joinpath("report.html"), values)
 
@@ -93,45 +112,14 @@ def _headline(evaluation: Evaluation) -> str:
     return " / ".join(dict.fromkeys(told))
 
 
-def _version(side: Scores) -> str:
-    facts = side.facts
-    version = facts.get(kind(side.label), "")
-    where = facts.get("card", facts.get("device", ""))
-    return " ".join(filter(None, [side.label, str(version), f"on {where}" if where else ""]))
-
-
 def _partial(evaluation: Evaluation) -> str:
     told = how_far(evaluation)
     return f'<p class="partial">{text(told)}</p>' if told else ""
 
 
-def _section(name: str, title: str, content: str) -> str:
-    return (
-        f'<section aria-labelledby="{name}-title">\n<h2 id="{name}-title">{text(title)}</h2>\n'
-        f"{content}\n</section>\n"
-    )
-
-
-def _facts(caption: str, cells: str) -> str:
-    return (
-        f'<table class="facts">\n<caption class="unseen">{text(caption)}</caption>\n<tbody>\n'
-        f"{cells}\n</tbody>\n</table>"
-    )
-
-
-def _comparison(evaluation: Evaluation) -> str:
-    told = comparison(evaluation)
-    if not told:
-        return ""
-    table = _facts("How both sides compare on the same images", rows(told))
-    return _section("comparison", "The two sides", table)
-
-
-def _published(evaluation: Evaluation) -> str:
-    told = [("top-1", one.sentence) for one in published(evaluation)]
-    if not told:
-        return ""
-    return _section("published", "Published", _facts("Published figures", rows(told)))
+def _facts(name: str, title: str, caption: str, cells: Sequence[tuple[str, str]]) -> str:
+    """Give a section with a table of facts, or nothing if there are none."""
+    return section(name, title, facts(caption, cells)) if cells else ""
 
 
 def _disagreements(evaluation: Evaluation, shown: Sequence[Shown]) -> str:
@@ -146,7 +134,7 @@ def _disagreements(evaluation: Evaluation, shown: Sequence[Shown]) -> str:
     )
     tiles = "\n".join(_tile(evaluation, one) for one in shown)
     content = f'{note}\n<div class="tiles">\n{tiles}\n</div>'
-    return _section("disagreements", "Classified differently", content)
+    return section("disagreements", "Classified differently", content)
 
 
 def _tile(evaluation: Evaluation, shown: Shown) -> str:
@@ -178,8 +166,8 @@ def _unreadable(evaluation: Evaluation) -> str:
         return ""
     more = f" The first {_LISTED} are listed; report.json has all." if count > _LISTED else ""
     note = f'<p class="hint">{images(count)}, left out of all figures.{more}</p>'
-    table = _facts("Images that cannot be read", rows(unreadable(evaluation)[:_LISTED]))
-    return _section("unreadable", "Cannot be read", f"{note}\n{table}")
+    table = facts("Images that cannot be read", unreadable(evaluation)[:_LISTED])
+    return section("unreadable", "Cannot be read", f"{note}\n{table}")
 
 
 def _how(evaluation: Evaluation) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What an evaluation found: figures per image as arrays, and what follows from them."""
+"""The result of an evaluation: figures per image as arrays, and what follows from them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from ...sides import Side
+
 # Of the normal distribution: half of a 95 % interval, in standard deviations.
 _Z = 1.959964
-# How far apart rounding may bring the logits of one image, in shares of the largest: more is no
-# rounding. Seen were 3e-6 in float32 (docs/eval.md); deeper models may round more often.
+# The largest difference between the logits of one image that rounding explains, in shares of the
+# largest logit. Up to 4.3e-6 was seen in float32 (docs/eval.md); deeper models may round more.
 NOISE = {"float32": 2e-5, "float64": 1e-9}
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What one model made of the images; every array has one entry per evaluated image.
+    """The figures of one model; every array has one entry per evaluated image.
 
     Attributes:
         label: "Paddle" or "PyTorch", and how it ran if not plainly: "Paddle (inference)".
@@ -44,6 +46,11 @@ class Scores:
     timed: int
     peak_bytes: Mapping[str, int]
     facts: Mapping[str, Any]
+
+    @property
+    def framework(self) -> Side:
+        """The framework that ran the model."""
+        return "paddle" if self.label.startswith("Paddle") else "torch"
 
     @property
     def images_per_second(self) -> float | None:
@@ -134,8 +141,6 @@ class Evaluation:
         environment: Machine and versions.
         options: What the run was asked for.
         processes: How many shared the work.
-        run_timed: Images that `end_to_end` is of, and
-        run_seconds: how long they took: what a resumed run goes on adding to; None if not known.
     """
 
     variant: str
@@ -158,8 +163,6 @@ class Evaluation:
     environment: Mapping[str, Any]
     options: Mapping[str, Any]
     processes: int = 1
-    run_timed: int | None = None
-    run_seconds: float | None = None
 
     @property
     def count(self) -> int:
@@ -168,7 +171,7 @@ class Evaluation:
 
     @property
     def partial(self) -> bool:
-        """Whether it was interrupted."""
+        """Whether images are left to evaluate."""
         return self.count + len(self.unreadable) < self.wanted
 
     def top1(self, side: Scores) -> Share:
@@ -215,16 +218,16 @@ class Evaluation:
 
     @cached_property
     def noise(self) -> np.ndarray:
-        """How far apart rounding can bring the logits of each image, float64 [N]."""
+        """The largest difference that rounding explains, for each image, float64 [N]."""
         largest = np.max([side.largest for side in self.sides], 0)
         share: np.ndarray = NOISE[str(self.options["dtype"])] * largest
         return share
 
     def is_rounding(self, row: int) -> bool:
-        """Tell whether a disagreement is no more than rounding.
+        """Tell whether rounding explains a disagreement.
 
-        Both sides' two best classes are so close together that the difference of the logits can
-        exchange them, and that difference is itself no more than rounding.
+        The two best classes are so close that the difference of the logits can swap them, and
+        that difference is itself no more than rounding.
         """
         margin = max(side.margin[row] for side in self.sides)
         close = margin <= 2 * self.difference[row]
@@ -237,14 +240,14 @@ class Evaluation:
 
     @property
     def unexplained(self) -> list[int]:
-        """Rows of disagreements that are more than rounding."""
+        """Rows of disagreements that rounding does not explain."""
         return [int(row) for row in self.disagreements if not self.is_rounding(int(row))]
 
     @property
     def same(self) -> bool | None:
-        """Whether two sides classify alike but for rounding; None for one side.
+        """Whether two sides classify the same except for rounding; None for one side.
 
-        The logits are judged as well: no image's may be further apart than rounding brings them.
+        The logits count as well: for no image may they differ by more than rounding.
         """
         if len(self.sides) < 2:
             return None

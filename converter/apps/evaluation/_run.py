@@ -16,16 +16,17 @@ from ...sides import Side
 from ...tables.reading import find_variant
 from ...terminal import Progress
 from ._options import EvaluationArguments, EvaluationOptions
-from ._report_folder import check_report_folder, read_partial, write_reports
+from ._report_folder import check_report_folder, write_reports
 from ._result import Evaluation
 from ._session import Session
+from ._state import STATE, read_state
 from ._tally import merged
 
 _SAVE_EVERY = 60.0  # seconds
 
 
 class ReportError(RunError):
-    """The report cannot be written; `result` holds what was found all the same."""
+    """The report cannot be written; `result` holds the figures."""
 
     def __init__(self, message: str, result: Evaluation) -> None:
         super().__init__(message)
@@ -51,28 +52,29 @@ def evaluate(
     Args:
         variant: For example "shunted_s".
         data: Where the images are, see `vitconvert.images.open_images`.
-        weights: Of the Paddle model: a .pdparams or .safetensors; or the folder of an export.
+        weights: Of the Paddle model: a .pdparams or .safetensors, or the folder of an export.
         torch_weights: Of the PyTorch model.
         torch_key: Key of the weights in that file where it holds several.
-        preprocessing: What differs from the variant's own: size, crop_pct, crop_mode,
+        preprocessing: Overrides of the variant's own: size, crop_pct, crop_mode,
             interpolation, mean, std.
         report: Folder to write the report to; saved every minute while it runs.
-        resume: Whether to go on with what an interrupted run has left in `report`.
-        force: Whether a report that is there may be replaced.
+        resume: Whether to continue the interrupted evaluation in `report`.
+        force: Whether to replace an existing report.
         progress: Called with a text, the images done and their total.
         options: What `EvaluationOptions` has: device, batch_size, workers, limit, dtype, engine and
             strict.
 
     Returns:
-        The result; `partial` if Ctrl-C ended it. Of several processes (see `running.team`) only the
-        first has all of it, the others their share.
+        The result; `partial` if Ctrl-C ended it. If several processes share the work (see
+        `running.team`), only the first has all of it.
 
     Raises:
-        CheckpointError: A file cannot be read or does not fit.
+        CheckpointError: A checkpoint cannot be read or does not fit, or `report` cannot be used.
         DataError: There are no images, or they do not fit the model; or one cannot be read and
             `strict` is given.
         ModelError: The variant is unknown or a framework not installed.
-        RunError: A model cannot run on these images, or the options contradict each other.
+        RunError: A model cannot run on these images, options contradict each other, or an
+            evaluation cannot be resumed with them.
         ReportError: The report cannot be written.
     """
     how = EvaluationOptions(**options)
@@ -82,7 +84,7 @@ def evaluate(
     if resume and (folder is None or team.size > 1):
         raise RunError("--resume needs --report, and a single process.")
     if folder is not None and folder.resolve().is_relative_to(Path(data).resolve()):
-        raise DataError(f"{folder}: the report would lie among the images. Choose another place.")
+        raise DataError(f"{folder}: the report would lie among the images. Choose another folder.")
     if folder is not None and team.leads:
         check_report_folder(folder, resume=resume, force=force)
     found = find_variant(variant)[1]
@@ -97,11 +99,11 @@ def evaluate(
     run.open(str(data))
     run.reported = folder is not None and team.size == 1
     if resume and folder is not None:
-        run.take(*read_partial(folder))
+        run.resume(read_state(folder / STATE))
     if team.launcher:
         team.join()
         if len(set(team.gather(run.fingerprint))) > 1:
-            raise RunError(f"{data}: the processes do not find the same images and labels there.")
+            raise RunError(f"{data}: the processes found different images or labels there.")
     with closing(run.steps(progress)) as steps:
         saved = time.monotonic()
         try:
@@ -122,15 +124,16 @@ def evaluate(
         raise DataError(f"{data}: none of {result.wanted} images can be read; {name}: {reason}")
     if folder is not None and team.leads:
         try:
-            write_reports(result, folder, run.images)
+            state = run.state() if result.partial and team.size == 1 else None
+            write_reports(result, folder, run.images, state)
         except VitconvertError as error:
             raise ReportError(str(error), result) from error
     return result
 
 
 def _save(run: Session, folder: Path) -> None:
-    """Bring the report up to date; if that fails now, it may not at the end."""
+    """Update the report; a failure now need not be one at the end."""
     try:
-        write_reports(run.result(), folder, run.images)
+        write_reports(run.result(), folder, run.images, run.state())
     except VitconvertError as error:
-        logging.getLogger("vitconvert").warning("%s Going on.", error)
+        logging.getLogger("vitconvert").warning("%s The evaluation continues.", error)

@@ -22,20 +22,21 @@ from ...models import require
 from ...parity import describe_checkpoint, make_subject
 from ...running.setup import Setup, Subject
 from ...running.team import Team
-from ...sides import Side
+from ...sides import NAMES, Side
 from ...tables.identify import show_head
 from ...tables.variant import Variant
 from ...terminal import Progress
 from ._engine import Engine
 from ._options import EvaluationOptions
 from ._result import Evaluation, Scores
+from ._state import State
 from ._tally import PER_SIDE, Tally, judge
 
-_LABELS: dict[Side, str] = {"paddle": "Paddle", "torch": "PyTorch"}
+_FREE = ("workers", "strict")  # options that may change when an evaluation is resumed
 
 
 class Session:
-    """One evaluation: what it was asked for, and what it has so far."""
+    """One evaluation: its options, and its figures so far."""
 
     def __init__(
         self,
@@ -58,11 +59,13 @@ class Session:
         self.setups = {side: self._setup(side) for side in files}
         heads = {side: one.subject.num_classes for side, one in self.setups.items()}
         if len(set(heads.values())) > 1:
-            said = [f"{files[side]} has {show_head(heads[side])}" for side in files]
-            raise ModelError(f"{', '.join(said)}: both must tell the same classes apart.")
+            found = [f"{files[side]} has {show_head(heads[side])}" for side in files]
+            raise ModelError(f"{', '.join(found)}: both must have the same classes.")
         self.num_classes = next(iter(heads.values()))
         if not self.num_classes:
-            raise ModelError(f"{variant.name}: these weights have no head, so nothing to classify.")
+            raise ModelError(
+                f"{variant.name}: these weights have no head, so they cannot classify images."
+            )
         self.environment: dict[Side, dict[str, Any]] = {}
 
     def _setup(self, side: Side) -> Setup:
@@ -77,12 +80,12 @@ class Session:
         return Setup(side, subject, str(path.absolute()), key, self.how.device)
 
     def _exported(self, path: Path) -> Setup:
-        """Check the folder of an export."""
+        """Check the folder of an export, as `_setup` does for a checkpoint."""
         from ..deploy import read_facts
 
         facts = read_facts(path)
         if self.how.engine != "inference":
-            raise RunError(f"{path}: is an export, which --engine inference runs.")
+            raise RunError(f"{path}: is the folder of an export. Run it with --engine inference.")
         if facts.variant != self.variant.name:
             raise ModelError(f"{path}: is an export of {facts.variant}, not {self.variant.name}.")
         size, wanted = facts.image_size, self.preprocessing.size
@@ -103,37 +106,46 @@ class Session:
         known = (self.images.names, self.images.labels.tolist(), self.images.classes)
         self.fingerprint = hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
-    def take(self, before: Evaluation, tally: Tally) -> None:
-        """Go on from what an earlier run has left.
+    def request(self) -> dict[str, Any]:
+        """Give what decides the figures, as JSON."""
+        labels = {side: self._label(side) for side in self.setups}
+        request = {
+            **{name: value for name, value in asdict(self.how).items() if name not in _FREE},
+            "torch_key": self.keys["torch"],
+            "images": self.fingerprint,
+            "variant": self.variant.name,
+            "described": self.images.described,
+            "wanted": len(self.chosen),
+            "preprocessing": self.preprocessing.to_dict(),
+            "weights": {
+                labels[s]: [facts["sha256"], facts.get("shards")] for s, facts in self.about.items()
+            },
+        }
+        found: dict[str, Any] = json.loads(json.dumps(request))
+        return found
+
+    def state(self) -> State:
+        """Give what this evaluation can be resumed from."""
+        return State(self.request(), self.environment, self.tally)
+
+    def resume(self, state: State) -> None:
+        """Continue an earlier evaluation.
 
         Raises:
-            RunError: That one was asked for something else, or the images have changed.
+            RunError: That one had other options, or the images have changed.
         """
-        now = self.result()
-        same = ("dtype", "engine", "limit", "batch_size", "device", "torch_key", "images")
-        pairs = {
-            **{name: (before.options.get(name), now.options.get(name)) for name in same},
-            **{
-                n: (getattr(before, n), getattr(now, n)) for n in ("variant", "described", "wanted")
-            },
-            "preprocessing": (before.preprocessing, now.preprocessing),
-            "weights": tuple(
-                {s.label: [s.facts["sha256"], s.facts.get("shards")] for s in one.sides}
-                for one in (before, now)
-            ),
-        }
-        for what, (found, expected) in pairs.items():
-            if json.dumps(found, sort_keys=True) != json.dumps(expected, sort_keys=True):
-                said = f"was {found}, now it is {expected}"
-                if what == "images":
-                    said = "or labels are others now"
+        for name, expected in self.request().items():
+            found = state.request.get(name)
+            if found != expected:
+                change = f"{name} was {found}, is now {expected}"
+                if name == "images":
+                    change = "the images or labels have changed"
                 raise RunError(
-                    f"--resume goes on with the same evaluation only: {what} {said}. Start again "
-                    f"with --force."
+                    f"--resume continues the same evaluation only: {change}. Start again with "
+                    f"--force."
                 )
-        self.tally = tally
-        known = {side.label: dict(side.facts) for side in before.sides}
-        self.environment = {side: known[self._label(side)] for side in self.setups}
+        self.tally = state.tally
+        self.environment = {side: dict(state.environment[side]) for side in state.environment}
 
     def steps(self, progress: Progress | None) -> Generator[None]:
         """Run batch by batch."""
@@ -159,7 +171,7 @@ class Session:
             for number, batch in enumerate(stack.enter_context(closing(batches))):
                 self._unreadable(batch.unreadable)
                 if len(batch.indices):
-                    # In turns, as images are being read while the first of them runs.
+                    # In turns, because images are being read while the first of them runs.
                     order = list(engines)[:: -1 if number % 2 else 1]
                     found = {side: engines[side].run(batch.images, not is_warm) for side in order}
                     answers = {side: found[side] for side in engines}
@@ -182,7 +194,7 @@ class Session:
         path, exported = self.files[side], ""
         if inference and path.is_dir():
             exported = str(path.absolute())
-        elif inference:  # made by the process, but ours to take away, however that one ends
+        elif inference:  # the process makes it; it is removed here, however that process ends
             folder = tempfile.TemporaryDirectory(prefix="vitconvert-export-")
             exported = str(Path(stack.enter_context(folder)) / "model")
         engine = Engine(
@@ -197,15 +209,15 @@ class Session:
 
     def _label(self, side: Side) -> str:
         inference = side == "paddle" and self.how.engine == "inference"
-        return _LABELS[side] + (" (inference)" if inference else "")
+        return NAMES[side] + (" (inference)" if inference else "")
 
     def _unreadable(self, found: tuple[tuple[int, str], ...]) -> None:
         if found and self.how.strict:
-            raise DataError(f"{found[0][1]} (--strict: without it such images are left out)")
+            raise DataError(f"{found[0][1]} Without --strict, such images are left out.")
         self.tally.unreadable.extend(found)
 
     def result(self) -> Evaluation:
-        """Make the result of what there is so far."""
+        """Give the result so far."""
         arrays, tally = self.tally.arrays(), self.tally
         empty = np.zeros(0)
         indices = arrays.get("index", np.zeros(0, np.int64))
@@ -235,8 +247,6 @@ class Session:
                 "report": self.reported,
             },
             processes=self.team.size,
-            run_timed=tally.run_timed,
-            run_seconds=tally.run_seconds,
         )
 
     def _scores(self, side: Side, arrays: Mapping[str, np.ndarray]) -> Scores:
@@ -253,7 +263,7 @@ class Session:
 
 
 def _machine() -> dict[str, Any]:
-    """Say what this runs on."""
+    """Describe this machine."""
     from ...version import __version__
 
     return {

@@ -1,4 +1,4 @@
-"""What is kept of every image and of the time, batch by batch; of several processes, added up."""
+"""Figures of every image and times, batch by batch; those of several processes are added up."""
 
 from __future__ import annotations
 
@@ -10,8 +10,16 @@ import numpy as np
 from ...sides import Side
 from ._engine import Answer
 
-PER_SIDE = ("predicted", "hit5", "loss", "margin", "largest")
-PER_PAIR = ("difference", "mean_difference")
+# Figures of an image, with their dtypes: of each side, and of two sides together.
+PER_SIDE = {"predicted": "i8", "hit5": "?", "loss": "f8", "margin": "f8", "largest": "f8"}
+PER_PAIR = {"difference": "f8", "mean_difference": "f8"}
+
+
+def columns_of(sides: Sequence[Side]) -> dict[str, str]:
+    """Name the columns of a tally that is not empty, with their dtypes."""
+    own = {f"{side}.{name}": dtype for side in sides for name, dtype in PER_SIDE.items()}
+    codes = {"index": "i8"} | own | (PER_PAIR if len(sides) == 2 else {})
+    return {name: np.dtype(code).str for name, code in codes.items()}
 
 
 @dataclass
@@ -66,7 +74,7 @@ class Tally:
             self._hold(side, answer.peak_bytes)
 
     def merge(self, other: Tally) -> None:
-        """Add what another process has."""
+        """Add the figures of another process."""
         for name, column in other.columns.items():
             self.columns.setdefault(name, []).extend(column)
         self.unreadable += other.unreadable
@@ -122,7 +130,7 @@ def judge(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def merged(tallies: Sequence[Tally]) -> Tally:
-    """Add up what several processes have."""
+    """Add up the figures of several processes."""
     whole = Tally()
     for tally in tallies:
         whole.merge(tally)

@@ -48,7 +48,7 @@ def show(evaluation: Evaluation, console: Console) -> None:
 
 
 def _line(text: str) -> str:
-    """Spell what would control a terminal or break the line; names may hold anything."""
+    """Escape what would control a terminal or break the line; names may hold anything."""
     return printable(text).replace("\n", "\\n")
 
 
@@ -60,7 +60,7 @@ def _what(evaluation: Evaluation) -> str:
 
 
 def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
-    """Give what is no figure of a single side: a name and a text each."""
+    """Give the facts below the figures: a name and a text each."""
     known = published(evaluation)
     facts = comparison(evaluation)
     facts += [("published top-1", one.sentence) for one in known[:_LISTED]]
@@ -84,11 +84,11 @@ def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
 
 
 def _last(evaluation: Evaluation) -> list[tuple[str, str]]:
-    """Give the lines that decide: whether all was evaluated, and the verdict on two sides."""
+    """Give the last lines: whether the evaluation is partial, and the verdict on two sides."""
     lines = []
     if partial := how_far(evaluation):
         lines.append((partial, "bold yellow"))
-    if (told := verdict(evaluation)) is not None:
+    if (text := verdict(evaluation)) is not None:
         good = evaluation.same and evaluation.count
-        lines.append((told, "green" if good else "bold red"))
+        lines.append((text, "green" if good else "bold red"))
     return lines

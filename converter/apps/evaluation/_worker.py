@@ -1,8 +1,8 @@
 """Run one framework's model on batches of images: what the worker processes of eval do.
 
-A worker builds the model and tells what it runs on. Then every message asks for a batch, whose
-images lie in memory that both processes share; the logits are left behind the images, and what is
-told says so.
+A worker builds the model and reports what it runs on. Then every message asks for a batch, whose
+images lie in memory that both processes share; the logits are left behind the images, and the
+answer says so.
 """
 
 import mmap
@@ -64,7 +64,7 @@ def carry_out(data: dict[str, Any], parent: Parent) -> None:
         parent.tell(facts)
         _serve(task, run, gpu_peak, parent)
     except (OSError, MemoryError, ValueError, RuntimeError) as error:
-        # Frameworks go on to show the place in their own source.
+        # Frameworks append the place in their own source.
         reason = str(error).partition("\n  [Hint")[0].strip() or "out of memory"
         name = NAMES[task.setup.framework]
         raise RunError(f"the {name} model cannot run on these images: {reason}") from error

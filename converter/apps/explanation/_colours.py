@@ -7,7 +7,7 @@ https://bottosson.github.io/posts/oklab/.
 import numpy as np
 
 FOR = (214, 82, 0)  # RGB, where the image speaks for the class
-AGAINST = (0, 96, 190)  # and where it speaks against it; told apart by all kinds of eyes
+AGAINST = (0, 96, 190)  # and where it speaks against it; all kinds of eyes can distinguish them
 _STRONGEST = 0.9  # share of the colour at the end of the scale; the image stays visible
 _GREYS = (0.35, 0.95)  # lightness in OKLab that the image's black and white become
 

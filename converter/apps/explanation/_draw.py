@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...images.sheet import BACKGROUND, INK, fit, line_height, load_font, wrap, write_lines
+from ...sides import NAMES
 from ._colours import AGAINST, FOR, grey, tint
 from ._measures import MEASURES
 
@@ -51,8 +52,7 @@ def draw(found: Explained) -> Image.Image:
 
 
 def _run(found: Explained) -> str:
-    names = {"torch": "PyTorch", "paddle": "Paddle"}
-    where = f"{names[found.framework]} on the {found.device.upper()}"
+    where = f"{NAMES[found.framework]} on the {found.device.upper()}"
     return f"{Path(found.weights).name} in {where}"
 
 
@@ -95,7 +95,7 @@ def _row(
 
 
 def flat_text(found: Explained, one: Explanation) -> str:
-    """Say that nothing was found, and what else to try."""
+    """Say that the map is flat, and what else to try."""
     kind = MEASURES[one.measure]
     least = f"{kind.factor * kind.flat:g} {kind.unit}"
     text = f"Flat: hiding parts changes its {one.measure} by no more than {least}."

@@ -16,7 +16,7 @@ from ...sides import Side
 from ...tables.reading import find_variant
 from ._lime import lime, require_lime
 from ._measures import MEASURES, Measure, probabilities, scores
-from ._model import Predictor, load_predictor
+from ._model import Classifier, load_classifier
 from ._occlusion import default_window, occlusion, places
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ class Options:
 
     Attributes:
         method: "occlusion" slides a grey window; "lime" hides random sets of segments.
-        measure: What of the answer is watched.
+        measure: Of the answer: "probability" or "log-odds".
         window: Of occlusion, in pixels; a fifth of the shorter side if None.
         stride: Of occlusion, in pixels; a quarter of the window if None.
         samples: Of LIME.
-        seed: Of LIME; occlusion has no chance in it.
+        seed: Of LIME; occlusion draws nothing at random.
         batch_size: Images that the model is given at once.
     """
 
@@ -58,11 +58,11 @@ class Explanation:
 
     Attributes:
         name: Of the image, as much of its path as tells it from the others.
-        seen: RGB, what the model sees of it.
+        seen: RGB, the part that the model sees.
         probabilities: float64 [K].
         target: The class that is explained.
         heat: float64 [H, W], in units of the measure; positive where the image speaks for it.
-        measure: What of the answer was watched.
+        measure: Of the answer.
     """
 
     name: str
@@ -74,19 +74,19 @@ class Explanation:
 
     @property
     def is_flat(self) -> bool:
-        """Whether nothing that was hidden mattered: what the map holds is rounding."""
+        """Whether hiding no part mattered, so the map holds rounding only."""
         return bool(np.abs(self.heat).max() <= MEASURES[self.measure].flat)
 
 
 @dataclass(frozen=True)
 class Explained:
-    """All that was found, and how.
+    """All explanations, and how they were made.
 
     Attributes:
         variant: The model.
         weights: Its file, as it was given.
-        framework: That ran it.
-        device: Where.
+        framework: The one that ran it.
+        device: Where it ran.
         method: In words, with its sizes.
         passes: Images that the model was given for each explanation.
         classes: Their names, or ().
@@ -125,15 +125,15 @@ def explain(
     options: Options | None = None,
     progress: Progress | None = None,
 ) -> Explained:
-    """Find where a model looks.
+    """Find where a model looks in images.
 
     Args:
         variant: A name of `list_models`, such as "shunted_s".
         weights: A .pdparams for Paddle; a .pth or .safetensors for PyTorch.
         images: Files of images.
-        target: Number or name of the class to explain; of each image the predicted one if None.
+        target: Number or name of the class to explain; the predicted one of each image if None.
         classes: Their names in the order of the head; numbers only if there are none.
-        framework: The one the weights are of if None.
+        framework: That of the weights if None.
         device: "auto" takes a GPU where the framework sees one.
         preprocessing: As the variant was published with if None.
         options: How.
@@ -144,27 +144,27 @@ def explain(
         ModelError: The variant is unknown or has no head, or the framework is not installed.
         CheckpointError: The weights cannot be read, or are of the other framework.
         ConversionError: They do not fit the variant.
-        RunError: The options do not fit, the device or a package is missing, or the model gave
-            what is not finite.
+        RunError: The options do not fit, the device or a package is missing, or logits are
+            not finite.
     """
     options = options or Options()
     preprocessing = preprocessing or preprocessing_of(find_variant(variant)[1])
     words, passes = _described(options, preprocessing.size)
     seen = [_seen(path, preprocessing) for path in images]
-    predictor = load_predictor(variant, weights, framework, device)
-    check_names(classes, predictor.num_classes, weights)
-    wanted = None if target is None else find_class(target, classes, predictor.num_classes)
+    classifier = load_classifier(variant, weights, framework, device)
+    check_names(classes, classifier.num_classes, weights)
+    wanted = None if target is None else find_class(target, classes, classifier.num_classes)
     found = []
     names = short_names(images)
     for number, (name, image) in enumerate(zip(names, seen, strict=True), 1):
         text = f"image {number} of {len(seen)}"
         report = _titled(progress, text)
-        found.append(_explain(predictor, name, image, preprocessing, wanted, options, report))
+        found.append(_explain(classifier, name, image, preprocessing, wanted, options, report))
     return Explained(
         variant,
         str(weights),
-        predictor.framework,
-        predictor.device,
+        classifier.framework,
+        classifier.device,
         words,
         passes,
         tuple(classes),
@@ -196,7 +196,7 @@ def find_class(target: str | int, classes: Sequence[str], num_classes: int) -> i
     places_of = [number for number, name in enumerate(classes) if name == str(target)]
     if len(places_of) > 1:
         numbers = some([str(number) for number in places_of])
-        raise DataError(f"{target!r} is the name of the classes {numbers}. Give the number.")
+        raise DataError(f"{target!r} is the name of several classes: {numbers}. Give the number.")
     if places_of:
         return places_of[0]
     if not str(target).isdecimal():
@@ -212,7 +212,7 @@ def find_class(target: str | int, classes: Sequence[str], num_classes: int) -> i
 
 
 def _described(options: Options, size: tuple[int, int]) -> tuple[str, int]:
-    """Say what will be done, and count its forward passes; refuse what cannot be."""
+    """Describe the method and count its forward passes; refuse sizes that do not fit."""
     if options.method == "lime":
         require_lime()
         return f"{_LIME}, {options.samples} samples, seed {options.seed}", options.samples + 1
@@ -230,7 +230,7 @@ def _seen(path: Path, preprocessing: Preprocessing) -> Image:
 
 
 def _explain(
-    predictor: Predictor,
+    classifier: Classifier,
     name: str,
     image: Image,
     preprocessing: Preprocessing,
@@ -241,10 +241,10 @@ def _explain(
     """Explain the answer to one image."""
 
     def predict(images: np.ndarray) -> np.ndarray:
-        return scores(predictor.predict(images), options.measure)
+        return scores(classifier.predict(images), options.measure)
 
     normalise = preprocessing.normalise
-    found = probabilities(predictor.predict(normalise(np.asarray(image))[None]))[0]
+    found = probabilities(classifier.predict(normalise(np.asarray(image))[None]))[0]
     target = int(found.argmax()) if target is None else target
     how = options.batch_size, progress
     if options.method == "lime":

@@ -1,4 +1,4 @@
-"""What of a model's answer is watched while parts of an image are hidden."""
+"""Measures of a model's answer that change when parts of an image are hidden."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,8 +15,8 @@ class _Kind:
     """How a measure is spelled.
 
     Attributes:
-        unit: Of its changes, as a reader is told.
-        factor: That the changes are multiplied by for that unit.
+        unit: Of its changes, for people.
+        factor: From the measure to that unit.
         flat: A map that nowhere exceeds this shows nothing but rounding and chance.
     """
 
@@ -35,11 +35,13 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     """Take the softmax: [B, K] -> float64 [B, K], rows of sum 1.
 
     Raises:
-        RunError: The model gave what is not finite.
+        RunError: Logits are not finite.
     """
     logits = logits.astype(np.float64)
     if not np.isfinite(logits).all():
-        raise RunError("the model's answer is not finite: its weights are damaged, or the image.")
+        raise RunError(
+            "the model's logits are not finite: its weights or the image may be damaged."
+        )
     powers = np.exp(logits - logits.max(1, keepdims=True))
     shares: np.ndarray = powers / powers.sum(1, keepdims=True)
     return shares
@@ -48,11 +50,11 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
 def scores(logits: np.ndarray, measure: Measure) -> np.ndarray:
     """Give the measure of every class: [B, K] -> float64 [B, K].
 
-    The log-odds log(p / (1 - p)) go on changing where the probability is at 0 or 1 already. What
-    all logits have in common, which says nothing, changes neither.
+    The log-odds log(p / (1 - p)) still change where the probability is close to 0 or 1. A constant
+    that is added to all logits changes neither.
 
     Raises:
-        RunError: The model gave what is not finite.
+        RunError: Logits are not finite.
     """
     shares = probabilities(logits)
     if measure == "probability":

@@ -20,7 +20,7 @@ from ...tables.reading import find_variant
 
 
 @dataclass(frozen=True)
-class Predictor:
+class Classifier:
     """A model that is ready to run.
 
     Attributes:
@@ -36,10 +36,10 @@ class Predictor:
     device: str
 
 
-def load_predictor(
+def load_classifier(
     variant: str, weights: Path, framework: Side | None = None, device: Device = "auto"
-) -> Predictor:
-    """Build a model and load its weights; the file says how many classes it tells apart.
+) -> Classifier:
+    """Build a model and load its weights; the file determines its number of classes.
 
     Args:
         variant: A name of `list_models`, such as "shunted_s".
@@ -72,4 +72,4 @@ def load_predictor(
     subject = Subject(variant, num_classes, output="logits")
     side = make_side(Setup(framework, subject, str(weights.absolute()), device=device))
     predict = as_function(side, side.model("float32"), "float32")
-    return Predictor(predict, num_classes, framework, "cpu" if side.device == "cpu" else "gpu")
+    return Classifier(predict, num_classes, framework, "cpu" if side.device == "cpu" else "gpu")

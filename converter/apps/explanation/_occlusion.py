@@ -1,4 +1,4 @@
-"""Occlusion: hide one window of an image after the other, and see what it does to the answer."""
+"""Occlusion: hide one window of an image after the other, and see how the answer changes."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _STEPS = 4  # of a window, the stride as long as one of them
 def default_window(
     size: tuple[int, int], window: int | None, stride: int | None
 ) -> tuple[int, int]:
-    """Fill in a window and its stride, both in pixels, that were not given."""
+    """Fill in the window and stride that were not given, in pixels."""
     window = max(1, min(size) // _PARTS) if window is None else window
     return window, max(1, window // _STEPS) if stride is None else stride
 
 
 def places(size: tuple[int, int], window: int, stride: int) -> list[tuple[int, int]]:
-    """List where a window is put: (top, left) in pixels, row by row.
+    """List the positions of a window: (top, left) in pixels, row by row.
 
     The last of every row and column ends at the edge of the image, so that all of it is covered.
 
@@ -39,8 +39,8 @@ def places(size: tuple[int, int], window: int, stride: int) -> list[tuple[int, i
     """
     if not 1 <= window <= min(size):
         raise RunError(
-            f"the window has {window} pixels; expected 1 to {min(size)}, of what the model sees "
-            f"({size[0]}x{size[1]})."
+            f"the window is {window} pixels; expected 1 to {min(size)}, as the model sees "
+            f"{size[0]}x{size[1]} pixels."
         )
     if not 1 <= stride <= window:
         raise RunError(

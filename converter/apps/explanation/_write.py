@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...files import cannot_be_written, publish, written_beside
+from ...files import write_all
 from ._draw import draw
 
 if TYPE_CHECKING:
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def write_explained(found: Explained, out: Path, maps: Path | None, force: bool) -> None:
-    """Write the image and, if asked for, the maps; both get their names when both are written.
+    """Write the image and, if asked for, the maps; both are complete before one gets its name.
 
     Args:
         found: All explanations.
@@ -33,20 +31,7 @@ def write_explained(found: Explained, out: Path, maps: Path | None, force: bool)
     files = {out: _png(found)}
     if maps is not None:
         files[maps] = _npy(found) if maps.suffix == ".npy" else _json(found)
-    _write(files, force)
-
-
-def _write(files: Mapping[Path, bytes], force: bool) -> None:
-    with ExitStack() as stack:
-        parts = []
-        for path, data in files.items():
-            file, part = stack.enter_context(written_beside(path))
-            with cannot_be_written(path):
-                file.write(data)
-                file.flush()
-            parts.append((part, path))
-        for part, path in parts:
-            publish(part, path, force)
+    write_all(files, force)
 
 
 def _png(found: Explained) -> bytes:

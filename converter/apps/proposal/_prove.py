@@ -12,8 +12,9 @@ from ...parity import FLOAT64_LIMIT, Pair, Report, check_parity
 from ...running.interpreters import check_pythons
 from ...running.process import keep_workers
 from ...running.scratch import temporary_folder
+from ...running.setup import check_factory
 from ...sides import SIDES, Side
-from ...tables.plan import apply_rows
+from ...tables.plan import make_plan
 from ...tables.reading import read_kinds, read_table
 from ...terminal import Progress
 from ._compress import compress, compress_keys
@@ -85,12 +86,14 @@ def propose_table(
         The table, also where it is not proved: `proved` and `undecided` tell.
 
     Raises:
-        ModelError: A framework is not installed.
+        ModelError: A framework is not installed, or a function is not named as that.
         ParityError: There is no such function, it gives no model, or none for such images.
     """
     pythons: dict[Side, str | None] = {"torch": torch_python, "paddle": paddle_python}
     check_pythons(pythons)
     factories: dict[Side, str] = {"torch": torch_model, "paddle": paddle_model}
+    for factory in factories.values():
+        check_factory(factory)
     with temporary_folder() as folder, keep_workers(own_models=True):
         try:
             torch, paddle = outline_both(factories, input_size, pythons, folder / STATE, progress)
@@ -199,7 +202,8 @@ class _Prover:
         path.write_text(write_table((), attempt.rows, attempt.ignore, (), ()), encoding="utf-8")
         paddle = self.folder / "converted.pdparams"
         source = open_checkpoint(self.folder / STATE)
-        layout = pdparams.layout(apply_rows(source, read_table(path)))
+        made = make_plan(source, read_table(path)).apply(source.tensors)
+        layout = pdparams.layout(made)
         with paddle.open("w+b") as file:
             for _bytes in write(file.fileno(), layout):
                 pass

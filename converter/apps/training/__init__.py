@@ -6,7 +6,7 @@ The command line needs the options without the rest, so that the rest is importe
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ._settings import Settings
+from ._settings import Option, Settings, flag, options
 
 if TYPE_CHECKING:
     from ._interrupt import Interrupted
@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 __all__ = [
     "Interrupted",
     "Listener",
+    "Option",
     "Settings",
     "Summary",
+    "flag",
+    "options",
     "stored_settings",
     "train",
 ]

@@ -1,4 +1,4 @@
-"""What is changed at random in an image that is learnt from."""
+"""Random changes of training images."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _RATIO = 4 / 3  # most that a crop's sides differ by, before it is resized
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How images are changed; parameters are drawn for every image anew.
+    """How training images are changed; parameters are drawn anew for every image.
 
     Attributes:
-        preprocessing: How they are evaluated.
+        preprocessing: The one of evaluation.
         crop: "padded", "resized" or "none".
-        crop_scale: Smallest share of the area that "resized" takes.
-        flip: Whether every other one is mirrored.
-        color_jitter: Most that brightness, contrast and saturation change by.
+        crop_scale: Smallest share of the area that "resized" cuts out.
+        flip: Whether to mirror an image with probability 1/2.
+        color_jitter: Largest change of brightness, contrast and saturation.
     """
 
     preprocessing: Preprocessing
@@ -39,7 +39,7 @@ class Augmentation:
     color_jitter: float
 
     def __call__(self, image: Image, rng: np.random.Generator) -> Image:
-        """Make of an RGB image one of the model's size.
+        """Turn an RGB image into one of the model's size.
 
         Raises:
             DataError: One side is more than 50 times the other.
@@ -78,7 +78,7 @@ class Augmentation:
 
 
 def augmentation_of(settings: Settings, preprocessing: Preprocessing) -> Augmentation:
-    """Give the augmentation that was asked for."""
+    """Make the augmentation that the options ask for."""
     usual: Crop = "padded" if max(preprocessing.size) <= SMALL else "resized"
     return Augmentation(
         preprocessing,

@@ -1,4 +1,4 @@
-"""Batches to learn from: in random order, augmented, with soft targets; prepared ahead."""
+"""Training batches: in random order, augmented, with soft targets; prepared ahead."""
 
 from __future__ import annotations
 
@@ -25,17 +25,16 @@ _BATCHES_AHEAD = 2
 
 @dataclass
 class Batches:
-    """What one process of a team is given to learn from.
+    """The training batches of one process of a team.
 
-    Every batch is a function of the run's seed, the epoch and the number of the step. An image
-    that cannot be read is left out: the next that can takes its place, so that batches keep their
-    size.
+    Every batch is a function of the run's seed, the epoch and the number of the step. If an image
+    cannot be read, the next one that can takes its place, so batches keep their size.
 
     Attributes:
         images: Where they come from.
-        chosen: int64 [N], those of them that are learnt from.
+        chosen: int64 [N], indices of the images to train on.
         num_classes: Of the model.
-        augmentation: What is changed at random.
+        augmentation: Random changes of the images.
         settings: Has batch size, mixup, label smoothing, seed, workers.
         team: The processes that share every batch.
         unreadable: Index and reason of images that could not be read so far.
@@ -102,13 +101,13 @@ class Batches:
 
 
 def spread(count: int, limit: int | None) -> np.ndarray:
-    """Choose so many of some images, evenly spread, thus of every class: int64 [N]."""
+    """Choose at most `limit` of `count` images, evenly spread over all classes: int64 [N]."""
     wanted = count if limit is None else min(limit, count)
     return np.linspace(0, count, wanted, endpoint=False).astype(np.int64)
 
 
 def smoothed(labels: list[int], num_classes: int, share: float) -> np.ndarray:
-    """Make targets: 1 at the label, of which a share is spread over all: float32 [b, classes]."""
+    """Make targets float32 [b, classes]: 1 at the label, a share of it spread over all classes."""
     targets = np.full((len(labels), num_classes), share / num_classes, np.float32)
     targets[np.arange(len(labels)), labels] += np.float32(1 - share)
     return targets

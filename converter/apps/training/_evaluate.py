@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Score:
-    """What an evaluation gave.
+    """The result of an evaluation.
 
     Attributes:
         loss: Mean cross entropy, of labels that are not smoothed; nan if logits are not finite.
@@ -50,8 +50,8 @@ def evaluate(
     Args:
         model: In any mode; it is in training mode afterwards.
         images: Where they come from.
-        chosen: int64 [N], those of them to take.
-        preprocessing: What the model wants of them.
+        chosen: int64 [N], indices of the images to evaluate.
+        preprocessing: From image to input.
         batch_size: Images at a time, in each process.
         workers: Threads that prepare them.
         team: The processes.

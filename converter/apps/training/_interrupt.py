@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while training: noted, and obeyed between two steps."""
+"""Ctrl-C and SIGTERM stop training between two steps."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was ended from outside; its message says how to go on."""
+    """A signal stopped training; the message says how to resume."""
 
 
-class Wish:
-    """Whether somebody wants the training to end.
+class StopRequest:
+    """Whether a signal asks training to stop.
 
-    A signal in the middle of a step would leave weights half changed, so that it is only noted. A
-    second one ends everything at once: the state on disk is whole at any moment.
+    Stopping in the middle of a step would leave weights half changed, so the first signal is only
+    noted. A second one stops at once: the state on disk is whole at any moment.
     """
 
     def __init__(self) -> None:
-        self.is_there = False
+        self.is_made = False
 
     def note(self, _signal: int, _frame: Any) -> None:
         """Note the first signal; raise at the second."""
-        if self.is_there:
+        if self.is_made:
             raise KeyboardInterrupt
-        self.is_there = True
+        self.is_made = True
 
 
 @contextmanager
-def wishes() -> Iterator[Wish]:
-    """Note signals from now on, where signals can be had: in the main thread."""
-    wish = Wish()
+def stop_requests() -> Iterator[StopRequest]:
+    """Note signals instead of obeying them; only the main thread can."""
+    stop = StopRequest()
     if threading.current_thread() is not threading.main_thread():
-        yield wish
+        yield stop
         return
     before = {}
     for number in _SIGNALS:
         found = signal.getsignal(number)
         if found is not signal.SIG_IGN and found is not None:  # ignored under nohup, say
             before[number] = found
-            signal.signal(number, wish.note)
+            signal.signal(number, stop.note)
     try:
-        yield wish
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

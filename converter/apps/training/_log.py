@@ -1,4 +1,4 @@
-"""What a run writes of every epoch: lines of JSON, a CSV, curves, and VisualDL where wanted."""
+"""Logs of every epoch: lines of JSON, a CSV, curves, and VisualDL if asked for."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import RunError
-from ._state import Folder, write_bytes, write_text
+from ...files import write_all, write_whole
+from ._state import Folder
 
 Row = dict[str, Any]
 
-# Columns of the CSV, in order; an epoch's row also has how many images were evaluated. Top-5 is
-# None where five classes or fewer would make it 100 % of any model.
+# Columns of the CSV, in order; a row of the history also counts the evaluated images. Top-5 is None
+# with five classes or fewer, where it would be 100 % for any model.
 COLUMNS = (
     "epoch",
     "train_loss",
@@ -31,30 +32,28 @@ COLUMNS = (
 
 
 def check_installed(visualdl: bool) -> None:
-    """Check for what draws, before any work is done.
+    """Check that the packages that draw and log are there, before any work is done.
 
     Raises:
         RunError: It is not installed; the message says how to get it.
     """
     if find_spec("matplotlib") is None:
         raise RunError(
-            "Matplotlib is not installed here; it draws the learning curves. Install it: pip "
+            "Matplotlib, which draws the learning curves, is not installed. Install it: pip "
             "install matplotlib"
         )
     if visualdl and find_spec("visualdl") is None:
-        raise RunError(
-            "--visualdl: VisualDL is not installed here. Install it: pip install visualdl"
-        )
+        raise RunError("--visualdl: VisualDL is not installed. Install it: pip install visualdl")
 
 
 def write_logs(folder: Folder, history: Sequence[Row]) -> None:
-    """Write all epochs anew, so that an epoch that is repeated after a kill stands there once."""
-    write_text(folder.log, "".join(f"{json.dumps(row)}\n" for row in history))
+    """Write all epochs anew, so an epoch that is repeated after a kill appears once."""
+    lines = "".join(f"{json.dumps(row)}\n" for row in history)
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
-    write_text(folder.table, text.getvalue())
+    write_all({folder.log: lines.encode(), folder.table: text.getvalue().encode()})
 
 
 def draw_curves(path: Path, history: Sequence[Row], title: str) -> None:
@@ -86,11 +85,11 @@ def draw_curves(path: Path, history: Sequence[Row], title: str) -> None:
     figure.suptitle(title, fontsize=11)
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=110)
-    write_bytes(path, image.getvalue())
+    write_whole(path, image.getvalue())
 
 
 class VisualDL:
-    """Scalars for VisualDL, in the folder of the run; nothing unless wanted."""
+    """Scalars for VisualDL, in the folder of the run; does nothing unless wanted."""
 
     def __init__(self, folder: Folder, wanted: bool) -> None:
         self._writer: Any = None

@@ -1,4 +1,4 @@
-"""The model to train, with weights but perhaps another head, and its optimizer."""
+"""The model to train, perhaps with a new head, and its optimizer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOG = logging.getLogger("vitconvert")
 
 
 def check_variant(name: str) -> tuple[Table, Variant]:
-    """Give a variant that can be trained, and its table.
+    """Find a variant that can be trained, and its table.
 
     Raises:
         ModelError: There is none of that name, or it has no head.
@@ -31,14 +31,14 @@ def check_variant(name: str) -> tuple[Table, Variant]:
     table, variant = find_variant(name)
     if not variant.num_classes:
         raise ModelError(
-            f"{name} is a backbone without a head: it tells no classes apart. Train the variant "
-            f"with a head, see `vitconvert models`."
+            f"{name} is a backbone without a head, so it cannot be trained as a classifier. Choose "
+            f"a variant with a head: vitconvert models"
         )
     return table, variant
 
 
 def make_model(settings: Settings, num_classes: int, weights: Path | None) -> Any:
-    """Build a model in training mode; of weights with another head all but the head is taken.
+    """Build a model in training mode; a head for other classes is not loaded.
 
     Args:
         settings: Has variant, drop path rate and seed.
@@ -46,7 +46,7 @@ def make_model(settings: Settings, num_classes: int, weights: Path | None) -> An
         weights: Paddle checkpoint; freshly initialised if None.
 
     Raises:
-        CheckpointError: The file is no whole model of the variant.
+        CheckpointError: The file does not hold a whole model of the variant.
     """
     import paddle
 
@@ -63,7 +63,7 @@ def make_model(settings: Settings, num_classes: int, weights: Path | None) -> An
 
 
 def check_size(model: Any, size: tuple[int, int]) -> None:
-    """Let a model compute one empty image, so that a size it cannot take is told at once.
+    """Run a model on one empty image, so that it refuses an unsuitable size at once.
 
     Raises:
         RunError: It cannot take images of that height and width.
@@ -81,7 +81,7 @@ def check_size(model: Any, size: tuple[int, int]) -> None:
 
 
 def _load(model: Any, path: Path, table: Table, variant: Variant, num_classes: int) -> None:
-    """Fill a model from a file that may have another head; that one then stays fresh."""
+    """Load weights; if the file has another head, the model keeps its random one."""
     checkpoint = open_checkpoint(path)
     check_side("paddle", checkpoint)
     found = check_paddle(checkpoint, table, variant)
@@ -93,14 +93,14 @@ def _load(model: Any, path: Path, table: Table, variant: Variant, num_classes: i
         new = {key: held(value.numpy()) for key, value in fresh.items()}
         checkpoint = replace(checkpoint, tensors={**kept, **new})
         has = f"a head for {found} classes" if found else "no head"
-        _LOG.info(f"{path} has {has}: a new one for {num_classes} begins at random.")
+        _LOG.info(f"{path} has {has}; it is replaced by a random one for {num_classes} classes")
     load_paddle(model, checkpoint)
 
 
 def _head(table: Table, variant: Variant) -> set[str]:
     """Name the Paddle tensors whose shape depends on the number of classes."""
     keys = [key for key, shape in variant.shapes.items() if "num_classes" in shape]
-    return {claim.target for key in keys for claim in table.claims(key) if claim.target is not None}
+    return {claim.paddle for key in keys for claim in table.claims(key) if claim.paddle is not None}
 
 
 def decays(key: str, value: Any) -> bool:
@@ -140,7 +140,9 @@ def optimizer_state(optimizer: Any, model: Any) -> dict[str, Any]:
             continue
         parameter = next((own for own in keys if name.startswith(f"{own}_")), None)
         if parameter is None:
-            raise RunError(f"the optimizer of this Paddle keeps {name}, which is of no parameter.")
+            raise RunError(
+                f"the optimizer of this Paddle keeps {name}, which belongs to no parameter."
+            )
         state[f"{name[len(parameter) + 1 :]}.{keys[parameter]}"] = value.numpy()
     return state
 
@@ -158,7 +160,9 @@ def restore_optimizer(optimizer: Any, model: Any, state: Mapping[str, Any]) -> N
     for name, value in state.items():
         slot, _, key = name.partition(".")
         if key not in names:
-            raise RunError(f"the state holds {name} of an optimizer; the model has no {key!r}.")
+            raise RunError(
+                f"the state of the optimizer holds {name}, but the model has no {key!r}."
+            )
         renamed[f"{names[key]}_{slot}"] = paddle.to_tensor(value)
     if renamed:
         optimizer.set_state_dict(renamed)

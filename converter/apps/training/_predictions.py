@@ -1,4 +1,4 @@
-"""A sheet of images with the class that a trained model gives them, and their own."""
+"""A sheet of images with their true class and the one that the model predicts."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import DataError
+from ...files import write_whole
 from ...images.sheet import Tile, make_sheet
 from ._batches import spread
-from ._state import write_bytes
 
 if TYPE_CHECKING:
     from ...images import Images, Preprocessing
@@ -29,14 +29,14 @@ def draw_predictions(
     classes: Sequence[str],
     title: str,
 ) -> None:
-    """Draw some images, evenly spread, as the model sees them, with what it says of each."""
+    """Draw some images, evenly spread, as the model sees them, with its prediction."""
     import paddle
 
     seen = []
     for place in spread(len(chosen), MOST):
         try:
             image = preprocessing.crop(images.open(int(chosen[place])))
-        except DataError:  # counted and named by the evaluation
+        except DataError:  # the evaluation counts and reports it
             continue
         seen.append((image, int(images.labels[chosen[place]])))
     if not seen:
@@ -54,4 +54,4 @@ def draw_predictions(
         tiles.append(Tile(image, caption, found == label))
     file = io.BytesIO()
     make_sheet(tiles, title).save(file, "PNG")
-    write_bytes(path, file.getvalue())
+    write_whole(path, file.getvalue())

@@ -1,4 +1,4 @@
-"""The images of a run: what is learnt from, what is evaluated, and whether the two fit."""
+"""The training and validation images of a run, and whether they fit each other."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Prepared:
     """The images of a run.
 
     Attributes:
-        images: To learn from.
-        chosen: int64 [N], those of them that are.
-        validation: What is evaluated.
+        images: Training images.
+        chosen: int64 [N], indices of those to train on.
+        validation: Validation images.
         classes: Names, or numbers as texts, in the order of labels.
-        is_same: Whether what is evaluated is what is learnt from.
+        is_same: Whether training and validation images are the same.
     """
 
     images: Images
@@ -46,14 +46,14 @@ class Prepared:
         """Give the batches for one process of a team."""
         if len(self.chosen) < team.size:
             raise DataError(
-                f"{self.images.source}: {len(self.chosen)} images to learn from; expected at "
+                f"{self.images.source}: {len(self.chosen)} training images; expected at "
                 f"least one for each of {team.size} processes."
             )
         augmentation = augmentation_of(settings, self.validation.preprocessing)
         return Batches(self.images, self.chosen, len(self.classes), augmentation, settings, team)
 
     def fingerprint(self) -> str:
-        """Identify the images by classes, labels and names; where they lie may change."""
+        """Identify the images by classes, labels and names; their location may change."""
         digest = sha256(json.dumps(self.classes).encode())
         for part in (self.images, self.validation.images):
             digest.update(part.labels.tobytes())
@@ -66,7 +66,7 @@ def prepare(settings: Settings) -> Prepared:
 
     Raises:
         DataError: One is empty, they do not fit each other or the number of classes, or they are
-            the same, which was not asked for.
+            the same and `val_data` does not say so.
     """
     from ...images import check_classes, open_images, preprocessing_of
 
@@ -77,9 +77,9 @@ def prepare(settings: Settings) -> Prepared:
     is_same = _are_same(images, validation)
     if is_same and settings.val_data is None:
         raise DataError(
-            f"{images.source} ({images.described}): is not split, so that what is learnt from "
-            f"would be evaluated. Expected train/ and val/ or test/ of class folders, or train.zip "
-            f"and test.zip; or give the images to evaluate with --val-data."
+            f"{images.source} ({images.described}): is not split, so the model would be evaluated "
+            f"on its own training images. Expected train/ and val/ or test/ with class folders, or "
+            f"train.zip and test.zip; or choose validation images with --val-data."
         )
     _check_asked(settings.num_classes, images)
     found = len(images.classes) or int(images.labels.max()) + 1
@@ -107,23 +107,23 @@ def _check_fit(images: Images, validation: Images) -> None:
         odd = sorted({*images.classes} ^ {*validation.classes})
         raise DataError(
             f"{images.source} ({images.described}) and {validation.source} "
-            f"({validation.described}) have other classes: {', '.join(odd[:8])}. Labels are places "
-            f"in the sorted list, so that both need the same."
+            f"({validation.described}) have different classes: {', '.join(odd[:8])}. Labels are "
+            f"positions in the sorted list, so both sets need the same classes."
         )
 
 
 def _check_asked(asked: int | None, images: Images) -> None:
-    """Refuse another number of classes than the images have names of."""
+    """Refuse a number of classes that is not that of the images."""
     found = len(images.classes)
     if found and asked not in (None, found):
         raise DataError(
-            f"--num-classes is {asked}, the images have {found} classes. Leave it out: the head "
-            f"is made for the images."
+            f"--num-classes is {asked}, but the images have {found} classes. Leave it out: the "
+            f"head gets the classes of the images."
         )
 
 
 def _are_same(first: Images, second: Images) -> bool:
-    """Tell whether two sets are one: same names, labels and, as far as a few tell, images."""
+    """Tell whether two sets are the same: names, labels and a sample of the images."""
 
     def content(images: Images, index: int) -> object:
         try:

@@ -1,4 +1,4 @@
-"""Random numbers that depend on what they are for, not on what was drawn before.
+"""Random numbers that depend on their purpose, not on earlier numbers.
 
 Threads, restarts and the number of devices then change nothing. Philox computes its numbers from a
 key and a counter of four words; seed and purpose are the key, epoch and image words of the

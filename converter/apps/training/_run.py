@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import RunError
+from ...files import write_whole
 from ...models import require
 from ...running.team import Team, expected_team
 from ...version import __version__
 from ._batches import Batches
 from ._devices import set_device
-from ._interrupt import wishes
+from ._interrupt import stop_requests
 from ._log import check_installed
 from ._model import check_size, check_variant, make_model
 from ._prepare import Prepared, prepare
-from ._run_json import check_new, check_writable, make_folder, read_record
+from ._run_json import check_run_folder, make_folder, read_record
 from ._settings import Settings, check_same, from_dict
-from ._state import Folder, locked, read_state, write_text
+from ._state import Folder, locked, read_state
 from ._trainer import Listener, Trainer
 
 _LOG = logging.getLogger("vitconvert")
@@ -29,7 +30,7 @@ _LOG = logging.getLogger("vitconvert")
 
 @dataclass(frozen=True)
 class Summary:
-    """What came out of a run.
+    """The result of a run.
 
     Attributes:
         folder: Its files.
@@ -43,10 +44,11 @@ class Summary:
 
 
 def stored_settings(out: Path) -> Settings:
-    """Read the options that a run was begun with.
+    """Read the options that a run was started with.
 
     Raises:
-        RunError: There is no run in that folder.
+        CheckpointError: There is no run in that folder.
+        RunError: What is stored there is damaged, or of another version.
     """
     return from_dict(read_record(Folder(out))["options"], str(out))
 
@@ -59,14 +61,14 @@ def train(
     force: bool = False,
     listener: Listener | None = None,
 ) -> Summary:
-    """Train a variant, or go on with a run that was ended.
+    """Train a variant, or resume a run.
 
     Args:
         settings: What to train, on what, how.
         out: Folder of the run; made if it is not there.
-        resume: Go on from the state that the folder holds, to the bit where the run would be.
+        resume: Continue the run in the folder; the result is bit-identical to one whole run.
         force: Replace the run that the folder holds.
-        listener: Told of every step.
+        listener: Called after every step.
 
     Raises:
         ModelError: The variant is unknown, or has no head.
@@ -84,14 +86,14 @@ def train(
     device = set_device(settings, team)
     weights = None if settings.weights is None else Path(settings.weights)
     resumed = resume and folder.state.exists()
-    # Weights come with the state then.
+    # A resumed run has its weights in the state.
     model = make_model(settings, len(prepared.classes), None if resumed else weights)
     check_size(model, prepared.validation.preprocessing.size)
     batches = prepared.batches(settings, team)
     if team.leads:
         make_folder(folder)
     team.wait()
-    with locked(folder) if team.leads else nullcontext(), wishes() as wish:
+    with locked(folder) if team.leads else nullcontext(), stop_requests() as stop:
         if team.leads:
             # Once more: another may have begun, and even finished, a run there meanwhile.
             _check(folder, settings, team, resume, force)
@@ -105,13 +107,13 @@ def train(
             validation=prepared.validation,
             classes=prepared.classes,
             model=model,
-            wish=wish,
+            stop=stop,
             listener=listener,
         )
         if resume:
             _resume(trainer, folder, prepared)
         trainer.run()
-    history = trainer.progress.history
+    history = trainer.position.history
     return Summary(folder, max(history, key=lambda row: row["val_top1"]), history[-1])
 
 
@@ -119,29 +121,27 @@ def _check(folder: Folder, settings: Settings, team: Team, resume: bool, force: 
     """Refuse a folder that the run cannot have.
 
     Raises:
-        RunError: It holds another run than the one to resume, or what must not be replaced; or the
-            rights to write there are missing.
+        CheckpointError: As `check_run_folder`.
+        RunError: The run to resume has other options, or another number of processes.
     """
     if resume:
         check_same(stored_settings(folder.path), settings, str(folder.path))
         begun = read_record(folder)["processes"]
         if begun != team.size:
             raise RunError(
-                f"{folder.path} was begun by {begun} processes; now there are {team.size}, which "
-                f"would compute other numbers. Start as many as then, or a new run."
+                f"{folder.path} was started with {begun} processes; this command has {team.size}, "
+                f"which would compute other numbers. Use {begun} again, or start a new run."
             )
-        if team.leads:
-            check_writable(folder)
-    elif team.leads:
-        check_writable(folder)
+    if team.leads:
         named = (settings.weights, settings.data, settings.val_data)
-        check_new(folder, [Path(name) for name in named if name is not None], force)
+        sources = [Path(name) for name in named if name is not None]
+        check_run_folder(folder, sources, resume, force)
 
 
 def _begin(
     folder: Folder, settings: Settings, prepared: Prepared, device: str, team: Team, resume: bool
 ) -> None:
-    """Store what the run is, in the place of an earlier one."""
+    """Write run.json; a new run first removes the files of an earlier one."""
     import paddle
 
     facts = {
@@ -156,25 +156,30 @@ def _begin(
     }
     if not resume:
         for file in folder.own():
-            if file != folder.run:  # until it is replaced the folder is known by it
+            if file != folder.run:  # by which the folder is known to be that of a run
                 file.unlink(missing_ok=True)
-        write_text(folder.run, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+        text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
+        write_whole(folder.run, text.encode())
 
 
 def _tell(settings: Settings, prepared: Prepared, batches: Batches, device: str) -> None:
-    """Say what a run is made of."""
+    """Print what a run computes."""
     data = prepared.validation
     for name, part, chosen in (
-        ("learning from", prepared.images, prepared.chosen),
-        ("evaluating", data.images, data.chosen),
+        ("training on", prepared.images, prepared.chosen),
+        ("evaluating on", data.images, data.chosen),
     ):
         of = f" of {len(part)}" if len(chosen) < len(part) else ""
         _LOG.info(f"{name} {len(chosen)}{of} images: {part.source}, {part.described}")
     if prepared.is_same:
-        _LOG.warning("what is evaluated is what is learnt from: top-1 says nothing of new images")
+        _LOG.warning(
+            "training and evaluation use the same images: top-1 says nothing about new ones"
+        )
     size, steps = batches.batch_size, batches.steps
     if size < settings.batch_size:
-        _LOG.warning(f"batches of {size}: there are no more images")
+        _LOG.warning(
+            f"batches of {size} instead of {settings.batch_size}: there are no more images"
+        )
     height, width = data.preprocessing.size
     model = f"{settings.variant}, {len(prepared.classes)} classes, {height}x{width}"
     pace = f"batches of {size}, {steps} step{'s' * (steps > 1)} an epoch"
@@ -182,26 +187,26 @@ def _tell(settings: Settings, prepared: Prepared, batches: Batches, device: str)
 
 
 def _resume(trainer: Trainer, folder: Folder, prepared: Prepared) -> None:
-    """Put a trainer where the run was.
+    """Restore the state of a run.
 
     Raises:
-        RunError: The images are others, or the state cannot be read.
+        RunError: The images have changed, or the state cannot be read.
     """
     if read_record(folder)["images"] != prepared.fingerprint():
         raise RunError(
-            f"{folder.path} was begun with other images than {prepared.images.source} and "
-            f"{prepared.validation.images.source} hold now. Begin a new run with --weights."
+            f"{folder.path} was started with other images than {prepared.images.source} and "
+            f"{prepared.validation.images.source} hold now. Start a new run with --weights."
         )
     if not folder.state.exists():
         if trainer.team.leads:
-            _LOG.info(f"{folder.path} has no state yet: begins at the beginning.")
+            _LOG.info(f"{folder.path} holds no state yet; the run starts from the beginning")
         return
     trainer.restore(*read_state(folder.state))
-    done = trainer.progress
+    done = trainer.position
     if not trainer.team.leads:
         return
     if trainer.is_done:
         epochs = "its one epoch is" if done.epoch == 1 else f"all {done.epoch} epochs are"
-        _LOG.info(f"{folder.path}: {epochs} done; nothing to go on with.")
+        _LOG.info(f"{folder.path}: {epochs} done; nothing left to do")
     else:
-        _LOG.info(f"goes on in epoch {done.epoch + 1} after {done.step} steps.")
+        _LOG.info(f"resuming in epoch {done.epoch + 1} after {done.step} steps")

@@ -6,7 +6,7 @@ from ._settings import Settings
 
 
 def learning_rate(step: int, settings: Settings, steps_per_epoch: int) -> float:
-    """Give the learning rate of one step.
+    """Compute the learning rate of one step.
 
     A function of the step's number alone, so that a resumed run needs no history. The last step of
     the warm-up is the first with the highest rate, the last step of all has the lowest.

@@ -1,86 +1,113 @@
-"""What a training run is asked for, and whether a resumed one is asked for the same."""
+"""The options of a training run, and whether a resumed run has the same."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, get_type_hints
 
 from ...errors import RunError, listing
 from ...running.device import Device
 
 Crop = Literal["padded", "resized", "none"]
-# What may differ from one start of a run to the next. Another device rounds otherwise and so ends
+
+# What may differ from one start of a run to the next. Another device rounds differently and so ends
 # with other bits; nothing else here changes a number.
 FREE = ("data", "val_data", "workers", "device", "save_every", "visualdl")
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Options of `vitconvert train`; see docs/train.md.
+class Range:
+    """Which values an option may have, in words and as a function."""
+
+    words: str
+    fits: Callable[[float], bool]
+
+
+@dataclass(frozen=True)
+class Option:
+    """What is known of a field of `Settings`, apart from its type and default.
 
     Attributes:
-        variant: Name of a variant with a head.
-        data: Where the images to learn from are.
-        val_data: Where those to evaluate are; `data` if None.
-        weights: Paddle checkpoint to begin with; freshly initialised if None.
-        num_classes: Of the head; that of the images if None.
-        epochs: Times that all images are seen.
-        batch_size: Images of a step, of all devices together.
-        lr: Highest learning rate.
-        warmup_epochs: In which it rises linearly from 0; a tenth of `epochs` if None.
-        min_lr: That of the end; a hundredth of `lr` if None.
-        weight_decay: Of weights of linear layers and convolutions alone.
-        label_smoothing: Share of the target that is spread over all classes.
-        drop_path: Rate of the last block; the variant's own if None.
-        mixup: Parameter of the beta distribution; 0 for none.
-        color_jitter: Most that brightness, contrast and saturation change by, as a share.
-        flip: Whether every other image is mirrored.
-        crop: "padded", "resized" or "none"; None for "padded" up to 64 pixels, else "resized".
-        crop_scale: Smallest share of an image's area that "resized" takes.
-        img_size: Height and width in pixels; the variant's own if None.
-        seed: Of everything random.
-        limit: Most images to learn from and to evaluate; all if None.
-        amp: Whether to compute in mixed precision, float16.
-        clip_grad: Largest norm of all gradients together; None for no limit.
-        workers: Threads that prepare images; 0 for none.
-        device: Where to train.
-        save_every: Steps between two saves of the state; at the end of an epoch it is saved anyway.
-        visualdl: Whether to write logs for VisualDL.
+        help: Text of --help and of the table in docs/train.md.
+        values: Which ones it may have, apart from None.
+        unset: What None stands for, in words.
     """
 
-    variant: str
-    data: str
-    val_data: str | None = None
-    weights: str | None = None
-    num_classes: int | None = None
-    epochs: int = 30
-    batch_size: int = 128
-    lr: float = 1e-3
-    warmup_epochs: float | None = None
-    min_lr: float | None = None
-    weight_decay: float = 0.05
-    label_smoothing: float = 0.1
-    drop_path: float | None = None
-    mixup: float = 0.2
-    color_jitter: float = 0.2
-    flip: bool = True
-    crop: Crop | None = None
-    crop_scale: float = 0.25
-    img_size: tuple[int, int] | None = None
-    seed: int = 0
-    limit: int | None = None
-    amp: bool = False
-    clip_grad: float | None = None
-    workers: int = 2
-    device: Device = "auto"
-    save_every: int | None = None
-    visualdl: bool = False
+    help: str
+    values: Range | None = None
+    unset: str = ""
+
+
+def option(default: Any, text: str, values: Range | None = None, unset: str = "") -> Any:
+    """Make a field of `Settings`."""
+    return field(default=default, metadata={"option": Option(text, values, unset)})
+
+
+_FROM_0 = Range("at least 0", lambda x: x >= 0)
+_FROM_1 = Range("at least 1", lambda x: x >= 1)
+_ABOVE_0 = Range("above 0", lambda x: x > 0)
+_TO_1 = Range("0 to 1", lambda x: 0 <= x <= 1)
+_BELOW_1 = Range("0 to below 1", lambda x: 0 <= x < 1)
+_SHARE = Range("above 0, at most 1", lambda x: 0 < x <= 1)
+_SEED = Range("0 to 2^63 - 1", lambda x: 0 <= x < 2**63)
+_DATA = (
+    "Images: a folder with train/ and val/ or test/, train.zip and test.zip, or "
+    "cifar-10-python.tar.gz."
+)
+_CROP = """\
+padded: shift images by up to an eighth of their side; resized: cut out a part and resize it."""
+_VARIANT = "that of the variant"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Options of `vitconvert train`; docs/train.md describes them."""
+
+    variant: str = field(metadata={"option": Option("Name of a variant with a head.")})
+    data: str = field(metadata={"option": Option(_DATA)})
+    val_data: str | None = option(None, "Validation images.", None, "those in --data")
+    weights: str | None = option(
+        None, "Paddle checkpoint; a head for other classes is replaced.", None, "random weights"
+    )
+    num_classes: int | None = option(
+        None, "Number of classes; the images must have as many.", None, "that of the images"
+    )
+    epochs: int = option(30, "Passes over all training images.", _FROM_1)
+    batch_size: int = option(128, "Images per step, over all devices.", _FROM_1)
+    lr: float = option(1e-3, "Highest learning rate.", _ABOVE_0)
+    warmup_epochs: float | None = option(
+        None, "Epochs in which the learning rate rises from 0.", _FROM_0, "a tenth of --epochs"
+    )
+    min_lr: float | None = option(None, "Learning rate at the end.", _FROM_0, "a hundredth of --lr")
+    weight_decay: float = option(0.05, "Not applied to norms and biases.", _FROM_0)
+    label_smoothing: float = option(0.1, "Share spread over all classes.", _BELOW_1)
+    drop_path: float | None = option(None, "Rate of the last block.", _BELOW_1, _VARIANT)
+    mixup: float = option(0.2, "Parameter of the beta distribution; 0 turns mixup off.", _FROM_0)
+    color_jitter: float = option(
+        0.2, "Largest change of brightness, contrast and saturation; 0 turns it off.", _TO_1
+    )
+    flip: bool = option(True, "Mirror each image with probability 1/2.")
+    crop: Crop | None = option(None, _CROP, None, "padded up to 64 pixels, else resized")  # noqa: RUF009
+    crop_scale: float = option(0.25, "Smallest share of the area that resized cuts out.", _SHARE)
+    img_size: tuple[int, int] | None = option(None, "Image size in pixels.", None, _VARIANT)
+    seed: int = option(0, "Seed of everything random.", _SEED)
+    limit: int | None = option(
+        None, "Use at most this many images of each set, evenly spread.", _FROM_1, "all images"
+    )
+    amp: bool = option(False, "Compute in mixed precision (float16), on a GPU.")
+    clip_grad: float | None = option(None, "Largest norm of all gradients.", _ABOVE_0, "no limit")
+    workers: int = option(2, "Threads that prepare images.", _FROM_0)
+    device: Device = option("auto", "Where to train.")  # noqa: RUF009
+    save_every: int | None = option(
+        None, "Steps between two saves of the state.", _FROM_1, "only at the end of each epoch"
+    )
+    visualdl: bool = option(False, "Write logs for VisualDL, too.")
 
     def __post_init__(self) -> None:
         if problems := list(_problems(self)):
-            raise RunError(listing("These options of training cannot be used:", problems))
+            raise RunError(listing("These options cannot be used:", problems))
 
     @property
     def warmup(self) -> float:
@@ -89,7 +116,7 @@ class Settings:
 
     @property
     def lowest_lr(self) -> float:
-        """Learning rate of the end."""
+        """Learning rate at the end."""
         return self.lr / 100 if self.min_lr is None else self.min_lr
 
     def to_dict(self) -> dict[str, Any]:
@@ -98,15 +125,15 @@ class Settings:
 
 
 def from_dict(options: Mapping[str, Any], where: str) -> Settings:
-    """Take the options of a run from what was stored of them.
+    """Read the stored options of a run.
 
     Raises:
-        RunError: They are not what this version stores.
+        RunError: They are not what this version stores, or out of range.
     """
     names = {field.name for field in fields(Settings)}
     if options.keys() != names:
         odd = ", ".join(sorted(options.keys() ^ names))
-        raise RunError(f"{where}: its options are of another version ({odd}). Begin a new run.")
+        raise RunError(f"{where}: its options are of another version ({odd}). Start a new run.")
     try:
         size = options["img_size"]
         return Settings(**{**options, "img_size": None if size is None else (size[0], size[1])})
@@ -114,49 +141,45 @@ def from_dict(options: Mapping[str, Any], where: str) -> Settings:
         raise RunError(f"{where}: its options are damaged: {error!r:.200}.") from error
 
 
+def options() -> dict[str, tuple[Any, Option]]:
+    """Give the type of every field of `Settings`, and what else is known of it."""
+    hints = get_type_hints(Settings)
+    return {one.name: (hints[one.name], one.metadata["option"]) for one in fields(Settings)}
+
+
 def check_same(stored: Settings, asked: Settings, where: str) -> None:
-    """Refuse to go on with a run in another way than it was begun.
+    """Refuse to resume a run with other options.
 
     Raises:
         RunError: Every option that differs.
     """
     old, new = stored.to_dict(), asked.to_dict()
     problems = [
-        f"--{name.replace('_', '-')}: was {old[name]}, is now {new[name]}."
+        f"{flag(name)}: was {old[name]}, is now {new[name]}."
         for name in old
         if name not in FREE and old[name] != new[name]
     ]
     if problems:
         advice = (
-            "Leave them out: what is not given is as it was. For another schedule begin a new run "
-            "with --weights and the last weights of this one."
+            "Leave them out: options that you leave out keep their values. For another schedule "
+            "start a new run with --weights and the last weights of this one."
         )
-        raise RunError(listing(f"{where} was begun with other options:", [*problems, advice]))
+        raise RunError(listing(f"{where} was started with other options:", [*problems, advice]))
 
 
-def _problems(asked: Settings) -> list[str]:
-    """Say what is out of its range, in the order of the options."""
-    most = asked.epochs
-    ranges: list[tuple[str, float | None, bool, str]] = [
-        ("epochs", asked.epochs, asked.epochs >= 1, "at least 1"),
-        ("batch-size", asked.batch_size, asked.batch_size >= 1, "at least 1"),
-        ("lr", asked.lr, asked.lr > 0, "over 0"),
-        ("warmup-epochs", asked.warmup, 0 <= asked.warmup <= most, f"0 to {most}, the epochs"),
-        ("min-lr", asked.lowest_lr, 0 <= asked.lowest_lr <= asked.lr, f"0 to {asked.lr}, the lr"),
-        ("weight-decay", asked.weight_decay, asked.weight_decay >= 0, "at least 0"),
-        ("label-smoothing", asked.label_smoothing, 0 <= asked.label_smoothing < 1, "0 to below 1"),
-        ("drop-path", asked.drop_path, 0 <= (asked.drop_path or 0) < 1, "0 to below 1"),
-        ("mixup", asked.mixup, asked.mixup >= 0, "at least 0"),
-        ("color-jitter", asked.color_jitter, 0 <= asked.color_jitter <= 1, "0 to 1"),
-        ("crop-scale", asked.crop_scale, 0 < asked.crop_scale <= 1, "over 0, at most 1"),
-        ("seed", asked.seed, 0 <= asked.seed < 2**63, "0 to 2^63 - 1"),
-        ("limit", asked.limit, asked.limit is None or asked.limit >= 1, "at least 1"),
-        ("clip-grad", asked.clip_grad, asked.clip_grad is None or asked.clip_grad > 0, "over 0"),
-        ("workers", asked.workers, asked.workers >= 0, "at least 0"),
-        ("save-every", asked.save_every, (asked.save_every or 1) >= 1, "at least 1"),
-    ]
-    return [
-        f"--{name} is {value}; expected {expected}."
-        for name, value, good, expected in ranges
-        if not good or (value is not None and not math.isfinite(value))
-    ]
+def flag(name: str) -> str:
+    """Give the option of the command line for a field."""
+    return f"--{'image-size' if name == 'img_size' else name.replace('_', '-')}"
+
+
+def _problems(asked: Settings) -> Iterator[str]:
+    """Name each value that is out of its range, in the order of the options."""
+    expected = {name: option.values for name, (_type, option) in options().items()}
+    expected["warmup_epochs"] = Range(
+        f"0 to {asked.epochs} (--epochs)", lambda x: 0 <= x <= asked.epochs
+    )
+    expected["min_lr"] = Range(f"0 to {asked.lr} (--lr)", lambda x: 0 <= x <= asked.lr)
+    for name, values in expected.items():
+        value = getattr(asked, name)
+        if values and value is not None and not (math.isfinite(value) and values.fits(value)):
+            yield f"{flag(name)} is {value}; expected {values.words}."

@@ -1,8 +1,7 @@
-"""What a run keeps on disk to go on from: one file, replaced in one step.
+"""The state that a run is resumed from: one file, replaced in one step.
 
-Weights, what the optimizer keeps and how far the run has come are in the same file, so that no
-kill leaves the weights of one step with the moments of another. It is a .safetensors; how far the
-run has come stands as JSON in its header.
+Weights, optimizer state and position are in the same file, so no kill leaves the weights of one
+step with the moments of another. It is a .safetensors; its header holds the position as JSON.
 """
 
 from __future__ import annotations
@@ -21,9 +20,18 @@ import numpy as np
 from ...checkpoints import held, open_checkpoint
 from ...checkpoints.target import Output, written
 from ...errors import CheckpointError, RunError
-from ...files import cannot_be_written, publish, written_beside
 
 VERSION = "1"
+
+
+class _File:
+    """A file in the folder of a run."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, folder: Folder, _type: type) -> Path:
+        return folder.path / self.name
 
 
 @dataclass(frozen=True)
@@ -32,64 +40,32 @@ class Folder:
 
     path: Path
 
-    @property
-    def run(self) -> Path:
-        """Options, classes and preprocessing."""
-        return self.path / "run.json"
-
-    @property
-    def best(self) -> Path:
-        """Weights of the epoch with the highest top-1."""
-        return self.path / "best.pdparams"
-
-    @property
-    def last(self) -> Path:
-        """Weights of the last epoch."""
-        return self.path / "last.pdparams"
-
-    @property
-    def state(self) -> Path:
-        """What the run goes on from."""
-        return self.path / "state" / "resume.safetensors"
-
-    @property
-    def log(self) -> Path:
-        """A line of JSON for every epoch."""
-        return self.path / "log.jsonl"
-
-    @property
-    def table(self) -> Path:
-        """The learning curves as CSV."""
-        return self.path / "curves.csv"
-
-    @property
-    def curves(self) -> Path:
-        """The learning curves as an image."""
-        return self.path / "curves.png"
-
-    @property
-    def sheet(self) -> Path:
-        """Images with predicted and true class."""
-        return self.path / "predictions.png"
+    run = _File("run.json")  # options, classes and preprocessing
+    state = _File("state/resume.safetensors")  # to resume from
+    best = _File("best.pdparams")  # weights of the epoch with the highest top-1
+    last = _File("last.pdparams")  # weights of the last epoch
+    log = _File("log.jsonl")  # a line of JSON for every epoch
+    table = _File("curves.csv")  # the learning curves as numbers
+    curves = _File("curves.png")  # the learning curves as an image
+    sheet = _File("predictions.png")  # images with predicted and true class
 
     def own(self) -> list[Path]:
         """List every file that a run writes here."""
-        weights = [self.best, self.last]
-        return [self.run, self.state, *weights, self.log, self.table, self.curves, self.sheet]
+        return [self.path / f.name for f in vars(Folder).values() if isinstance(f, _File)]
 
 
 @dataclass
-class Progress:
-    """How far a run has come.
+class Position:
+    """How far a run has got.
 
     Attributes:
-        epoch: The one that is being learnt, from 0.
+        epoch: The current one, from 0.
         step: Steps of it that are done.
         loss: Sum of their losses.
-        seconds: That the epoch has taken, of all starts together.
+        seconds: Time in the epoch so far, interruptions left out.
         best: Highest top-1 so far, in percent; -1 before the first evaluation.
         history: A row for every epoch that is done.
-        scaler: What the loss scaling of mixed precision keeps.
+        scaler: State of the loss scaling of mixed precision.
     """
 
     epoch: int = 0
@@ -101,7 +77,7 @@ class Progress:
     scaler: dict[str, Any] = field(default_factory=dict)
 
 
-def write_weights(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write_checkpoint(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write weights as every Paddle reads them; the old or the new file is there at any moment."""
     _write(Output(path, {name: held(array) for name, array in arrays.items()}, {}))
 
@@ -110,17 +86,17 @@ def write_state(
     path: Path,
     weights: Mapping[str, np.ndarray],
     optimizer: Mapping[str, np.ndarray],
-    progress: Progress,
+    position: Position,
 ) -> None:
-    """Write what a run goes on from; the old or the new file is there at any moment."""
+    """Write the state to resume from; the old or the new file is there at any moment."""
     tensors = {f"model.{name}": held(array) for name, array in weights.items()}
     tensors |= {f"slot.{name}": held(array) for name, array in optimizer.items()}
-    texts = {"version": VERSION, "progress": json.dumps(asdict(progress))}
+    texts = {"version": VERSION, "progress": json.dumps(asdict(position))}
     _write(Output(path, tensors, texts))
 
 
-def read_state(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], Progress]:
-    """Read weights, what the optimizer keeps, and progress.
+def read_state(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], Position]:
+    """Read weights, optimizer state and position.
 
     Raises:
         RunError: The file cannot be read, or is not what this version writes.
@@ -129,33 +105,18 @@ def read_state(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]
         checkpoint = open_checkpoint(path)
         arrays = {name: np.array(tensor.read()) for name, tensor in checkpoint.tensors.items()}
     except CheckpointError as error:
-        raise RunError(f"{path}: cannot be gone on from: {error}") from error
+        raise RunError(f"{path}: cannot resume from this file: {error}") from error
     if checkpoint.metadata.get("version") != VERSION:
-        raise RunError(f"{path}: is of another version of vitconvert. Begin a new run.")
+        raise RunError(f"{path}: was written by another version of vitconvert. Start a new run.")
     try:
-        progress = Progress(**json.loads(checkpoint.metadata["progress"]))
+        position = Position(**json.loads(checkpoint.metadata["progress"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path}: does not say how far the run has come: {error!r:.200}.") from error
+        raise RunError(f"{path}: does not hold the position of the run: {error!r:.200}.") from error
     weights, slots = (
         {name.removeprefix(part): array for name, array in arrays.items() if name.startswith(part)}
         for part in ("model.", "slot.")
     )
-    return weights, slots, progress
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text; the old or the new file is there at any moment."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file; the old or the new one is there at any moment."""
-    with written_beside(path) as (file, part):
-        with cannot_be_written(path):
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        publish(part, path, force=True)
+    return weights, slots, position
 
 
 @contextmanager
@@ -170,7 +131,7 @@ def locked(folder: Folder) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunError(f"{folder.path}: another process is training there.") from None
+            raise RunError(f"{folder.path}: another process is training in this folder.") from None
         yield
     finally:
         os.close(handle)

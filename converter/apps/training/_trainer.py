@@ -1,4 +1,4 @@
-"""The loop over epochs and steps, and what is saved of it when."""
+"""The loop over epochs and steps, and when it saves."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import numpy as np
 
 from ...errors import RunError
 from ._evaluate import Score, evaluate
-from ._interrupt import Interrupted, Wish
+from ._interrupt import Interrupted, StopRequest
 from ._log import VisualDL, draw_curves, write_logs
 from ._model import make_optimizer, optimizer_state, restore_optimizer
 from ._predictions import draw_predictions
 from ._random import Purpose, generator
 from ._schedule import learning_rate
-from ._state import Progress, write_state, write_weights
+from ._state import Position, write_checkpoint, write_state
 
 if TYPE_CHECKING:
     from ...images import Images, Preprocessing
@@ -33,14 +33,14 @@ _MOST_NAMED = 8  # unreadable images
 _TOP = 5  # classes, up to which every model's top-5 is 100 %
 _REDRAW = 30.0  # seconds between two drawings of the curves
 
-# Told of every step: epoch from 1, epochs, steps done, steps, mean loss of the epoch so far,
+# Called after every step: epoch from 1, epochs, steps done, steps, mean loss of the epoch so far,
 # images per second.
 Listener = Callable[[int, int, int, int, float, float], None]
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What is evaluated: `chosen`, int64 [N], of the images, and how they are preprocessed."""
+    """Validation images: `chosen`, int64 [N], are the indices of those to evaluate."""
 
     images: Images
     chosen: np.ndarray
@@ -58,29 +58,29 @@ class Trainer:
     validation: Validation
     classes: tuple[str, ...]
     model: Any
-    wish: Wish
+    stop: StopRequest
     listener: Listener | None
 
     def __post_init__(self) -> None:
         import paddle
 
-        self.progress = Progress()
+        self.position = Position()
         self.optimizer = make_optimizer(self.model, self.settings)
         self.scaler = paddle.amp.GradScaler(enable=self.settings.amp)
         self._net = paddle.DataParallel(self.model) if self.team.size > 1 else self.model
         self._drawn = -_REDRAW
-        self._named = 0  # unreadable images that were spoken of
+        self._named = 0  # unreadable images that were reported
 
     @property
     def is_done(self) -> bool:
         """Whether all epochs are over."""
-        return self.progress.epoch >= self.settings.epochs
+        return self.position.epoch >= self.settings.epochs
 
     def restore(
         self,
         weights: Mapping[str, np.ndarray],
         optimizer: Mapping[str, np.ndarray],
-        progress: Progress,
+        position: Position,
     ) -> None:
         """Put back what `save` wrote.
 
@@ -92,9 +92,9 @@ class Trainer:
             raise RunError(f"{self.folder.state}: holds the weights of another model.")
         self.model.set_state_dict(dict(weights))
         restore_optimizer(self.optimizer, self.model, optimizer)
-        if progress.scaler:
-            self.scaler.load_state_dict(_as_arrays(progress.scaler))
-        self.progress = progress
+        if position.scaler:
+            self.scaler.load_state_dict(_as_arrays(position.scaler))
+        self.position = position
 
     def save(self) -> None:
         """Write the state; only the first process does."""
@@ -102,18 +102,18 @@ class Trainer:
             return
         weights = self._weights()
         if self.settings.amp:
-            self.progress.scaler = _as_numbers(self.scaler.state_dict())
+            self.position.scaler = _as_numbers(self.scaler.state_dict())
         optimizer = optimizer_state(self.optimizer, self.model)
-        write_state(self.folder.state, weights, optimizer, self.progress)
+        write_state(self.folder.state, weights, optimizer, self.position)
 
     def run(self) -> None:
         """Train to the end.
 
         Raises:
-            Interrupted: Somebody wanted it to end; the state is saved.
+            Interrupted: A signal stopped it; the state is saved.
             RunError: The loss is not finite.
         """
-        if not (self.is_done or self.progress.epoch or self.progress.step):
+        if not (self.is_done or self.position.epoch or self.position.step):
             self.save()
         logs = VisualDL(self.folder, self.settings.visualdl and self.team.leads)
         with closing(logs):
@@ -121,14 +121,14 @@ class Trainer:
                 row = self._epoch()
                 if self.team.leads:
                     logs.add(row)
-                self._check_wish()
+                self._check_stop()
         if self.team.leads:
             self._finish()
         self.team.wait()
 
     def _epoch(self) -> dict[str, Any]:
-        """Learn what is left of an epoch, evaluate, write; give the epoch's row."""
-        done, before = self.progress, self.progress.seconds
+        """Train the rest of an epoch, evaluate, write; give the epoch's row."""
+        done, before = self.position, self.position.seconds
         start, steps = time.perf_counter(), self.batches.steps
         self.model.train()
         with closing(self.batches.epoch(done.epoch, done.step)) as batches:
@@ -143,7 +143,7 @@ class Trainer:
                 every = self.settings.save_every
                 if every is not None and done.step % every == 0:
                     self.save()
-                self._check_wish()
+                self._check_stop()
         self._name_unreadable()
         self.team.share_statistics(self.model)
         score = self._evaluate()
@@ -152,14 +152,14 @@ class Trainer:
         return self._close_epoch(score)
 
     def _step(self, images: np.ndarray, targets: np.ndarray) -> float:
-        """Learn from one batch; give its loss, the mean over all processes.
+        """Train on one batch; give its loss, the mean over all processes.
 
         Raises:
             RunError: The loss is not finite; the weights are as before.
         """
         import paddle
 
-        step = self.progress.epoch * self.batches.steps + self.progress.step
+        step = self.position.epoch * self.batches.steps + self.position.step
         rng = generator(self.settings.seed, Purpose.LAYERS, step, self.team.rank)
         paddle.seed(int(rng.integers(2**31)))
         rate = learning_rate(step, self.settings, self.batches.steps)
@@ -178,14 +178,14 @@ class Trainer:
         return mean
 
     def _diverged(self, what: str) -> str:
-        done, last = self.progress, self.folder.last
+        done, last = self.position, self.folder.last
         rate = self.optimizer.get_lr()
-        kept = "No epoch was finished."
+        kept = "No epoch is complete."
         if done.epoch:
             kept = f"{last} has the weights of epoch {done.epoch}."
         return (
-            f"training gives {what}, in epoch {done.epoch + 1} after {done.step} steps, at a "
-            f"learning rate of {rate:.3g}. {kept} Take a smaller --lr, a longer warm-up or "
+            f"training gives {what} in epoch {done.epoch + 1} after {done.step} steps, at a "
+            f"learning rate of {rate:.3g}. {kept} Try a smaller --lr, a longer warm-up or "
             f"--clip-grad 1."
         )
 
@@ -200,12 +200,12 @@ class Trainer:
             self.settings.workers,
             self.team,
             # The processes of a team may have other numbers of batches: they ask together later.
-            self._check_wish if self.team.size == 1 else lambda: None,
+            self._check_stop if self.team.size == 1 else lambda: None,
         )
 
     def _close_epoch(self, score: Score) -> dict[str, Any]:
         """Count an epoch as done, and write all files."""
-        done, steps = self.progress, self.batches.steps
+        done, steps = self.position, self.batches.steps
         step = (done.epoch + 1) * steps - 1
         row = {
             "epoch": done.epoch + 1,
@@ -222,11 +222,11 @@ class Trainer:
         is_best, best = score.top1 > done.best, max(score.top1, done.best)
         history = [*done.history, row]
         weights = self._weights()
-        self.progress = Progress(epoch=done.epoch + 1, best=best, history=history)
+        self.position = Position(epoch=done.epoch + 1, best=best, history=history)
         if self.team.leads:
             if is_best:
-                write_weights(self.folder.best, weights)
-            write_weights(self.folder.last, weights)
+                write_checkpoint(self.folder.best, weights)
+            write_checkpoint(self.folder.last, weights)
             self.save()
             write_logs(self.folder, history)
             self._draw(often=True)
@@ -234,14 +234,14 @@ class Trainer:
         return row
 
     def _draw(self, often: bool) -> None:
-        """Draw the curves; while they change often, only now and then."""
+        """Draw the curves; with `often`, at most every half minute."""
         now = time.monotonic()
-        if self.progress.history and (not often or now - self._drawn > _REDRAW):
-            draw_curves(self.folder.curves, self.progress.history, self.settings.variant)
+        if self.position.history and (not often or now - self._drawn > _REDRAW):
+            draw_curves(self.folder.curves, self.position.history, self.settings.variant)
             self._drawn = now
 
     def _finish(self) -> None:
-        """Draw what the best weights predict."""
+        """Draw the predictions of the best weights."""
         from ...checkpoints import open_checkpoint
         from ...models import load_paddle
 
@@ -255,32 +255,33 @@ class Trainer:
             data.chosen,
             data.preprocessing,
             self.classes,
-            f"{self.settings.variant}: top-1 {self.progress.best:.2f} %",
+            f"{self.settings.variant}: top-1 {self.position.best:.2f} %",
         )
 
-    def _check_wish(self) -> None:
-        """Save and stop if somebody wants that; all processes of a team at the same place."""
-        wanted = self.team.add([float(self.wish.is_there)])[0]
+    def _check_stop(self) -> None:
+        """Save and stop if a signal asks for it; all processes of a team at the same step."""
+        wanted = self.team.add([float(self.stop.is_made)])[0]
         if not wanted:
             return
         self.save()
         if self.team.leads:
             self._draw(often=False)
-        done = self.progress
+        done = self.position
         raise Interrupted(
             f"Interrupted in epoch {done.epoch + 1} after {done.step} of {self.batches.steps} "
-            f"steps; the state is saved. Go on: vitconvert train --resume --out {self.folder.path}"
+            f"steps; the state is saved. Resume: vitconvert train --resume --out {self.folder.path}"
         )
 
     def _name_unreadable(self) -> None:
-        """Say once which images cannot be read."""
+        """Report each image that cannot be read once."""
         found = self.batches.unreadable
         if len(found) > self._named:
             self._named = len(found)
             reasons = sorted(found.values())
             more = f"\n  and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
             listed = "".join(f"\n  {reason}" for reason in reasons[:_MOST_NAMED])
-            text = f"{len(found)} images cannot be read; others take their places:{listed}{more}"
+            count = "1 image" if len(found) == 1 else f"{len(found)} images"
+            text = f"{count} cannot be read; others take their places:{listed}{more}"
             _LOG.warning(text)
 
     def _weights(self) -> dict[str, np.ndarray]:

@@ -86,7 +86,7 @@ def test_a_folder_that_holds_more_than_an_export_is_not_replaced(
 def test_a_folder_without_a_name_is_refused(name: str) -> None:
     """Nothing can be made beside it."""
     with pytest.raises(CheckpointError, match="has no name of its own"):
-        _folder.check_folder(Path(name), [], force=True)
+        _folder.check_export_folder(Path(name), [], force=True)
 
 
 # -- the name
@@ -95,7 +95,7 @@ def test_a_folder_without_a_name_is_refused(name: str) -> None:
 def test_a_replaced_export_is_gone(tmp_path: Path) -> None:
     """And the new one has its name."""
     target = fake(tmp_path / "own")
-    _folder.publish(part_of(target), target, [], force=True)
+    _folder.publish_folder(part_of(target), target, [], force=True)
 
     assert left(tmp_path) == ["own"]
     assert (target / "model.pdiparams").read_text() == "new"
@@ -105,7 +105,7 @@ def test_what_appeared_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     """It is looked at once more before the name is given."""
     target = fake(tmp_path / "own")
     with pytest.raises(CheckpointError, match="exists already"):
-        _folder.publish(part_of(target), target, [], force=False)
+        _folder.publish_folder(part_of(target), target, [], force=False)
 
     assert (target / "model.pdiparams").read_text() == "old"
 
@@ -125,7 +125,7 @@ def test_the_old_export_survives_a_failed_rename_and_ctrl_c(
 
     monkeypatch.setattr(Path, "rename", troubled)
     with pytest.raises(CheckpointError, match="own: cannot be written: I/O"):
-        _folder.publish(part, target, [], force=True)
+        _folder.publish_folder(part, target, [], force=True)
 
     assert not troubles
     assert (target / "model.pdiparams").read_text() == "old"
@@ -146,7 +146,7 @@ def test_files_are_on_the_disk_before_the_folder_has_its_name(
 
     monkeypatch.setattr(os, "fsync", spy)
     part = part_of(target)
-    _folder.publish(part, target, [], force=False)
+    _folder.publish_folder(part, target, [], force=False)
 
     assert {("model.pdiparams", False), ("vitconvert.json", False), (part.name, False)} < set(
         flushed

@@ -68,8 +68,6 @@ def evaluation(
         "published": found.published,
         "environment": {"python": "3.11"},
         "options": {"dtype": "float32", "limit": None},
-        "run_timed": 7,
-        "run_seconds": 0.7,
     }
     return Evaluation(**known | more)
 

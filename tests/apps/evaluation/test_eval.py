@@ -215,7 +215,7 @@ def test_the_deployed_form_classifies_alike(
     assert made.same
     assert made.sides[0].label == "Paddle (inference)"
     assert (given.sides[0].loss == made.sides[0].loss).all()
-    with pytest.raises(RunError, match="is an export, which --engine inference runs"):
+    with pytest.raises(RunError, match=r"is the folder of an export\. Run it with --engine inf"):
         evaluate(VARIANT, images, weights=tmp_path / "exported")
     with pytest.raises(ModelError, match=f"is an export of {VARIANT}, not shunted_cifar_tiny"):
         evaluate("shunted_cifar_tiny", images, weights=tmp_path / "exported", **how)
@@ -274,6 +274,7 @@ def test_an_interrupted_run_goes_on_and_equals_a_whole_one(
     assert "--resume" in stopped.stdout
     first = json.loads((report / "report.json").read_text())
     assert 0 < first["evaluated"] < 43
+    assert (report / "state.npz").exists()
     again = run(*arguments, "--report", report)
     assert again.returncode == 1
     assert "--resume" in again.stderr
@@ -287,6 +288,7 @@ def test_an_interrupted_run_goes_on_and_equals_a_whole_one(
 
     rows = [(folder / "images.csv").read_text() for folder in (report, tmp_path / "whole")]
     assert rows[0] == rows[1]
+    assert not (report / "state.npz").exists()
 
 
 VITCONVERT = str(BIN / "vitconvert")
@@ -417,14 +419,14 @@ def test_resuming_is_of_the_same_images_labels_and_weights(
     again |= {"batch_size": 4, "device": "cpu"}
 
     assert stopped(copy).partial
-    with pytest.raises(RunError, match="batch_size was 4, now it is 5"):
+    with pytest.raises(RunError, match="batch_size was 4, is now 5"):
         evaluate(VARIANT, copy, **{**again, "batch_size": 5})
     shutil.copy(next((copy / "class9").iterdir()), copy / "class9" / "zzz.png")
-    with pytest.raises(RunError, match="images or labels are others now"):
+    with pytest.raises(RunError, match="the images or labels have changed"):
         evaluate(VARIANT, copy, **again)
     (copy / "class9" / "zzz.png").unlink()
     (copy / "class0").rename(copy / "class99")  # every label is another one
-    with pytest.raises(RunError, match="images or labels are others now"):
+    with pytest.raises(RunError, match="the images or labels have changed"):
         evaluate(VARIANT, copy, **again)
     (copy / "class99").rename(copy / "class0")
 

@@ -96,7 +96,7 @@ def test_the_page_shows_what_the_terminal_shows() -> None:
         f"{100 * low:.2f} to {100 * high:.2f}%",
         "both classify all 500 images the same.",
         "Paddle - PyTorch: +0.00 points (0 of 500 images; 95% interval for paired samples",
-        "not comparable: it is of 1,000 classes, this head has 10; it is of 50,000 images",
+        "not comparable: published for 1,000 classes, this head has 10; published for 50,000",
         "81.2 images/s, 12.5 s in all",
         "224x224 pixels, centre crop 0.875, bicubic",
         "ab" * 32,

@@ -1,30 +1,32 @@
-"""How the result of an evaluation is shown, written, and read back to go on with it."""
+"""How the result of an evaluation is shown and written, and the state it is resumed from."""
 
+import csv
 import errno
-import hashlib
 import io
 import json
 import os
-import shutil
-from dataclasses import fields, replace
+from collections.abc import Callable
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from evaluated import EVIL, disagreeing, evaluation, jsonable, photos, random
+from evaluated import EVIL, disagreeing, evaluation, photos, random
 from rich.console import Console
 
 from vitconvert.apps.evaluation._confusion import most_confused, worst_classes
 from vitconvert.apps.evaluation._phrases import verdict, worst_first
 from vitconvert.apps.evaluation._published import published
+from vitconvert.apps.evaluation._report_data import to_dict
 from vitconvert.apps.evaluation._report_folder import check_report_folder, write_reports
 from vitconvert.apps.evaluation._report_html import html
-from vitconvert.apps.evaluation._report_json import read_partial, to_dict
 from vitconvert.apps.evaluation._result import Evaluation, PairedDifference, Share
+from vitconvert.apps.evaluation._state import State, read_state
+from vitconvert.apps.evaluation._tally import PER_PAIR, PER_SIDE, Tally
 from vitconvert.apps.evaluation._terminal import show
-from vitconvert.errors import DataError, VitconvertError
+from vitconvert.errors import CheckpointError, DataError, VitconvertError
 
 NAMES = ("a/1.png", 'quote".png', "comma, and\nline\r.png", "\ud800half", EVIL, "=1+1", '"', "é")
 
@@ -140,9 +142,13 @@ def broken() -> Evaluation:
     [
         (random(1234), True, "both classify all 1,234 images the same."),
         (random(1), True, "both classify the one image the same."),
-        (close(3), True, "3 of 10 images get another class, each by no more than rounding."),
-        (close(1), True, "1 of 10 images get another class by no more than rounding."),
-        (disagreeing(3), False, "NOT THE SAME: 3 of 3 images get another class by more than"),
+        (close(3), True, "3 of 10 images are classified differently, by no more than rounding."),
+        (close(1), True, "1 of 10 images is classified differently, by no more than rounding."),
+        (
+            disagreeing(3),
+            False,
+            "NOT THE SAME: 3 of 3 images are classified differently by more than",
+        ),
         (further(), False, "NOT THE SAME: both classify all 10 images the same, but the logits"),
         (broken(), False, "the logits of 1 image are not finite in PyTorch: 00003.png."),
         (evaluation(np.zeros((2, 3))), None, None),
@@ -173,8 +179,9 @@ def test_what_rounding_cannot_explain_is_counted_and_comes_first() -> None:
     found = evaluation(*sides)
 
     assert worst_first(found)[0] == 7
-    assert "3 of 10 images get another class, 1 of them by more than rounding; the worst is " in (
-        verdict(found) or ""
+    assert (
+        "3 of 10 images are classified differently, 1 of them by more than rounding; the worst is "
+        in (verdict(found) or "")
     )
     assert "00007.png" in (verdict(found) or "")
 
@@ -250,9 +257,9 @@ def test_published_figure_of_other_images_or_classes() -> None:
     fewer = published(of_imagenet(1000))[0]
     other = published(of_imagenet(num_classes=10))[0]
 
-    assert fewer.remarks == ("it is of 50,000 images, these are 1,000 images",)
+    assert fewer.remarks == ("published for 50,000 images, evaluated on 1,000 images",)
     assert fewer.inside
-    assert other.remarks == ("it is of 1,000 classes, this head has 10",)
+    assert other.remarks == ("published for 1,000 classes, this head has 10",)
     assert other.inside is None
     assert "interval" not in other.sentence
 
@@ -286,7 +293,7 @@ def test_the_terminal_shows_every_figure() -> None:
 def test_a_partial_evaluation_says_how_to_go_on() -> None:
     """With what is done, of how many; images that cannot be read are done with."""
     found = replace(random(90), wanted=200, unreadable=(("x.png", "truncated"),) * 10)
-    told = "PARTIAL: interrupted after 100 of 200 images; the figures are of these."
+    told = "PARTIAL: interrupted after 100 of 200 images; the figures are for these only."
 
     assert told in words(printed(found))
     assert "--resume" in printed(found)
@@ -319,60 +326,106 @@ def test_logits_that_are_not_finite_are_shown() -> None:
 # -- The folder
 
 
-def assert_equal(one: Evaluation, other: Evaluation) -> None:
-    """Compare everything, arrays bit by bit and by dtype."""
-    for field in fields(one):
-        mine, yours = getattr(one, field.name), getattr(other, field.name)
-        if isinstance(mine, np.ndarray):
-            assert mine.dtype == yours.dtype
-            assert mine.tobytes() == yours.tobytes(), field.name
-        elif field.name == "sides":
-            for side, known in zip(mine, yours, strict=True):
-                assert_equal(side, known)
-        else:
-            assert mine == yours, field.name
+def tally_of(found: Evaluation) -> Tally:
+    """Give the figures of an evaluation as a run adds to them."""
+    columns = {"index": [found.indices]}
+    for side in found.sides:
+        columns |= {f"{side.framework}.{name}": [getattr(side, name)] for name in PER_SIDE}
+    if len(found.sides) == 2:
+        columns |= {name: [getattr(found, name)] for name in PER_PAIR}
+    names = [side.framework for side in found.sides]
+    return Tally(
+        columns=columns,
+        unreadable=[(found.count + i, why) for i, (_, why) in enumerate(found.unreadable)],
+        model_seconds=dict.fromkeys(names, 0.1 + 0.2),
+        timed=dict.fromkeys(names, found.count),
+        peak_bytes={name: {"process": 3 << 30} for name in names},
+        seconds=12.5,
+        run_seconds=0.7,
+        run_timed=7,
+    )
+
+
+def state_of(found: Evaluation) -> State:
+    environment = {side.framework: {"device": "cpu", "threads": 2} for side in found.sides}
+    return State({"batch_size": 4, "names": list(NAMES)}, environment, tally_of(found))
 
 
 @pytest.mark.parametrize("two", [False, True])
-def test_what_is_read_back_is_what_was_written(two: bool, tmp_path: Path) -> None:
-    """Every array bit by bit, whatever the names hold and however odd the numbers."""
+def test_a_state_comes_back_as_it_was_written(two: bool, tmp_path: Path) -> None:
+    """Every array bit by bit, whatever the texts hold and however odd the numbers."""
     count = len(NAMES)
-    found = random(count, names=NAMES, classes=10)
+    found = random(count)
     odd = np.array([np.nan, np.inf, 5e-324, 0.1 + 0.2, 1 / 3, -0.0, 1.7976931348623157e308, 1e22])
     side = replace(found.sides[0], loss=odd)
     sides = (side, found.sides[1]) if two else (side,)
-    pair = {} if two else {"difference": np.zeros(0), "mean_difference": np.zeros(0)}
     bad = ((EVIL + "2", "is \udcff empty"), ("n", "truncated"))
-    found = replace(
-        found, sides=sides, unreadable=bad, wanted=100, classes=NAMES + NAMES[:2], **pair
-    )
-    write_reports(found, tmp_path, photos(found))
+    given = state_of(replace(found, sides=sides, unreadable=bad))
+    (tmp_path / "state.npz").write_bytes(given.to_bytes())
 
-    back, tally = read_partial(tmp_path)
+    back = read_state(tmp_path / "state.npz")
 
-    assert_equal(replace(found, published=()), replace(back, published=()))
-    assert [dict(one) for one in back.published] == jsonable({"x": found.published})["x"]
-    columns = tally.arrays()
-    assert columns["index"].tobytes() == found.indices.tobytes()
+    assert (back.request, back.environment) == (given.request, given.environment)
+    columns, before = back.tally.arrays(), given.tally.arrays()
+    assert columns.keys() == before.keys()
     assert columns["paddle.loss"].tobytes() == odd.tobytes()
-    assert columns["paddle.hit5"].dtype == bool
+    for name, column in before.items():
+        assert column.dtype == columns[name].dtype
+        assert column.tobytes() == columns[name].tobytes()
     assert ("torch.margin" in columns) == ("difference" in columns) == two
-    assert tally.unreadable == [(count, "is \udcff empty"), (count + 1, "truncated")]
-    assert tally.model_seconds["paddle"] == 0.1 + 0.2
-    assert (tally.timed["paddle"], tally.seconds) == (count, 12.5)
-    assert (tally.run_timed, tally.run_seconds) == (7, 0.7)
-    assert tally.peak_bytes["paddle"] == {"process": 3 << 30}
+    assert back.tally.unreadable == [(count, "is \udcff empty"), (count + 1, "truncated")]
+    assert replace(back.tally, columns={}) == replace(given.tally, columns={})
 
 
-def test_an_evaluation_of_nothing_is_written_and_read(tmp_path: Path) -> None:
+def test_a_state_of_nothing_is_written_and_read(tmp_path: Path) -> None:
     """Interrupted before the first batch was done."""
-    found = evaluation(np.zeros((0, 3)), np.zeros((0, 3)), wanted=10)
+    (tmp_path / "state.npz").write_bytes(State({}, {}, Tally()).to_bytes())
+
+    assert read_state(tmp_path / "state.npz") == State({}, {}, Tally())
+
+
+def test_a_state_holds_every_batch_that_is_whole(tmp_path: Path) -> None:
+    """In the order of the images, whatever order the batches were in; none of half a batch."""
+    tally = tally_of(random(5))
+    later = {"index": [np.arange(11, 6, -1)]}
+    tally.columns = {n: [*later.get(n, c), *c] for n, c in tally.columns.items()}
+    tally.columns["paddle.loss"].append(np.zeros(5))
+    (tmp_path / "state.npz").write_bytes(State({}, {"paddle": {}, "torch": {}}, tally).to_bytes())
+
+    columns = read_state(tmp_path / "state.npz").tally.arrays()
+
+    assert columns["index"].tolist() == [0, 1, 2, 3, 4, 7, 8, 9, 10, 11]
+    assert {len(column) for column in columns.values()} == {10}
+
+
+@pytest.mark.parametrize("two", [False, True])
+def test_figures_in_images_csv_are_exact(two: bool, tmp_path: Path) -> None:
+    """Python and most other programs read the very same float64 from it."""
+    count = len(NAMES)
+    found = random(count, names=NAMES)
+    odd = np.array([np.nan, np.inf, 5e-324, 0.1 + 0.2, 1 / 3, -0.0, 1.7976931348623157e308, 1e22])
+    sides = (replace(found.sides[0], loss=odd), found.sides[1])
+    found = replace(found, sides=sides if two else sides[:1])
     write_reports(found, tmp_path, photos(found))
 
-    back, tally = read_partial(tmp_path)
+    with (tmp_path / "images.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
 
-    assert_equal(replace(found, published=()), replace(back, published=()))
-    assert tally.arrays() == {}
+    def column(name: str) -> bytes:
+        return np.array([float(row[name]) for row in rows]).tobytes()
+
+    assert column("index") == found.indices.astype(float).tobytes()
+    assert column("label") == found.labels.astype(float).tobytes()
+    for side in found.sides:
+        for name in PER_SIDE:
+            assert column(f"{side.framework}_{name}") == getattr(side, name).astype(float).tobytes()
+        right = (side.predicted == found.labels).astype(float)
+        assert column(f"{side.framework}_correct") == right.tobytes()
+    assert ("torch_loss" in rows[0]) == ("difference" in rows[0]) == two
+    for name in PER_PAIR if two else ():
+        assert column(name) == getattr(found, name).tobytes()
+    names = [row["name"] for row in rows]
+    assert tuple(json.loads(n) if n.startswith('"') else n for n in names) == NAMES
 
 
 def test_rows_are_one_line_of_valid_text_each(tmp_path: Path) -> None:
@@ -433,7 +486,7 @@ def test_images_that_are_gone_do_not_stop_the_report(tmp_path: Path) -> None:
     write_reports(found, tmp_path, photos(found, missing=True))
 
     assert "cannot be read any more" in (tmp_path / "report.html").read_text()
-    assert read_partial(tmp_path)[0].count == 2
+    assert json.loads((tmp_path / "report.json").read_text())["evaluated"] == 2
 
 
 @pytest.mark.parametrize("fail_at", [1, 3])
@@ -458,95 +511,120 @@ def test_a_full_disk_leaves_the_older_report_whole(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_run_that_is_killed_while_it_saves_can_go_on(tmp_path: Path) -> None:
-    """The newer images.csv beside the older report.json is read as the older report."""
-    older, newer = tmp_path / "older", tmp_path / "newer"
-    for folder, count in ((older, 3), (newer, 5)):
-        folder.mkdir()
-        whole = random(5)
-        part = {name: getattr(whole, name)[:count] for name in ("indices", "labels", "names")}
-        pair = {n: getattr(whole, n)[:count] for n in ("difference", "mean_difference")}
-        sides = tuple(
-            replace(
-                s,
-                **{
-                    n: getattr(s, n)[:count]
-                    for n in ("predicted", "hit5", "loss", "margin", "largest")
-                },
-            )
-            for s in whole.sides
-        )
-        found = replace(whole, **part, **pair, sides=sides)
-        write_reports(found, folder, photos(whole))
-    shutil.copy(newer / "images.csv", older / "images.csv")
+def test_a_state_is_there_as_long_as_there_is_something_to_resume(tmp_path: Path) -> None:
+    """It appears with the report of an unfinished evaluation, and goes with that of the whole."""
+    found = replace(random(3), wanted=5)
+    write_reports(found, tmp_path, photos(found), state_of(found))
+    assert read_state(tmp_path / "state.npz").tally.arrays()["index"].tolist() == [0, 1, 2]
+    assert json.loads((tmp_path / "report.json").read_text())["partial"]
 
-    assert read_partial(older)[0].count == 3
+    write_reports(random(5), tmp_path, photos(random(5)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "images.csv", "report.html", "report.json",
+    ]  # fmt: skip
 
 
-def edited(folder: Path, change: Any) -> None:
-    """Change report.json."""
-    path = folder / "report.json"
-    data = json.loads(path.read_text())
+@pytest.mark.parametrize("renamed", [1, 2, 3])
+def test_a_kill_while_files_get_their_names_leaves_a_whole_state(
+    renamed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever other files are still the older ones: only the state is read."""
+    older, newer = replace(random(3), wanted=9), replace(random(5), wanted=9)
+    write_reports(older, tmp_path, photos(older), state_of(older))
+    rename, count = Path.replace, [0]
+
+    def killed(self: Path, target: Path) -> Path:
+        count[0] += 1
+        if count[0] > renamed:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_reports(newer, tmp_path, photos(newer), state_of(newer))
+    monkeypatch.undo()
+
+    check_report_folder(tmp_path, resume=True, force=False)
+    assert len(read_state(tmp_path / "state.npz").tally.arrays()["index"]) in (3, 5)
+
+
+def made(path: Path, **changes: Any) -> None:
+    """Change arrays of state.npz; None takes one away."""
+    with np.load(path) as file:
+        arrays = {**dict(file), **changes}
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+
+
+def facts(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the JSON of state.npz."""
+    with np.load(path) as file:
+        data = json.loads(file["facts"].tobytes())
     change(data)
-    path.write_text(json.dumps(data))
+    made(path, facts=np.frombuffer(json.dumps(data).encode(), np.uint8))
 
 
-def unplaced(data: dict[str, Any]) -> None:
-    data["unreadable"] = [{"index": None, "name": "a.png", "reason": "is empty"}]
+def renamed(path: Path, name: str, other: str) -> None:
+    """Rename a column, in the list of columns as well."""
+    with np.load(path) as file:
+        arrays = {other if n == name else n: array for n, array in file.items()}
+    np.savez(path, **arrays)
+    facts(path, lambda d: d.update(columns=[n for n in arrays if n != "facts"]))
 
 
-DAMAGES = {
-    "no report": (lambda f: (f / "report.json").unlink(), "report.json: cannot be read: No such"),
-    "no rows": (lambda f: (f / "images.csv").unlink(), "images.csv: cannot be read: No such file"),
-    "half": (lambda f: cut(f / "images.csv", 150), "is not as it was written, with 5: it"),
-    "a digit": (lambda f: cut(f / "images.csv", -2), "is not as it was written"),
-    "a row": (lambda f: drop_row(f / "images.csv"), "has 4 rows and is not as it was written"),
-    "count": (lambda f: edited(f, lambda d: d["images"].update(rows=6)), "has 5 rows, report.json"),
-    "cut json": (lambda f: cut(f / "report.json", -30), "report.json: is damaged, no JSON"),
-    "deep json": (lambda f: (f / "report.json").write_text("[" * 100_000), "is damaged, no JSON"),
-    "a list": (lambda f: (f / "report.json").write_text("[]"), "is not the report of an evalu"),
-    "parity": (lambda f: (f / "report.json").write_text('{"proved": 1}'), "is not the report"),
-    "a key": (lambda f: edited(f, lambda d: d.pop("seconds")), "is damaged: KeyError 'seconds'"),
-    "sides": (lambda f: edited(f, lambda d: d.update(sides=7)), "is damaged: TypeError"),
-    "side": (lambda f: edited(f, lambda d: d["sides"].pop()), "expected .'index'"),
-    "index": (lambda f: edited(f, unplaced), "cannot be read has no index"),
+def flip(path: Path, at: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= 0x10
+    path.write_bytes(content)
+
+
+OBJECTS = np.array([{"a": 1}], object)
+# What is done to state.npz, and what the error says.
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no state": (lambda p: p.unlink(), "cannot be read: No such file"),
+    "empty": (lambda p: p.write_bytes(b""), "is damaged, .* not a zip"),
+    "half": (lambda p: p.write_bytes(p.read_bytes()[:1500]), "is damaged, .* not a zip"),
+    "a digit": (lambda p: flip(p, p.read_bytes().index(b"paddle.loss.npy") + 150), "checksum of"),
+    "text": (lambda p: p.write_text("index,name\n0,a.png\n"), "is damaged, .* not a zip"),
+    "pickle": (lambda p: made(p, index=OBJECTS), "Object arrays cannot be loaded"),
+    "no facts": (lambda p: made(p, facts=None), "is damaged, .*facts"),
+    "no json": (lambda p: made(p, facts=np.zeros(3, np.uint8)), "is damaged, .*Expecting value"),
+    "a list": (lambda p: made(p, facts=np.frombuffer(b"[]", np.uint8)), "is damaged"),
+    "other": (lambda p: facts(p, lambda d: d.update(format="x 2")), "its format is 'x 2', expect"),
+    "a key": (lambda p: facts(p, lambda d: d.pop("request")), "is damaged, .*'request'"),
+    "a figure": (lambda p: facts(p, lambda d: d["tally"].update(a=1)), "is damaged, .*'a'"),
+    "unreadable": (lambda p: facts(p, lambda d: d["tally"].update(unreadable=[[None, ""]])), "int"),
+    "a column": (lambda p: made(p, **{"torch.loss": None}), "it holds the columns"),
+    "a name": (lambda p: renamed(p, "torch.loss", "torch.los"), "another type: torch.los, torch.l"),
+    "a side": (lambda p: facts(p, lambda d: d["environment"].pop("torch")), "difference, .*torch"),
+    "a type": (lambda p: made(p, index=np.zeros(5, "f4")), "of another type: index"),
+    "a length": (lambda p: made(p, index=np.arange(4)), "its columns have different lengths"),
 }  # fmt: skip
 
 
-def cut(path: Path, size: int) -> None:
-    path.write_bytes(path.read_bytes()[:size])
-
-
-def drop_row(path: Path) -> None:
-    lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join([*lines[:2], *lines[3:]]))
-
-
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_report_is_one_clear_error(damage: str, tmp_path: Path) -> None:
-    """It names the file; a number that lost a digit is noticed as well."""
-    write_reports(random(5), tmp_path, photos(random(5)))
+def test_a_damaged_state_is_one_clear_error(damage: str, tmp_path: Path) -> None:
+    """It names the file; nothing of it is used."""
+    path = tmp_path / "state.npz"
+    path.write_bytes(state_of(random(5)).to_bytes())
     do, message = DAMAGES[damage]
-    do(tmp_path)
+    do(path)
 
-    with pytest.raises(DataError, match=message):
-        read_partial(tmp_path)
+    with pytest.raises(DataError, match=rf"state\.npz: .*{message}"):
+        read_state(path)
 
 
-def test_cells_that_are_no_numbers_are_an_error(tmp_path: Path) -> None:
-    """Even where somebody made the hash fit."""
-    write_reports(random(5), tmp_path, photos(random(5)))
-    path = tmp_path / "images.csv"
-    for old, new, message in (
-        (b"\n0,", b"\nzero,", "column index"),
-        (b"\nzero,", b"\n0,0,", "line 2 has 19 cells"),
-    ):
-        path.write_bytes(path.read_bytes().replace(old, new, 1))
-        rows = path.read_bytes()
-        known = {"bytes": len(rows), "sha256": hashlib.sha256(rows).hexdigest()}
-        edited(tmp_path, lambda data, known=known: data["images"].update(known))
-        with pytest.raises(DataError, match=message):
-            read_partial(tmp_path)
+def test_no_byte_of_a_state_changes_unnoticed(tmp_path: Path) -> None:
+    """Either the file is refused, or what it says is the same."""
+    path, whole = tmp_path / "state.npz", state_of(random(3))
+    content = whole.to_bytes()
+    for at in range(0, len(content), 7):
+        path.write_bytes(content)
+        flip(path, at)
+        try:
+            found = read_state(path)
+        except DataError:
+            continue
+        assert found.to_bytes() == content, at
 
 
 # -- Before any work is done
@@ -554,9 +632,10 @@ def test_cells_that_are_no_numbers_are_an_error(tmp_path: Path) -> None:
 
 @pytest.fixture
 def ours(tmp_path: Path) -> Path:
-    folder = tmp_path / "out"
+    """Make the report of an unfinished evaluation."""
+    folder, found = tmp_path / "out", replace(random(3), wanted=9)
     folder.mkdir()
-    write_reports(random(3), folder, photos(random(3)))
+    write_reports(found, folder, photos(found), state_of(found))
     return folder
 
 
@@ -571,34 +650,43 @@ def test_a_new_or_empty_folder_is_fine(tmp_path: Path) -> None:
 def test_a_report_that_is_there_needs_a_word(ours: Path) -> None:
     """--resume or --force; both are named, and checking changes nothing."""
     before = {path.name: path.read_bytes() for path in ours.iterdir()}
-    with pytest.raises(DataError, match=r"--resume .* or --force"):
+    with pytest.raises(CheckpointError, match=r"--resume .* or --force"):
         check_report_folder(ours, resume=False, force=False)
     check_report_folder(ours, resume=True, force=False)
     check_report_folder(ours, resume=False, force=True)
     assert {path.name: path.read_bytes() for path in ours.iterdir()} == before
 
 
+def test_a_finished_evaluation_is_not_resumed(ours: Path) -> None:
+    """There is nothing left to do, and nothing to do it from."""
+    write_reports(random(3), ours, photos(random(3)))
+    with pytest.raises(DataError, match=r"no state\.npz to resume from: .* is finished"):
+        check_report_folder(ours, resume=True, force=False)
+    check_report_folder(ours, resume=False, force=True)
+
+
 @pytest.mark.parametrize("force", [False, True])
 def test_other_peoples_folders_are_left_alone(force: bool, tmp_path: Path) -> None:
-    """Not even --force writes among other files."""
+    """Not even --force writes among other files, or over another report.json."""
     (tmp_path / "thesis.txt").write_text("...")
-    with pytest.raises(DataError, match="holds 1 files and is no report of an evaluation"):
-        check_report_folder(tmp_path, resume=False, force=force)
-    (tmp_path / "report.json").write_text('{"kind": "other"}')
-    with pytest.raises(DataError, match="is not the report of an evaluation"):
-        check_report_folder(tmp_path, resume=False, force=force)
+    texts = ('{"kind": "other"}', "{", "[" * 100_000, "[]", '{"proved": 1}')
+    for text in (None, *texts):
+        if text is not None:
+            (tmp_path / "report.json").write_text(text)
+        with pytest.raises(CheckpointError, match="exists and is not an evaluation report"):
+            check_report_folder(tmp_path, resume=False, force=force)
 
 
 def test_folders_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was found and what to do."""
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"x: the folder .*missing does not exist"):
+    with pytest.raises(CheckpointError, match=r"x: the folder .*missing does not exist"):
         check_report_folder(tmp_path / "missing" / "x", resume=False, force=False)
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(CheckpointError, match="is not a folder"):
         check_report_folder(tmp_path / "file", resume=False, force=True)
-    with pytest.raises(DataError, match="holds no report that --resume could go on with"):
+    with pytest.raises(CheckpointError, match="does not hold an evaluation report to resume"):
         check_report_folder(tmp_path / "new", resume=True, force=False)
     assert not (tmp_path / "new").exists()
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may do everything
-    with pytest.raises(DataError, match="no permission to write into it"):
+    with pytest.raises(CheckpointError, match="closed: no permission to write into"):
         check_report_folder(tmp_path / "closed", resume=False, force=False)

@@ -14,10 +14,10 @@ from PIL import Image
 from conftest import Make
 from vitconvert import DataError, ModelError, RunError
 from vitconvert.apps.explanation import (
+    Classifier,
     Explained,
     Explanation,
     Options,
-    Predictor,
     _draw,
     _lime,
     draw,
@@ -238,7 +238,7 @@ def test_classes_are_found_by_name_and_number() -> None:
     assert find_class("1", names, 5) == 1
     assert find_class(4, (), 5) == 4
     for target, message in (
-        ("crane", "classes 1, 2. Give the number"),
+        ("crane", "several classes: 1, 2. Give the number"),
         ("cow", "no class is called 'cow': there are cat"),
         ("5", "the model has 0 to 4"),
         ("-1", "no class is called '-1'"),
@@ -274,7 +274,7 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Predict], list[np.ndar
             return predict(images)
 
         monkeypatch.setattr(
-            explaining, "load_predictor", lambda *_: Predictor(watched, 3, "paddle", "cpu")
+            explaining, "load_classifier", lambda *_: Classifier(watched, 3, "paddle", "cpu")
         )
         return given
 
@@ -390,15 +390,15 @@ def test_a_model_that_is_sure_has_a_map_of_its_log_odds(planted: Callable) -> No
         (["--classes", "cut.json"], 1, "cut.json: cannot be read as class names"),
         (["--classes", "list.json"], 1, 'list.json: has no list "classes" of names'),
         (["--classes", "numbers.json"], 1, 'numbers.json: has no list "classes" of names'),
-        (["--window", "40"], 1, "the window has 40 pixels; expected 1 to 32"),
+        (["--window", "40"], 1, "the window is 40 pixels; expected 1 to 32"),
         (["--window", "4", "--stride", "9"], 1, "leaves gaps"),
         (["--out", "there.png"], 1, "there.png: exists already. Pass --force"),
         (["--out", "no/o.png"], 1, "the folder no does not exist"),
-        (["--out", "o.jpg"], 2, "o.jpg is no .png"),
-        (["--map", "o.txt"], 2, "o.txt is no .npy or .json"),
+        (["--out", "o.jpg"], 2, "o.jpg is not a .png file"),
+        (["--map", "o.txt"], 2, "o.txt is not a .npy or .json file"),
         (["--out", "a.png", "--force"], 1, "image and out are the same file"),
-        (["--samples", "100"], 2, "--samples is of --method lime"),
-        (["--method", "lime", "--stride", "2"], 2, "--stride is of --method occlusion"),
+        (["--samples", "100"], 2, "--samples works with --method lime only"),
+        (["--method", "lime", "--stride", "2"], 2, "--stride works with --method occlusion only"),
         (["--image", "gone.png"], 2, "gone.png"),
     ],
 )

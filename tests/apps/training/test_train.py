@@ -41,10 +41,10 @@ def at_step(epoch, epochs, done, steps, loss, rate):
     if where == "step" and (epoch, done) == (2, 3):
         kill()
 
-def write_state(path, weights, optimizer, progress):
-    if where == "between" and progress.epoch == 2:
+def write_state(path, weights, optimizer, position):
+    if where == "between" and position.epoch == 2:
         kill()  # the weights of the second epoch are written
-    write(path, weights, optimizer, progress)
+    write(path, weights, optimizer, position)
 
 def publish(part, target, force):
     named.append(target.name)
@@ -166,7 +166,7 @@ def test_a_run_learns_and_writes_its_files(data: Path, tmp_path: Path) -> None:
                   "--batch-size", 10, "--mixup", 0, "--image-size", 16)  # fmt: skip
 
     assert done.exit_code == 0, done.output
-    assert "learning from 20 images" in done.output
+    assert "training on 20 images" in done.output
     variant = QUICK["variant"]
     assert f"{variant}, 3 classes, 16x16, batches of 10, 2 steps an epoch, " in done.output
     assert "there are no more images" not in done.output
@@ -186,7 +186,7 @@ def test_a_run_learns_and_writes_its_files(data: Path, tmp_path: Path) -> None:
 
 
 def test_images_that_cannot_be_read_are_told_once(tmp_path: Path) -> None:
-    """Of both sets, by name; the run goes on with the others."""
+    """Of both sets, by name; the run continues with the others."""
     data = make_images(tmp_path / "data", train=9)
     (data / "train" / "red" / "002.png").write_bytes(b"no image")
     (data / "val" / "blue" / "003.png").write_bytes(b"no image")
@@ -194,7 +194,7 @@ def test_images_that_cannot_be_read_are_told_once(tmp_path: Path) -> None:
                   "--batch-size", 3, "--image-size", 16)  # fmt: skip
 
     assert done.exit_code == 0, done.output
-    assert done.output.count("1 images cannot be read; others take their places") == 1
+    assert done.output.count("1 image cannot be read; others take their places") == 1
     assert done.output.count("red/002.png") == 1
     assert [row["val_unreadable"] for row in rows(tmp_path / "run")] == [1, 1]
     assert [row["val_images"] for row in rows(tmp_path / "run")] == [6, 6]
@@ -273,7 +273,7 @@ def test_a_signal_saves_and_the_run_goes_on_to_the_same_bits(
 
     done = invoke("--resume", "--out", out)
     assert done.exit_code == 0, done.output
-    assert "goes on in epoch 2 after 2 steps" in done.output
+    assert "resuming in epoch 2 after 2 steps" in done.output
     assert weights(out) == weights(whole)
     assert rows(out) == rows(whole)
 
@@ -315,15 +315,15 @@ def test_a_finished_run_is_not_trained_again(whole: Path) -> None:
 
     assert done.exit_code == 0, done.output
     assert "last: epoch 2" in done.output
-    assert "goes on" not in done.output
-    assert f"{whole}: all 2 epochs are done; nothing to go on with." in done.output
+    assert "resuming" not in done.output
+    assert f"{whole}: all 2 epochs are done; nothing left to do" in done.output
     assert weights(whole) == before
 
 
 def test_interruption_on_the_command_line(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit status 130, and how to go on."""
+    """Exit status 130, and how to resume."""
     from vitconvert.apps.training._trainer import Trainer
 
     learn = Trainer._step
@@ -336,15 +336,15 @@ def test_interruption_on_the_command_line(
     done = invoke(VARIANT, "--data", data, "--out", tmp_path / "run", "--batch-size", 4)
 
     assert done.exit_code == 130
-    assert f"Go on: vitconvert train --resume --out {tmp_path / 'run'}" in done.output
+    assert f"Resume: vitconvert train --resume --out {tmp_path / 'run'}" in done.output
 
 
 @pytest.mark.parametrize(
     ("variant", "what"),
     [
-        ("shiftvit_cifar_tiny", "a loss of nan, in epoch 2 after 2 steps"),
+        ("shiftvit_cifar_tiny", "a loss of nan in epoch 2 after 2 steps"),
         # Its ReLU makes 0 of nan, which only the statistics of its BatchNorm keep.
-        ("shunted_cifar_tiny", "weights that are not finite, in epoch 2 after 3 steps"),
+        ("shunted_cifar_tiny", "weights that are not finite in epoch 2 after 3 steps"),
     ],
 )
 def test_what_is_not_finite_ends_the_run(
@@ -365,8 +365,8 @@ def test_what_is_not_finite_ends_the_run(
         train(settings(data, variant=variant, limit=12, save_every=1), out)
 
     assert all(np.isfinite(value).all() for value in arrays(out / "last.pdparams").values())
-    kept, _slots, progress = read_state(out / "state" / "resume.safetensors")
-    assert (progress.epoch, progress.step) == (1, 2)
+    kept, _slots, position = read_state(out / "state" / "resume.safetensors")
+    assert (position.epoch, position.step) == (1, 2)
     assert all(np.isfinite(value).all() for value in kept.values())
 
 
@@ -396,7 +396,7 @@ def test_weights_are_said_to_get_a_new_head(whole: Path, tmp_path: Path) -> None
                   "--weights", whole / "best.pdparams")  # fmt: skip
 
     assert done.exit_code == 0, done.output
-    assert "has a head for 3 classes: a new one for 2 begins at random." in done.output
+    assert "has a head for 3 classes; it is replaced by a random one for 2 classes" in done.output
 
 
 def test_weights_that_lack_a_tensor_are_refused(whole: Path, data: Path, tmp_path: Path) -> None:
@@ -428,12 +428,12 @@ def test_wrong_calls_are_told_from_the_start(whole: Path, data: Path, tmp_path: 
     cases = (
         (("shunted_x", "--data", data, "--out", tmp_path / "run"), "no variant is called"),
         ((VARIANT, "--out", tmp_path / "run"), "missing option --data"),
-        ((*good, "--out", whole), "holds a run already. Pass --resume"),
-        ((*good, "--out", tmp_path / "full", "--force"), "holds files, and no run"),
-        (("--resume", "--out", tmp_path / "none"), "holds no run to resume"),
-        (("--resume", "--force", "--out", whole), "not both"),
+        ((*good, "--out", whole), "exists already. Pass --resume"),
+        ((*good, "--out", tmp_path / "full", "--force"), "exists and is not a training run"),
+        (("--resume", "--out", tmp_path / "none"), "does not hold a training run to resume"),
+        (("--resume", "--force", "--out", whole), "give only one of them"),
         (("--resume", "--out", whole, "--lr", 5), "--lr: was 0.001, is now 5.0"),
-        ((*good, "--out", tmp_path / "run", "--num-classes", 4), "is 4, the images have 3 cl"),
+        ((*good, "--out", tmp_path / "run", "--num-classes", 4), "is 4, but the images have 3 cl"),
         ((*good, "--out", tmp_path / "run", "--device", "gpu"), "sees no GPU"),
         ((*good, "--out", tmp_path / "run", "--amp", "--device", "cpu"), "on a GPU only"),
         ((*good, "--out", tmp_path / "run", "--image-size", 8), "--image-size 8x8: images of"),
@@ -463,13 +463,13 @@ def test_sets_with_other_classes_are_refused(data: Path, tmp_path: Path) -> None
     other = make_images(tmp_path / "other")
     (other / "val" / "red").rename(other / "val" / "pink")
 
-    with pytest.raises(DataError, match="have other classes: pink, red"):
+    with pytest.raises(DataError, match="have different classes: pink, red"):
         train(settings(data, val_data=str(other)), tmp_path / "run")
 
 
 def test_a_run_does_not_go_on_with_other_images(whole: Path, tmp_path: Path) -> None:
     """The order of the rest of an epoch would be another."""
-    with pytest.raises(RunError, match="was begun with other images"):
+    with pytest.raises(RunError, match="was started with other images"):
         train(settings(make_images(tmp_path / "more", 24)), whole, resume=True)
 
 

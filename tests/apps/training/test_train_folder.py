@@ -1,6 +1,7 @@
 """What a run may take for its folder, and for images to evaluate."""
 
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from training import CLASSES, QUICK, make_images, rows, settings, weights
-from vitconvert import DataError, RunError
+from vitconvert import CheckpointError, DataError, RunError
 from vitconvert.apps.training import Settings, train
 from vitconvert.apps.training._prepare import prepare
 
@@ -60,7 +61,9 @@ def test_weights_to_begin_with_are_not_removed(name: str, run: Path, data: Path)
     (run.parent / "link").symlink_to(run / name)
     before = files(run)
     for path in (run / name, run.parent / "link"):
-        with pytest.raises(RunError, match=r"Copy it out of .*run first, or choose another --out"):
+        with pytest.raises(
+            CheckpointError, match=r"Copy it out of .*run first, or choose another --out"
+        ):
             train(short(data, weights=str(path)), run, force=True)
     assert files(run) == before
 
@@ -83,7 +86,7 @@ def test_a_state_without_a_run_is_not_removed(data: Path, tmp_path: Path) -> Non
     (out / "state").mkdir(parents=True)
     (out / "state" / "resume.safetensors").write_text("hours of work")
 
-    with pytest.raises(RunError, match="holds files, and no run"):
+    with pytest.raises(CheckpointError, match="exists and is not a training run"):
         train(short(data), out)
     assert (out / "state" / "resume.safetensors").read_text() == "hours of work"
     (out / "state" / "resume.safetensors").unlink()
@@ -103,7 +106,7 @@ def test_a_run_that_appeared_meanwhile_is_not_removed(
         return make(*arguments)
 
     monkeypatch.setattr(_run, "make_model", slow)
-    with pytest.raises(RunError, match="holds a run already"):
+    with pytest.raises(CheckpointError, match=r"exists already\. Pass --resume"):
         train(short(data, seed=1), out)
     assert weights(out) == weights(finished)
 
@@ -111,32 +114,32 @@ def test_a_run_that_appeared_meanwhile_is_not_removed(
 def test_a_folder_without_rights_is_told_before_any_work(
     run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To be made, to be replaced, or to go on in."""
-    from vitconvert.apps.training import _run, _run_json
+    """To be made, to be replaced, or to resume in."""
+    from vitconvert.apps.training import _run
 
     def prepare(_settings: Settings) -> None:
         raise AssertionError("images are opened")
 
-    monkeypatch.setattr(_run_json.os, "access", lambda *_: False)  # root may write anywhere
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
     monkeypatch.setattr(_run, "prepare", prepare)
-    with pytest.raises(RunError, match=r"new: cannot be made: Permission denied\.$"):
+    with pytest.raises(CheckpointError, match=rf"new: no permission to write into {tmp_path}\.$"):
         train(short(data), tmp_path / "new")
     for how in ({"force": True}, {"resume": True}):
-        with pytest.raises(RunError, match=r"run: no permission to write into it\.$"):
+        with pytest.raises(CheckpointError, match=rf"run: no permission to write into {run}\.$"):
             train(short(data), run, **how)
-    with pytest.raises(RunError, match="holds no run to resume"):
+    with pytest.raises(CheckpointError, match="does not hold a training run to resume"):
         train(short(data), tmp_path / "new", resume=True)
 
 
-# -- what a run goes on from
+# -- what a run resumes from
 
 
-def test_a_run_goes_on_with_as_many_processes(run: Path) -> None:
+def test_a_run_resumes_with_as_many_processes(run: Path) -> None:
     """Gradients are averaged in another order, and a BatchNorm sees other images."""
     from vitconvert.apps.training._run import stored_settings
 
     change(run, processes=2)
-    with pytest.raises(RunError, match="was begun by 2 processes; now there are 1"):
+    with pytest.raises(RunError, match="was started with 2 processes; this command has 1"):
         train(stored_settings(run), run, resume=True)
 
 
@@ -149,7 +152,7 @@ def test_a_damaged_record_is_told(name: str, run: Path) -> None:
     done = CliRunner().invoke(cli, ["train", "--resume", "--out", str(run)])
 
     assert done.exit_code == 1
-    assert "is not what a run stores of itself" in done.output
+    assert "is not the record of a training run" in done.output
 
 
 def test_damaged_options_are_told(run: Path) -> None:
@@ -180,7 +183,7 @@ def test_images_that_are_not_split_are_refused(data: Path, tmp_path: Path) -> No
     archive = packed(data / "train", tmp_path / "train.zip")
 
     for place in (data / "train", archive, tmp_path / "linked"):
-        with pytest.raises(DataError, match=r"is not split, .* or give .* with --val-data"):
+        with pytest.raises(DataError, match=r"is not split, .* or choose .* with --val-data"):
             train(short(place), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -196,7 +199,7 @@ def test_halves_with_the_same_names_are_two(tmp_path: Path) -> None:
     assert not prepare(short(tmp_path)).is_same
 
 
-def test_evaluating_what_is_learnt_from_is_said(data: Path, tmp_path: Path) -> None:
+def test_evaluating_the_training_images_is_reported(data: Path, tmp_path: Path) -> None:
     """Who asks for it gets it."""
     from vitconvert.cli import cli
 
@@ -206,7 +209,10 @@ def test_evaluating_what_is_learnt_from_is_said(data: Path, tmp_path: Path) -> N
     done = CliRunner().invoke(cli, ["train", *arguments, *quick])
 
     assert done.exit_code == 0, done.output
-    assert "what is evaluated is what is learnt from" in done.output
+    assert (
+        "training and evaluation use the same images: top-1 says nothing about new ones"
+        in done.output
+    )
 
 
 # -- what is said
@@ -226,7 +232,7 @@ def test_few_images_make_smaller_batches_which_is_said(data: Path, tmp_path: Pat
     """Nobody asked for batches of twenty."""
     output = said(data, tmp_path / "run")
 
-    assert "batches of 20: there are no more images" in output
+    assert "batches of 20 instead of 500: there are no more images" in output
     assert "16x16, batches of 20, 1 step an epoch, " in output
     assert "top-5" not in output
 

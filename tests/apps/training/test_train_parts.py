@@ -3,22 +3,26 @@
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
+from conftest import ROOT
 from training import make_images, settings
 from vitconvert import RunError
-from vitconvert.apps.training import Settings
+from vitconvert.apps.training import Settings, flag, options
 from vitconvert.apps.training._augment import Augmentation, augmentation_of
 from vitconvert.apps.training._batches import Batches, mixed, smoothed, spread
 from vitconvert.apps.training._prepare import prepare
 from vitconvert.apps.training._random import Purpose, generator
 from vitconvert.apps.training._schedule import learning_rate
 from vitconvert.apps.training._settings import check_same
-from vitconvert.apps.training._state import Progress, read_state, write_state
+from vitconvert.apps.training._state import Position, read_state, write_state
+from vitconvert.commands.train import train
 from vitconvert.images import open_images, preprocessing_of
 from vitconvert.running.team import Team
 from vitconvert.tables.reading import find_variant
@@ -65,8 +69,8 @@ def test_a_run_of_one_step_has_a_rate() -> None:
         ({"epochs": 0}, "--epochs is 0; expected at least 1"),
         ({"lr": float("nan")}, "--lr is nan"),
         ({"label_smoothing": 1.0}, "--label-smoothing is 1.0; expected 0 to below 1"),
-        ({"min_lr": 1.0}, "--min-lr is 1.0; expected 0 to 0.001, the lr"),
-        ({"epochs": 2, "warmup_epochs": 3.0}, "expected 0 to 2, the epochs"),
+        ({"min_lr": 1.0}, "--min-lr is 1.0; expected 0 to 0.001 \\(--lr\\)"),
+        ({"epochs": 2, "warmup_epochs": 3.0}, "expected 0 to 2 \\(--epochs\\)"),
     ],
 )
 def test_options_out_of_range_are_named(options: dict, message: str) -> None:
@@ -75,7 +79,43 @@ def test_options_out_of_range_are_named(options: dict, message: str) -> None:
         Settings("v", "d", **options)
 
 
-def test_a_run_goes_on_only_as_it_was_begun() -> None:
+def test_the_documentation_lists_every_option() -> None:
+    """With its default and its help; in the order of --help."""
+    text = (ROOT / "docs" / "train.md").read_text()
+    table = text.partition("## All options")[2].partition("\n\n## ")[0]
+    found = [line for line in table.splitlines() if line.startswith("| `--")]
+    others = {"img_size": "`, `--img-size", "flip": "`, `--no-flip"}
+    expected = []
+    for name, (_type, option) in list(options().items())[1:]:
+        default = getattr(Settings("v", ""), name)
+        switch = {"True": "on", "False": "off"}
+        shown = option.unset or switch.get(str(default), default)
+        names = f"`{flag(name)}{others.get(name, '')}`"
+        expected.append(" ".join(f"| {names} | {shown} | {option.help} |".split()))
+
+    assert found[: len(expected)] == expected
+    assert [line[3:12].split("`")[0] for line in found[len(expected) :]] == [
+        "--out",
+        "--resume",
+        "--force",
+    ]
+
+
+def test_every_option_has_its_type_and_default() -> None:
+    """On the command line, from the fields of Settings."""
+    usual, found = Settings("v", "d"), {p.name: p for p in train.params}
+
+    for name, (hint, _option) in list(options().items())[1:]:
+        assert name == "data" or found[name].default == getattr(usual, name), name
+        if int in (hint, *get_args(hint)):
+            assert found[name].type is click.INT, name
+    assert found["crop"].type.choices == ("padded", "resized", "none")
+    assert found["device"].type.choices == ("auto", "cpu", "gpu")
+    assert found["flip"].secondary_opts == ["--no-flip"]
+    assert found["amp"].is_flag
+
+
+def test_a_run_resumes_only_with_the_same_options() -> None:
     """Every number that would change is named; where images lie and threads may change."""
     begun = Settings("v", "d")
     check_same(
@@ -86,7 +126,7 @@ def test_a_run_goes_on_only_as_it_was_begun() -> None:
         check_same(begun, replace(begun, lr=0.5, epochs=40, img_size=(64, 32)), "run")
     assert "--lr: was 0.001, is now 0.5." in str(caught.value)
     assert "--epochs: was 30, is now 40." in str(caught.value)
-    assert "--img-size: was None, is now [64, 32]." in str(caught.value)
+    assert "--image-size: was None, is now [64, 32]." in str(caught.value)
 
 
 # -- randomness and augmentation
@@ -258,11 +298,11 @@ def test_state_comes_back_as_it_was_written(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     model = {"blocks.0.fc.weight": rng.standard_normal((3, 2)).astype(np.float32)}
     slots = {"moment1_0.blocks.0.fc.weight": np.float32([[1e-30]]), "beta1_pow_acc_0.x": np.ones(1)}
-    progress = Progress(3, 2, 0.1 + 0.2, 5.5, 71.0, [{"epoch": 1, "val_top1": 1 / 3}], {"scale": 2})
-    write_state(tmp_path / "resume.safetensors", model, slots, progress)
+    position = Position(3, 2, 0.1 + 0.2, 5.5, 71.0, [{"epoch": 1, "val_top1": 1 / 3}], {"scale": 2})
+    write_state(tmp_path / "resume.safetensors", model, slots, position)
 
     found = read_state(tmp_path / "resume.safetensors")
-    assert found[2] == progress
+    assert found[2] == position
     for one, other in zip(found, (model, slots), strict=False):
         assert {k: v.tobytes() for k, v in one.items()} == {
             k: v.tobytes() for k, v in other.items()
@@ -272,21 +312,19 @@ def test_state_comes_back_as_it_was_written(tmp_path: Path) -> None:
 def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
     """With its name."""
     path = tmp_path / "resume.safetensors"
-    write_state(path, {"a": np.ones(3)}, {}, Progress())
+    write_state(path, {"a": np.ones(3)}, {}, Position())
     path.write_bytes(path.read_bytes()[:-4])
 
-    with pytest.raises(RunError, match=r"resume\.safetensors: cannot be gone on from"):
+    with pytest.raises(RunError, match=r"resume\.safetensors: cannot resume from this file"):
         read_state(path)
 
 
-@pytest.mark.parametrize("progress", ["{", "[]", '{"epoch": 1, "pace": 2}', None])
-def test_a_state_that_does_not_say_where_it_is_is_refused(
-    progress: str | None, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("position", ["{", "[]", '{"epoch": 1, "pace": 2}', None])
+def test_a_state_without_its_position_is_refused(position: str | None, tmp_path: Path) -> None:
     """As a file that somebody else has written may be."""
     path = tmp_path / "resume.safetensors"
-    texts = {"version": "1"} | ({} if progress is None else {"progress": progress})
+    texts = {"version": "1"} | ({} if position is None else {"progress": position})
     save_file({"model.a": np.ones(3)}, path, texts)
 
-    with pytest.raises(RunError, match="does not say how far the run has come"):
+    with pytest.raises(RunError, match="does not hold the position of the run"):
         read_state(path)

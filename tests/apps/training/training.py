@@ -1,4 +1,4 @@
-"""What the tests of training share: small images, and how a run is begun and compared."""
+"""What the tests of training share: small images, and how runs are started and compared."""
 
 import json
 from pathlib import Path

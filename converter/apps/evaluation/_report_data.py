@@ -1,39 +1,37 @@
-"""An evaluation as plain data, and back: report.json, with images.csv beside it."""
+"""An evaluation as data: report.json, and images.csv with a row for every image."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import DataError
 from ._confusion import MATRIX, most_confused
-from ._images_csv import FILE, kind, read_rows
 from ._phrases import class_name, verdict, worst_first
 from ._published import published
 from ._result import Evaluation, Scores, Share
-from ._tally import PER_PAIR, PER_SIDE, Tally
+from ._tally import PER_PAIR, PER_SIDE
 
 if TYPE_CHECKING:
     from ...images import Images
 
-MARK = "vitconvert evaluation"
-REPORT = "report.json"
+MARK = "vitconvert evaluation"  # the "kind" of every report.json
 
 
 def to_dict(evaluation: Evaluation, images: Images | None = None) -> dict[str, Any]:
-    """Give everything but the rows of the images as plain data, for JSON.
+    """Give everything but the figures of every image.
 
     Args:
         evaluation: What was found.
-        images: To tell the place of those that cannot be read; without it that is None.
+        images: That were evaluated, for the indices of those that cannot be read.
 
     Returns:
-        What is not finite is None in it.
+        Plain data for JSON; a number that is not finite is None.
     """
     from ...version import __version__
 
@@ -56,8 +54,6 @@ def to_dict(evaluation: Evaluation, images: Images | None = None) -> dict[str, A
         "published": _published(evaluation),
         "seconds": evaluation.seconds,
         "end_to_end": evaluation.end_to_end,
-        "run_timed": evaluation.run_timed,
-        "run_seconds": evaluation.run_seconds,
         "processes": evaluation.processes,
         "preprocessing": dict(evaluation.preprocessing),
         "options": dict(evaluation.options),
@@ -133,7 +129,7 @@ def _published(evaluation: Evaluation) -> dict[str, Any]:
 def _disagreement(evaluation: Evaluation, row: int) -> dict[str, Any]:
     label = int(evaluation.labels[row])
     sides: dict[str, dict[str, Any]] = {
-        kind(side.label): {
+        side.framework: {
             "predicted": int(side.predicted[row]),
             "class": class_name(evaluation, int(side.predicted[row])),
             "margin": float(side.margin[row]),
@@ -161,116 +157,36 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def read_report(folder: Path) -> dict[str, Any]:
-    """Read report.json.
+def write_rows(evaluation: Evaluation) -> bytes:
+    """Give images.csv, UTF-8: a heading and a row per image.
 
-    Raises:
-        DataError: It is missing or damaged, or of something else.
+    Numbers have as many digits as it takes to read the same float64; truth is 1 or 0. A name or
+    class that would not be one line of text stands there as JSON, in quotes.
     """
-    path = folder / REPORT
-    try:
-        data = json.loads(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: is damaged, no JSON: {error}.") from error
-    if not isinstance(data, dict) or data.get("kind") != MARK:
-        raise DataError(f"{path}: is not the report of an evaluation. Choose another folder.")
-    return data
+    columns: dict[str, list[Any]] = {
+        "index": evaluation.indices.tolist(),
+        "name": [_spelled(name) for name in evaluation.names],
+        "label": evaluation.labels.tolist(),
+        "class": [_spelled(class_name(evaluation, label)) for label in evaluation.labels.tolist()],
+    }
+    for side in evaluation.sides:
+        figures = {name: getattr(side, name) for name in PER_SIDE}
+        correct = side.predicted == evaluation.labels
+        own = {"predicted": side.predicted, "correct": correct, **figures}
+        columns |= {f"{side.framework}_{name}": _cells(array) for name, array in own.items()}
+    if len(evaluation.sides) == 2:
+        columns |= {name: _cells(getattr(evaluation, name)) for name in PER_PAIR}
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")  # it writes a float as repr does
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return text.getvalue().encode()
 
 
-def read_partial(folder: Path) -> tuple[Evaluation, Tally]:
-    """Read back what an interrupted evaluation has left, so that it can go on.
-
-    Args:
-        folder: That `write_reports` wrote to.
-
-    Returns:
-        The evaluation as it was; and its figures as the run adds to them.
-
-    Raises:
-        DataError: The folder holds no report, or one that is damaged or was changed.
-    """
-    data = read_report(folder)
-    path = folder / FILE
-    try:
-        rows = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
-    try:
-        sides = [kind(str(side["label"])) for side in data["sides"]]
-        columns, names = read_rows(rows, data["images"], sides, str(path))
-        evaluation = _evaluation(data, columns, names)
-        return evaluation, _tally(data, evaluation)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise DataError(
-            f"{folder / REPORT}: is damaged: {type(error).__name__} {error}. Start again with "
-            f"--force."
-        ) from error
+def _cells(column: np.ndarray) -> list[Any]:
+    cells: list[Any] = (column.astype(np.int64) if column.dtype == bool else column).tolist()
+    return cells
 
 
-def _evaluation(
-    data: dict[str, Any], columns: dict[str, np.ndarray], names: tuple[str, ...]
-) -> Evaluation:
-    pair = {name: columns.get(name, np.zeros(0)) for name in PER_PAIR}
-    return Evaluation(
-        variant=data["variant"],
-        num_classes=data["num_classes"],
-        data=data["data"],
-        described=data["described"],
-        classes=tuple(data["classes"]),
-        preprocessing=data["preprocessing"],
-        indices=columns["index"],
-        names=names,
-        labels=columns["label"],
-        sides=tuple(_scores(side, columns) for side in data["sides"]),
-        difference=pair["difference"],
-        mean_difference=pair["mean_difference"],
-        unreadable=tuple((one["name"], one["reason"]) for one in data["unreadable"]),
-        wanted=data["wanted"],
-        seconds=data["seconds"],
-        end_to_end=data["end_to_end"],
-        published=tuple(data["published"]["known"]),
-        environment=data["environment"],
-        options=data["options"],
-        processes=data["processes"],
-        run_timed=data["run_timed"],
-        run_seconds=data["run_seconds"],
-    )
-
-
-def _scores(data: dict[str, Any], columns: dict[str, np.ndarray]) -> Scores:
-    own = {name: columns[f"{kind(data['label'])}_{name}"] for name in PER_SIDE}
-    return Scores(
-        label=data["label"],
-        **own,
-        model_seconds=data["model_seconds"],
-        timed=data["timed"],
-        peak_bytes=data["peak_bytes"],
-        facts=data["facts"],
-    )
-
-
-def _tally(data: dict[str, Any], evaluation: Evaluation) -> Tally:
-    """Give the figures in the form in which a run adds to them."""
-    columns: dict[str, list[np.ndarray]] = {}
-    if evaluation.count:
-        columns["index"] = [evaluation.indices]
-        for side in evaluation.sides:
-            columns |= {f"{kind(side.label)}.{name}": [getattr(side, name)] for name in PER_SIDE}
-        if len(evaluation.sides) == 2:
-            columns |= {name: [getattr(evaluation, name)] for name in PER_PAIR}
-    sides = {kind(side.label): side for side in evaluation.sides if side.timed}
-    unreadable = [(one["index"], one["reason"]) for one in data["unreadable"]]
-    if not all(isinstance(index, int) for index, _ in unreadable):
-        raise ValueError("an image that cannot be read has no index")
-    return Tally(
-        columns=columns,
-        unreadable=unreadable,
-        model_seconds={name: side.model_seconds for name, side in sides.items()},
-        timed={name: side.timed for name, side in sides.items()},
-        peak_bytes={name: dict(side.peak_bytes) for name, side in sides.items()},
-        seconds=evaluation.seconds,
-        run_seconds=evaluation.run_seconds or 0.0,
-        run_timed=evaluation.run_timed or 0,
-    )
+def _spelled(name: str) -> str:
+    return name if name.isprintable() and not name.startswith('"') else json.dumps(name)

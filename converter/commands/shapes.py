@@ -1,0 +1,96 @@
+"""The command for whoever adds a family: it writes the names and shapes of every variant.
+
+The converter needs them without importing a framework, so they are kept as data beside the table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from ..tables.reading import read_table, table_files
+from ..tables.table import Table
+from ..tables.variant import ShapePattern, Variant
+from .options import FILE
+
+
+@click.command()
+@click.argument("tables", type=FILE, nargs=-1, metavar="[TABLE]...")
+def shapes(tables: tuple[Path, ...]) -> None:
+    """Write shapes/<family>.toml beside each TABLE, from its PyTorch models.
+
+    For whoever adds a family, or changes one. Without TABLE: of every family there is.
+
+    \b
+    Example:
+      vitconvert shapes families/tiny.toml
+    """
+    for path in tables or table_files().values():
+        table = read_table(path.absolute())
+        target = path.parent / "shapes" / path.name
+        target.parent.mkdir(exist_ok=True)
+        target.write_text(render(table), encoding="utf-8")
+        click.echo(f"{target} written: {len(table.variants)} variants.")
+
+
+def shape_patterns(variant: Variant, table: Table) -> dict[str, ShapePattern]:
+    """Build a variant with two numbers of classes; where a size follows, that axis is named."""
+    import torch
+
+    from ..models import build_from
+
+    with torch.device("meta"):  # no memory, no initialisation
+        sizes = (1000, 7) if variant.num_classes else (0, 0)
+        one, two = (build_from(table, "torch", variant, n).state_dict() for n in sizes)
+    return {
+        key: tuple(
+            n if n == m else "num_classes" for n, m in zip(value.shape, two[key].shape, strict=True)
+        )
+        for key, value in one.items()
+    }
+
+
+def fold(patterns: dict[str, ShapePattern]) -> Iterator[tuple[str, ShapePattern]]:
+    """Fold keys that differ in their last number alone into one line with a range."""
+    groups: dict[tuple[str, str, ShapePattern], list[int]] = {}
+    plain: list[tuple[str, ShapePattern]] = []
+    for key, shape in patterns.items():
+        match = re.fullmatch(r"(.*\.)(\d+)(\..*)", key)
+        if match:
+            groups.setdefault((match[1], match[3], shape), []).append(int(match[2]))
+        else:
+            plain.append((key, shape))
+    for (head, tail, shape), numbers in groups.items():
+        runs: list[list[int]] = []
+        for n in sorted(numbers):
+            if runs and n == runs[-1][-1] + 1:
+                runs[-1].append(n)
+            else:
+                runs.append([n])
+        for run in runs:
+            middle = str(run[0]) if len(run) == 1 else f"{{{run[0]}..{run[-1]}}}"
+            yield f"{head}{middle}{tail}", shape
+    yield from plain
+
+
+def render(table: Table) -> str:
+    """Spell the shapes of all variants of a family in TOML, each set once."""
+    lines = [
+        "# PyTorch key = shape, for every variant; {0..2} stands for 0, 1 and 2. same_as names the",
+        "# variant that has the very same. Written by `vitconvert shapes` from the PyTorch models.",
+    ]
+    seen: dict[tuple[tuple[str, ShapePattern], ...], str] = {}
+    for variant in table.variants.values():
+        patterns = shape_patterns(variant, table)
+        lines += ["", f"[{variant.name}]"]
+        first = seen.setdefault(tuple(patterns.items()), variant.name)
+        if first != variant.name:
+            lines.append(f'same_as = "{first}"')
+            continue
+        for key, shape in fold(patterns):
+            axes = ", ".join(str(n) if isinstance(n, int) else f'"{n}"' for n in shape)
+            lines.append(f'"{key}" = [{axes}]')
+    return "\n".join(lines) + "\n"
