@@ -12,6 +12,10 @@ COMPAT := .venv-compat/bin
 WHEEL := build/wheel/bin
 DEMO := build/demo
 TRAINED := docs/demo/shiftvit_cifar_tiny.pth
+# What depends on Paddle's release: files, models, exports, a run of training, a proof of each family.
+OF_PADDLE := tests/models tests/test_convert.py tests/apps/deploy tests/parity/test_compat.py \
+	$(addprefix tests/checkpoints/test_,checkpoints.py formats.py output.py tensor.py) \
+	tests/apps/training/test_train.py::test_a_run_learns_and_writes_its_files
 # Newer Pythons that the package is tried on, without the frameworks, where the machine has them.
 NEWER := 3.12 3.13
 # Tests that are quick and see most of what depends on Python and NumPy.
@@ -29,7 +33,7 @@ help:
 	@echo "make demo         convert a trained ShiftViT, prove it, classify images with both"
 	@echo "make test         run the tests"
 	@echo "make test-slow    run the slow tests: every variant in full, the README's Python"
-	@echo "make test-compat  run the Paddle tests on Paddle 2.6.2 with NumPy 1"
+	@echo "make test-compat  read, write, run, export and prove on Paddle 2.6.2 with NumPy 1"
 	@echo "make fuzz         mutate checkpoint files for half an hour (make test: for seconds)"
 	@echo "make bench        measure conversion beside cp and the usual script, then bench-speed:"
 	@echo "make bench-speed  measure the models' speed beside PyTorch's"
@@ -57,9 +61,10 @@ test-slow: .venv/ready
 	@echo "==> Running the slow tests"
 	@$(BIN)/$(PYTEST) -m slow
 
-test-compat: .venv-compat/ready
+test-compat: .venv/ready .venv-compat/ready
 	@echo "==> Running the Paddle tests on Paddle 2.6.2"
-	@$(COMPAT)/$(PYTEST) -m "not torch"
+	@TORCH_PYTHON=$(CURDIR)/$(BIN)/python $(COMPAT)/$(PYTEST) \
+		-m "compat or (not torch and not slow)" $(OF_PADDLE)
 
 fuzz: .venv/ready
 	@echo "==> Mutating checkpoint files; the first failure ends it"

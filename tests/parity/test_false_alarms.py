@@ -33,7 +33,7 @@ def cases() -> list[Any]:
     for table, variant in sorted(found, key=lambda pair: pair[0].parameters(pair[1])):
         rows = frozenset(claim.row.torch for key in variant.shapes for claim in table.claims(key))
         if rows not in seen:
-            marks = [pytest.mark.slow] * is_large(variant.name, 25e6)
+            marks = [pytest.mark.slow] * is_large(variant.name, 10e6)
             params += [pytest.param(variant.name, threads, marks=marks) for threads in (1, 2)]
         seen.add(rows)
     return params
