@@ -157,7 +157,7 @@ class PaddleSide:
 
     def put(self, array: np.ndarray) -> Any:
         """Bring an array to the device."""
-        return self.paddle.to_tensor(array, place=self.device)
+        return self.paddle.to_tensor(array)
 
     def set(self, tensor: Any, array: np.ndarray) -> None:
         """Fill a tensor that is not trained."""

@@ -1,6 +1,7 @@
 """The checker proves what is right and catches, by name, what is wrong."""
 
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from conftest import Make, arrays, every_variant, write_paddle
 from tracing import parity
 from vitconvert import CheckpointError, ParityError, Report, check_parity, convert, create_model
 from vitconvert.parity import _compare, _trace, compare_traces
+from vitconvert.parity._options import RunArguments, RunOptions
 from vitconvert.tables import reading
 from vitconvert.tables.variant import Variant
 
@@ -229,6 +231,11 @@ def test_senseless_arguments_are_refused(
             paddle_checkpoint=converted(TINY),
             **arguments,
         )
+
+
+def test_options_are_the_same_by_name_and_as_an_object() -> None:
+    """What an editor and `help` show is what there is."""
+    assert get_type_hints(RunArguments) == get_type_hints(RunOptions)
 
 
 def test_images_that_are_too_small_are_refused_before_anything_runs(

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from conftest import Make, arrays, write_paddle
 from vitconvert import CheckpointError, DataError, ModelError, RunError
 from vitconvert.apps.evaluation import Evaluation, ReportError, evaluate
 from vitconvert.apps.evaluation._engine import Answer
+from vitconvert.apps.evaluation._options import EvaluationArguments, EvaluationOptions
 from vitconvert.apps.evaluation._tally import Tally, judge
 from vitconvert.images import open_images, preprocessing_of
 from vitconvert.running.team import expected_team
@@ -177,6 +178,11 @@ def test_data_and_weights_must_fit(images: Path, converted: Make, tmp_path: Path
         evaluate(VARIANT, images, weights=converted(VARIANT), resume=True)
     with pytest.raises(RunError, match="dtype is 'float16'"):
         evaluate(VARIANT, images, weights=converted(VARIANT), dtype="float16")
+
+
+def test_options_are_the_same_by_name_and_as_an_object() -> None:
+    """What an editor and `help` show is what there is."""
+    assert get_type_hints(EvaluationArguments) == get_type_hints(EvaluationOptions)
 
 
 @pytest.mark.paddle
