@@ -3,6 +3,7 @@
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -216,7 +217,7 @@ def test_preprocessing_of_a_variant_can_be_changed() -> None:
         ({"mean": (1, 0)}, "three numbers each"),
     ],
 )
-def test_values_out_of_range_are_refused(change: dict, message: str) -> None:
+def test_values_out_of_range_are_refused(change: dict[str, Any], message: str) -> None:
     """On creation, not at the first image."""
     with pytest.raises(DataError, match=message):
         preprocessing(**change)
@@ -231,7 +232,7 @@ def test_values_out_of_range_are_refused(change: dict, message: str) -> None:
         {"crop_pct": 0.0001},
     ],
 )
-def test_impossible_values_are_refused(wrong: dict) -> None:
+def test_impossible_values_are_refused(wrong: dict[str, Any]) -> None:
     """NaN and infinity, and sizes that would take all memory."""
     with pytest.raises(DataError, match="expected"):
         preprocessing_of(find_variant("shunted_t")[1], **wrong)

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def zipped(folder: Path, target: Path, inside: str = "") -> Path:
 
 def tarred(mode: str) -> Callable[[Path, Path, str], Path]:
     def make_tar(folder: Path, target: Path, inside: str = "") -> Path:
-        with tarfile.open(target, mode) as file:
+        with tarfile.open(target, cast(Any, mode)) as file:
             file.add(folder, inside or ".")
         return target
 
@@ -582,7 +583,7 @@ class Planted:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (self.path,)
 
 

@@ -140,7 +140,7 @@ WEIGHT_FAULTS = {
 # -- in the Paddle model: what it does instead
 
 
-def replaced(path: str, method: Callable) -> Callable[[pytest.MonkeyPatch], None]:
+def replaced(path: str, method: Callable[..., Any]) -> Callable[[pytest.MonkeyPatch], None]:
     """Replace a method of a class, `shiftvit.Shift.forward` or `paddle.nn.GroupNorm.forward`."""
 
     def plant(patch: pytest.MonkeyPatch) -> None:
@@ -150,7 +150,7 @@ def replaced(path: str, method: Callable) -> Callable[[pytest.MonkeyPatch], None
     return plant
 
 
-def shift_with(ways: list[tuple[int, int]], border: str) -> Callable:
+def shift_with(ways: list[tuple[int, int]], border: str) -> Callable[..., Any]:
     """Shift group k by ways[k] = (down, right); what comes in is zero, the old value, or round."""
 
     def forward(self: Any, x: Any) -> Any:
@@ -162,7 +162,7 @@ def shift_with(ways: list[tuple[int, int]], border: str) -> Callable:
             old = x[:, k * g : (k + 1) * g].numpy()
             new = np.roll(old, (down, right), (2, 3))
             for axis, step in ((2, down), (3, right)):
-                edge = [slice(None)] * 4
+                edge: list[Any] = [slice(None)] * 4
                 edge[axis] = 0 if step > 0 else -1
                 if step and border != "round":
                     new[tuple(edge)] = old[tuple(edge)] if border == "old" else 0
@@ -195,7 +195,7 @@ def pool_before_norm(self: Any, x: Any) -> Any:
     return self.norm(x.mean([2, 3], True)).flatten(1)
 
 
-def offsets_in_order(order: list[int]) -> Callable:
+def offsets_in_order(order: list[int]) -> Callable[..., Any]:
     """Read the eight channels of the offsets in another order; none of them if it is empty."""
 
     def forward(self: Any, x: Any) -> Any:
@@ -292,7 +292,7 @@ def mlp_of(
     return replaced("shunted.Mlp.forward", forward)
 
 
-def attend_with(local: bool = True, gelu: bool = True) -> Callable:
+def attend_with(local: bool = True, gelu: bool = True) -> Callable[..., Any]:
     """Attend without the local convolution of v, or without the GELU after the norms."""
 
     def attend(self: Any, q: Any, x: Any, norm: Any, kv: Any, local_conv: Any) -> Any:

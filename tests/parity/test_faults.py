@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from planted import MODEL_FAULTS, WEIGHT_FAULTS, turn
@@ -157,7 +158,9 @@ def test_layers_that_did_not_run_on_both_sides_fail(torch_trace: Path, converted
     file = torch_trace / "paddle" / "trace.json"
     facts = json.loads(file.read_text())
 
-    def verdicts(change: Callable[[list[dict]], list[dict]], **layers: dict) -> dict[str, str]:
+    def verdicts(
+        change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]], **layers: dict[str, Any]
+    ) -> dict[str, str]:
         runs = {dtype: change(calls) for dtype, calls in facts["runs"].items()}
         changed = {"runs": runs, "layers": facts["layers"] | layers, "alone": None}
         file.write_text(json.dumps(facts | changed))

@@ -210,8 +210,8 @@ def test_kinds_of_ones_own(folder: Path) -> None:
         replace(folder / file, "class Net", f"class Own({base}):\n    pass\n\nclass Net")
         replace(folder / file, "nn.Linear(8, 8)", "Own(8, 8)")
     replace(folder / "own.toml", '"linear"', '"own"')
-    with (folder / "own.toml").open("a") as file:
-        file.write(
+    with (folder / "own.toml").open("a") as table:
+        table.write(
             '[kinds.own]\ntorch = "own_torch.Own"\npaddle = "own_paddle.Own"\n'
             '[kinds.own.tensors]\nweight = { paddle = "weight", transpose = true }\n'
             'bias = { paddle = "bias" }\n'

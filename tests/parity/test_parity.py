@@ -1,7 +1,7 @@
 """The checker proves what is right and catches, by name, what is wrong."""
 
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -185,7 +185,7 @@ def test_weight_that_does_not_matter_for_the_images_is_caught(
 
 @pytest.mark.parametrize("config", [{}, {"MODEL": {"DEPTHS": [2, 2, 6, 2]}}])
 def test_classes_in_the_checkpoint_do_not_stop_torch_from_reading(
-    config: dict, official: Make, converted: Make, tmp_path: Path
+    config: dict[str, Any], official: Make, converted: Make, tmp_path: Path
 ) -> None:
     """NumPy scalars, paths, dates, yacs: torch reads the file all the same, running none of it."""
     import datetime
@@ -221,7 +221,7 @@ def test_classes_in_the_checkpoint_do_not_stop_torch_from_reading(
     ],
 )
 def test_senseless_arguments_are_refused(
-    arguments: dict, message: str, official: Make, converted: Make
+    arguments: dict[str, Any], message: str, official: Make, converted: Make
 ) -> None:
     """Before anything runs."""
     with pytest.raises(ParityError, match=message):

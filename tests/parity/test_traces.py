@@ -5,6 +5,7 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -224,7 +225,7 @@ def test_gradient_that_differs_is_not_proved(
 
     forward = litv2.DWMlp.forward
 
-    def detached(self: litv2.DWMlp, x: object, h: int, w: int) -> object:
+    def detached(self: litv2.DWMlp, x: Any, h: int, w: int) -> object:
         return forward(self, x.detach(), h, w)
 
     with traced_once(VARIANT, official, tmp_path, size=64) as folder:

@@ -30,7 +30,7 @@ def parity(variant: str, torch: Path, paddle: Path, **options: object) -> Report
 @contextmanager
 def built_once() -> Iterator[None]:
     """Let the Paddle models be built once for all traces that follow."""
-    built: dict[str, tuple[object, dict[str, float]]] = {}
+    built: dict[str, tuple[Any, dict[str, float]]] = {}
 
     def build(side: Side, found: Variant, num_classes: int) -> object:
         import paddle

@@ -14,6 +14,8 @@ import tempfile
 from importlib import metadata, util
 from pathlib import Path
 
+import click
+
 import vitconvert
 from vitconvert.cli import cli
 
@@ -65,7 +67,7 @@ def check_files() -> None:
 def check_commands() -> None:
     """Every command has a help, and every variant is known."""
     assert metadata.version("vitconvert") in run("--version")
-    for command in cli.list_commands(None):  # type: ignore[arg-type]
+    for command in cli.list_commands(click.Context(cli)):
         assert run(command, "--help").startswith("Usage: vitconvert"), command
     shown = run("models")
     assert all(variant in shown for variant in vitconvert.list_models())
