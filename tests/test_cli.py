@@ -438,7 +438,7 @@ def test_no_file_plays_two_parts(plain: Make, tmp_path: Path) -> None:
         (("--dst", other, "--report", source), "are the same file"),
         (("--dst", other, "--report", other), "are the same file"),
         (("--dst", other, "--report", f"{other}.unverified"), "are the same file"),
-        (("--dst", other, "--report", tmp_path / "notes.json"), "is no parity report"),
+        (("--dst", other, "--report", tmp_path / "notes.json"), "is not a parity report"),
         (("--dst", "/dev/null", "--force"), "is a device or a pipe"),
         (("--dst", other, "--report", "/dev/stdout"), "/dev/stdout"),
     ]:

@@ -431,7 +431,7 @@ def test_parts_of_the_source_are_never_written_over(way: str, plain: Make, tmp_p
         source, target = index, tmp_path / "m-00001-of-00001.safetensors"
     before = {name: (tmp_path / name).read_bytes() for name in names(tmp_path)}
 
-    with pytest.raises(CheckpointError, match="would be written, and is a part of the source"):
+    with pytest.raises(CheckpointError, match="would be written, but is part of the source"):
         to(source, target, force=True)
     assert {name: (tmp_path / name).read_bytes() for name in names(tmp_path)} == before
 
@@ -566,7 +566,7 @@ def test_disk_without_room_is_refused_first(
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: usage)
 
-    with pytest.raises(CheckpointError, match=r"room for 1,000 bytes, 46,\d+,\d+ are needed"):
+    with pytest.raises(CheckpointError, match=r"room for 1,000 bytes; 46,\d+,\d+ are needed"):
         to(plain(SMALL), tmp_path / "x.pdparams")
     assert names(tmp_path) == []
 
