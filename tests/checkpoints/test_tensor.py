@@ -1,5 +1,6 @@
 """Tensors of any strides and size are read correctly, in bounded pieces, and cast correctly."""
 
+import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,6 +79,7 @@ def test_pieces_are_bounded_and_make_the_whole(
     """No piece exceeds a block, no read exceeds a chunk, `runs` gives the places to write."""
     monkeypatch.setattr(_tensor, "BLOCK", 20_000)
     monkeypatch.setattr(_tensor, "CHUNK", 5_000)
+    monkeypatch.setattr(_tensor, "_scratch", threading.local())  # kept between reads: of that size
     array = RNG.standard_normal(shape).astype("f4")
     storage = Counting(array.tobytes())
     tensor = view(storage, "float32", shape)
