@@ -1,20 +1,27 @@
 """Shared fixtures: checkpoints of every variant, made once per run, and their conversions."""
 
 import json
-import subprocess
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+# Several tests run at once, each with a process for each framework: with one thread each they are
+# fastest, and threads that wait must not spin. Set before NumPy or a framework is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from golden import rule
-from vitconvert import convert
+from vitconvert import Conversion, Report, convert
 from vitconvert.checkpoints import held, open_checkpoint, pdparams
 from vitconvert.checkpoints.writing import Layout, write
+from vitconvert.running import process
 from vitconvert.tables import reading
 
 ROOT = Path(__file__).parents[1]
@@ -30,7 +37,7 @@ def golden_variants() -> list[str]:
     return sorted(f.stem for f in GOLDEN.glob("*.json") if "entries" in json.loads(f.read_text()))
 
 
-def every_golden() -> list:
+def every_golden() -> list[Any]:
     """Give every golden file as a parameter; those of large variants are slow tests."""
     slow = pytest.mark.slow
     return [
@@ -38,12 +45,13 @@ def every_golden() -> list:
     ]
 
 
-def golden_facts(name: str) -> dict:
+def golden_facts(name: str) -> dict[str, Any]:
     """Read what the golden data says of a variant."""
-    return json.loads((GOLDEN / f"{name}.json").read_text())
+    facts: dict[str, Any] = json.loads((GOLDEN / f"{name}.json").read_text())
+    return facts
 
 
-def every_variant() -> list:
+def every_variant() -> list[Any]:
     """Give every variant as a parameter; to keep the default run short many are slow tests.
 
     Those are the large ones, and those that use the same rows of their table as a smaller one.
@@ -67,6 +75,20 @@ def is_large(variant: str, parameters: float) -> bool:
 def model_name(golden_name: str) -> str:
     """Give the variant of a golden file, which may add an input size: shunted_s_256x192."""
     return max((v for v in reading.variants() if golden_name.startswith(v)), key=len)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_workers() -> Iterator[None]:
+    """Let all tests share one process for each framework: to start one takes seconds."""
+    with process.keep_workers():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def own_workers(request: pytest.FixtureRequest) -> None:
+    """Let a test that is marked `own_process` start and end its workers, as users' programs do."""
+    if request.node.get_closest_marker("own_process"):
+        request.getfixturevalue("monkeypatch").setattr(process, "_pools", [])
 
 
 @pytest.fixture(scope="session")
@@ -100,8 +122,13 @@ def official(tmp_path_factory: pytest.TempPathFactory) -> Make:
     def make(variant: str) -> Path:
         path = folder / f"{variant}.pth"
         if not path.exists():
-            run = [sys.executable, TOOLS / "make_checkpoint.py", variant, path]
-            subprocess.run(run, check=True, capture_output=True)
+            import torch
+
+            from tools.make_checkpoint import make_checkpoint
+
+            torch.save(make_checkpoint(variant), path)
+            for stand_in in ("yacs", "yacs.config"):  # tests read as if it were not installed
+                sys.modules.pop(stand_in, None)
         return path
 
     return make
@@ -120,6 +147,12 @@ def converted(plain: Make, tmp_path_factory: pytest.TempPathFactory) -> Make:
         return path
 
     return make
+
+
+def proof(done: Conversion) -> Report:
+    """Give the report of a conversion that was to be proved."""
+    assert done.report is not None
+    return done.report
 
 
 @contextmanager

@@ -188,10 +188,10 @@ def test_head_for_no_classes_is_refused(plain: Make, tmp_path: Path) -> None:
 @pytest.mark.paddle
 def test_parity_says_which_weights_it_took(official: Make, tmp_path: Path) -> None:
     """Averaged weights against plain ones fail for a reason that stands on the screen."""
-    source, target = official("shiftvit_cifar"), tmp_path / "x.pdparams"
+    source, target = official("shiftvit_cifar_tiny"), tmp_path / "x.pdparams"
     arguments = ("--src", source, "--dst", target, "--no-parity", "--weights", "model_ema")
     run("shiftvit", *arguments)
-    pair = ("shiftvit_cifar", "--torch", source, "--paddle", target)
+    pair = ("shiftvit_cifar_tiny", "--torch", source, "--paddle", target)
     wrong, right = run("parity", *pair), run("parity", *pair, "--weights", "model_ema")
 
     assert (wrong.exit_code, right.exit_code) == (1, 0)
@@ -275,11 +275,13 @@ def test_parity_of_a_wrong_file_is_status_1(
     official: Make, converted: Make, tmp_path: Path
 ) -> None:
     """And the first diverging layer is named."""
-    state = arrays(converted("shunted_t"))
+    state = arrays(converted("shunted_cifar_tiny"))
     state["block2.0.attn.proj.weight"] = state["block2.0.attn.proj.weight"].T
     wrong = write_paddle(tmp_path / "x.pdparams", state)
 
-    done = run("parity", "shunted_t", "--torch", official("shunted_t"), "--paddle", wrong)
+    done = run(
+        "parity", "shunted_cifar_tiny", "--torch", official("shunted_cifar_tiny"), "--paddle", wrong
+    )
 
     assert done.exit_code == 1
     assert "NOT PROVED: first wrong layer: block2.0.attn.proj (linear): differs" in done.output
@@ -349,7 +351,13 @@ def test_workers_end_when_their_parent_is_killed(official: Make, tmp_path: Path)
 @pytest.mark.paddle
 def test_nohup_keeps_a_run_alive(official: Make, tmp_path: Path) -> None:
     """A hangup that was to be ignored when we started is ignored."""
-    arguments = ["shunted", "--src", official("shunted_t"), "--dst", tmp_path / "x.pdparams"]
+    arguments = [
+        "shunted",
+        "--src",
+        official("shunted_cifar_tiny"),
+        "--dst",
+        tmp_path / "x.pdparams",
+    ]
     process = subprocess.Popen(
         [sys.executable, "-u", "-c", MAIN, *map(str, arguments)],
         stdout=subprocess.PIPE,

@@ -35,7 +35,7 @@ def test_a_file_that_cannot_be_written_stops_all(
 ) -> None:
     """The older files are unchanged, and no temporary one is left."""
     (tmp_path / "a").write_bytes(b"old")
-    calls = []
+    calls = list[None]()
 
     def full(_handle: int) -> None:
         calls.append(None)

@@ -156,7 +156,7 @@ def test_entries_that_are_not_tensors_are_never_dropped_silently(tmp_path: Path)
     ],
 )
 def test_prefixes_are_peeled_to_the_end(
-    names: list[str], prefix: str, kept: list[str], beside: dict, tmp_path: Path
+    names: list[str], prefix: str, kept: list[str], beside: dict[str, Any], tmp_path: Path
 ) -> None:
     """`module.` when every name has it, `backbone.` when any has."""
     save_file({name: np.ones(2, "f4") for name in names}, tmp_path / "x.safetensors")
@@ -476,7 +476,7 @@ def test_hostile_pickles_are_refused(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [[1e999], [1000.0], ["4"], [True]])
-def test_shapes_of_no_integers_are_refused(shape: list, tmp_path: Path) -> None:
+def test_shapes_of_no_integers_are_refused(shape: list[Any], tmp_path: Path) -> None:
     """1000.0 == 1000, but it is not an axis."""
     header = {"w": {"dtype": "F32", "shape": shape, "data_offsets": [0, 4]}}
     path = tmp_path / "x.safetensors"

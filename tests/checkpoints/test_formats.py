@@ -197,7 +197,7 @@ def test_model_with_another_beside_it_is_taken(tmp_path: Path) -> None:
 
 def test_counter_of_an_averaged_model_is_not_a_weight(tmp_path: Path) -> None:
     """torch.optim.swa_utils.AveragedModel saves one beside the names under `module.`."""
-    save_file({"module.w": np.ones(2, "f4"), "n_averaged": np.int64([3])}, tmp_path / "x")
+    save_file({"module.w": np.ones(2, "f4"), "n_averaged": np.array([3], "i8")}, tmp_path / "x")
 
     found = open_checkpoint(tmp_path / "x")
 
@@ -272,7 +272,7 @@ def test_npz_is_read(save: Any, tmp_path: Path) -> None:
     }
     state |= {
         "fortran": np.asfortranarray(rng.standard_normal((30, 20))),
-        "scalar": np.float32(3),
+        "scalar": np.array(3, "f4"),
         "empty": np.zeros((0, 2)),
         "large": rng.standard_normal((300, 200)),
     }

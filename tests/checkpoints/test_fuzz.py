@@ -65,13 +65,15 @@ def torch_file(make: Callable[[bytes, Mapping[str, bytes]], bytes], more: bytes 
     """Make a training checkpoint of STATE."""
     pairs = []
     for key, (name, array) in enumerate(STATE.items()):
-        axes = (
+        shape, strides = (
             handmade.row(*map(handmade.number, numbers))
             for numbers in (array.shape, [n // array.itemsize for n in array.strides])
         )
         numel = handmade.number(array.size)
         kind = STORAGES[array.dtype.str]
-        pairs.append((name, handmade.torch_tensor(str(key), *axes, numel, storage=kind, more=more)))
+        pairs.append(
+            (name, handmade.torch_tensor(str(key), shape, strides, numel, storage=kind, more=more))
+        )
     tree = handmade.named(("model", handmade.named(*pairs)), ("epoch", handmade.number(3)))
     return make(tree, {str(key): array.tobytes("A") for key, array in enumerate(STATE.values())})
 

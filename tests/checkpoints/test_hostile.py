@@ -54,8 +54,8 @@ def open_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
     """Open and read a checkpoint in another process, which reports the result."""
     tool = TOOLS / "open_apart.py"
     folder = tmp_path_factory.mktemp("empty")
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, tool], text=True, cwd=folder, **pipes) as process:
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, str(tool)], text=True, cwd=folder, **pipes) as process:
 
         def ask(path: Path) -> dict[str, Any]:
             process.stdin.write(f"{path}\n")
@@ -202,8 +202,13 @@ def test_older_format_that_contradicts_itself_is_refused(
     name: str, open_apart: Open, tmp_path: Path
 ) -> None:
     """Versions, lists of storages and sizes that do not match the tensors."""
+    changes: Any
     changes, message = LEGACY[name]
-    facts = {"tree": tree_of(WEIGHTS["legacy"]), "storages": {"0": (2, GOOD)}, **changes}
+    facts: dict[str, Any] = {
+        "tree": tree_of(WEIGHTS["legacy"]),
+        "storages": {"0": (2, GOOD)},
+        **changes,
+    }
 
     check_file(open_apart, tmp_path / "x.pth", torch_legacy(**facts), message)
 

@@ -13,7 +13,7 @@ from vitconvert import CheckpointError
 from vitconvert.checkpoints import pickles
 from vitconvert.checkpoints.storage import Held, Part
 
-BUILDERS = {"collections.OrderedDict": lambda *pairs: dict(*pairs)}
+BUILDERS: dict[str, Any] = {"collections.OrderedDict": lambda *pairs: dict(*pairs)}
 
 
 def load(data: bytes) -> Any:

@@ -1,8 +1,10 @@
 """Tensors of any strides and size are read correctly, in bounded pieces, and cast correctly."""
 
+import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,7 +56,7 @@ def layouts() -> Iterator[tuple[str, tuple[int, ...], int, tuple[int, ...]]]:
     ("name", "shape", "offset", "strides"), [pytest.param(*row, id=row[0]) for row in layouts()]
 )
 def test_every_layout_is_read_as_numpy_strides_it(
-    name: str, shape: tuple, offset: int, strides: tuple, dtype: str
+    name: str, shape: tuple[Any, ...], offset: int, strides: tuple[Any, ...], dtype: str
 ) -> None:
     """Also from big-endian bytes, and transposed."""
     base = RNG.integers(0, 255, 1_900_000 * np.dtype(dtype).itemsize, "u1").view(dtype)
@@ -72,11 +74,12 @@ def test_every_layout_is_read_as_numpy_strides_it(
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("shape", [(3000, 700), (7, 11, 13, 17), (1, 2_000_000), (5,), (), (0, 3)])
 def test_pieces_are_bounded_and_make_the_whole(
-    shape: tuple, turned: bool, monkeypatch: pytest.MonkeyPatch
+    shape: tuple[Any, ...], turned: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No piece exceeds a block, no read exceeds a chunk, `runs` gives the places to write."""
     monkeypatch.setattr(_tensor, "BLOCK", 20_000)
     monkeypatch.setattr(_tensor, "CHUNK", 5_000)
+    monkeypatch.setattr(_tensor, "_scratch", threading.local())  # kept between reads: of that size
     array = RNG.standard_normal(shape).astype("f4")
     storage = Counting(array.tobytes())
     tensor = view(storage, "float32", shape)
@@ -173,7 +176,9 @@ def test_joined_storages_read_as_one() -> None:
         ((2, 3, 2), 0, (1, 2, 3)),
     ],
 )
-def test_views_outside_their_storage_are_refused(shape: tuple, offset: int, strides: tuple) -> None:
+def test_views_outside_their_storage_are_refused(
+    shape: tuple[Any, ...], offset: int, strides: tuple[Any, ...]
+) -> None:
     """So are those that repeat it too often or make no sense."""
     with pytest.raises(CheckpointError, match="a tensor of float32"):
         view(Held(bytes(48)), "float32", shape, offset, strides)

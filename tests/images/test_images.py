@@ -66,7 +66,7 @@ def test_batches_equal_images_read_one_by_one(
     for batch in batches:
         assert batch.images.shape == (len(batch.indices), 3, 8, 10)
         assert batch.images.flags.c_contiguous
-        assert (batch.images.dtype, batch.indices.dtype) == (np.float32, np.int64)
+        assert (str(batch.images.dtype), str(batch.indices.dtype)) == ("float32", "int64")
         assert len(batch.indices) + len(batch.unreadable) <= batch_size
         for index, image in zip(batch.indices, batch.images, strict=True):
             np.testing.assert_array_equal(image, HOW(images.open(index)))

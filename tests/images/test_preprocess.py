@@ -3,6 +3,7 @@
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -208,7 +209,7 @@ def test_preprocessing_of_a_variant_can_be_changed() -> None:
         ({"crop_pct": 0.0001}, "images are not enlarged beyond 16384 pixels"),
     ],
 )
-def test_values_out_of_range_are_refused(change: dict, message: str) -> None:
+def test_values_out_of_range_are_refused(change: dict[str, Any], message: str) -> None:
     """On creation, not at the first image; those that would take all memory, too."""
     with pytest.raises(DataError, match=message):
         preprocessing(**change)

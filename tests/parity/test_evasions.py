@@ -1,6 +1,5 @@
 """Ways past the checker that were found, and correct pairs that it refused: none is left."""
 
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
@@ -123,7 +122,7 @@ class Case:
 
 
 @pytest.fixture
-def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
+def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     return Case(tmp_path)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from planted import MODEL_FAULTS, WEIGHT_FAULTS, turn
@@ -76,7 +77,7 @@ def test_missing_tensor_is_refused_by_name(
 
     with pytest.raises(CheckpointError) as caught:
         parity("shunted_t", official("shunted_t"), write_paddle(tmp_path / "x", state))
-    assert f"{key}: missing; expected {shape}" in str(caught.value)
+    assert f"{key}: missing; shunted_t has it as {shape}" in str(caught.value)
 
 
 def square_linear_layers(variant: str) -> list[str]:
@@ -92,7 +93,7 @@ def square_linear_layers(variant: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("variant", "count", "at_once"),
-    [("shunted_t", 30, 1), pytest.param("shunted_b", 128, 8, marks=pytest.mark.slow)],
+    [("shunted_t", 30, 3), pytest.param("shunted_b", 128, 8, marks=pytest.mark.slow)],
 )
 def test_every_square_linear_left_untransposed_is_named(
     variant: str, count: int, at_once: int, official: Make, converted: Make, tmp_path: Path
@@ -157,7 +158,9 @@ def test_layers_that_did_not_run_on_both_sides_fail(torch_trace: Path, converted
     file = torch_trace / "paddle" / "trace.json"
     facts = json.loads(file.read_text())
 
-    def verdicts(change: Callable[[list[dict]], list[dict]], **layers: dict) -> dict[str, str]:
+    def verdicts(
+        change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]], **layers: dict[str, Any]
+    ) -> dict[str, str]:
         runs = {dtype: change(calls) for dtype, calls in facts["runs"].items()}
         changed = {"runs": runs, "layers": facts["layers"] | layers, "alone": None}
         file.write_text(json.dumps(facts | changed))

@@ -1,5 +1,7 @@
 """A pair of models of the user's own, paired by a table of the user's own."""
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from conftest import arrays, write_paddle
+from tracing import run_here
 from vitconvert import ModelError, Pair, ParityError, Report, TableError, check_parity
 
 pytestmark = [pytest.mark.torch, pytest.mark.paddle]
@@ -87,15 +90,25 @@ def in_paddle(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with both modules, the table and the weights, in which the user is."""
+def folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Path]:
+    """A folder with both modules, the table and the weights, in which the user is.
+
+    The models run in this process, which imports both anew; with `own_process`, in their own.
+    """
     (tmp_path / "own_torch.py").write_text(TORCH)
     (tmp_path / "own_paddle.py").write_text(PADDLE)
     (tmp_path / "own.toml").write_text(TABLE)
     save_file(state(), tmp_path / "w.safetensors", {"format": "pt"})
     write_paddle(tmp_path / "w.pdparams", in_paddle(state()))
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    monkeypatch.syspath_prepend(tmp_path)
+    if not request.node.get_closest_marker("own_process"):
+        monkeypatch.setattr("vitconvert.parity._run.run", run_here)
+    yield tmp_path
+    for module in ("own_torch", "own_paddle"):
+        sys.modules.pop(module, None)
 
 
 def check(folder: Path, **options: object) -> Report:
@@ -107,6 +120,7 @@ def check(folder: Path, **options: object) -> Report:
     )
 
 
+@pytest.mark.own_process
 def test_a_pair_of_ones_own_is_proved(folder: Path) -> None:
     """Names that differ, a bare parameter, an embedding, a layer that runs twice, interpolation."""
     report = check(folder, backward=True)
@@ -189,14 +203,15 @@ def test_table_that_does_not_fit_is_one_error(
         check(folder)
 
 
+@pytest.mark.own_process
 def test_kinds_of_ones_own(folder: Path) -> None:
     """A class of the user's gets a kind in the user's table."""
     for file, base in (("own_torch.py", "nn.Linear"), ("own_paddle.py", "nn.Linear")):
         replace(folder / file, "class Net", f"class Own({base}):\n    pass\n\nclass Net")
         replace(folder / file, "nn.Linear(8, 8)", "Own(8, 8)")
     replace(folder / "own.toml", '"linear"', '"own"')
-    with (folder / "own.toml").open("a") as file:
-        file.write(
+    with (folder / "own.toml").open("a") as table:
+        table.write(
             '[kinds.own]\ntorch = "own_torch.Own"\npaddle = "own_paddle.Own"\n'
             '[kinds.own.tensors]\nweight = { paddle = "weight", transpose = true }\n'
             'bias = { paddle = "bias" }\n'

@@ -1,20 +1,22 @@
 """The checker proves what is right and catches, by name, what is wrong."""
 
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from conftest import Make, arrays, every_variant, write_paddle
-from tracing import SMALL, parity
+from tracing import parity
 from vitconvert import CheckpointError, ParityError, Report, check_parity, convert, create_model
 from vitconvert.parity import _compare, _trace, compare_traces
 from vitconvert.tables import reading
 from vitconvert.tables.variant import Variant
 
 pytestmark = [pytest.mark.torch, pytest.mark.paddle]
+
+TINY = "shunted_cifar_tiny"
 
 
 @pytest.mark.parametrize("name", every_variant())
@@ -40,17 +42,9 @@ def test_official_checkpoint_converts_and_is_proved(
     assert layers == {layer for layer, (*_, kind) in paired if kind.traced} | {output}
 
 
-@pytest.fixture
-def small_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `convert` check parity on small images."""
-    patched = partial(check_parity, input_size=SMALL)
-    monkeypatch.setattr("vitconvert.parity.check_parity", patched)
-
-
-@pytest.mark.usefixtures("small_input")
 def test_convert_proves_before_the_file_gets_its_name(official: Make, tmp_path: Path) -> None:
     """Proved: the target is there, nothing else."""
-    done = convert(official("shunted_t"), tmp_path / "x.pdparams", "shunted", device="cpu")
+    done = convert(official(TINY), tmp_path / "x.pdparams", "shunted", device="cpu")
 
     assert done.report is not None
     assert done.report.proved
@@ -58,7 +52,6 @@ def test_convert_proves_before_the_file_gets_its_name(official: Make, tmp_path: 
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.pdparams"]
 
 
-@pytest.mark.usefixtures("small_input")
 def test_unproved_conversion_stays_unverified(
     official: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,7 +70,7 @@ def test_unproved_conversion_stays_unverified(
     monkeypatch.setattr(conversion, "load_table", lambda _family: wrong)
     (tmp_path / "x.pdparams").write_text("precious")
 
-    done = convert(official("shunted_t"), tmp_path / "x.pdparams", "shunted", force=True)
+    done = convert(official(TINY), tmp_path / "x.pdparams", "shunted", force=True)
 
     assert done.report is not None
     assert not done.report.proved
@@ -174,24 +167,24 @@ def test_weight_that_does_not_matter_for_the_images_is_caught(
     official: Make, tmp_path: Path
 ) -> None:
     """No run can show it, the comparison of the files does: the table says `weights`."""
-    torch_state = arrays(official("shunted_t"))
-    torch_state["norm4.bias"][0] = 0
-    torch_state["norm4.weight"][0] = 0  # so that column 0 of the head is multiplied with zero
+    torch_state = arrays(official(TINY))
+    torch_state["norm3.bias"][0] = 0
+    torch_state["norm3.weight"][0] = 0  # so that column 0 of the head is multiplied with zero
     save_file(torch_state, tmp_path / "x.safetensors")
     done = convert(tmp_path / "x.safetensors", tmp_path / "x.pdparams", "shunted", parity=False)
     state = arrays(done.path)
     state["head.weight"][0] += 1
 
-    report = parity("shunted_t", tmp_path / "x.safetensors", write_paddle(tmp_path / "y", state))
+    report = parity(TINY, tmp_path / "x.safetensors", write_paddle(tmp_path / "y", state))
 
     assert not report.proved
     assert (report.culprit.layer, report.culprit.verdict) == ("head", "weights")
-    assert "weight by up to 1.0e+00 in 1000 of 512000" in report.first_diverging.note
+    assert "weight by up to 1.0e+00 in 10 of 1600" in report.first_diverging.note
 
 
 @pytest.mark.parametrize("config", [{}, {"MODEL": {"DEPTHS": [2, 2, 6, 2]}}])
 def test_classes_in_the_checkpoint_do_not_stop_torch_from_reading(
-    config: dict, official: Make, converted: Make, tmp_path: Path
+    config: dict[str, Any], official: Make, converted: Make, tmp_path: Path
 ) -> None:
     """NumPy scalars, paths, dates, yacs: torch reads the file all the same, running none of it."""
     import datetime
@@ -200,7 +193,7 @@ def test_classes_in_the_checkpoint_do_not_stop_torch_from_reading(
 
     from tools.make_checkpoint import cfg_node
 
-    saved = torch.load(official("shunted_t"), weights_only=False)
+    saved = torch.load(official(TINY), weights_only=False)
     saved |= {
         "best": np.float64(3),
         "when": datetime.datetime(2026, 1, 1),
@@ -211,7 +204,7 @@ def test_classes_in_the_checkpoint_do_not_stop_torch_from_reading(
         saved["config"] = cfg_node(config)
     torch.save(saved, tmp_path / "x.pth")
 
-    report = parity("shunted_t", tmp_path / "x.pth", converted("shunted_t"))
+    report = parity(TINY, tmp_path / "x.pth", converted(TINY))
 
     assert report.proved
     assert report.reference["read_by"] == "torch"
@@ -227,14 +220,14 @@ def test_classes_in_the_checkpoint_do_not_stop_torch_from_reading(
     ],
 )
 def test_senseless_arguments_are_refused(
-    arguments: dict, message: str, official: Make, converted: Make
+    arguments: dict[str, Any], message: str, official: Make, converted: Make
 ) -> None:
     """Before anything runs."""
     with pytest.raises(ParityError, match=message):
         check_parity(
-            "shunted_t",
-            torch_checkpoint=official("shunted_t"),
-            paddle_checkpoint=converted("shunted_t"),
+            TINY,
+            torch_checkpoint=official(TINY),
+            paddle_checkpoint=converted(TINY),
             **arguments,
         )
 
@@ -262,13 +255,13 @@ def test_images_that_are_too_small_are_refused_before_anything_runs(
 
 def test_paddle_file_of_another_variant_is_told(official: Make, converted: Make) -> None:
     """In one line, not as every tensor that does not fit."""
-    with pytest.raises(CheckpointError, match=r"is a litv2_small_alpha_1, not a litv2_cifar: "):
-        parity("litv2_cifar", official("litv2_cifar"), converted("litv2_small_alpha_1"))
+    with pytest.raises(CheckpointError, match=r"is a litv2_cifar, not a litv2_cifar_tiny: "):
+        parity("litv2_cifar_tiny", official("litv2_cifar_tiny"), converted("litv2_cifar"))
 
 
 def test_file_of_the_wrong_framework_is_refused(official: Make, converted: Make) -> None:
     """Exchanged files are told apart before anything runs."""
     with pytest.raises(CheckpointError, match="PyTorch weights, which a Paddle model cannot load"):
-        parity("shunted_t", official("shunted_t"), official("shunted_t"))
+        parity(TINY, official(TINY), official(TINY))
     with pytest.raises(CheckpointError, match="Paddle weights, which a PyTorch model cannot load"):
-        parity("shunted_t", converted("shunted_t"), converted("shunted_t"))
+        parity(TINY, converted(TINY), converted(TINY))

@@ -132,7 +132,7 @@ def test_plain_attributes_of_blocks_are_settings() -> None:
     """A number, a text or a flag that both sides have under one name; nothing else."""
     import torch
 
-    block = torch.nn.Module()
+    block: Any = torch.nn.Module()
     block.scale, block.heads, block.sizes, block.act = 0.125, 4, (7, 7), torch.nn.ReLU()
     block._hidden = 3
 

@@ -35,6 +35,9 @@ def carry_out(job, parent):
 """
 
 
+pytestmark = pytest.mark.own_process
+
+
 @pytest.fixture(autouse=True)
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module that workers find."""

@@ -76,8 +76,8 @@ def torch_tensor(
 def plain_tensor(key: str, shape: Sequence[int], storage: str = "FloatStorage") -> bytes:
     """Push a tensor that fills its storage in C order."""
     strides = [int(np.prod(shape[axis + 1 :])) for axis in range(len(shape))]
-    axes = (row(*map(number, numbers)) for numbers in (shape, strides))
-    return torch_tensor(key, *axes, number(int(np.prod(shape))), storage=storage)
+    rows = [row(*map(number, numbers)) for numbers in (shape, strides)]
+    return torch_tensor(key, rows[0], rows[1], number(int(np.prod(shape))), storage=storage)
 
 
 _MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."

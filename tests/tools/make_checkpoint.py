@@ -94,12 +94,12 @@ def cfg_node(content: dict[str, Any]) -> dict[str, Any]:
     """Make a tree of yacs.config.CfgNode; a class of that name stands in, yacs is not needed."""
     if "yacs" not in sys.modules:
 
-        class CfgNode(dict):
+        class CfgNode(dict[str, Any]):
             pass
 
         CfgNode.__module__, CfgNode.__qualname__ = "yacs.config", "CfgNode"
         sys.modules["yacs"], config = types.ModuleType("yacs"), types.ModuleType("yacs.config")
-        config.CfgNode = CfgNode
+        vars(config)["CfgNode"] = CfgNode
         sys.modules["yacs.config"] = config
     node = sys.modules["yacs.config"].CfgNode(
         {k: cfg_node(v) if isinstance(v, dict) else v for k, v in content.items()}

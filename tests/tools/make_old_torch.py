@@ -18,6 +18,7 @@ from __future__ import annotations  # Python 3.8 cannot evaluate OrderedDict[..]
 import argparse
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -35,7 +36,7 @@ def count(*shape: int) -> torch.Tensor:
 
 def make_state() -> OrderedDict[str, torch.Tensor]:
     """Make a state dict with its `_metadata`, and one key for each way a tensor lies in memory."""
-    state = nn.Sequential(nn.Conv2d(2, 3, 2), nn.BatchNorm2d(3)).state_dict()
+    state: Any = nn.Sequential(nn.Conv2d(2, 3, 2), nn.BatchNorm2d(3)).state_dict()
     for start, value in enumerate(state.values(), 1):
         value.copy_(count(*value.shape) / 4 + start)
 

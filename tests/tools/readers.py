@@ -45,7 +45,7 @@ class Unpickler(pickle._Unpickler):
 
     def get_extension(self, _: int) -> None:
         """Push what stands for a name that is given by its number."""
-        self.append(Inert)
+        self.append(Inert)  # type: ignore[attr-defined]  # of the pickle module's own
 
 
 def evaluate(expression: str, names: Mapping[str, Any]) -> Any:
@@ -111,7 +111,7 @@ class View:
         self.facts = facts[:4]
 
 
-TORCH = {"collections.OrderedDict": OrderedDict} | {
+TORCH: dict[str, Any] = {"collections.OrderedDict": OrderedDict} | {
     f"torch._utils._rebuild_{name}": View for name in ("tensor", "tensor_v2")
 }
 TORCH["torch._utils._rebuild_parameter"] = lambda data, *_: data
@@ -153,7 +153,7 @@ def read_torch_zip(path: Path) -> Any:
     with zipfile.ZipFile(path) as archive:
         entries = {info.filename.partition("/")[2]: info for info in archive.infolist()}
         for info in entries.values():
-            info.CRC = info.CRC or None  # 0 stands for none
+            info.CRC = info.CRC or None  # type: ignore[assignment]  # 0 stands for none
         if "byteorder" in entries and archive.read(entries["byteorder"]) != b"little":
             raise ValueError("big-endian")
         unpickler = TorchUnpickler(io.BytesIO(archive.read(entries["data.pkl"])), TORCH)
@@ -164,7 +164,8 @@ def read_torch_zip(path: Path) -> Any:
 
 
 def read_torch_legacy(path: Path) -> Any:
-    file, storages, found, values = io.BytesIO(path.read_bytes()), {}, {}, []
+    file, values = io.BytesIO(path.read_bytes()), []
+    storages, found = dict[str, Any](), dict[str, bytes]()
     for _ in range(5):
         unpickler = TorchUnpickler(file, TORCH)
         unpickler.storages = storages
@@ -179,11 +180,12 @@ def read_torch_legacy(path: Path) -> Any:
 
 
 def read_safetensors(path: Path) -> Any:
+    deserialize: Any = safetensors.deserialize
     names = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "BOOL": "?", "F16": "<f2", "BF16": "V2"}
     names |= {"I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1", "U16": "<u2", "U32": "<u4"}
     return {
         name: np.frombuffer(entry["data"], names[entry["dtype"]]).reshape(entry["shape"])
-        for name, entry in safetensors.deserialize(path.read_bytes())
+        for name, entry in deserialize(path.read_bytes())
     }
 
 

@@ -79,7 +79,7 @@ def _twin(last: bool = True, late_stride: bool = False) -> Any:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             x = self.pool(self.act(self.stem_norm(self.stem_conv(x))))
             for stage in self.stages:
-                for block in stage:
+                for block in stage:  # type: ignore[attr-defined]  # a ModuleList
                     x = block(x)
             return self.classifier(x.mean([2, 3]))
 
