@@ -71,7 +71,7 @@ test-compat: .venv/ready .venv-compat/ready
 
 fuzz: .venv/ready
 	@echo "==> Mutating checkpoint files; the first failure ends it"
-	@HYPOTHESIS_PROFILE=long $(BIN)/pytest -q tests/test_fuzz.py
+	@HYPOTHESIS_PROFILE=long $(BIN)/pytest -q tests/checkpoints/test_fuzz.py
 
 bench: .venv/ready
 	@$(BIN)/python benchmarks/run.py

@@ -4,7 +4,6 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -33,10 +32,6 @@ PHRASES = {
     r"\ban images\b": "images",
     r"(?<!\S)([a-z]{3,})(?:[^\S\n]+|[^\S\n]*\n[^\S\n]*)\1(?!\S)": "the word once",
 }
-
-# Not clean yet. This list only shrinks, and ends empty.
-UNCLEAN = (
-)
 
 CODE = "\0"  # stands for code between words, so that no phrase matches across it
 
@@ -100,39 +95,15 @@ def files() -> Iterator[Path]:
             yield from (ROOT / folder).rglob(f"*.{suffix}")
 
 
-@cache
-def problems() -> dict[str, list[str]]:
-    """Give the problems by file, as lines to print."""
-    found = {}
-    for path in sorted(files()):
-        name = path.relative_to(ROOT).as_posix()
-        lines = sorted(problems_in(words_of(path)))
-        found[name] = [f"{name}:{line}: {text!r} -> {instead}" for line, text, instead in lines]
-    return found
-
-
-def is_below(name: str, place: str) -> bool:
-    return name == place or name.startswith(f"{place}/")
-
-
 def test_words_are_plain_english() -> None:
     """No home-made phrase in documents, strings, docstrings and comments."""
     found = [
-        line
-        for name, lines in problems().items()
-        for line in lines
-        if not any(is_below(name, place) for place in UNCLEAN)
+        f"{path.relative_to(ROOT)}:{line}: {text!r} -> {instead}"
+        for path in sorted(files())
+        for line, text, instead in sorted(problems_in(words_of(path)))
     ]
 
     assert not found, "\n".join(["phrases to replace:", *found])
-
-
-@pytest.mark.parametrize("place", UNCLEAN)
-def test_unclean_places_become_fewer(place: str) -> None:
-    """A place without such phrases leaves the list."""
-    found = [name for name, lines in problems().items() if lines and is_below(name, place)]
-
-    assert found, f"{place} is clean: remove it from UNCLEAN"
 
 
 @pytest.mark.parametrize(
