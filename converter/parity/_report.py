@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..files import without_nan
 from ._compare import FLOAT32_FACTOR, FLOAT32_FLOOR, LayerResult, SettingResult
 from ._distance import FLOAT64_LIMIT
 from ._gradients import GradientResult
@@ -182,7 +183,7 @@ class Report:
             **own,
             "seconds": round(self.seconds, 2),
         }
-        finite: dict[str, Any] = _finite(data)
+        finite: dict[str, Any] = without_nan(data)
         return finite
 
     def to_json(self) -> str:
@@ -245,13 +246,3 @@ def _differences(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray
         return None
     with np.errstate(invalid="ignore"):
         return np.asarray(np.abs(one.astype(np.float64) - other))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {name: _finite(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
-    return value
