@@ -7,24 +7,15 @@ python benchmarks/files.py same ONE.pdparams OTHER.pdparams
 
 import os
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
-from vitconvert.checkpoints import pdparams, safe, torch_zip
 from vitconvert.checkpoints._tensor import view
 from vitconvert.checkpoints.storage import Storage
-from vitconvert.checkpoints.writing import Layout
+from vitconvert.checkpoints.target import Output
 from vitconvert.tables.reading import read_table
 
 Shapes = dict[str, tuple[int, ...]]
 TABLE = Path(__file__).parent / "tables" / "vit_large.toml"
-
-LAYOUTS: dict[str, Callable[..., Layout]] = {
-    ".pth": torch_zip.layout,
-    ".pdparams": pdparams.layout,
-    ".safetensors": partial(safe.layout, metadata={"format": "pt"}),
-}
 
 
 def save_noise(shapes: Shapes, path: Path) -> None:
@@ -39,7 +30,8 @@ def save_sparse(shapes: Shapes, path: Path) -> None:
     """Write a sparse file: its values are zeros that take no room on the disk."""
     storage = Storage()  # never read
     storage.size = 1 << 40
-    layout = LAYOUTS[path.suffix]({n: view(storage, "float32", s) for n, s in shapes.items()})
+    tensors = {name: view(storage, "float32", shape) for name, shape in shapes.items()}
+    layout = Output(path, tensors, {"format": "pt"}).layout(tensors)
     closing = layout.closing([0] * len(layout.tensors)) if layout.closing else []
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     for offset, data in [*layout.fixed, *closing]:

@@ -8,8 +8,6 @@ alone: batches of the same size with no loading meanwhile. Both take turns. Exit
 run finds less than LEAST of the model's own rate.
 """
 
-import json
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -18,10 +16,8 @@ from statistics import median
 import measure
 import numpy as np
 from PIL import Image
-from rich.box import MARKDOWN
-from rich.console import Console
-from rich.table import Table
-from throughput import DEPLOYED, RESULTS, TORCH, Worker, make_files
+from report import CORES, QUICK, RESULTS, new_table, publish
+from throughput import DEPLOYED, TORCH, make_files, new_worker, timed
 
 from vitconvert import evaluate
 
@@ -46,55 +42,41 @@ def make_images(folder: Path, count: int) -> None:
 
 def main() -> None:
     """Measure, print, save and judge."""
-    quick = "--quick" in sys.argv[1:]
-    count, rounds = (40, 1) if quick else (120, 3)
-    RESULTS.mkdir(parents=True, exist_ok=True)
+    count, rounds = (40, 1) if QUICK else (120, 3)
     rates: dict[str, dict[str, list[float]]] = {}
-    with (
-        tempfile.TemporaryDirectory(dir=RESULTS) as name,
-        (RESULTS / "loading.log").open("wb") as log,
-    ):
+    with tempfile.TemporaryDirectory(dir=RESULTS) as name:
         folder = Path(name)
         make_images(folder / "images", count)
         make_files(VARIANT, folder)
-        busy = measure.others()
+        data, setting = folder / "images", {"batch_size": BATCH, "workers": WORKERS}
+        others = measure.watch_others()
         for _ in range(rounds):
             for case in (DEPLOYED, TORCH):
                 how = {"weights": folder / VARIANT, "engine": "inference"}
                 if case == TORCH:
                     how = {"torch_weights": folder / f"{VARIANT}.pth"}
-                worker = Worker(case, VARIANT, folder, log)
-                worker.answer()
-                alone = BATCH / worker.time(BATCH, count // BATCH)
-                worker.end()
-                found = evaluate(
-                    VARIANT,
-                    folder / "images",
-                    batch_size=BATCH,
-                    workers=WORKERS,
-                    device="cpu",
-                    **how,
-                )
+                with new_worker(case, VARIANT, folder) as worker:
+                    alone = BATCH / worker.submit(timed, BATCH, count // BATCH).result()
+                found = evaluate(VARIANT, data, device="cpu", **setting, **how)
                 of = rates.setdefault(case, {"alone": [], "whole": []})
                 of["alone"].append(alone)
                 of["whole"].append(found.end_to_end or 0.0)
-        busy = measure.others() - busy
-    table = Table(box=MARKDOWN)
-    table.add_column(f"{VARIANT}, batches of {BATCH}", no_wrap=True)
-    for heading in HEADINGS:
-        table.add_column(heading, justify="right")
+        busy = others()
+    table = new_table(f"{VARIANT}, batches of {BATCH}", *HEADINGS)
     shares = {}
     for case, of in rates.items():
         alone, whole = median(of["alone"]), median(of["whole"])
         shares[case] = whole / alone
         row = (f"{alone:.1f}", f"{1000 / alone:.1f}", f"{whole:.1f}", f"{shares[case]:.2f}")
         table.add_row(case, *row)
-    console = Console(record=True, width=140, highlight=False)
-    console.print(f"{count} images of 500x375, {WORKERS} workers, {rounds} rounds in turn.")
-    console.print(f"{os.cpu_count()} cores; other processes used {busy:.0f} s of CPU time.", table)
-    (RESULTS / "loading.json").write_text(json.dumps(rates, indent=1), encoding="utf-8")
-    (RESULTS / "loading.md").write_text(console.export_text(), encoding="utf-8")
-    sys.exit(not quick and min(shares.values()) < LEAST)
+    publish(
+        "loading",
+        rates,
+        f"{count} images of 500x375, {WORKERS} workers, {rounds} rounds in turn.",
+        f"Other processes used {busy:.2f} of {CORES} cores on average.",
+        table,
+    )
+    sys.exit(not QUICK and min(shares.values()) < LEAST)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from subprocess import DEVNULL
 
@@ -60,10 +60,16 @@ def chill(path: Path) -> None:
             sys.exit(f"{path}: byte {at} is still in the page cache")
 
 
-def others() -> float:
+def _used() -> float:
     """Give the CPU seconds used by everything but this process and its children."""
     words = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:]
     user, nice, system, _idle, _waiting, *more = (int(word) for word in words[:8])
     usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     own = sum(usage.ru_utime + usage.ru_stime for usage in usages)
     return (user + nice + system + sum(more)) / os.sysconf("SC_CLK_TCK") - own
+
+
+def watch_others() -> Callable[[], float]:
+    """Watch other processes from now on; the result gives how many cores they took on average."""
+    start, used = time.perf_counter(), _used()
+    return lambda: (_used() - used) / (time.perf_counter() - start)

@@ -6,6 +6,7 @@ python benchmarks/models.py forward|trace torch|paddle shunted_s model.pth [FED_
 
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ import numpy as np
 from vitconvert import create_model
 from vitconvert.parity import _dump
 from vitconvert.running.setup import Setup, Subject
+from vitconvert.sides import Side
 from vitconvert.tables import reading
 
 SHAPE = (2, 3, 224, 224)
@@ -24,38 +26,29 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).standard_normal(SHAPE).astype("f4")
 
 
+def logits(side: Side, variant: str, file: str, dtype: str = "float32") -> np.ndarray:
+    """Build, load and run one model."""
+    library = import_module(side)
+    is_torch = side == "torch"
+    library.set_default_dtype(getattr(library, dtype) if is_torch else dtype)
+    model = create_model(variant, side, checkpoint=file)
+    x = images().astype(dtype)
+    with library.no_grad():
+        return model(library.from_numpy(x) if is_torch else library.to_tensor(x)).numpy()
+
+
 def plain(variant: str, torch_file: str, paddle_file: str) -> None:
     """Import both frameworks, build and load both models, compare float32 logits."""
-    import paddle
-    import torch
-
-    torch_model = create_model(variant, "torch", checkpoint=torch_file)
-    paddle_model = create_model(variant, "paddle", checkpoint=paddle_file)
-    with torch.no_grad():
-        expected = torch_model(torch.from_numpy(images())).numpy()
-    with paddle.no_grad():
-        found = paddle_model(paddle.to_tensor(images())).numpy()
-    print(np.abs(found - expected).max())
+    expected = logits("torch", variant, torch_file)
+    print(np.abs(logits("paddle", variant, paddle_file) - expected).max())
 
 
-def forward(side: str, variant: str, file: str) -> None:
-    """Build, load and run one model in float64: the memory of the model and a batch."""
-    x = images().astype("f8")
-    if side == "torch":
-        import torch
-
-        torch.set_default_dtype(torch.float64)
-        with torch.no_grad():
-            create_model(variant, "torch", checkpoint=file)(torch.from_numpy(x))
-    else:
-        import paddle
-
-        paddle.set_default_dtype("float64")
-        with paddle.no_grad():
-            create_model(variant, "paddle", checkpoint=file)(paddle.to_tensor(x))
+def forward(side: Side, variant: str, file: str) -> None:
+    """Run one model in float64: the memory of the model and a batch."""
+    logits(side, variant, file, "float64")
 
 
-def trace(side: str, variant: str, file: str, out: str, alone: str = "") -> None:
+def trace(side: Side, variant: str, file: str, out: str, alone: str = "") -> None:
     """Run as a worker does: float64, float32 and, if fed, each layer alone."""
     with tempfile.TemporaryDirectory(dir=Path(out).parent) as folder:
         np.save(Path(folder) / "in.npy", images())

@@ -11,27 +11,21 @@ vitconvert's always, the others' where the name says so.
 Exit status 1 if a full run misses a target. Times are judged by their medians.
 """
 
-import json
 import os
-import platform
 import random
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
 import measure
-from rich.box import MARKDOWN
-from rich.console import Console
+from report import CORES, QUICK, RESULTS, machine, new_table, publish
 from rich.table import Table
 
 HERE = Path(__file__).parent
-RESULTS = HERE.parent / "build" / "bench"
 PYTHON = sys.executable
 VITCONVERT = str(Path(PYTHON).with_name("vitconvert"))
 USUAL, MAKE, MODELS = ((PYTHON, str(HERE / f"{name}.py")) for name in ("usual", "files", "models"))
@@ -127,7 +121,7 @@ def watched(folder: Path) -> Iterator[Case]:
         yield Case(MEMORY, f"{side}: parity worker", (*trace, str(folder / side), *feed), file)
 
 
-def make_files(folder: Path, quick: bool) -> None:
+def make_files(folder: Path) -> None:
     """Make all sources, and compare vitconvert's result with the usual script's."""
     large, back, usual = (
         str(folder / n) for n in ("large.pth", "large.pdparams", "usual.pdparams")
@@ -135,7 +129,7 @@ def make_files(folder: Path, quick: bool) -> None:
     noise = (*MAKE, "noise")
     checkpoint = str(HERE.parent / "tests" / "tools" / "make_checkpoint.py")
     for command in (
-        (*noise, "vit_quick" if quick else "vit_large_patch16_224", large),
+        (*noise, "vit_quick" if QUICK else "vit_large_patch16_224", large),
         (*noise, "one_linear", str(folder / "one.pth")),
         (PYTHON, checkpoint, "shunted_s", str(folder / "small.pth")),
         *((*MAKE, "sparse", "ten_gb", str(folder / f"sparse.{end}")) for end in ENDS),
@@ -199,33 +193,22 @@ def memory_table(memories: Memories, sizes: dict[str, int]) -> Table:
     return table
 
 
-def new_table(first: str, *others: str) -> Table:
-    """Make a table that is valid Markdown."""
-    table = Table(box=MARKDOWN)
-    table.add_column(first, no_wrap=True)
-    for heading in others:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
-
-
 def main() -> None:
     """Measure, print, save and judge."""
-    quick = "--quick" in sys.argv[1:]
-    rounds = 2 if quick else 7
-    RESULTS.mkdir(parents=True, exist_ok=True)
+    rounds = 2 if QUICK else 7
     times: Times = {}
     memories: Memories = {}
     with tempfile.TemporaryDirectory(dir=RESULTS) as folder:
-        make_files(Path(folder), quick)
+        make_files(Path(folder))
         cases, order = list(timed(Path(folder))), random.Random(0)
         for case in cases:
             times.setdefault(case.group, {})[case.name] = []
-        start, others = time.perf_counter(), measure.others()
+        others = measure.watch_others()
         for _ in range(rounds):
             for case in order.sample(cases, len(cases)):
                 case.prepare()
                 times[case.group][case.name].append(measure.seconds(case.command))
-        busy = (measure.others() - others) / (time.perf_counter() - start)
+        busy = others()
         sizes = {c.name: c.source.stat().st_size for c in watched(Path(folder)) if c.source}
         for case in watched(Path(folder)):
             case.prepare()
@@ -234,24 +217,19 @@ def main() -> None:
     targets = new_table("target", "limit", "by medians", "by minima", "verdict")
     for what, limit, a, b, met in judged:
         targets.add_row(what, limit, f"{a:.2f}", f"{b:.2f}", "met" if met else "MISSED")
-    versions = [f"{name} {version(name)}" for name in ("numpy", "torch", "paddlepaddle")]
-    console = Console(record=True, width=140, highlight=False)
-    console.print("A quick run, smaller, not judged." if quick else "A full run.")
-    console.print(
-        rounds, f"rounds. Other processes used {busy:.2f} of", os.cpu_count(), "cores on average."
+    publish(
+        "result",
+        {"seconds": times, "bytes": memories, "targets": judged},
+        "A quick run, smaller, not judged." if QUICK else "A full run.",
+        f"{rounds} rounds. Other processes used {busy:.2f} of {CORES} cores on average.",
+        machine(),
+        *(time_table(group, of) for group, of in times.items()),
+        memory_table(memories, sizes),
+        targets,
+        "The .pdparams of vitconvert and of the usual script hold the same arrays.",
+        f"All times are in {RESULTS / 'result.json'}, these tables in result.md beside it.",
     )
-    console.print(platform.platform(), "Python", platform.python_version(), *versions)
-    for group, cases in times.items():
-        console.print(time_table(group, cases))
-    console.print(memory_table(memories, sizes), targets)
-    console.print("The .pdparams of vitconvert and of the usual script hold the same arrays.")
-    console.print(
-        f"All times are in {RESULTS / 'result.json'}, these tables in result.md beside it."
-    )
-    data = {"seconds": times, "bytes": memories, "targets": judged}
-    (RESULTS / "result.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
-    (RESULTS / "result.md").write_text(console.export_text(), encoding="utf-8")
-    sys.exit(not quick and not all(target[-1] for target in judged))
+    sys.exit(not QUICK and not all(target[-1] for target in judged))
 
 
 if __name__ == "__main__":

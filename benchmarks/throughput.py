@@ -11,9 +11,8 @@ Exit status 1 if a full run finds a deployed Paddle model slower than PyTorch ea
 medians.
 """
 
-import json
+import multiprocessing
 import os
-import platform
 import random
 import shutil
 import subprocess
@@ -21,65 +20,60 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import version
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
-from typing import IO, Any
+from typing import Any
 
 import measure
 import numpy as np
-from rich.box import MARKDOWN
-from rich.console import Console
+from report import CORES, QUICK, RESULTS, machine, new_table, publish
 from rich.table import Table
 
-RESULTS = Path(__file__).parent.parent / "build" / "bench"
+LOG = RESULTS / "throughput.log"
 FULL = ("shunted_t", "shiftvit_tiny_light", "litv2_small")
-QUICK = ("shunted_cifar_tiny", "shiftvit_cifar_tiny", "litv2_cifar_tiny")
+SMALL = ("shunted_cifar_tiny", "shiftvit_cifar_tiny", "litv2_cifar_tiny")
 THREADS = int(sys.argv[sys.argv.index("--threads") + 1]) if "--threads" in sys.argv else 2
 BATCHES = (1, 8)
 TORCH, DEPLOYED = "torch eager", "paddle deployed"
 CASES = (TORCH, "torch.compile", "paddle eager", "paddle to_static", DEPLOYED)
 SAME = 1e-4  # largest difference of logits, relative to the largest logit
+RATIOS = ("times torch, medians", "minima")
 PAUSE = 0.3  # seconds; OpenMP's threads keep spinning for 0.2 s after the work
 
 Times = dict[str, dict[str, dict[int, list[float]]]]  # variant -> case -> batch -> seconds
 Run = Callable[[np.ndarray], np.ndarray]
 
 
-def torch_run(case: str, variant: str, folder: Path) -> Run:
-    """Build the PyTorch model."""
-    import torch
-
+def build(case: str, variant: str, folder: Path) -> Run:
+    """Build a model, or load the deployed form of Paddle's."""
     from vitconvert import create_model
-
-    torch.set_num_threads(THREADS)
-    model = create_model(variant, "torch", checkpoint=folder / f"{variant}.pth")
-    if case == "torch.compile":
-        model = torch.compile(model, dynamic=False)
-
-    def run(images: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return model(torch.from_numpy(images)).numpy()
-
-    return run
-
-
-def paddle_run(case: str, variant: str, folder: Path) -> Run:
-    """Build the Paddle model, or load its deployed form."""
-    import paddle
-
-    from vitconvert import create_model
-    from vitconvert.apps.deploy import Predictor
 
     if case == DEPLOYED:
+        from vitconvert.apps.deploy import Predictor
+
         return Predictor(folder / variant, threads=THREADS)
-    model = create_model(variant, checkpoint=folder / f"{variant}.pdparams")
-    if case == "paddle to_static":
-        model = paddle.jit.to_static(model, full_graph=True)
+    if case.startswith("paddle"):
+        import paddle
+
+        model = create_model(variant, checkpoint=folder / f"{variant}.pdparams")
+        if case == "paddle to_static":
+            model = paddle.jit.to_static(model, full_graph=True)
+        to_tensor, without_gradients = paddle.to_tensor, paddle.no_grad
+    else:
+        import torch
+
+        torch.set_num_threads(THREADS)
+        model = create_model(variant, "torch", checkpoint=folder / f"{variant}.pth")
+        if case == "torch.compile":
+            model = torch.compile(model, dynamic=False)
+        to_tensor, without_gradients = torch.from_numpy, torch.inference_mode
 
     def run(images: np.ndarray) -> np.ndarray:
-        with paddle.no_grad():
-            return model(paddle.to_tensor(images)).numpy()
+        with without_gradients():
+            return model(to_tensor(images)).numpy()
 
     return run
 
@@ -92,58 +86,42 @@ def images_of(variant: str, batch: int) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(shape).astype("f4")
 
 
-def serve(case: str, variant: str, folder: Path) -> None:
-    """Warm up, print the logits, then answer: batch and number of runs -> seconds of one run."""
-    say = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # frameworks print to stdout as they please
-    run = (torch_run if case.startswith("torch") else paddle_run)(case, variant, folder)
-    inputs = {batch: images_of(variant, batch) for batch in BATCHES}
-    logits = run(inputs[BATCHES[0]])
-    print(json.dumps(logits.astype(float).tolist()), file=say)
-    for line in sys.stdin:
-        batch, runs = map(int, line.split())
-        run(inputs[batch])
-        start = time.perf_counter()
-        for _ in range(runs):
-            run(inputs[batch])
-        print((time.perf_counter() - start) / runs, file=say)
+_served: dict[str, Any] = {}  # in a worker: how it runs its model, and on what
 
 
-class Worker:
-    """A process that runs one model in one way."""
+def load(case: str, variant: str, folder: Path) -> None:
+    """Build a model in a worker, and warm it up."""
+    log = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    os.dup2(log, 1)  # frameworks print as they please
+    os.dup2(log, 2)
+    os.environ |= {"OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS)}
+    # On a busy machine, spinning threads take the core from those they wait for.
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    run = build(case, variant, folder)
+    _served["run"] = run
+    _served["inputs"] = {batch: images_of(variant, batch) for batch in BATCHES}
+    _served["logits"] = run(_served["inputs"][BATCHES[0]])
 
-    def __init__(self, case: str, variant: str, folder: Path, log: IO[bytes]) -> None:
-        """Start it; `answer` gives its logits first."""
-        command = [sys.executable, __file__, "--serve", case, variant, str(folder)]
-        command += ["--threads", str(THREADS)]
-        threads = {"OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS)}
-        # On a busy machine, spinning threads take the core from those they wait for.
-        threads["OMP_WAIT_POLICY"] = "PASSIVE"
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=log, text=True, env=os.environ | threads
-        )
-        self.name = f"{case} of {variant}"
 
-    def answer(self) -> Any:
-        """Read its next answer."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.name} failed; see {RESULTS / 'throughput.log'}")
-        return json.loads(line)
+def logits() -> np.ndarray:
+    """Give what the model of a worker computes."""
+    return _served["logits"]
 
-    def time(self, batch: int, runs: int) -> float:
-        """Give the seconds of one run."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{batch} {runs}\n")
-        self.process.stdin.flush()
-        return float(self.answer())
 
-    def end(self) -> None:
-        """End it."""
-        self.process.kill()
-        self.process.communicate()
+def timed(batch: int, runs: int) -> float:
+    """Give the seconds that the model of a worker takes for one run."""
+    run, images = _served["run"], _served["inputs"][batch]
+    run(images)
+    start = time.perf_counter()
+    for _ in range(runs):
+        run(images)
+    return (time.perf_counter() - start) / runs
+
+
+def new_worker(case: str, variant: str, folder: Path) -> ProcessPoolExecutor:
+    """Start a process that runs one model in one way; it is broken if that fails."""
+    fresh = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, fresh, load, (case, variant, folder))
 
 
 def make_files(variant: str, folder: Path) -> None:
@@ -165,49 +143,45 @@ def make_files(variant: str, folder: Path) -> None:
 
 
 def measured(
-    variant: str, cases: Sequence[str], rounds: int, folder: Path, log: IO[bytes]
+    variant: str, cases: Sequence[str], rounds: int, folder: Path
 ) -> dict[str, dict[int, list[float]]]:
     """Let all ways to run one variant take turns."""
     make_files(variant, folder)
-    workers: dict[str, Worker] = {}
+    workers: dict[str, ProcessPoolExecutor] = {}
     expected = np.empty(0)
-    try:
+    with ExitStack() as stack:
         for case in cases:  # one after another: building and compiling use all of the machine
-            workers[case] = Worker(case, variant, folder, log)
+            worker = stack.enter_context(new_worker(case, variant, folder))
             try:
-                logits = np.array(workers[case].answer())
-            except RuntimeError as error:
+                found = worker.submit(logits).result()
+            except BrokenProcessPool:
+                message = f"{case} of {variant} failed; see {LOG}"
                 if case in (TORCH, DEPLOYED):
-                    raise
-                print(error)  # such as a missing compiler; the others still count
-                workers.pop(case).end()
+                    sys.exit(message)
+                print(message)  # such as a missing compiler; the others still count
                 continue
             if case == TORCH:
-                expected = logits
-            worst = np.abs(logits - expected).max() / np.abs(expected).max()
+                expected = found
+            worst = np.abs(found - expected).max() / np.abs(expected).max()
             if not worst <= SAME:
                 sys.exit(f"{case} of {variant}: logits differ by {worst:.1e} of the largest")
+            workers[case] = worker
         times = {case: {batch: list[float]() for batch in BATCHES} for case in workers}
         order = random.Random(0)
         for _ in range(rounds):
             for batch in BATCHES:
                 for case in order.sample(list(workers), len(workers)):
                     time.sleep(PAUSE)
-                    times[case][batch].append(workers[case].time(batch, max(1, 4 // batch)))
-    finally:
-        for worker in workers.values():
-            worker.end()
+                    taken = workers[case].submit(timed, batch, max(1, 4 // batch)).result()
+                    times[case][batch].append(taken)
     return times
 
 
 def tables(times: Times) -> Iterator[Table]:
     """Show images per second, and their ratio to PyTorch eager's."""
     for variant, cases in times.items():
-        table = Table(box=MARKDOWN)
-        table.add_column(variant, no_wrap=True)
-        for batch in BATCHES:
-            for heading in (f"batch {batch}: images/s", "times torch, medians", "minima"):
-                table.add_column(heading, justify="right")
+        headings = [(f"batch {batch}: images/s", *RATIOS) for batch in BATCHES]
+        table = new_table(variant, *sum(headings, ()))
         for case, runs in cases.items():
             row = []
             for batch in BATCHES:
@@ -218,52 +192,37 @@ def tables(times: Times) -> Iterator[Table]:
         yield table
 
 
-def judge(times: Times) -> list[tuple[str, float]]:
-    """Give the speed of each deployed model relative to PyTorch eager, by medians."""
-    return [
-        (f"{variant}, batch {batch}", median(cases[TORCH][batch]) / median(cases[DEPLOYED][batch]))
-        for variant, cases in times.items()
-        for batch in BATCHES
-    ]
-
-
 def main() -> None:
     """Measure, print, save and judge."""
-    quick = "--quick" in sys.argv[1:]
-    variants, rounds = (QUICK, 3) if quick else (FULL, 7)
+    variants, rounds = (SMALL, 3) if QUICK else (FULL, 7)
     compiler = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
-    cases = [c for c in CASES if c != "torch.compile" or (compiler and not quick)]
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    start, others = time.perf_counter(), measure.others()
-    times: Times = {}
-    with (
-        tempfile.TemporaryDirectory(dir=RESULTS) as folder,
-        (RESULTS / "throughput.log").open("wb") as log,
-    ):
-        for variant in variants:
-            times[variant] = measured(variant, cases, rounds, Path(folder), log)
-    busy = (measure.others() - others) / (time.perf_counter() - start)
-    judged = judge(times)
-    console = Console(record=True, width=140, highlight=False)
-    console.print("A quick run of small models, not judged." if quick else "A full run.")
-    console.print(f"{rounds} rounds, {THREADS} threads, float32, images of the model's own size.")
-    console.print(f"Other processes used {busy:.2f} of {os.cpu_count()} cores on average.")
+    cases = [c for c in CASES if c != "torch.compile" or (compiler and not QUICK)]
+    LOG.unlink(missing_ok=True)
+    others = measure.watch_others()
+    with tempfile.TemporaryDirectory(dir=RESULTS) as folder:
+        times = {variant: measured(variant, cases, rounds, Path(folder)) for variant in variants}
+    busy = others()
+    judged = {
+        f"{variant}, batch {batch}": median(of[TORCH][batch]) / median(of[DEPLOYED][batch])
+        for variant, of in times.items()
+        for batch in BATCHES
+    }
+    lines = [
+        "A quick run of small models, not judged." if QUICK else "A full run.",
+        f"{rounds} rounds, {THREADS} threads, float32, images of the model's own size.",
+        f"Other processes used {busy:.2f} of {CORES} cores on average.",
+    ]
     if "torch.compile" not in cases:
-        console.print("No torch.compile:", "a quick run." if quick else "found no C++ compiler.")
-    versions = [f"{name} {version(name)}" for name in ("numpy", "torch", "paddlepaddle")]
-    console.print(platform.platform(), "Python", platform.python_version(), *versions)
-    console.print(*tables(times), sep="\n")
-    for what, ratio in judged:
-        verdict = "met" if ratio >= 1 else "MISSED"
-        console.print(f"{what}: deployed {ratio:.2f} times torch eager, at least 1.0: {verdict}")
-    data = {"seconds": times, "deployed_times_torch": dict(judged), "others_cores": busy}
-    (RESULTS / "throughput.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
-    (RESULTS / "throughput.md").write_text(console.export_text(), encoding="utf-8")
-    sys.exit(not quick and not all(ratio >= 1 for _, ratio in judged))
+        lines += [f"No torch.compile: {'a quick run' if QUICK else 'found no C++ compiler'}."]
+    verdicts = [
+        f"{what}: deployed {ratio:.2f} times torch eager, at least 1.0: "
+        f"{'met' if ratio >= 1 else 'MISSED'}"
+        for what, ratio in judged.items()
+    ]
+    data = {"seconds": times, "deployed_times_torch": judged, "others_cores": busy}
+    publish("throughput", data, *lines, machine(), *tables(times), *verdicts)
+    sys.exit(not QUICK and min(judged.values()) < 1)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--serve"]:
-        serve(sys.argv[2], sys.argv[3], Path(sys.argv[4]))
-    else:
-        main()
+    main()

@@ -59,8 +59,12 @@ def checked(
     problems += found
     if found:
         return None
-    given = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items()}
-    return cls(**known, **given)
+    return cls(**known, **frozen(data))
+
+
+def frozen(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the same values, with tuples for lists."""
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in data.items()}
 
 
 def tables_in(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -157,8 +157,7 @@ def convert(
         tensors = made.apply(checkpoint.tensors, dtype)
         output = Output(dst, tensors, _provenance(checkpoint, made), max_shard_size)
         check_sources_stay(checkpoint.files, output.paths())
-        meter = _Meter(tensors, progress)
-        with written(output, force, verify, meter.advance) as draft:
+        with written(output, force, verify, _meter(tensors, progress)) as draft:
             how = (
                 "written, read back and equal" if verify else "written, not read back (--no-verify)"
             )
@@ -240,17 +239,17 @@ def _spelled(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-class _Meter:
-    """Adds up what is written for one display."""
+def _meter(
+    tensors: Mapping[str, Tensor], progress: Progress | None
+) -> Callable[[str, Iterator[int]], None]:
+    """Add up what is written for one display."""
+    total, done = sum(tensor.nbytes for tensor in tensors.values()), 0
 
-    def __init__(self, tensors: Mapping[str, Tensor], progress: Progress | None) -> None:
-        self.total = sum(tensor.nbytes for tensor in tensors.values())
-        self.done = 0
-        self.progress = progress
-
-    def advance(self, text: str, amounts: Iterator[int]) -> None:
-        """Let work go on, and show it."""
+    def advance(text: str, amounts: Iterator[int]) -> None:
+        nonlocal done
         for amount in amounts:
-            self.done += amount
-            if self.progress is not None:
-                self.progress(text, self.done, self.total)
+            done += amount
+            if progress is not None:
+                progress(text, done, total)
+
+    return advance

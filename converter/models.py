@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .checked import frozen
 from .checkpoints import Checkpoint, floats, open_checkpoint
 from .errors import CheckpointError, ModelError, listing, some
 from .sides import NAMES, Side
@@ -44,8 +45,8 @@ def build_from(table: Table, framework: Side, variant: Variant, num_classes: int
     """Build a model of a table that may still lack the shapes of its variants."""
     require(framework)
     module = _module(framework, table)
-    sizes = {k: tuple(v) if isinstance(v, list) else v for k, v in variant.config.items()}
-    return module.build(replace(module.Config(**sizes), num_classes=num_classes))
+    config = module.Config(**frozen(variant.config))
+    return module.build(replace(config, num_classes=num_classes))
 
 
 def _module(framework: Side, table: Table) -> Any:
@@ -130,9 +131,13 @@ def load(
     """Fill a model from a checkpoint, every tensor of it, in the model's floating type."""
     check_side(framework, checkpoint)
     table = find_variant(variant)[0]
-    _check_classes(
-        checkpoint, make_plan(checkpoint, table, variant, framework).num_classes, num_classes
-    )
+    found = make_plan(checkpoint, table, variant, framework).num_classes
+    if found != num_classes:
+        heads = [f"a head for {n} classes" if n else "no head" for n in (found, num_classes)]
+        raise ModelError(
+            f"{checkpoint.path} has {heads[0]}, the model was asked for with {heads[1]}. "
+            f"Pass num_classes={found}."
+        )
     if framework == "torch":
         dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
         load_torch(model, {k: floats(t, dtype) for k, t in checkpoint.tensors.items()}, table)
@@ -148,15 +153,6 @@ def check_side(framework: Side, checkpoint: Checkpoint) -> None:
             f"weights, which a {NAMES[framework]} model cannot load. If its family is one of "
             f"`vitconvert models`, convert it first: vitconvert FAMILY --src {checkpoint.path} "
             f"--dst D."
-        )
-
-
-def _check_classes(checkpoint: Checkpoint, found: int, asked: int) -> None:
-    if found != asked:
-        heads = [f"a head for {n} classes" if n else "no head" for n in (found, asked)]
-        raise ModelError(
-            f"{checkpoint.path} has {heads[0]}, the model was asked for with {heads[1]}. "
-            f"Pass num_classes={found}."
         )
 
 

@@ -34,14 +34,6 @@ def test_conversion_transposes_renames_and_drops(plain: Make, tmp_path: Path) ->
     assert names(tmp_path) == ["x.pdparams"]
 
 
-def test_same_source_gives_the_same_file(plain: Make, tmp_path: Path) -> None:
-    """Byte for byte."""
-    for name in ("a.pdparams", "b.pdparams"):
-        convert(plain("shunted_t"), tmp_path / name, "shunted", parity=False)
-
-    assert (tmp_path / "a.pdparams").read_bytes() == (tmp_path / "b.pdparams").read_bytes()
-
-
 def test_existing_target_needs_force(plain: Make, tmp_path: Path) -> None:
     """Without --force nothing is touched; with it the file is replaced."""
     target = tmp_path / "x.pdparams"

@@ -119,7 +119,7 @@ def peel(path: Path, tree: Any, weights: str | None, **facts: Any) -> Checkpoint
     options: tuple[str, ...] = ()
     holders = _holders(tree)
     while holders and len(wrapper) < DEEPEST:
-        if weights not in holders and _is_model(tree):
+        if weights not in holders and _is_state(tree, of_layers=True):
             break  # a model, and other weights beside it
         key = weights if weights in holders else _choose(path, holders, weights)
         weights = None if key == weights else weights
@@ -206,17 +206,10 @@ def _choose(path: Path, holders: dict[str, Any], weights: str | None) -> str:
     return "model" if "model" in holders else next(iter(holders))
 
 
-def _is_state(tree: Any) -> bool:
-    """Tell whether a dict directly holds named tensors."""
+def _is_state(tree: Any, of_layers: bool = False) -> bool:
+    """Tell whether a dict directly holds named tensors; or those of layers, not just a counter."""
     return isinstance(tree, dict) and any(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in tree.items()
-    )
-
-
-def _is_model(tree: Any) -> bool:
-    """Tell whether a dict holds tensors named after layers, not just a counter or two."""
-    return isinstance(tree, dict) and any(
-        isinstance(key, str) and "." in key and isinstance(value, Tensor)
+        isinstance(key, str) and isinstance(value, Tensor) and (not of_layers or "." in key)
         for key, value in tree.items()
     )
 
@@ -239,12 +232,9 @@ def _holders(tree: Any) -> dict[str, Any]:
     return {
         k: v
         for k, v in tree.items()
-        if isinstance(k, str) and v is not tree and holds(v, 1) and not _is_optimizer(k)
+        if isinstance(k, str) and v is not tree and holds(v, 1)
+        if k != "opt" and not k.startswith(_OPTIMIZER)
     }
-
-
-def _is_optimizer(key: str) -> bool:
-    return key == "opt" or key.startswith(_OPTIMIZER)
 
 
 def _advice(tree: Any) -> str:

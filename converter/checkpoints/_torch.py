@@ -101,22 +101,13 @@ class Storages:
         check_axes([offset])
         return view(data, dtype, size, first + offset, stride, self.big_endian)
 
-    def tensor_of(
-        self,
-        storage: Typed,
-        offset: Any,
-        size: Any,
-        stride: Any,
-        _requires_grad: Any,
-        _hooks: Any,
-        dtype: pickles.Global,
-        flags: Any = None,
-    ) -> Tensor | pickles.Opaque:
+    def tensor_of(self, storage: Typed, *facts: Any) -> Tensor | pickles.Opaque:
         """View an untyped storage as a tensor of a dtype that has no storage class of its own."""
+        offset, size, stride, _requires_grad, _hooks, dtype, *flags = facts
         name = dtype.name.removeprefix("torch.")
         if name not in DTYPES:
             raise CheckpointError(f"tensors of {name!r:.60} are not supported.")
-        return self.tensor((storage[0], name, 0), offset, size, stride, flags=flags)
+        return self.tensor((storage[0], name, 0), offset, size, stride, flags=any(flags))
 
 
 WHOLE_MODEL = (

@@ -298,26 +298,6 @@ def _line(entry: Entry) -> bytes:
     extra = struct.pack(f"<2H{len(wide)}Q", _ZIP64, 8 * len(wide), *wide) if wide else b""
     size, packed, header = (min(n, _FULL) for n in numbers)
     version, name = _VERSION64 if wide else _VERSION, entry.name.encode()
-    return (
-        CENTRAL.pack(
-            b"PK\x01\x02",
-            version,
-            version,
-            0,
-            entry.method,
-            0,
-            _DATE,
-            entry.crc,
-            packed,
-            size,
-            len(name),
-            len(extra),
-            0,
-            0,
-            0,
-            0,
-            header,
-        )
-        + name
-        + extra
-    )
+    facts = (version, version, 0, entry.method, 0, _DATE, entry.crc, packed, size)
+    rest = (len(name), len(extra), 0, 0, 0, 0, header)
+    return CENTRAL.pack(b"PK\x01\x02", *facts, *rest) + name + extra

@@ -12,15 +12,8 @@ from .storage import File, Part, Storage
 
 _MOST_HEADER = 10_000  # bytes; NumPy's own limit
 
-_MALFORMED = (
-    IndexError,
-    KeyError,
-    MemoryError,  # from the parser, for expressions nested too deeply
-    RecursionError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
+# The parser gives a MemoryError for expressions that are nested too deeply.
+_MALFORMED = (*pickles.MALFORMED, SyntaxError, MemoryError)
 
 # Letters of a dtype, without byte order -> name. NumPy saves bfloat16 as void of two bytes.
 _CODES = {dtype.str[1:]: name for name, dtype in reversed(DTYPES.items())}

@@ -12,34 +12,26 @@ from . import pickles
 from ._checkpoint import DEEPEST
 from ._tensor import DTYPES, Tensor, check_axes, view
 from .pickles import integer, text
-from .storage import File, Held, Joined, Latin
+from .storage import Held, Joined, Latin, Storage
 from .writing import Layout
 
 # Paddle's own entries beside the tensors.
 NAME_TABLE = "StructuredToParameterName@@"
 _SPLIT = "UnpackBigParamInfor@@"
 
-# Paddle stores bfloat16 as uint16 and reads any uint16 as bfloat16; it cannot store float8.
+# Name -> NumPy's code. Paddle stores bfloat16 as uint16 and reads any uint16 as bfloat16; it cannot
+# store float8, nor other unsigned integers of more than a byte.
 _WRITABLE = {
-    "float64": "f8",
-    "float32": "f4",
-    "float16": "f2",
-    "bfloat16": "u2",
-    "int64": "i8",
-    "int32": "i4",
-    "int16": "i2",
-    "int8": "i1",
-    "uint8": "u1",
-    "bool": "b1",
-    "complex64": "c8",
-    "complex128": "c16",
+    name: dtype.str[1:]
+    for name, dtype in DTYPES.items()
+    if not name.startswith(("float8", "uint")) or name == "uint8"
 }
 _READABLE = {code: name for name, code in _WRITABLE.items()}
 
 # -- reading
 
 
-def read_tree(file: File) -> Any:
+def read_tree(file: Storage) -> Any:
     """Give the pickled object: arrays as lazy `Tensor`, everything else inert.
 
     Raises:

@@ -23,7 +23,8 @@ _WINDOW = 16 << 10  # bytes of the pickle read at a time
 _LONGEST_TEXT = 4096  # bytes; a longer one is not a name
 _MOST_STEPS = 2_000_000  # a few seconds; the optimizer of a large model takes 100,000
 
-_MALFORMED = (
+# What interpreting malformed data may raise.
+MALFORMED = (
     ArithmeticError,
     AttributeError,
     LookupError,
@@ -86,7 +87,7 @@ def load(
     machine = _Machine(source, builders, persistent_load, start)
     try:
         return machine.run(), machine.at
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise CheckpointError(
             f"malformed or cut-off pickle, at byte {machine.start} of {source.size}: the file is "
             f"cut short or damaged. Copy or download it again."

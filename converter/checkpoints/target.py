@@ -167,16 +167,17 @@ def parse_size(text: str) -> int:
     return size
 
 
+@dataclass(frozen=True)
 class Draft:
     """A checkpoint that is written and durable, but does not have its final name yet.
 
     Attributes:
+        output: What it holds.
         part: The file to open.
     """
 
-    def __init__(self, output: Output, part: Path) -> None:
-        self.output = output
-        self.part = part
+    output: Output
+    part: Path
 
     def publish(self, target: Path, force: bool) -> None:
         """Rename it to its final name, or to that of `unverified`.

@@ -7,9 +7,10 @@ the disk, the other works. A thread holds one block of a tensor in memory.
 import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 import numpy as np
 
@@ -166,43 +167,32 @@ def _in_parallel(jobs: Iterable[Job]) -> Generator[int, None, None]:
 
     The first error ends all of them; so does closing this generator.
     """
-    waiting: SimpleQueue[Job] = SimpleQueue()
-    for job in jobs:
-        waiting.put(job)
-    results: SimpleQueue[int | BaseException | None] = SimpleQueue()
+    results: SimpleQueue[int | Future[None]] = SimpleQueue()
     stop = threading.Event()
 
-    def work() -> None:
-        try:
-            while not stop.is_set():
-                for amount in waiting.get_nowait()():
-                    results.put(amount)
-                    if stop.is_set():
-                        return
-        except Empty:
-            pass
-        except BaseException as error:
-            results.put(error)
-        finally:
-            results.put(None)
+    def work(job: Job) -> None:
+        for amount in job():
+            results.put(amount)
+            if stop.is_set():
+                return
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(_WORKERS)]
+    pool = ThreadPoolExecutor(_WORKERS)
     try:
-        for thread in threads:
-            thread.start()
-        running = len(threads)
+        running = [pool.submit(work, job) for job in jobs]
+        for one in running:
+            one.add_done_callback(results.put)
         while running:
             result = results.get()
-            if isinstance(result, BaseException):
-                raise result
-            if result is None:
-                running -= 1
-            else:
+            if isinstance(result, int):
                 yield result
+            else:
+                result.result()
+                running.remove(result)
     finally:
         stop.set()
-        for thread in threads:
-            # They write to a file that is closed next, so even a second Ctrl-C waits for them.
-            while thread.is_alive():
-                with suppress(KeyboardInterrupt):
-                    thread.join()
+        # They write to a file that is closed next, so even a second Ctrl-C waits for them.
+        is_done = False
+        while not is_done:
+            with suppress(KeyboardInterrupt):
+                pool.shutdown(cancel_futures=True)
+                is_done = True

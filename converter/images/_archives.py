@@ -8,14 +8,17 @@ import tempfile
 import weakref
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
 from ..errors import DataError
-from ._trees import Archive, Tree, in_order, is_hidden
+from ._trees import Tree, in_order, is_hidden
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+# First bytes of a file -> the module that decompresses it; not every Python has all of them.
+_DECOMPRESSORS = {b"\x1f\x8b": "gzip", b"BZ": "bz2", b"\xfd7": "lzma"}
 _MOST_BYTES = 1 << 30  # of one file of an archive
 _MOST_UNPACKED = 64 << 30  # of a compressed tar
 _DAMAGED = (
@@ -30,91 +33,47 @@ _DAMAGED = (
 )
 
 
-class _Archive(Archive):
-    """Base of both: turns any damage into a DataError."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def read(self, name: str, place: object) -> bytes:
-        try:
-            return self._bytes(place)
-        except _DAMAGED as error:
-            raise DataError(f"{self.path}: {name}: cannot be read: {_reason(error)}.") from error
-
-    def _bytes(self, place: object) -> bytes:
-        raise NotImplementedError
+# Every entry: its name, whether it is a folder, and what stands for it; and what reads that.
+_Opened = tuple[list[tuple[str, bool, Any]], Callable[[Any], bytes]]
 
 
-class _Zip(_Archive):
-    kind = "zip"
+def _open_zip(path: Path) -> _Opened:
+    file = zipfile.ZipFile(path)
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.file = zipfile.ZipFile(path)
+    def read(entry: zipfile.ZipInfo) -> bytes:
+        _check_size(entry.file_size)
+        return file.read(entry)  # verifies the checksum, and is safe in threads
 
-    def entries(self) -> Iterator[tuple[str, bool, object]]:
-        for entry in self.file.infolist():
-            yield entry.filename, entry.is_dir(), entry
-
-    def _bytes(self, place: object) -> bytes:
-        assert isinstance(place, zipfile.ZipInfo)
-        if place.file_size > _MOST_BYTES:
-            raise ValueError(f"{place.file_size:,} bytes are too many for an image")
-        return self.file.read(place)  # verifies the checksum, and is safe in threads
+    return [(entry.filename, entry.is_dir(), entry) for entry in file.infolist()], read
 
 
-class _Tar(_Archive):
-    kind = "tar"
+def _open_tar(path: Path) -> _Opened:
+    with path.open("rb") as compressed:
+        module = _DECOMPRESSORS.get(compressed.read(2))
+    # Only in an uncompressed tar can one file be read without all those before it. The uncompressed
+    # copy has no name, and disappears when it is closed.
+    file: IO[bytes] = path.open("rb") if module is None else tempfile.TemporaryFile()  # noqa: SIM115
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        opener = _decompressor(path)
-        self.file: IO[bytes] = path.open("rb") if opener is None else _nameless()
-        weakref.finalize(self, self.file.close)
-        if opener is not None:
-            with opener(path, "rb") as packed:
-                _copy(packed, self.file)
-        self.tar = tarfile.open(fileobj=self.file)  # noqa: SIM115  lives as long as this does
-
-    def entries(self) -> Iterator[tuple[str, bool, object]]:
-        for entry in self.tar:
-            if entry.isdir() or entry.isreg():
-                yield entry.name, entry.isdir(), (entry.offset_data, entry.size)
-
-    def _bytes(self, place: object) -> bytes:
-        assert isinstance(place, tuple)
+    def read(place: tuple[int, int]) -> bytes:
         at, size = place
-        if size > _MOST_BYTES:
-            raise ValueError(f"{size:,} bytes are too many for an image")
-        found = os.pread(self.file.fileno(), size, at)  # keeps no position, so threads can share it
+        _check_size(size)
+        found = os.pread(file.fileno(), size, at)  # keeps no position, so threads can share it
         if len(found) < size:
             raise EOFError("the archive is cut short")
         return found
 
-
-def _decompressor(path: Path) -> Callable[[Path, str], Any] | None:
-    """Choose a decompressor by the first bytes of a file; None if it is not compressed."""
-    import bz2
-    import gzip
-    import lzma
-
-    with path.open("rb") as file:
-        magic = file.read(2)
-    openers: dict[bytes, Callable[[Path, str], Any]] = {
-        b"\x1f\x8b": gzip.open,
-        b"BZ": bz2.open,
-        b"\xfd7": lzma.open,
-    }
-    return openers.get(magic)
+    weakref.finalize(read, file.close)
+    if module is not None:
+        with import_module(module).open(path, "rb") as packed:
+            _copy(packed, file)
+    with tarfile.open(fileobj=file) as tar:  # leaves the file open
+        entries = [entry for entry in tar if entry.isdir() or entry.isreg()]
+    return [(e.name, e.isdir(), (e.offset_data, e.size)) for e in entries], read
 
 
-def _nameless() -> IO[bytes]:
-    """Make a temporary file for an uncompressed copy, which disappears when it is closed.
-
-    Only in an uncompressed tar can one file be read without all those before it.
-    """
-    return tempfile.TemporaryFile()
+def _check_size(size: int) -> None:
+    if size > _MOST_BYTES:
+        raise ValueError(f"{size:,} bytes are too many for an image")
 
 
 def _copy(packed: IO[bytes], target: IO[bytes]) -> None:
@@ -138,16 +97,24 @@ def read_archive(path: Path) -> Tree:
     Raises:
         DataError: The file is damaged or not an archive.
     """
+    is_zip = path.name.lower().endswith(".zip")
     try:
-        archive = _Zip(path) if path.name.lower().endswith(".zip") else _Tar(path)
-        found = [(_clean(name), folder, place) for name, folder, place in archive.entries()]
+        entries, read = (_open_zip if is_zip else _open_tar)(path)
     except (*_DAMAGED, _lzma_error()) as error:
         raise DataError(
             f"{path}: cannot be read as an archive: {_reason(error)}. It is cut short, damaged or "
             f"not an archive; copy or download it again."
         ) from error
+
+    def read_entry(name: str, place: Any) -> bytes:
+        try:
+            return read(place)
+        except _DAMAGED as error:
+            raise DataError(f"{path}: {name}: cannot be read: {_reason(error)}.") from error
+
     files, folders = {}, set[str]()
-    for name, is_folder, place in found:
+    for entry, is_folder, place in entries:
+        name = _clean(entry)
         if not name or any(is_hidden(part) for part in name.split("/")):
             continue
         folder = name if is_folder else name.rpartition("/")[0]
@@ -156,7 +123,8 @@ def read_archive(path: Path) -> Tree:
             folder = folder.rpartition("/")[0]
         if not is_folder:
             files[name] = place
-    return Tree(str(path), archive.kind, in_order(files), frozenset(folders), archive)
+    kind = "zip" if is_zip else "tar"
+    return Tree(str(path), kind, in_order(files), frozenset(folders), read_entry)
 
 
 def _clean(name: str) -> str:

@@ -7,13 +7,13 @@ executed: the reader of checkpoints reads them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..checkpoints import pickles
-from ..checkpoints.storage import File, Held, Part
+from ..checkpoints import Tensor
+from ..checkpoints.pdparams import read_tree
+from ..checkpoints.storage import File, Held
 from ..errors import CheckpointError, DataError
 from ._images import Images
 from ._trees import Tree
@@ -83,8 +83,7 @@ def open_cifar(form: _Form, tree: Tree, split: str, source: str) -> Images:
         labels.append(numbers)
         names += [f"{batch}/{i:05d}" for i in range(len(images))]
     images = np.concatenate(pixels)
-    kind = "" if tree.archive is None else f"{tree.kind} of "
-    described = f"{kind}{form.title} in its original format, {', '.join(form.batches[split])}"
+    described = f"{tree.of}{form.title} in its original format, {', '.join(form.batches[split])}"
     return Images(
         source,
         described,
@@ -97,70 +96,31 @@ def open_cifar(form: _Form, tree: Tree, split: str, source: str) -> Images:
 
 def _batch(tree: Tree, name: str, key: str, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Give uint8 [N, 3, 32, 32] and int64 [N] of one batch."""
-    where = f"{tree.where}/{name}"
+    where, expected = f"{tree.where}/{name}", f"uint8 [N, {3 * _SIDE**2}]"
     found = _load(tree, name)
     data, labels = found.get("data"), found.get(key)
-    images = data.array() if isinstance(data, _Array) else None
-    if images is None or images.ndim != 2 or images.shape[1] != 3 * _SIDE**2:
-        kind = "not an array of bytes" if images is None else f"uint8 {list(images.shape)}"
-        raise DataError(f"{where}: data is {kind}; expected uint8 [N, {3 * _SIDE**2}].")
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8:
+        raise DataError(f"{where}: data is not an array of bytes; expected {expected}.")
+    if data.shape[1:] != (3 * _SIDE**2,):
+        raise DataError(f"{where}: data is uint8 {list(data.shape)}; expected {expected}.")
+    images = data.reshape(-1, 3, _SIDE, _SIDE)
     labels = labels if isinstance(labels, list) else []
     fits = all(type(label) is int and 0 <= label < count for label in labels)
     if not fits or len(labels) != len(images):
         raise DataError(f"{where}: {key} is not a list of {len(images)} labels below {count}.")
-    return images.reshape(-1, 3, _SIDE, _SIDE), np.array(labels, np.int64)
+    return images, np.array(labels, np.int64)
 
 
 def _load(tree: Tree, name: str) -> dict[Any, Any]:
-    """Read a pickled dict; anything but plain data and arrays of bytes is inert."""
+    """Read a pickled dict with the reader of .pdparams, whose arrays are pickled alike."""
     where = f"{tree.where}/{name}"
     if name not in tree.files:
         raise DataError(f"{where}: is missing. Unpack the whole archive again.")
-    builders: dict[str, pickles.Builder] = {"numpy.dtype": _Dtype}
-    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-        builders[f"{module}._reconstruct"] = lambda *_: _Array()
     try:
         content = tree.read(name)
-        file = Held(content) if isinstance(content, bytes) else File(Path(content))
-        found, _ = pickles.load(file, builders)
+        found = read_tree(Held(content) if isinstance(content, bytes) else File(content))
+        if not isinstance(found, dict):
+            raise DataError(f"{where}: holds no dict; expected a batch of CIFAR.")
+        return {k: v.read() if isinstance(v, Tensor) else v for k, v in found.items()}
     except CheckpointError as error:
         raise DataError(f"{where}: {str(error).removeprefix(f'{where}: ')}") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{where}: holds no dict; expected a batch of CIFAR.")
-    return found
-
-
-class _Dtype:
-    """A pickled numpy.dtype; bytes have no byte order."""
-
-    def __init__(self, code: object, *_: object) -> None:
-        self.code = code
-
-    def set_state(self, _: object) -> None:
-        """Ignore the state, which adds nothing for bytes."""
-
-
-class _Array:
-    """A pickled numpy.ndarray, filled by its state."""
-
-    state: tuple[Any, ...] = ()
-
-    def set_state(self, state: tuple[Any, ...]) -> None:
-        """Keep version, shape, dtype, whether it is in Fortran order, and the bytes."""
-        self.state = state
-
-    def array(self) -> np.ndarray | None:
-        """Give the array; None if it is not one of bytes."""
-        if len(self.state) != 5:
-            return None
-        _, shape, dtype, fortran, raw = self.state
-        if isinstance(raw, Part):
-            raw = raw.read(0, raw.size)
-        elif isinstance(raw, str):  # short bytes of Python 2
-            raw = raw.encode("latin-1")
-        if not isinstance(dtype, _Dtype) or dtype.code != "u1" or not isinstance(raw, bytes):
-            return None
-        try:
-            return np.frombuffer(raw, np.uint8).reshape(shape, order="F" if fortran else "C")
-        except (TypeError, ValueError):
-            return None

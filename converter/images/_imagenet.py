@@ -83,9 +83,7 @@ def open_imagenet(tree: Tree, beside: Path, source: str) -> Images:
                 f"the first, {given[i]} by the second, and {len(differing) - 1} more differ. "
                 f"Remove the wrong one."
             )
-    described = f"{len(names)} validation images of ImageNet, labels of {where}"
-    if tree.archive:
-        described = f"{tree.kind} of {described}"
+    described = f"{tree.of}{len(names)} validation images of ImageNet, labels of {where}"
     described += left_out(len(tree.files.keys() - set(names) - set(LABEL_FILES)))
     classes = tuple(sorted(synsets_by_id()))
     return Images(source, described, classes, labels, names, lambda i: tree.read(names[i]))
@@ -105,33 +103,17 @@ def _label_files(tree: Tree, beside: Path) -> Mapping[str, str]:
 
 def _reader(where: str, text: str) -> Label:
     """Choose by the first line how to read a label file."""
-    lines = [line.strip() for line in text.splitlines()]
-    while lines and not lines[-1]:
-        lines.pop()
+    lines = [line.strip() for line in text.rstrip().splitlines()]
     if lines and lines[0].startswith("ImageId,"):
         lines = [line.replace(",", " ") for line in lines[1:]]
     words = lines[0].split() if lines else []
-    if len(words) == 1 and words[0].isdecimal():
-        ids = synsets_by_id()
-        return _by_number(where, [_synset(where, line, ids) for line in lines])
-    if len(words) == 1:
-        return _by_number(where, lines)
+    if not words:
+        raise DataError(f"{where}: is empty; expected the labels of ImageNet's validation images.")
     if len(words) > 1:
         return _by_name(where, lines)
-    raise DataError(f"{where}: is empty; expected the labels of ImageNet's validation images.")
-
-
-def _synset(where: str, line: str, ids: tuple[str, ...]) -> str:
-    if not line.isdecimal() or not 1 <= int(line) <= len(ids):
-        raise DataError(
-            f"{where}: holds {line!r}; expected numbers of the development kit, 1 to {len(ids)}, "
-            f"one per line. Labels from 0 need the name of their image on the same line."
-        )
-    return ids[int(line) - 1]
-
-
-def _by_number(where: str, synsets: list[str]) -> Label:
-    """Read one synset per line, in the order of the images' numbers."""
+    # One synset per line, in the order of the images' numbers.
+    ids = synsets_by_id()
+    synsets = [_synset(where, line, ids) for line in lines] if words[0].isdecimal() else lines
 
     def label(name: str) -> int:
         match = _IMAGE.fullmatch(name)
@@ -141,6 +123,15 @@ def _by_number(where: str, synsets: list[str]) -> Label:
         return _position(where, synsets[number - 1])
 
     return label
+
+
+def _synset(where: str, line: str, ids: tuple[str, ...]) -> str:
+    if not line.isdecimal() or not 1 <= int(line) <= len(ids):
+        raise DataError(
+            f"{where}: holds {line!r}; expected numbers of the development kit, 1 to {len(ids)}, "
+            f"one per line. Labels from 0 need the name of their image on the same line."
+        )
+    return ids[int(line) - 1]
 
 
 def _by_name(where: str, lines: list[str]) -> Label:
@@ -153,16 +144,15 @@ def _by_name(where: str, lines: list[str]) -> Label:
         name = words[0].rsplit("/", 1)[-1].split(".", 1)[0]
         if listed.setdefault(name, words[1]) != words[1]:
             raise DataError(f"{where}: has two labels for {name}: {listed[name]} and {words[1]}.")
+    # Check every label: only the largest one reveals numbers that start at 1.
+    positions = {given: _position(where, given) for given in set(listed.values())}
 
     def label(name: str) -> int:
         given = listed.get(name.split(".", 1)[0])
         if given is None:
             raise DataError(f"{where}: does not list {name}; it lists {some(list(listed), 2)}.")
-        return _position(where, given)
+        return positions[given]
 
-    # Check every label: only the largest one reveals numbers that start at 1.
-    for given in set(listed.values()):
-        _position(where, given)
     return label
 
 

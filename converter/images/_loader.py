@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -59,26 +60,26 @@ def load_batches(
     if batch_size < 1 or workers < 0:
         raise ValueError(f"batch_size {batch_size}, workers {workers}")
     chunks = deque(indices[at : at + batch_size] for at in range(0, len(indices), batch_size))
-    if not workers:
-        for chunk in chunks:
-            inputs = _room(chunk, preprocessing)
-            places = zip(chunk, inputs, strict=True)
-            yield _batch(chunk, inputs, [_prepare(images, i, preprocessing, p) for i, p in places])
-        return
-    pool = ThreadPoolExecutor(workers, "images", initializer=_lower_priority)
-    waiting: deque[tuple[Sequence[int], np.ndarray, list[Future[str | None]]]] = deque()
+    pool = ThreadPoolExecutor(workers, "images", initializer=_lower_priority) if workers else None
+    ahead = _BATCHES_AHEAD if pool else 0
+    waiting: deque[tuple[Sequence[int], np.ndarray, list[Callable[[], str | None]]]] = deque()
     try:
         while chunks or waiting:
-            while chunks and len(waiting) <= _BATCHES_AHEAD:
+            while chunks and len(waiting) <= ahead:
                 chunk = chunks.popleft()
-                inputs = _room(chunk, preprocessing)
-                places = zip(chunk, inputs, strict=True)
-                jobs = [pool.submit(_prepare, images, i, preprocessing, p) for i, p in places]
-                waiting.append((chunk, inputs, jobs))
-            chunk, inputs, jobs = waiting.popleft()
-            yield _batch(chunk, inputs, [job.result() for job in jobs])
+                inputs = np.empty((len(chunk), 3, *preprocessing.size), np.float32)
+                jobs = [
+                    partial(_prepare, images, i, preprocessing, place)
+                    for i, place in zip(chunk, inputs, strict=True)
+                ]
+                waiting.append(
+                    (chunk, inputs, [pool.submit(j).result if pool else j for j in jobs])
+                )
+            chunk, inputs, results = waiting.popleft()
+            yield _batch(chunk, inputs, [result() for result in results])
     finally:
-        pool.shutdown(cancel_futures=True)
+        if pool:
+            pool.shutdown(cancel_futures=True)
 
 
 def _lower_priority() -> None:
@@ -89,10 +90,6 @@ def _lower_priority() -> None:
     """
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-
-
-def _room(chunk: Sequence[int], preprocessing: Preprocessing) -> np.ndarray:
-    return np.empty((len(chunk), 3, *preprocessing.size), np.float32)
 
 
 def _prepare(

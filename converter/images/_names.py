@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ..errors import DataError
 
@@ -20,9 +19,15 @@ def read_classes(path: Path) -> tuple[str, ...]:
     try:
         text = path.read_text(encoding="utf-8-sig").rstrip()
         is_json = path.suffix.lower() == ".json"
-        names = _of_json(path, json.loads(text)) if is_json else text.splitlines()
+        data = json.loads(text) if is_json else {"classes": text.splitlines()}
     except (OSError, ValueError, RecursionError) as error:  # ValueError: not text, not JSON
         raise DataError(f"{path}: cannot be read as class names: {error}.") from error
+    names = data.get("classes") if isinstance(data, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError(
+            f'{path}: has no list "classes" of names; expected a text file with one name per line, '
+            f"or the run.json of vitconvert train."
+        )
     if not names:
         raise DataError(f"{path}: is empty; expected class names, one per line.")
     for number, name in enumerate(names, 1):
@@ -41,13 +46,3 @@ def check_names(classes: Sequence[str], num_classes: int, weights: str | Path) -
         raise DataError(
             f"got {len(classes)} class names; {weights} has a head for {num_classes} classes."
         )
-
-
-def _of_json(path: Path, data: Any) -> list[str]:
-    names = data.get("classes") if isinstance(data, dict) else None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise DataError(
-            f'{path}: has no list "classes" of names; expected a text file with one name per line, '
-            f"or the run.json of vitconvert train."
-        )
-    return names

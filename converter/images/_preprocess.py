@@ -149,18 +149,9 @@ def preprocessing_of(
     Raises:
         DataError: A value is out of its range.
     """
-    own = variant.preprocessing
-    mean, std = (_three(given or own[key]) for key, given in (("mean", mean), ("std", std)))
-    return Preprocessing(
-        size=size or variant.input_size,
-        crop_pct=own["crop_pct"] if crop_pct is None else crop_pct,
-        crop_mode=crop_mode or own["crop_mode"],
-        interpolation=interpolation or own["interpolation"],
-        mean=mean,
-        std=std,
-    )
-
-
-def _three(values: Any) -> tuple[float, float, float]:
-    red, green, blue = values
-    return float(red), float(green), float(blue)
+    own = {"size": variant.input_size, **variant.preprocessing}
+    changes = {"size": size, "crop_pct": crop_pct, "crop_mode": crop_mode, "mean": mean, "std": std}
+    changes["interpolation"] = interpolation
+    values = own | {name: value for name, value in changes.items() if value is not None}
+    values |= {name: tuple(map(float, values[name])) for name in ("mean", "std")}
+    return Preprocessing(**values)

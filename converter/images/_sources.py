@@ -110,7 +110,7 @@ def _from_tree(tree: Tree, beside: Path, split: Split, source: str, found: str =
                 f"{tree.where}: has {' and '.join(splits)}, but nothing for {split}; expected a "
                 f"folder {' or '.join(SPLITS[split])}. Or give the folder of images itself."
             )
-        elif tree.archive and len(tree.folders) == 1 and _holds_classes(tree, *tree.folders):
+        elif tree.read_entry and len(tree.folders) == 1 and _holds_classes(tree, *tree.folders):
             tree = tree.below(*tree.folders)
         elif is_imagenet(tree):
             return open_imagenet(tree, beside, source)
@@ -134,9 +134,7 @@ def _class_folders(tree: Tree, source: str, split: str) -> Images:
     if not names:
         raise _nothing(tree, source)
     labels = np.array([label[name.split("/", 1)[0]] for name in names], np.int64)
-    described = _count(len(classes), "class folder")
-    if tree.archive:
-        described = f"{tree.kind} of {described}"
+    described = tree.of + _count(len(classes), "class folder")
     if split:
         described += f", split {split}"
     used = set(labels.tolist())

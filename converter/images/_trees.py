@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from ..errors import DataError
 
@@ -22,13 +23,20 @@ class Tree:
         kind: "folder", "zip" or "tar".
         files: Name relative to it, with slashes -> whatever `read` needs. Hidden ones are left out.
         nested: Names of all folders below it, with files or without.
+        read_entry: Gives the bytes of a file of an archive by its name and what `files` has; may be
+            called from several threads.
     """
 
     where: str
     kind: str
     files: dict[str, object]
     nested: frozenset[str]
-    archive: Archive | None = None
+    read_entry: Callable[[str, Any], bytes] | None = None
+
+    @property
+    def of(self) -> str:
+        """What stands before a description of its content: "zip of ", nothing for a folder."""
+        return f"{self.kind} of " if self.read_entry else ""
 
     @cached_property
     def folders(self) -> frozenset[str]:
@@ -42,35 +50,17 @@ class Tree:
             DataError: The archive is damaged at this file.
         """
         place = self.files[name]
-        if self.archive is None:
-            assert isinstance(place, Path)
-            return place
-        return self.archive.read(name, place)
+        if self.read_entry is not None:
+            return self.read_entry(name, place)
+        assert isinstance(place, Path)
+        return place
 
     def below(self, folder: str) -> Tree:
         """Give the tree of a folder that is directly in this one."""
         start = folder + "/"
         files = {n.removeprefix(start): p for n, p in self.files.items() if n.startswith(start)}
         nested = frozenset(n.removeprefix(start) for n in self.nested if n.startswith(start))
-        return Tree(f"{self.where}/{folder}", self.kind, files, nested, self.archive)
-
-
-class Archive:
-    """An open archive; it closes when nothing refers to it any more."""
-
-    kind: str
-
-    def entries(self) -> Iterator[tuple[str, bool, object]]:
-        """Give name, whether it is a folder, and what `read` needs, of every entry."""
-        raise NotImplementedError
-
-    def read(self, name: str, place: object) -> bytes:
-        """Give the bytes of a file; may be called from several threads.
-
-        Raises:
-            DataError: The archive is damaged at this file.
-        """
-        raise NotImplementedError
+        return Tree(f"{self.where}/{folder}", self.kind, files, nested, self.read_entry)
 
 
 def read_folder(path: Path) -> Tree:
@@ -81,50 +71,32 @@ def read_folder(path: Path) -> Tree:
     """
     files: dict[str, object] = {}
     folders = set[str]()
+    waiting = [(path, "", set[tuple[int, int]]())]
     try:
-        root = _identity(path)
-        for entry in sorted(_visible(path), key=lambda e: e.name):
-            if entry.is_dir():
-                _collect(Path(entry.path), entry.name, files, folders, {root})
-            else:
-                files[entry.name] = Path(entry.path)
+        while waiting:
+            folder, name, seen = waiting.pop()
+            folders.add(name)
+            found = folder.stat()
+            identity = found.st_dev, found.st_ino
+            if identity in seen:
+                continue
+            seen.add(identity)
+            for entry in _visible(folder):
+                inside = f"{name}/{entry.name}" if name else entry.name
+                if entry.is_dir():
+                    # Each class counts for itself: two may be links to one folder.
+                    own = seen if name else {identity}
+                    waiting.append((Path(entry.path), inside, own))
+                else:
+                    files[inside] = Path(entry.path)
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be listed: {error.strerror}.") from error
-    return Tree(str(path), "folder", in_order(files), frozenset(folders))
-
-
-def _collect(
-    folder: Path,
-    name: str,
-    files: dict[str, object],
-    folders: set[str],
-    seen: set[tuple[int, int]],
-) -> None:
-    """Add a folder with its files and folders; each real folder once."""
-    waiting = [(folder, name)]
-    while waiting:
-        folder, name = waiting.pop()
-        folders.add(name)
-        identity = _identity(folder)
-        if identity in seen:
-            continue
-        seen.add(identity)
-        for entry in _visible(folder):
-            inside = f"{name}/{entry.name}"
-            if entry.is_dir():
-                waiting.append((Path(entry.path), inside))
-            else:
-                files[inside] = Path(entry.path)
+    return Tree(str(path), "folder", in_order(files), frozenset(folders - {""}))
 
 
 def _visible(folder: Path) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         return [entry for entry in entries if not is_hidden(entry.name)]
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    found = folder.stat()
-    return found.st_dev, found.st_ino
 
 
 def is_hidden(part: str) -> bool:

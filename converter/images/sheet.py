@@ -68,7 +68,10 @@ def make_sheet(tiles: Sequence[Tile], title: str, columns: int = 5, tile: int = 
     width = max(wanted, gap + columns * (cell + gap)) if tiles else _TITLE_WIDTH
     titles = wrap(title, heading, width - 2 * gap, _MOST_TITLE_LINES)
     rows = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
-    captions = [[_lines(one, text, cell) for one in row] for row in rows]
+    captions = [
+        [wrap(one.caption, text, cell - _indent(one, text), _MOST_LINES) for one in row]
+        for row in rows
+    ]
     above = gap + len(titles) * line_height(heading) + gap // 2
     heights = [
         cell + gap // 3 + max(len(lines) for lines in row) * line_height(text) + gap
@@ -84,7 +87,7 @@ def make_sheet(tiles: Sequence[Tile], title: str, columns: int = 5, tile: int = 
     for row, lines, height in zip(rows, captions, heights, strict=True):
         for column, (one, own) in enumerate(zip(row, lines, strict=True)):
             left = gap + column * (cell + gap)
-            _frame(sheet, draw, one, (left, top), tile, edge)
+            _frame(sheet, one, (left, top), tile, edge)
             under = top + cell + gap // 3
             if one.good is not None:
                 _sign(draw, (left, under), text, one.good)
@@ -200,33 +203,19 @@ def _plain(letter: str) -> str:
     return _PLAIN.get(letter) or bare.strip() or letter
 
 
-def _lines(tile: Tile, font: Any, width: int) -> list[str]:
-    return wrap(tile.caption, font, width - _indent(tile, font), _MOST_LINES)
-
-
 def _indent(tile: Tile, font: Any) -> int:
     """Give the room for the sign before a caption, in pixels."""
     return 0 if tile.good is None else line_height(font)
 
 
-def _frame(
-    sheet: Image.Image,
-    draw: ImageDraw.ImageDraw,
-    tile: Tile,
-    place: tuple[int, int],
-    side: int,
-    edge: int,
-) -> None:
+def _frame(sheet: Image.Image, tile: Tile, place: tuple[int, int], side: int, edge: int) -> None:
     """Draw one image with its edge, centred in its square."""
-    left, top = place
-    cell = side + 2 * edge
-    draw.rectangle((left, top, left + cell - 1, top + cell - 1), _EDGES[tile.good])
-    draw.rectangle(
-        (left + edge, top + edge, left + cell - edge - 1, top + cell - edge - 1), BACKGROUND
-    )
+    from PIL import Image, ImageOps
+
+    square = Image.new("RGB", (side, side), BACKGROUND)
     image = fit(tile.image, (side, side))
-    wide, high = image.size
-    sheet.paste(image, (left + (cell - wide) // 2, top + (cell - high) // 2))
+    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    sheet.paste(ImageOps.expand(square, edge, _EDGES[tile.good]), place)
 
 
 def _sign(draw: ImageDraw.ImageDraw, place: tuple[int, int], font: Any, good: bool) -> None:

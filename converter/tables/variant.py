@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..checked import expected
+from ..checked import expected, frozen
 from ..errors import DataError
 
 Shape = tuple[int, ...]
@@ -64,8 +64,8 @@ class Variant:
         crop_pct is the share of the shorter side that the crop keeps, 0..1; crop_mode "center" or
         "squash"; interpolation the resize filter; mean and std are of red, green and blue, 0..1.
         """
-        known = {**next(iter(self.published), {}), **self.own_preprocessing}
-        return {name: _frozen(known.get(name, value)) for name, value in PREPROCESSING.items()}
+        known = {**PREPROCESSING, **next(iter(self.published), {}), **self.own_preprocessing}
+        return frozen({name: known[name] for name in PREPROCESSING})
 
     @property
     def num_classes(self) -> int:
@@ -75,7 +75,3 @@ class Variant:
     def resolve(self, pattern: ShapePattern, num_classes: int) -> Shape:
         """Put the number of classes into a shape."""
         return tuple(num_classes if isinstance(n, str) else n for n in pattern)
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

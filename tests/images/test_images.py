@@ -37,12 +37,13 @@ def images(folder: Path) -> Images:
     return open_images(folder)
 
 
-def made(open_one: Callable[[int], Image.Image], count: int) -> Images:
-    """Make a set whose images come from a function."""
+def made(before: Callable[[int], object], count: int) -> Images:
+    """Make a set of black images; a function is called before each is opened."""
 
     class Made(Images):
         def open(self, index: int) -> Image.Image:
-            return open_one(index)
+            before(index)
+            return Image.new("RGB", (9, 9))
 
     labels = np.zeros(count, np.int64)
     return Made("made", "made", ("x",), labels, tuple(map(str, range(count))), lambda _: b"")
@@ -83,13 +84,8 @@ def test_no_images_are_no_batches(workers: int, images: Images) -> None:
 @pytest.mark.parametrize("workers", [1, 4])
 def test_images_are_loaded_ahead_but_not_without_limit(workers: int) -> None:
     """While a model is busy, two more batches are prepared, and no third."""
-    opened = []
-
-    def open_one(index: int) -> Image.Image:
-        opened.append(index)
-        return Image.new("RGB", (9, 9))
-
-    batches = load_batches(made(open_one, 1000), range(1000), HOW, 10, workers)
+    opened: list[int] = []
+    batches = load_batches(made(opened.append, 1000), range(1000), HOW, 10, workers)
     next(batches)
     deadline = time.monotonic() + 10
     while len(opened) < 30 and time.monotonic() < deadline:
@@ -103,12 +99,9 @@ def test_images_are_loaded_ahead_but_not_without_limit(workers: int) -> None:
 def test_images_are_loaded_at_the_same_time() -> None:
     """As many as there are workers: none of these returns before all of them have begun."""
     meeting = threading.Barrier(4, timeout=10)
+    images = made(lambda _: meeting.wait(), 8)
 
-    def open_one(_: int) -> Image.Image:
-        meeting.wait()
-        return Image.new("RGB", (9, 9))
-
-    batches = list(load_batches(made(open_one, 8), range(8), HOW, 3, 4))
+    batches = list(load_batches(images, range(8), HOW, 3, 4))
 
     assert [len(batch.indices) for batch in batches] == [3, 3, 2]
 
@@ -117,13 +110,12 @@ def test_a_generator_that_is_closed_ends_its_threads() -> None:
     """Each ends after its current image; waiting images are never opened."""
     opened = []
 
-    def open_one(index: int) -> Image.Image:
+    def open_slowly(index: int) -> None:
         opened.append(index)
         time.sleep(0.02)
-        return Image.new("RGB", (9, 9))
 
     before = threading.active_count()
-    batches = load_batches(made(open_one, 10_000), range(10_000), HOW, 200, 2)
+    batches = load_batches(made(open_slowly, 10_000), range(10_000), HOW, 200, 2)
     next(batches)
     start = time.monotonic()
 
@@ -138,15 +130,14 @@ def test_a_generator_that_is_closed_ends_its_threads() -> None:
 def test_other_errors_than_of_images_are_raised(workers: int) -> None:
     """A bug is not hidden among unreadable images, and ends the threads."""
 
-    def open_one(index: int) -> Image.Image:
+    def fail(index: int) -> None:
         if index == 5:
             raise ZeroDivisionError("ours")
         if index == 2:
             raise DataError("2: unreadable")
-        return Image.new("RGB", (9, 9))
 
     before = threading.active_count()
-    batches = load_batches(made(open_one, 40), range(40), HOW, 4, workers)
+    batches = load_batches(made(fail, 40), range(40), HOW, 4, workers)
 
     assert next(batches).unreadable == ((2, "2: unreadable"),)
     with pytest.raises(ZeroDivisionError):

@@ -3,6 +3,7 @@
 import sys
 import types
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,17 +26,22 @@ def golden() -> dict[str, np.ndarray]:
 INPUTS = ("image", "offset", "weight", "bias")
 
 
+def deformed(*inputs: Any) -> Any:
+    """Call the form for every PyTorch, with a stride of 2."""
+    from vitconvert.models_torch._deform import plain_deform_conv2d
+
+    return plain_deform_conv2d(*inputs, 2)
+
+
 @pytest.mark.torch
 def test_plain_torch_equals_the_official_operator(golden: dict[str, np.ndarray]) -> None:
     """In float64, and in float32 as far as that goes."""
     import torch
 
-    from vitconvert.models_torch._deform import plain_deform_conv2d
-
     inputs = [torch.from_numpy(golden[name]) for name in INPUTS]
-    single = plain_deform_conv2d(*(x.float() for x in inputs), 2)
+    single = deformed(*(x.float() for x in inputs))
 
-    np.testing.assert_allclose(plain_deform_conv2d(*inputs, 2), golden["output"], 0, LIMIT)
+    np.testing.assert_allclose(deformed(*inputs), golden["output"], 0, LIMIT)
     np.testing.assert_allclose(single, golden["output"], 0, 2e-5)
 
 
@@ -56,13 +62,9 @@ def test_batch_of_any_size_gives_what_each_image_gives(batch: int) -> None:
     """The official operator refuses odd batches above 3."""
     import torch
 
-    from vitconvert.models_torch._deform import plain_deform_conv2d
-
     x, offset, weight, bias = noise(batch)
-    whole = plain_deform_conv2d(x, offset, weight, bias, 2)
-    one = [
-        plain_deform_conv2d(x[i : i + 1], offset[i : i + 1], weight, bias, 2) for i in range(batch)
-    ]
+    whole = deformed(x, offset, weight, bias)
+    one = [deformed(x[i : i + 1], offset[i : i + 1], weight, bias) for i in range(batch)]
 
     torch.testing.assert_close(whole, torch.cat(one), rtol=0, atol=LIMIT)
 
@@ -85,12 +87,10 @@ def test_without_offsets_it_is_a_convolution() -> None:
     """The positions are those of the kernel."""
     import torch
 
-    from vitconvert.models_torch._deform import plain_deform_conv2d
-
     x, offset, weight, bias = noise(2, 0.0)
 
     expected = torch.conv2d(x, weight, bias, 2)
-    torch.testing.assert_close(plain_deform_conv2d(x, offset, weight, bias, 2), expected)
+    torch.testing.assert_close(deformed(x, offset, weight, bias), expected)
 
 
 @pytest.mark.torch
@@ -98,15 +98,13 @@ def test_offsets_are_down_then_right_for_each_point() -> None:
     """Channel 2k moves point k down, channel 2k + 1 moves it right; points row by row."""
     import torch
 
-    from vitconvert.models_torch._deform import plain_deform_conv2d
-
     x = torch.arange(60.0).reshape(1, 1, 6, 10)
     for k in range(4):
         weight = torch.zeros(1, 1, 4)
         weight[0, 0, k] = 1
         offset = torch.zeros(1, 8, 3, 5)
         offset[0, 2 * k], offset[0, 2 * k + 1] = 1, 0.25
-        out = plain_deform_conv2d(x, offset, weight.reshape(1, 1, 2, 2), torch.zeros(1), 2)
+        out = deformed(x, offset, weight.reshape(1, 1, 2, 2), torch.zeros(1))
 
         i, j = divmod(k, 2)
         assert out[0, 0, 1, 2] == x[0, 0, 2 + i + 1, 4 + j] + 0.25
@@ -117,13 +115,11 @@ def test_samples_outside_are_zero_and_not_a_number_is_outside() -> None:
     """A whole pixel or more outside; half a pixel outside half of the border's value counts."""
     import torch
 
-    from vitconvert.models_torch._deform import plain_deform_conv2d
-
     x, weight = torch.ones(1, 1, 4, 4), torch.tensor([1.0, 0, 0, 0]).reshape(1, 1, 2, 2)
     for down, expected in [(-1.0, 0), (-0.5, 0.5), (3.5, 0.5), (4.0, 0), (1e30, 0), (torch.nan, 0)]:
         offset = torch.zeros(1, 8, 2, 2)
         offset[0, 0, 0, 0] = down
-        out = plain_deform_conv2d(x, offset, weight, torch.zeros(1), 2)
+        out = deformed(x, offset, weight, torch.zeros(1))
         assert out[0, 0, 0, 0] == expected, down
 
 
@@ -132,11 +128,9 @@ def test_gradients_are_those_of_the_function() -> None:
     """Of image, offset, weight and bias, against differences, in float64."""
     import torch
 
-    from vitconvert.models_torch._deform import plain_deform_conv2d
-
     inputs = [tensor.requires_grad_() for tensor in noise(2)]
 
-    assert torch.autograd.gradcheck(lambda *args: plain_deform_conv2d(*args, 2), inputs)
+    assert torch.autograd.gradcheck(deformed, inputs)
 
 
 @pytest.mark.torch
@@ -146,11 +140,9 @@ def test_paddle_has_the_same_gradients() -> None:
     import paddle
     from paddle.vision.ops import deform_conv2d
 
-    from vitconvert.models_torch._deform import plain_deform_conv2d
-
     ours = [tensor.requires_grad_() for tensor in noise(3)]
     theirs = [paddle.to_tensor(t.detach().numpy(), stop_gradient=False) for t in ours]
-    plain_deform_conv2d(*ours, 2).square().sum().backward()
+    deformed(*ours).square().sum().backward()
     deform_conv2d(*theirs, 2).square().sum().backward()
 
     for one, other in zip(ours, theirs, strict=True):
@@ -163,16 +155,14 @@ def test_positions_keep_their_fractions_in_half_precision(half: str) -> None:
     """257.3 is a position at the far side of a map, though no bfloat16 number."""
     import torch
 
-    from vitconvert.models_torch._deform import plain_deform_conv2d
-
     shapes = {"x": (1, 4, 6, 400), "offset": (1, 8, 3, 200), "weight": (4, 4, 2, 2), "bias": (4,)}
     inputs = [
         torch.from_numpy(rule.noise(n, s)).to(getattr(torch, half)) for n, s in shapes.items()
     ]
-    found = plain_deform_conv2d(*inputs, 2).double()
-    expected = plain_deform_conv2d(*(x.double() for x in inputs), 2)
+    found = deformed(*inputs).double()
+    expected = deformed(*(x.double() for x in inputs))
     with torch.autocast("cpu", torch.bfloat16):
-        mixed = plain_deform_conv2d(*(x.float() for x in inputs), 2).double()
+        mixed = deformed(*(x.float() for x in inputs)).double()
 
     step = torch.finfo(getattr(torch, half)).eps
     assert (found - expected).abs().max() < 4 * step * expected.abs().max()

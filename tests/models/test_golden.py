@@ -2,7 +2,6 @@
 
 import re
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from conftest import GOLDEN, Make, every_golden, golden_facts, model_name, paddle_in_float64
+from conftest import GOLDEN, Make, every_golden, golden_facts, model_name
+from either import array, in_float64, on_each_side, seeded, tensor
 from golden import rule
 from vitconvert import convert, models
 from vitconvert.checkpoints import open_checkpoint
+from vitconvert.sides import SIDES, Side
 from vitconvert.tables.identify import identify, twins
 from vitconvert.tables.reading import find_variant
 
@@ -51,7 +52,7 @@ def check(name: str, found: dict[str, np.ndarray]) -> None:
     stages = golden_facts(name)["stages"]
     assert stages
     for tap, facts in stages.items():
-        values = found[tap]
+        values = as_map(found[tap], facts["shape"])
         assert list(values.shape) == facts["shape"]
         summary = {
             "mean": values.mean(),
@@ -81,55 +82,33 @@ def as_map(values: np.ndarray, shape: list[int]) -> np.ndarray:
     return values.transpose(0, 2, 1).reshape(shape) if values.ndim == 3 else values
 
 
-def observed(
-    name: str, layers: dict[str, Any], hook: str, run: Callable[[], dict[str, Any]]
-) -> dict[str, np.ndarray]:
-    """Run a model; give logits, features and, from hooks on its layers, every tap as a map."""
-    found: dict[str, Any] = {}
-    for tap, layer in tapped(name, layers).items():
-        getattr(layer, hook)(lambda _l, _i, out, tap=tap: found.update({tap: out}))
-    found |= run()
-    values = {key: value.numpy() for key, value in found.items()}
-    stages = golden_facts(name)["stages"]
-    return values | {tap: as_map(values[tap], stages[tap]["shape"]) for tap in stages}
+# What a framework calls its list of layers, and what adds a hook to one.
+WORDS = {
+    "torch": ("named_modules", "register_forward_hook"),
+    "paddle": ("named_sublayers", "register_forward_post_hook"),
+}
 
 
-@pytest.mark.torch
+@on_each_side
 @pytest.mark.parametrize("name", every_golden())
-def test_torch_equals_the_official_numbers(name: str, source: Make) -> None:
-    """The reference implementation is the official model."""
-    import torch
-
-    model = models.create_model(model_name(name), "torch", checkpoint=source(name)).double()
-    images = torch.from_numpy(batch(name))
-
-    def run() -> dict[str, Any]:
-        with torch.no_grad():
-            return {"logits": model(images), "features": model.forward_features(images)}
-
-    check(name, observed(name, dict(model.named_modules()), "register_forward_hook", run))
-
-
-@pytest.mark.paddle
-@pytest.mark.parametrize("name", every_golden())
-def test_converted_paddle_equals_the_official_numbers(
-    name: str, source: Make, tmp_path: Path
+def test_model_gives_the_official_numbers(
+    name: str, framework: Side, source: Make, tmp_path: Path
 ) -> None:
-    """Official weights, converted, give the official logits in Paddle."""
-    import paddle
+    """PyTorch's is the official model; in Paddle official weights give the official logits."""
+    variant, file, found = model_name(name), source(name), dict[str, Any]()
+    if framework == "paddle":
+        family = find_variant(variant)[1].family
+        target = tmp_path / "x.pdparams"
+        file = convert(file, target, family, variant=variant, parity=False).path
+    model = in_float64(framework, variant, file)
+    named_layers, add_hook = WORDS[framework]
+    for tap, layer in tapped(name, dict(getattr(model, named_layers)())).items():
+        getattr(layer, add_hook)(lambda _l, _i, out, tap=tap: found.update({tap: out}))
+    images = tensor(framework, batch(name))
+    with seeded(framework).no_grad():
+        found |= {"logits": model(images), "features": model.forward_features(images)}
 
-    variant = model_name(name)
-    family = find_variant(variant)[1].family
-    done = convert(source(name), tmp_path / "x.pdparams", family, variant=variant, parity=False)
-    with paddle_in_float64():
-        model = models.create_model(variant, checkpoint=done.path)
-    images = paddle.to_tensor(batch(name))
-
-    def run() -> dict[str, Any]:
-        with paddle.no_grad():
-            return {"logits": model(images), "features": model.forward_features(images)}
-
-    check(name, observed(name, dict(model.named_sublayers()), "register_forward_post_hook", run))
+    check(name, {key: array(value) for key, value in found.items()})
 
 
 @pytest.mark.parametrize("name", every_golden())
@@ -175,20 +154,15 @@ def test_entries_and_parameters_are_those_of_the_official_model(name: str) -> No
 @pytest.mark.parametrize("name", FIGURES)
 def test_logits_of_every_official_variant(name: str, plain: Make, tmp_path: Path) -> None:
     """The spread that the official logits have, and in Paddle every one of them, to 1e-10."""
-    import paddle
-    import torch
-
     variant = model_name(name)
     family = find_variant(variant)[1].family
     done = convert(plain(variant), tmp_path / "x.pdparams", family, variant=variant, parity=False)
     images = rule.images(name, FIGURES[name]["input"]).astype(np.float64)
-    model = models.create_model(variant, "torch", checkpoint=plain(variant)).double()
-    with torch.no_grad():
-        logits = model(torch.from_numpy(images)).numpy()
-    with paddle_in_float64():
-        twin = models.create_model(variant, checkpoint=done.path)
-    with paddle.no_grad():
-        found = twin(paddle.to_tensor(images)).numpy()
+    files, found = {"torch": plain(variant), "paddle": done.path}, {}
+    for framework in SIDES:
+        model = in_float64(framework, variant, files[framework])
+        with seeded(framework).no_grad():
+            found[framework] = array(model(tensor(framework, images)))
 
-    assert round(float(logits.std()), 3) == FIGURES[name]["logits_std"]
-    np.testing.assert_allclose(found, logits, rtol=0, atol=LIMIT)
+    assert round(float(found["torch"].std()), 3) == FIGURES[name]["logits_std"]
+    np.testing.assert_allclose(found["paddle"], found["torch"], rtol=0, atol=LIMIT)

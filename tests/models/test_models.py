@@ -7,28 +7,17 @@ import pytest
 from safetensors.numpy import save_file
 
 from conftest import Make, arrays, every_variant
+from either import on_each_side, tensor
 from vitconvert import ModelError, convert, create_model
 from vitconvert.sides import Side
 from vitconvert.tables.reading import variants
 
-SIDES = [
-    pytest.param("torch", marks=pytest.mark.torch),
-    pytest.param("paddle", marks=pytest.mark.paddle),
-]
-
 
 def images(framework: Side) -> object:
-    values = np.ones((1, 3, 64, 64), "f4")
-    if framework == "torch":
-        import torch
-
-        return torch.from_numpy(values)
-    import paddle
-
-    return paddle.to_tensor(values)
+    return tensor(framework, np.ones((1, 3, 64, 64), "f4"))
 
 
-@pytest.mark.parametrize("framework", SIDES)
+@on_each_side
 @pytest.mark.parametrize(("num_classes", "shape"), [(None, [1, 10]), (3, [1, 3]), (0, [1, 512])])
 def test_head_is_as_published_or_as_asked(
     framework: Side, num_classes: int | None, shape: list[int]
@@ -40,7 +29,7 @@ def test_head_is_as_published_or_as_asked(
     assert not model.training
 
 
-@pytest.mark.parametrize("framework", SIDES)
+@on_each_side
 def test_backbone_of_a_detector_gives_a_map_per_stage(framework: Side) -> None:
     """At strides 4, 8, 16 and 32; it has no head to be asked for."""
     maps = create_model("litv2_small_det", framework)(images(framework))
@@ -50,7 +39,7 @@ def test_backbone_of_a_detector_gives_a_map_per_stage(framework: Side) -> None:
         create_model("litv2_small_det", framework, 10)
 
 
-@pytest.mark.parametrize("framework", SIDES)
+@on_each_side
 def test_file_with_another_head_is_refused(framework: Side, plain: Make, tmp_path: Path) -> None:
     """Both numbers are said, and what to pass."""
     state = {k: v for k, v in arrays(plain("shiftvit_cifar")).items() if "head" not in k}

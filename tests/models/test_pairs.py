@@ -6,6 +6,7 @@ import math
 import re
 import tomllib
 from fnmatch import fnmatch
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, Make, paddle_in_float64
+from either import array, in_float64, on_each_side, seeded, tensor
 from golden import rule
 from vitconvert import models
-from vitconvert.sides import Side
+from vitconvert.sides import SIDES, Side
 from vitconvert.tables import reading
 from vitconvert.tables.variant import Variant
 
@@ -88,35 +90,20 @@ def small(framework: Side, family: str, **changes: Any) -> Any:
 TRAINING = {"num_classes": 7, "drop_path_rate": 0.3, "drop_rate": 0.1}
 
 
-@pytest.mark.torch
+@on_each_side
 @pytest.mark.parametrize("family", FAMILIES)
-def test_torch_trains_on_any_input_size_and_class_count(family: str) -> None:
+def test_any_input_size_and_class_count_trains(family: str, framework: Side) -> None:
     """A step in training mode reaches every parameter; input not square, an odd batch."""
-    import torch
-
-    torch.manual_seed(0)
-    model = small("torch", family, **TRAINING)
-    logits = model.train()(torch.randn(3, 3, 70, 45))
-    logits.square().mean().backward()
-
-    assert logits.shape == (3, 7)
-    assert [n for n, p in model.named_parameters() if p.grad is None] == []
-
-
-@pytest.mark.paddle
-@pytest.mark.parametrize("family", FAMILIES)
-def test_paddle_trains_on_any_input_size_and_class_count(family: str) -> None:
-    """A step in training mode reaches every parameter; input not square, an odd batch."""
-    import paddle
-
-    paddle.seed(0)
-    model = small("paddle", family, **TRAINING)
+    library = seeded(framework)
+    model = small(framework, family, **TRAINING)
     model.train()
-    logits = model(paddle.randn([3, 3, 70, 45]))
+    logits = model(library.randn([3, 3, 70, 45]))
     logits.square().mean().backward()
 
-    assert logits.shape == [3, 7]
-    assert [n for n, p in model.named_parameters() if not p.stop_gradient and p.grad is None] == []
+    assert list(logits.shape) == [3, 7]
+    # Paddle lists the statistics of a norm as parameters that are not trained.
+    trained = {n: p for n, p in model.named_parameters() if not getattr(p, "stop_gradient", False)}
+    assert [n for n, p in trained.items() if p.grad is None] == []
 
 
 INITIALISATION = tomllib.loads(Path(__file__).with_name("initialisation.toml").read_text())
@@ -138,29 +125,14 @@ def in_numbers(std: float | str, shape: tuple[int, ...]) -> float:
     return he if std == "he" else float(std)
 
 
-@pytest.mark.torch
+@on_each_side
 @pytest.mark.parametrize("family", FAMILIES)
-def test_torch_is_initialised_as_the_source(family: str) -> None:
+def test_initialisation_is_that_of_the_source(family: str, framework: Side) -> None:
     """Weights have the std of the official initialisation, biases are zero, norms one."""
-    import torch
-
-    torch.manual_seed(0)
-    state = small("torch", family).state_dict()
-    check_initialisation(family, {k: v.double().numpy() for k, v in state.items()}, "torch")
-
-
-@pytest.mark.paddle
-@pytest.mark.parametrize("family", FAMILIES)
-def test_paddle_is_initialised_as_the_source(family: str) -> None:
-    """Weights have the std of the official initialisation, biases are zero, norms one."""
-    import paddle
-
-    paddle.seed(0)
-    state = small("paddle", family).state_dict()
-    check_initialisation(family, {k: v.numpy() for k, v in state.items()}, "paddle")
-
-
-def check_initialisation(family: str, state: dict[str, Any], framework: Side) -> None:
+    seeded(framework)
+    state = {k: array(v) for k, v in small(framework, family).state_dict().items()}
+    if framework == "torch":
+        state = {k: v.astype("f8") for k, v in state.items()}
     layers = reading.load_table(family).layers(framework, {k.rpartition(".")[0] for k in state})
     seen = 0
     for key, value in state.items():
@@ -213,19 +185,9 @@ def test_shiftvit_has_the_norms_and_activations_of_the_source(
     assert np.abs(logits).max() > 0.1
 
 
-@pytest.mark.torch
-def test_torch_settings_that_make_no_sense_are_refused() -> None:
+@on_each_side
+def test_settings_that_make_no_sense_are_refused(framework: Side) -> None:
     """As an error that says what there is."""
-    check_settings("torch")
-
-
-@pytest.mark.paddle
-def test_paddle_settings_that_make_no_sense_are_refused() -> None:
-    """As an error that says what there is."""
-    check_settings("paddle")
-
-
-def check_settings(framework: Side) -> None:
     with pytest.raises(ValueError, match="norm_layer is 'LN', expected 'GN1' or 'BN'"):
         small(framework, "shiftvit", norm_layer="LN")
     with pytest.raises(ValueError, match="has no head"):
@@ -242,42 +204,25 @@ def test_both_frameworks_agree_at_any_size(
     variant: str, size: tuple[int, int], plain: Make, converted: Make
 ) -> None:
     """Where patches, merges and windows do not divide the image, in float64."""
-    import paddle
-    import torch
-
-    images = rule.noise("x", (1, 3, *size))
-    ours = models.create_model(variant, "torch", checkpoint=plain(variant)).double()
-    with paddle_in_float64():
-        theirs = models.create_model(variant, checkpoint=converted(variant))
-    one, other = ours(torch.from_numpy(images)), theirs(paddle.to_tensor(images))
+    images, files = rule.noise("x", (1, 3, *size)), {"torch": plain, "paddle": converted}
+    models = [in_float64(side, variant, files[side](variant)) for side in SIDES]
+    found = [model(tensor(side, images)) for side, model in zip(SIDES, models, strict=True)]
     if variant != "litv2_small_det_ws4":
-        one, other = [one], [other]
+        found = [[logits] for logits in found]
 
-    for mine, yours in zip(one, other, strict=True):
-        np.testing.assert_allclose(yours.numpy(), mine.detach().numpy(), 0, 1e-10)
+    for mine, yours in zip(*found, strict=True):
+        np.testing.assert_allclose(array(yours), array(mine), 0, 1e-10)
 
 
 LEAST = "images of 40x31 pixels, expected at least 32x32"
 
 
-@pytest.mark.torch
+@on_each_side
 @pytest.mark.parametrize("family", FAMILIES)
-def test_torch_says_which_images_are_too_small(family: str) -> None:
-    """Instead of an error from some convolution inside."""
-    import torch
-
+def test_images_that_are_too_small_are_refused(family: str, framework: Side) -> None:
+    """Where a convolution inside would fail, or compute from a map smaller than its kernel."""
     with pytest.raises(ValueError, match=LEAST):
-        small("torch", family)(torch.zeros(1, 3, 40, 31))
-
-
-@pytest.mark.paddle
-@pytest.mark.parametrize("family", FAMILIES)
-def test_paddle_says_which_images_are_too_small(family: str) -> None:
-    """Where Paddle itself would compute something from a map that is smaller than its kernel."""
-    import paddle
-
-    with pytest.raises(ValueError, match=LEAST):
-        small("paddle", family)(paddle.zeros([1, 3, 40, 31]))
+        small(framework, family)(tensor(framework, np.zeros((1, 3, 40, 31), "f4")))
 
 
 @pytest.mark.torch
@@ -308,71 +253,30 @@ def shifted(x: np.ndarray, n_div: int) -> np.ndarray:
 SHAPES = [(2, 24, 5, 7), (1, 26, 1, 1), (3, 24, 1, 4), (2, 30, 6, 1)]
 
 
-@pytest.mark.torch
+@on_each_side
 @pytest.mark.parametrize("shape", SHAPES)
-def test_torch_shift_is_exact_forth_and_back(shape: tuple[int, ...]) -> None:
+def test_shift_is_exact_forth_and_back(shape: tuple[int, ...], framework: Side) -> None:
     """Not one bit changes; the gradient moves the other way; images of one row or column, too."""
-    import torch
-
-    from vitconvert.models_torch.shiftvit import Shift
-
+    shift = import_module(f"vitconvert.models_{framework}.shiftvit").Shift(12)
     x, gradient = (rule.noise(name, shape) for name in ("x", "gradient"))
-    tensor = torch.tensor(x, requires_grad=True)
-    out = Shift(12)(tensor)
-    (out * torch.tensor(gradient)).sum().backward()
+    values = tensor(framework, x, trained=True)
+    out = shift(values)
+    (out * tensor(framework, gradient)).sum().backward()
 
-    np.testing.assert_array_equal(out.detach().numpy(), shifted(x, 12))
-    assert (tensor.grad.numpy() * x).sum() == pytest.approx((gradient * shifted(x, 12)).sum())
-
-
-@pytest.mark.paddle
-@pytest.mark.parametrize("shape", SHAPES)
-def test_paddle_shift_is_exact_forth_and_back(shape: tuple[int, ...]) -> None:
-    """Not one bit changes; the gradient moves the other way; images of one row or column, too."""
-    import paddle
-
-    from vitconvert.models_paddle.shiftvit import Shift
-
-    x, gradient = (rule.noise(name, shape) for name in ("x", "gradient"))
-    tensor = paddle.to_tensor(x, stop_gradient=False)
-    out = Shift(12)(tensor)
-    (out * paddle.to_tensor(gradient)).sum().backward()
-
-    np.testing.assert_array_equal(out.numpy(), shifted(x, 12))
-    assert (tensor.grad.numpy() * x).sum() == pytest.approx((gradient * shifted(x, 12)).sum())
+    np.testing.assert_array_equal(array(out), shifted(x, 12))
+    assert (array(values.grad) * x).sum() == pytest.approx((gradient * shifted(x, 12)).sum())
 
 
-@pytest.mark.torch
-def test_torch_drop_path_keeps_the_mean_and_drops_whole_samples() -> None:
+@on_each_side
+def test_drop_path_keeps_the_mean_and_drops_whole_samples(framework: Side) -> None:
     """In training a sample is dropped or scaled by 1/keep; in evaluation nothing happens."""
-    import torch
-
-    from vitconvert.models_torch._layers import DropPath
-
-    torch.manual_seed(0)
-    layer, x = DropPath(0.25), torch.ones(4000, 3, 2)
-    out = layer.train()(x).numpy()
-
-    assert sorted(set(out.reshape(-1).tolist())) == pytest.approx([0, 1 / 0.75])
-    assert (out == out[:, :1, :1]).all()
-    assert out.mean() == pytest.approx(1, abs=0.05)
-    assert torch.equal(layer.eval()(x), x)
-
-
-@pytest.mark.paddle
-def test_paddle_drop_path_keeps_the_mean_and_drops_whole_samples() -> None:
-    """In training a sample is dropped or scaled by 1/keep; in evaluation nothing happens."""
-    import paddle
-
-    from vitconvert.models_paddle._layers import DropPath
-
-    paddle.seed(0)
-    layer, x = DropPath(0.25), paddle.ones([4000, 3, 2])
+    layer = import_module(f"vitconvert.models_{framework}._layers").DropPath(0.25)
+    x = seeded(framework).ones([4000, 3, 2])
     layer.train()
-    out = layer(x).numpy()
+    out = array(layer(x))
     layer.eval()
 
     assert sorted(set(out.reshape(-1).tolist())) == pytest.approx([0, 1 / 0.75])
     assert (out == out[:, :1, :1]).all()
     assert out.mean() == pytest.approx(1, abs=0.05)
-    assert (layer(x).numpy() == x.numpy()).all()
+    assert (array(layer(x)) == array(x)).all()

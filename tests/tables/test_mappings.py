@@ -2,10 +2,12 @@
 
 import tomllib
 from importlib import import_module
+from typing import Any
 
 import pytest
 
 from conftest import Make, arrays, every_variant
+from either import on_each_side
 from vitconvert import models
 from vitconvert.checkpoints import open_checkpoint
 from vitconvert.commands import shapes
@@ -17,7 +19,7 @@ from vitconvert.tables.plan import make_plan
 FAMILIES = reading.families()
 
 
-def build(framework: Side, name: str) -> object:
+def build(framework: Side, name: str) -> Any:
     variant = reading.variants()[name]
     return models.build(framework, variant, variant.num_classes)
 
@@ -78,21 +80,12 @@ def test_every_paddle_tensor_is_filled_once(name: str, plain: Make) -> None:
     assert dict(targets) == own
 
 
-@pytest.mark.torch
+@on_each_side
 @pytest.mark.parametrize("name", every_variant())
-def test_kinds_are_the_exact_torch_classes(name: str) -> None:
+def test_kinds_are_the_exact_classes(name: str, framework: Side) -> None:
     """Every layer with tensors has one row, whose kind names its very class."""
-    check_kinds("torch", dict(build("torch", name).named_modules()), name)
-
-
-@pytest.mark.paddle
-@pytest.mark.parametrize("name", every_variant())
-def test_kinds_are_the_exact_paddle_classes(name: str) -> None:
-    """Every layer with tensors has one row, whose kind names its very class."""
-    check_kinds("paddle", dict(build("paddle", name).named_sublayers()), name)
-
-
-def check_kinds(framework: Side, layers: dict, name: str) -> None:
+    model = build(framework, name)
+    layers = dict(model.named_modules() if framework == "torch" else model.named_sublayers())
     table, _variant = reading.find_variant(name)
     paired = table.layers(framework, layers)
     for own, layer in layers.items():

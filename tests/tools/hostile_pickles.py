@@ -112,6 +112,7 @@ COPIES = {
 # -- what torch.save says of tensors
 
 TWO, ONE, HUGE = row(number(2)), row(number(1)), number(2**60)
+MANY, MILLION = row(*[number(1)] * 100), row(b"K\x01" * 10**6)
 # Shape, strides, number of elements, offset, as instructions; the storage has two elements.
 TENSORS = {
     "2^60": (row(HUGE), ONE, HUGE, "expected|should have|digits"),
@@ -127,18 +128,8 @@ TENSORS = {
     "bool": (row(b"\x88"), ONE, number(2), MALFORMED),
     "text": (row(text("2")), ONE, number(2), MALFORMED),
     "shape that is a number": (number(2), ONE, number(2), MALFORMED),
-    "100 axes": (
-        row(*[number(1)] * 100),
-        row(*[number(1)] * 100),
-        number(2),
-        "axes|strides|" + MALFORMED,
-    ),
-    "a million axes": (
-        row(b"K\x01" * 10**6),
-        row(b"K\x01" * 10**6),
-        number(2),
-        "axes|strides|instructions",
-    ),
+    "100 axes": (MANY, MANY, number(2), "axes|strides|" + MALFORMED),
+    "a million axes": (MILLION, MILLION, number(2), "axes|strides|instructions"),
     "axes multiplied": (row(LONG + b"q\xc8" + b"h\xc8" * 10**5), ONE, number(2), ""),
     "more strides than axes": (TWO, row(number(1), number(1)), number(2), "strides"),
     "negative stride": (TWO, row(number(-1)), number(2), MALFORMED),

@@ -1,6 +1,5 @@
 """The ResNet-18 of paddle.vision and a PyTorch twin of our own, called otherwise inside."""
 
-import itertools
 from typing import Any
 
 CLASSES = 7
@@ -66,15 +65,14 @@ def _twin(last: bool = True, late_stride: bool = False) -> Any:
             self.stem_norm = nn.BatchNorm2d(64)
             self.act = nn.ReLU()
             self.pool = nn.MaxPool2d(3, 2, 1)
-            widths = (64, 64, 128, 256, 512)
             self.stages = nn.ModuleList(
-                nn.ModuleList(
-                    [
-                        Block(before, width, 1 if width == 64 else 2),
-                        Block(width, width, 1),
-                    ]
+                nn.ModuleList([Block(before, width, stride), Block(width, width, 1)])
+                for before, width, stride in (
+                    (64, 64, 1),
+                    (64, 128, 2),
+                    (128, 256, 2),
+                    (256, 512, 2),
                 )
-                for before, width in itertools.pairwise(widths)
             )
             self.classifier = nn.Linear(512, CLASSES)
 
