@@ -53,7 +53,7 @@ def packed(folder: Path, target: Path, inside: str = "") -> Path:
     """Pack a folder, as the name of the archive tells."""
     mode = MODES[f"x.{target.name.partition('.')[2]}"]
     if mode:
-        with tarfile.open(target, mode) as file:
+        with tarfile.open(target, cast(Any, mode)) as file:
             file.add(folder, inside or ".")
         return target
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as file:
