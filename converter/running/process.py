@@ -24,6 +24,7 @@ from typing import Any
 
 from ..errors import RunError, listing
 from ..sides import NAMES, Side
+from ..tables.reading import FOLDERS
 from .interpreters import importable
 
 _LAST_LINES = 12  # of what a process printed before it ended
@@ -243,4 +244,7 @@ def _environment(task: Task, count: int) -> dict[str, str]:
     chosen["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(threads))
     if not task.tf32:
         chosen["NVIDIA_TF32_OVERRIDE"] = "0"
+    chosen[FOLDERS] = os.environ.get(
+        FOLDERS, ""
+    )  # a kept worker knows these families and no others
     return chosen
