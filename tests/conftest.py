@@ -38,11 +38,12 @@ def golden_variants() -> list[str]:
 
 
 def every_golden() -> list[Any]:
-    """Give every golden file as a parameter; those of large variants are slow tests."""
-    slow = pytest.mark.slow
-    return [
-        pytest.param(n, marks=[slow] * is_large(model_name(n), 30e6)) for n in golden_variants()
-    ]
+    """Give every golden file as a parameter; only the smallest of each family is not slow."""
+    names = {name: reading.find_variant(model_name(name)) for name in golden_variants()}
+    names = dict(sorted(names.items(), key=lambda item: item[1][0].parameters(item[1][1])))
+    quick = {table.family: name for name, (table, _variant) in reversed(names.items())}
+    slow = [pytest.mark.slow]
+    return [pytest.param(n, marks=slow * (quick[t.family] != n)) for n, (t, _v) in names.items()]
 
 
 def golden_facts(name: str) -> dict[str, Any]:

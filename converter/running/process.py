@@ -244,7 +244,5 @@ def _environment(task: Task, count: int) -> dict[str, str]:
     chosen["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(threads))
     if not task.tf32:
         chosen["NVIDIA_TF32_OVERRIDE"] = "0"
-    chosen[FOLDERS] = os.environ.get(
-        FOLDERS, ""
-    )  # a kept worker knows these families and no others
+    chosen[FOLDERS] = os.environ.get(FOLDERS, "")  # a kept worker knows no other families
     return chosen
