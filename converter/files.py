@@ -4,7 +4,6 @@ import errno
 import fcntl
 import glob
 import hashlib
-import math
 import os
 import re
 import secrets
@@ -14,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from .errors import CheckpointError
 
@@ -205,17 +204,6 @@ def written_beside(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
             yield file, part
     finally:
         _remove_with_companions(part)
-
-
-def without_nan(value: Any) -> Any:
-    """Replace numbers that are not finite by None throughout plain data, as JSON has none."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {name: without_nan(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(part) for part in value]
-    return value
 
 
 def write_whole(path: Path, content: bytes, force: bool = True) -> None:

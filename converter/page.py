@@ -1,8 +1,9 @@
-"""What the HTML reports share: head, style, tables, and templates that data cannot break out of."""
+"""What reports share: JSON; pages with head, style, tables, and templates that data stay inside."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -117,3 +118,14 @@ def plain(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(part, str) for part in value):
         return ", ".join(value)
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def without_nan(value: Any) -> Any:
+    """Replace numbers that are not finite by None throughout plain data, as JSON has none."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {name: without_nan(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(part) for part in value]
+    return value

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..files import without_nan
+from ..page import without_nan
 from ._compare import FLOAT32_FACTOR, FLOAT32_FLOOR, LayerResult, SettingResult
 from ._distance import FLOAT64_LIMIT
 from ._gradients import GradientResult

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import DataError
-from ...files import cannot_be_written, check_folder, without_nan, write_all
+from ...files import cannot_be_written, check_folder, write_all
+from ...page import without_nan
 from ...version import __version__
 from ._confusion import MATRIX, most_confused
 from ._disagreements import draw_sheet, find_shown
