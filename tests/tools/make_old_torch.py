@@ -74,7 +74,9 @@ def make_state() -> OrderedDict[str, torch.Tensor]:
 def make_cuda_state() -> OrderedDict[str, torch.Tensor]:
     """Make the few tensors that are saved as if they lay on a GPU."""
     weight = count(3, 4) / 2
-    state = OrderedDict(weight=weight, transposed=weight.t(), half=count(6).to(torch.float16))
+    state: OrderedDict[str, torch.Tensor] = OrderedDict(
+        weight=weight, transposed=weight.t(), half=count(6).to(torch.float16)
+    )
     state["steps"] = torch.tensor(9)
     return state
 
@@ -94,7 +96,7 @@ def save(folder: Path, state: OrderedDict[str, torch.Tensor], suffix: str = "") 
         path = folder / f"torch-{VERSION}-{form}{suffix.replace('_', '-')}.pth"
         torch.save(checkpoint, str(path), _use_new_zipfile_serialization=is_zip)
         print(path)
-    arrays = {key: to_numpy(value) for key, value in state.items()}
+    arrays: dict[str, Any] = {key: to_numpy(value) for key, value in state.items()}
     np.savez(str(folder / f"expected{suffix}.npz"), **arrays)
 
 
