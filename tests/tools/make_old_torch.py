@@ -36,7 +36,8 @@ def count(*shape: int) -> torch.Tensor:
 
 def make_state() -> OrderedDict[str, torch.Tensor]:
     """Make a state dict with its `_metadata`, and one key for each way a tensor lies in memory."""
-    state: Any = nn.Sequential(nn.Conv2d(2, 3, 2), nn.BatchNorm2d(3)).state_dict()
+    model = nn.Sequential(nn.Conv2d(2, 3, 2), nn.BatchNorm2d(3))
+    state: OrderedDict[str, torch.Tensor] = model.state_dict()
     for start, value in enumerate(state.values(), 1):
         value.copy_(count(*value.shape) / 4 + start)
 
