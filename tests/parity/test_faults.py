@@ -55,7 +55,7 @@ def test_every_fault_planted_in_the_model_is_caught_and_named(
             with pytest.MonkeyPatch.context() as patch, built_once() if builds else nullcontext():
                 plant(patch)
                 report = compared(folder, converted(variant), variant)
-            named = report.culprit and known(report.culprit).layer
+            named = report.culprit and report.culprit.layer
             told = report.diagnosis[0] if report.diagnosis else ""
             if report.proved or named != layer or words not in told or f"`{layer}`" not in told:
                 wrong.append((fault, named, told))

@@ -18,7 +18,7 @@ from __future__ import annotations  # Python 3.8 cannot evaluate OrderedDict[..]
 import argparse
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 import numpy as np
@@ -37,7 +37,7 @@ def count(*shape: int) -> torch.Tensor:
 def make_state() -> OrderedDict[str, torch.Tensor]:
     """Make a state dict with its `_metadata`, and one key for each way a tensor lies in memory."""
     model = nn.Sequential(nn.Conv2d(2, 3, 2), nn.BatchNorm2d(3))
-    state: OrderedDict[str, torch.Tensor] = model.state_dict()
+    state = cast("OrderedDict[str, torch.Tensor]", model.state_dict())
     for start, value in enumerate(state.values(), 1):
         value.copy_(count(*value.shape) / 4 + start)
 
@@ -75,9 +75,7 @@ def make_state() -> OrderedDict[str, torch.Tensor]:
 def make_cuda_state() -> OrderedDict[str, torch.Tensor]:
     """Make the few tensors that are saved as if they lay on a GPU."""
     weight = count(3, 4) / 2
-    state: OrderedDict[str, torch.Tensor] = OrderedDict(
-        weight=weight, transposed=weight.t(), half=count(6).to(torch.float16)
-    )
+    state = OrderedDict(weight=weight, transposed=weight.t(), half=count(6).to(torch.float16))
     state["steps"] = torch.tensor(9)
     return state
 
