@@ -16,9 +16,6 @@ TRAINED := docs/demo/shiftvit_cifar_tiny.pth
 OF_PADDLE := tests/models tests/test_convert.py tests/apps/deploy tests/parity/test_compat.py \
 	$(addprefix tests/checkpoints/test_,checkpoints.py formats.py output.py tensor.py) \
 	tests/apps/training/test_train.py::test_a_run_learns_and_writes_its_files
-# Tests whose types are checked. There, what is None or of a wrong type is often what is tested.
-TYPED := $(wildcard tests/*.py) $(addprefix tests/,checkpoints images parity running tools)
-UNSAID := arg-type call-arg func-returns-value no-any-return operator type-var union-attr
 # Newer Pythons that the package is tried on, without the frameworks, where the machine has them.
 NEWER := 3.12 3.13
 # Tests that are quick and see most of what depends on Python and NumPy.
@@ -92,7 +89,7 @@ format: .venv/ready
 
 types: .venv/ready links
 	$(BIN)/mypy -p vitconvert
-	$(BIN)/mypy --no-warn-unused-ignores $(UNSAID:%=--disable-error-code=%) $(TYPED)
+	$(BIN)/mypy tests benchmarks
 
 # A tree of links in which checkers and editors find the package under its import name.
 links:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 # Several tests run at once, each with a process for each framework: with one thread each they are
 # fastest, and threads that wait must not spin. Set before NumPy or a framework is imported.
@@ -30,6 +30,7 @@ TOOLS = Path(__file__).parent / "tools"
 OLD_TORCH = Path(__file__).parent / "data" / "old_torch"
 
 Make = Callable[[str], Path]
+T = TypeVar("T")
 
 
 def golden_variants() -> list[str]:
@@ -150,10 +151,15 @@ def converted(plain: Make, tmp_path_factory: pytest.TempPathFactory) -> Make:
     return make
 
 
+def known(value: T | None) -> T:
+    """Give a value that must be there."""
+    assert value is not None
+    return value
+
+
 def proof(done: Conversion) -> Report:
     """Give the report of a conversion that was to be proved."""
-    assert done.report is not None
-    return done.report
+    return known(done.report)
 
 
 @contextmanager

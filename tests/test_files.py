@@ -58,17 +58,22 @@ def test_without_force_a_file_that_appeared_meanwhile_stays(tmp_path: Path) -> N
     assert (tmp_path / "a").read_bytes() == b"old"
 
 
+def fill(folder: Path, file: str, inner: str = "") -> Path:
+    """Make a folder with an empty file and perhaps a folder in it."""
+    (folder / inner).mkdir(parents=True)
+    (folder / file).touch()
+    return folder
+
+
 MAKERS: dict[str, Callable[[Path], object]] = {
     "nothing": lambda _: None,
     "empty": lambda p: p.mkdir(),
-    "left by a kill": lambda p: [(p / "s").mkdir(parents=True), (p / ".x.0123abcd.part").touch()],
-    "ours": lambda p: [p.mkdir(), (p / "mark").touch()],
-    "other": lambda p: [p.mkdir(), (p / "thesis").touch()],
+    "left by a kill": lambda p: fill(p, ".x.0123abcd.part", "s"),
+    "ours": lambda p: fill(p, "mark"),
+    "other": lambda p: fill(p, "thesis"),
     "a file": lambda p: p.touch(),
-    "a link to ours": lambda p: [
-        (p.parent / "to").mkdir(), (p.parent / "to" / "mark").touch(), p.symlink_to("to"),
-    ],
-}  # fmt: skip
+    "a link to ours": lambda p: p.symlink_to(fill(p.parent / "to", "mark").name),
+}
 
 
 def is_ours(folder: Path) -> bool:

@@ -7,7 +7,7 @@ import tarfile
 import warnings
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -302,7 +302,7 @@ def test_compressed_npz_is_unpacked_when_it_is_read(tmp_path: Path) -> None:
     """Not before: a hundred arrays, tiny on the disk and large unpacked, take no memory."""
     import tracemalloc
 
-    zeros = {f"a{i}": np.zeros(1_000_000, "f4") for i in range(30)}
+    zeros: dict[str, Any] = {f"a{i}": np.zeros(1_000_000, "f4") for i in range(30)}
     np.savez_compressed(tmp_path / "x.npz", **zeros)
     tracemalloc.start()
 
@@ -347,16 +347,18 @@ def test_views_that_are_not_plain_tensors_are_reported(legacy: bool, tmp_path: P
 
 # -- Paddle
 
+Protocol = Literal[2, 3, 4]  # of pickle, that paddle.save knows
+
 
 @pytest.mark.paddle
 @pytest.mark.parametrize("protocol", [2, 3, 4])
-def test_nested_dict_of_paddle_is_read(protocol: int, tmp_path: Path) -> None:
+def test_nested_dict_of_paddle_is_read(protocol: Protocol, tmp_path: Path) -> None:
     """{'model': ..., 'epoch': ...}: each tensor and parameter is then (name, array)."""
     import paddle
 
     layer = paddle.nn.Sequential(paddle.nn.Linear(40, 30), paddle.nn.BatchNorm2D(3))
     state = layer.state_dict()
-    tree = {"model": state, "opt": {"w_moment1_0": paddle.ones([2])}, "epoch": 3, "best": 81.5}
+    tree: Any = {"model": state, "opt": {"w_moment1_0": paddle.ones([2])}, "epoch": 3, "best": 81.5}
     paddle.save(tree, str(tmp_path / "x.pdparams"), protocol=protocol)
 
     found = open_checkpoint(tmp_path / "x.pdparams")
@@ -368,20 +370,21 @@ def test_nested_dict_of_paddle_is_read(protocol: int, tmp_path: Path) -> None:
 
 @pytest.mark.paddle
 @pytest.mark.parametrize("protocol", [2, 3, 4])
-def test_dense_tensors_of_paddle_are_read(protocol: int, tmp_path: Path) -> None:
+def test_dense_tensors_of_paddle_are_read(protocol: Protocol, tmp_path: Path) -> None:
     """paddle.save writes them as a call of eval, which is never made."""
     import paddle
 
     value = paddle.arange(12, dtype="float32").reshape([3, 4])
     dense = value.value().get_tensor()  # a view, which `value` keeps alive
-    paddle.save({"a": {"w": dense}, "n": 1}, str(tmp_path / "x.pdparams"), protocol=protocol)
+    tree: Any = {"a": {"w": dense}, "n": 1}
+    paddle.save(tree, str(tmp_path / "x.pdparams"), protocol=protocol)
 
     assert_same(tmp_path / "x.pdparams", {"w": np.arange(12, dtype="f4").reshape(3, 4)})
 
 
 @pytest.mark.paddle
 @pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16", "int64", "uint8", "bool"])
-def test_dtypes_of_paddle_are_read(dtype: str, tmp_path: Path) -> None:
+def test_dtypes_of_paddle_are_read(dtype: Any, tmp_path: Path) -> None:
     """As paddle.save stores them; bfloat16 as its bits."""
     import paddle
 
@@ -416,7 +419,7 @@ def test_split_tensors_are_joined(protocol: int, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.paddle
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_tensor_above_one_gibibyte_is_read(protocol: int, tmp_path: Path) -> None:
+def test_tensor_above_one_gibibyte_is_read(protocol: Protocol, tmp_path: Path) -> None:
     """As paddle.save splits it."""
     import paddle
 

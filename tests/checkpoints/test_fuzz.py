@@ -31,7 +31,7 @@ from tools.readers import READERS, torch_load
 from vitconvert import CheckpointError, open_checkpoint
 from vitconvert.checkpoints import DTYPES, Checkpoint, Tensor
 
-COMMON = {
+COMMON: dict[str, Any] = {
     "database": None,
     "deadline": 20_000,  # milliseconds: no hang
     "suppress_health_check": list(HealthCheck),

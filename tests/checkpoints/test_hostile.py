@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from conftest import TOOLS
+from conftest import TOOLS, known
 from tools.handmade import (
     Entry,
     named,
@@ -56,15 +56,16 @@ def open_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
     folder = tmp_path_factory.mktemp("empty")
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, str(tool)], text=True, cwd=folder, **pipes) as process:
+        questions, answers = known(process.stdin), known(process.stdout)
 
         def ask(path: Path) -> dict[str, Any]:
-            process.stdin.write(f"{path}\n")
-            process.stdin.flush()
-            answer = json.loads(process.stdout.readline())
+            questions.write(f"{path}\n")
+            questions.flush()
+            answer: dict[str, Any] = json.loads(answers.readline())
             return answer | {"made": [made.name for made in folder.iterdir()]}
 
         yield ask
-        process.stdin.close()
+        questions.close()
 
 
 def check(answer: dict[str, Any], path: Path, message: str | None = None) -> None:

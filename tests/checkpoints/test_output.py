@@ -582,7 +582,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 @pytest.mark.parametrize("end", ["pdparams", "safetensors"])
 def test_memory_is_bounded(end: str, plain: Make, tmp_path: Path) -> None:
     """Far below the size of the file: 88 MB of weights, nothing mapped."""
-    files = ["--src", plain("shunted_s"), "--dst", tmp_path / f"x.{end}"]
+    files = ["--src", str(plain("shunted_s")), "--dst", str(tmp_path / f"x.{end}")]
     command = [sys.executable, "-c", MEASURED, "shunted", *files, "--no-parity"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     bare = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"

@@ -217,7 +217,7 @@ def floats_of_every_kind() -> np.ndarray:
     bits = RNG.integers(0, 2**32, 200_000, "u4")
     ties = (bits & 0xFFFF0000) | 0x8000
     near = np.concatenate([ties, ties + 1, ties - 1, bits]).view("f4")
-    return np.concatenate([half, near[np.isfinite(near)], np.float32([0.0, -0.0])])
+    return np.concatenate([half, near[np.isfinite(near)], np.array([0.0, -0.0], "f4")])
 
 
 @pytest.mark.torch
@@ -248,7 +248,7 @@ def test_casts_are_those_of_torch(source: str, dtype: str) -> None:
 )
 def test_values_that_would_become_infinite_are_refused(dtype: str, value: float) -> None:
     """The error gives the value."""
-    tensor = held(np.float32([1, value, np.inf])).cast(dtype)
+    tensor = held(np.array([1, value, np.inf], "f4")).cast(dtype)
 
     with pytest.raises(CheckpointError, match=f"a value of .* is too large for {dtype}"):
         tensor.read()

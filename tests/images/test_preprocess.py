@@ -27,7 +27,7 @@ def photo(wide: int, high: int, mode: str = "RGB") -> Image.Image:
     return Image.fromarray(rng.integers(0, 256, (high, wide, 3), "u1")).convert(mode)
 
 
-def preprocessing(**changes: object) -> Preprocessing:
+def preprocessing(**changes: Any) -> Preprocessing:
     return replace(Preprocessing((97, 97), 0.875, "center", "bicubic", MEAN, STD), **changes)
 
 

@@ -65,7 +65,8 @@ def test_tiles_are_in_reading_order() -> None:
 
 def test_right_and_wrong_differ_without_colour() -> None:
     """Edges are green and red; a tick and a cross differ in shape, too."""
-    plain, right, wrong = (make_sheet([Tile(image(32, 32), "", g)], "") for g in (None, 1, 0))
+    tiles = (Tile(image(32, 32), "", good) for good in (None, True, False))
+    plain, right, wrong = (make_sheet([tile], "") for tile in tiles)
 
     assert has(right, GREEN)
     assert not has(right, RED)

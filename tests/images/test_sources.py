@@ -19,6 +19,7 @@ from tools import handmade
 from vitconvert import DataError
 from vitconvert.images import Images, check_classes, open_images
 from vitconvert.images._imagenet import synsets_by_id
+from vitconvert.images._sources import Split
 
 # Ten entries in the order that sorts apart from one by whole names: "a-b" is after "a".
 FILES = ["a/1.png", "a/2.PNG", "a-b/1.jpg", "c/in/side/1.bmp", "c/1.JPEG"]
@@ -73,7 +74,7 @@ def is_right(images: Images) -> bool:
     for i, name in enumerate(NAMES):
         found = images.open(i)
         assert (found.mode, found.size) == ("RGB", (8, 6))
-        np.testing.assert_allclose(found.getpixel((3, 3)), colour(name), atol=3)
+        np.testing.assert_allclose(np.asarray(found)[3, 3], colour(name), atol=3)
     return True
 
 
@@ -146,7 +147,7 @@ def test_a_class_without_images_keeps_its_label(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("how", ["", "each", "all", "within"])
 def test_a_split_is_found_by_its_name(
-    there: list[str], split: str, found: str, how: str, tmp_path: Path
+    there: list[str], split: Split, found: str, how: str, tmp_path: Path
 ) -> None:
     """As a folder, as a zip of that name, in a zip of all, and there within a folder."""
     where = tmp_path / "set"

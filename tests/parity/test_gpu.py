@@ -1,6 +1,7 @@
 """What a GPU does is probed: here with matmuls that give what one would give."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from conftest import Make
 from vitconvert import ParityError, compare_traces, dump
 from vitconvert.errors import RunError
 from vitconvert.running.gpu import check_paddle_gpu, effective_tf32
+from vitconvert.sides import Side
 
 
 def tf32(array: np.ndarray) -> np.ndarray:
@@ -17,11 +19,11 @@ def tf32(array: np.ndarray) -> np.ndarray:
     return ((bits + 0x1000) & np.uint32(0xFFFFE000)).view(np.float32)
 
 
-def exact(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def exact(a: np.ndarray, b: np.ndarray) -> Any:
     return a @ b
 
 
-def rounded(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def rounded(a: np.ndarray, b: np.ndarray) -> Any:
     return tf32(a) @ tf32(b)
 
 
@@ -86,7 +88,7 @@ def test_torch_on_the_gpu_is_the_same_function(official: Make, tmp_path: Path) -
 @pytest.mark.paddle
 @pytest.mark.parametrize("framework", ["torch", "paddle"])
 def test_a_gpu_that_is_not_there_is_refused(
-    framework: str, official: Make, converted: Make, tmp_path: Path
+    framework: Side, official: Make, converted: Make, tmp_path: Path
 ) -> None:
     """By whichever side is asked for one, with what to do instead."""
     if not torch_gpu():

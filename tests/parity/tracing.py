@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from conftest import Make
 from vitconvert import Report, check_parity, models
 from vitconvert.errors import RunError, VitconvertError
 from vitconvert.parity import _dump, compare_traces
+from vitconvert.parity._options import RunOptions
 from vitconvert.running import setup
 from vitconvert.running.process import Task
 from vitconvert.sides import Side
@@ -22,8 +23,9 @@ from vitconvert.tables.variant import Variant
 SMALL = (64, 64)  # pixels; every layer runs, in a twelfth of the time
 
 
-def parity(variant: str, torch: Path, paddle: Path, **options: object) -> Report:
-    options = {"input_size": SMALL, "device": "cpu"} | options
+def parity(variant: str, torch: Path, paddle: Path, **options: Unpack[RunOptions]) -> Report:
+    usual: RunOptions = {"input_size": SMALL, "device": "cpu"}
+    options = usual | options
     return check_parity(variant, torch_checkpoint=torch, paddle_checkpoint=paddle, **options)
 
 

@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -170,7 +171,8 @@ def npy(header: str, data: bytes = b"") -> bytes:
 def npz(*arrays: np.ndarray) -> bytes:
     """Make an .npz of arrays named a, b, ..."""
     file = io.BytesIO()
-    np.savez(file, **dict(zip("abcdefgh", arrays, strict=False)))
+    named: dict[str, Any] = dict(zip("abcdefgh", arrays, strict=False))
+    np.savez(file, **named)
     return file.getvalue()
 
 

@@ -42,7 +42,7 @@ def make_state(variant: str, num_classes: int | None = None, seed: str = "") -> 
     found = find_variant(variant)[1]
     with torch.device("meta"):  # no memory, no initialisation
         classes = found.num_classes if num_classes is None else num_classes
-        state = build("torch", found, classes).state_dict()
+        state: State = build("torch", found, classes).state_dict()
     for name, value in state.items():
         kind = "int64" if value.dtype == torch.int64 else "float32"
         state[name] = torch.from_numpy(rule.weight(seed + name, value.shape, kind))
@@ -101,7 +101,7 @@ def cfg_node(content: dict[str, Any]) -> dict[str, Any]:
         sys.modules["yacs"], config = types.ModuleType("yacs"), types.ModuleType("yacs.config")
         vars(config)["CfgNode"] = CfgNode
         sys.modules["yacs.config"] = config
-    node = sys.modules["yacs.config"].CfgNode(
+    node: dict[str, Any] = sys.modules["yacs.config"].CfgNode(
         {k: cfg_node(v) if isinstance(v, dict) else v for k, v in content.items()}
     )
     node.__dict__.update(__immutable__=True, __deprecated_keys__=set(), __new_allowed__=False)

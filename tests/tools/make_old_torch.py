@@ -18,7 +18,7 @@ from __future__ import annotations  # Python 3.8 cannot evaluate OrderedDict[..]
 import argparse
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 import numpy as np
@@ -36,7 +36,8 @@ def count(*shape: int) -> torch.Tensor:
 
 def make_state() -> OrderedDict[str, torch.Tensor]:
     """Make a state dict with its `_metadata`, and one key for each way a tensor lies in memory."""
-    state: Any = nn.Sequential(nn.Conv2d(2, 3, 2), nn.BatchNorm2d(3)).state_dict()
+    model = nn.Sequential(nn.Conv2d(2, 3, 2), nn.BatchNorm2d(3))
+    state = cast("OrderedDict[str, torch.Tensor]", model.state_dict())
     for start, value in enumerate(state.values(), 1):
         value.copy_(count(*value.shape) / 4 + start)
 
@@ -94,7 +95,7 @@ def save(folder: Path, state: OrderedDict[str, torch.Tensor], suffix: str = "") 
         path = folder / f"torch-{VERSION}-{form}{suffix.replace('_', '-')}.pth"
         torch.save(checkpoint, str(path), _use_new_zipfile_serialization=is_zip)
         print(path)
-    arrays = {key: to_numpy(value) for key, value in state.items()}
+    arrays: dict[str, Any] = {key: to_numpy(value) for key, value in state.items()}
     np.savez(str(folder / f"expected{suffix}.npz"), **arrays)
 
 
