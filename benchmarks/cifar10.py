@@ -17,6 +17,7 @@ import platform
 import time
 import tomllib
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -90,9 +91,8 @@ def prepare(name: str) -> tuple[Callable[[int], torch.nn.Module], Preprocessing]
 
     def make(classes: int) -> torch.nn.Module:
         import_torchvision()
-        from timm.models.swin_transformer import SwinTransformer  # type: ignore[import-not-found]  # see above
-
-        model: torch.nn.Module = SwinTransformer(num_classes=classes, **data["config"])
+        swin = import_module("timm.models.swin_transformer")
+        model: torch.nn.Module = swin.SwinTransformer(num_classes=classes, **data["config"])
         return model
 
     return make, preprocessing_of(find_variant(data["like"])[1])

@@ -34,10 +34,9 @@ def logits(side: Side, variant: str, file: str, dtype: str = "float32") -> np.nd
     library.set_default_dtype(getattr(library, dtype) if is_torch else dtype)
     model = create_model(variant, side, checkpoint=file)
     x = images().astype(dtype)
+    to_tensor = library.from_numpy if is_torch else library.to_tensor
     with library.no_grad():
-        found: np.ndarray = model(
-            (library.from_numpy if is_torch else library.to_tensor)(x)
-        ).numpy()
+        found: np.ndarray = model(to_tensor(x)).numpy()
     return found
 
 

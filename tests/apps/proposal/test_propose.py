@@ -205,7 +205,7 @@ def test_classes_without_a_kind_are_told_and_their_tensors_taken_as_they_are() -
 def test_bare_tensors_are_paired_by_shape_and_name() -> None:
     """A shape of its own decides, then a name; else it is a guess."""
 
-    def model(side: str, *names: str) -> Outline:
+    def model(side: Side, *names: str) -> Outline:
         shapes = [(1, 1, 8), (1, 5, 8), (8,), (8,), (3,), (3,)]
         leaves = [Leaf(name, shape) for name, shape in zip(names, shapes, strict=True)]
         return outline(side, bare=leaves)

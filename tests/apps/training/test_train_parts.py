@@ -294,7 +294,7 @@ def test_state_comes_back_as_it_was_written(tmp_path: Path) -> None:
     """Arrays and numbers, bit for bit."""
     rng = np.random.default_rng(0)
     model = {"blocks.0.fc.weight": rng.standard_normal((3, 2)).astype(np.float32)}
-    slots = {
+    slots: dict[str, np.ndarray] = {
         "moment1_0.blocks.0.fc.weight": np.array([[1e-30]], np.float32),
         "beta1_pow_acc_0.x": np.ones(1),
     }
