@@ -17,6 +17,7 @@ import platform
 import time
 import tomllib
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -90,9 +91,9 @@ def prepare(name: str) -> tuple[Callable[[int], torch.nn.Module], Preprocessing]
 
     def make(classes: int) -> torch.nn.Module:
         import_torchvision()
-        from timm.models.swin_transformer import SwinTransformer
-
-        return SwinTransformer(num_classes=classes, **data["config"])
+        swin = import_module("timm.models.swin_transformer")
+        model: torch.nn.Module = swin.SwinTransformer(num_classes=classes, **data["config"])
+        return model
 
     return make, preprocessing_of(find_variant(data["like"])[1])
 
@@ -110,7 +111,7 @@ def accuracy(model: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor)
     with torch.no_grad():
         right = sum(
             int((model(i).argmax(1) == j).sum())
-            for i, j in zip(inputs.split(500), labels.split(500), strict=True)
+            for i, j in zip(torch.split(inputs, 500), torch.split(labels, 500), strict=True)
         )
     model.train()
     return right / len(labels)
@@ -141,7 +142,7 @@ def main(
     optimizer = torch.optim.AdamW(grouped, lr=lr)
     test, expected = read(open_images(data, "val"), how, None)
     inputs, answers = normalised(torch.from_numpy(test), how), torch.from_numpy(expected)
-    curve, losses, start, last = [], [], time.perf_counter(), 0
+    curve, losses, start, last = [], list[float](), time.perf_counter(), 0
     options = {"epochs": epochs, "batch": batch, "lr": lr, "images": len(labels)}
     machine = [platform.processor() or platform.machine(), f"{os.cpu_count()} cores"]
 
@@ -163,7 +164,7 @@ def main(
             group["lr"] = lr * rate(done)
         loss = functional.cross_entropy(model(x), y, label_smoothing=LABEL_SMOOTHING)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
         optimizer.step()
         losses.append(loss.item())
     write()

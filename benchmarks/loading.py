@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import measure
 import numpy as np
@@ -48,11 +49,12 @@ def main() -> None:
         folder = Path(name)
         make_images(folder / "images", count)
         make_files(VARIANT, folder)
-        data, setting = folder / "images", {"batch_size": BATCH, "workers": WORKERS}
+        data = folder / "images"
+        setting: dict[str, Any] = {"batch_size": BATCH, "workers": WORKERS}
         others = measure.watch_others()
         for _ in range(rounds):
             for case in (DEPLOYED, TORCH):
-                how = {"weights": folder / VARIANT, "engine": "inference"}
+                how: dict[str, Any] = {"weights": folder / VARIANT, "engine": "inference"}
                 if case == TORCH:
                     how = {"torch_weights": folder / f"{VARIANT}.pth"}
                 with new_worker(case, VARIANT, folder) as worker:

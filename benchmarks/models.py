@@ -6,6 +6,7 @@ python benchmarks/models.py forward|trace torch|paddle shunted_s model.pth [FED_
 
 import sys
 import tempfile
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,8 +34,10 @@ def logits(side: Side, variant: str, file: str, dtype: str = "float32") -> np.nd
     library.set_default_dtype(getattr(library, dtype) if is_torch else dtype)
     model = create_model(variant, side, checkpoint=file)
     x = images().astype(dtype)
+    to_tensor = library.from_numpy if is_torch else library.to_tensor
     with library.no_grad():
-        return model(library.from_numpy(x) if is_torch else library.to_tensor(x)).numpy()
+        found: np.ndarray = model(to_tensor(x)).numpy()
+    return found
 
 
 def plain(variant: str, torch_file: str, paddle_file: str) -> None:
@@ -61,4 +64,5 @@ def trace(side: Side, variant: str, file: str, out: str, alone: str = "") -> Non
 
 
 if __name__ == "__main__":
-    {"plain": plain, "forward": forward, "trace": trace}[sys.argv[1]](*sys.argv[2:])
+    jobs: dict[str, Callable[..., None]] = {"plain": plain, "forward": forward, "trace": trace}
+    jobs[sys.argv[1]](*sys.argv[2:])

@@ -51,6 +51,8 @@ def build(case: str, variant: str, folder: Path) -> Run:
     """Build a model, or load the deployed form of Paddle's."""
     from vitconvert import create_model
 
+    to_tensor: Callable[..., Any]
+    without_gradients: Callable[..., Any]
     if case == DEPLOYED:
         from vitconvert.apps.deploy import Predictor
 
@@ -73,7 +75,8 @@ def build(case: str, variant: str, folder: Path) -> Run:
 
     def run(images: np.ndarray) -> np.ndarray:
         with without_gradients():
-            return model(to_tensor(images)).numpy()
+            found: np.ndarray = model(to_tensor(images)).numpy()
+        return found
 
     return run
 
@@ -105,7 +108,8 @@ def load(case: str, variant: str, folder: Path) -> None:
 
 def logits() -> np.ndarray:
     """Give what the model of a worker computes."""
-    return _served["logits"]
+    found: np.ndarray = _served["logits"]
+    return found
 
 
 def timed(batch: int, runs: int) -> float:

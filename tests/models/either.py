@@ -39,7 +39,8 @@ def tensor(framework: Side, values: np.ndarray, trained: bool = False) -> Any:
 
 def array(value: Any) -> np.ndarray:
     """Give the values of a tensor."""
-    return value.detach().numpy()
+    found: np.ndarray = value.detach().numpy()
+    return found
 
 
 def in_float64(framework: Side, variant: str, checkpoint: Path) -> Any:

@@ -26,11 +26,11 @@ def golden() -> dict[str, np.ndarray]:
 INPUTS = ("image", "offset", "weight", "bias")
 
 
-def deformed(*inputs: Any) -> Any:
+def deformed(x: Any, offset: Any, weight: Any, bias: Any) -> Any:
     """Call the form for every PyTorch, with a stride of 2."""
     from vitconvert.models_torch._deform import plain_deform_conv2d
 
-    return plain_deform_conv2d(*inputs, 2)
+    return plain_deform_conv2d(x, offset, weight, bias, 2)
 
 
 @pytest.mark.torch
@@ -51,9 +51,10 @@ def test_paddle_equals_the_official_operator(golden: dict[str, np.ndarray]) -> N
     import paddle
     from paddle.vision.ops import deform_conv2d
 
-    inputs = [paddle.to_tensor(golden[name]) for name in INPUTS]
+    x, offset, weight, bias = (paddle.to_tensor(golden[name]) for name in INPUTS)
+    found = deform_conv2d(x, offset, weight, bias, 2).numpy()
 
-    np.testing.assert_allclose(deform_conv2d(*inputs, 2).numpy(), golden["output"], 0, LIMIT)
+    np.testing.assert_allclose(found, golden["output"], 0, LIMIT)
 
 
 @pytest.mark.torch
@@ -69,7 +70,7 @@ def test_batch_of_any_size_gives_what_each_image_gives(batch: int) -> None:
     torch.testing.assert_close(whole, torch.cat(one), rtol=0, atol=LIMIT)
 
 
-def noise(batch: int, spread: float = 2.0) -> list:
+def noise(batch: int, spread: float = 2.0) -> list[Any]:
     import torch
 
     shapes = {
@@ -141,9 +142,10 @@ def test_paddle_has_the_same_gradients() -> None:
     from paddle.vision.ops import deform_conv2d
 
     ours = [tensor.requires_grad_() for tensor in noise(3)]
-    theirs = [paddle.to_tensor(t.detach().numpy(), stop_gradient=False) for t in ours]
+    theirs: list[Any] = [paddle.to_tensor(t.detach().numpy(), stop_gradient=False) for t in ours]
+    x, offset, weight, bias = theirs
     deformed(*ours).square().sum().backward()
-    deform_conv2d(*theirs, 2).square().sum().backward()
+    deform_conv2d(x, offset, weight, bias, 2).square().sum().backward()
 
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(other.grad.numpy(), one.grad.numpy(), 1e-12, 1e-12)
@@ -172,7 +174,7 @@ def test_positions_keep_their_fractions_in_half_precision(half: str) -> None:
 
 
 @pytest.fixture
-def torchvision(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
+def torchvision(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Put a module of ours in the place of torchvision.ops, and forget what was found before."""
     from vitconvert.models_torch import _deform
 
@@ -187,20 +189,20 @@ def torchvision(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
 
 @pytest.mark.torch
 def test_compiled_operator_is_used_where_it_loads(
-    torchvision: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+    torchvision: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the same arguments; bfloat16, which it does not have, goes to the plain form."""
     import torch
 
     from vitconvert.models_torch import _deform
 
-    calls: list = []
+    calls: list[Any] = []
     torchvision.deform_conv2d = lambda *arguments: calls.append(arguments)
     built = types.SimpleNamespace(deform_conv2d=None)
     monkeypatch.setattr(torch.ops, "torchvision", built, raising=False)
     x, offset, weight, bias = noise(1)
     _deform.deform_conv2d(x, offset, weight, bias, 2)
-    _deform.deform_conv2d(*(t.bfloat16() for t in (x, offset, weight, bias)), 2)
+    _deform.deform_conv2d(x.bfloat16(), offset.bfloat16(), weight.bfloat16(), bias.bfloat16(), 2)
 
     assert [[id(a) for a in call[:4]] + [call[4]] for call in calls] == [
         [id(x), id(offset), id(weight), id(bias), 2]
@@ -210,7 +212,7 @@ def test_compiled_operator_is_used_where_it_loads(
 @pytest.mark.torch
 @pytest.mark.parametrize("broken", ["absent", "not built"])
 def test_plain_form_does_the_work_where_torchvision_does_not_load(
-    broken: str, torchvision: types.ModuleType, golden: dict[str, np.ndarray]
+    broken: str, torchvision: Any, golden: dict[str, np.ndarray]
 ) -> None:
     """Its wheel for CUDA beside a torch for the CPU: no import, or none of its operators."""
     import torch
@@ -219,7 +221,8 @@ def test_plain_form_does_the_work_where_torchvision_does_not_load(
 
     if broken == "not built":
         torchvision.deform_conv2d = pytest.fail
-    inputs = [torch.from_numpy(golden[name]) for name in INPUTS]
+    x, offset, weight, bias = (torch.from_numpy(golden[name]) for name in INPUTS)
+    found = deform_conv2d(x, offset, weight, bias, 2)
 
-    np.testing.assert_allclose(deform_conv2d(*inputs, 2), golden["output"], 0, LIMIT)
+    np.testing.assert_allclose(found, golden["output"], 0, LIMIT)
     assert compiled_deform_conv2d() is None

@@ -1,6 +1,7 @@
 """Models are built with the head that was asked for, and filled only from a file that has it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def test_file_with_another_head_is_refused(framework: Side, plain: Make, tmp_pat
 
 
 @pytest.mark.parametrize("wrong", [-1, 2.5, "10", True])
-def test_number_of_classes_that_makes_no_sense_is_refused(wrong: object) -> None:
+def test_number_of_classes_that_makes_no_sense_is_refused(wrong: Any) -> None:
     """Before any framework is imported."""
     with pytest.raises(ModelError, match="expected a number, 0 for no head"):
         create_model("shiftvit_cifar", num_classes=wrong)

@@ -1,8 +1,9 @@
 """A checkpoint fits a variant whole, or is refused with everything that is wrong."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -171,7 +172,7 @@ def test_first_of_two_variants_of_the_same_shapes_is_taken() -> None:
 def test_right_variant_is_never_called_the_wrong_one(variant: str | None, refused: Refused) -> None:
     """The message is about one tensor's type, whatever variant was asked for."""
     table = table_of("litv2_base")
-    shapes = table.variants["litv2_base"].shapes
+    shapes: Mapping[str, Any] = table.variants["litv2_base"].shapes
     tensors = {k: of_shape(s, "int8" if k == "norm.bias" else "float32") for k, s in shapes.items()}
     tensors |= {"head.weight": of_shape((7, 1024)), "head.bias": of_shape((7,))}
     message = refused(Checkpoint(Path("x.pth"), "PyTorch zip", tensors), variant, table)

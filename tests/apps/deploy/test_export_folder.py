@@ -7,6 +7,7 @@ import os
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -239,7 +240,7 @@ def test_a_file_that_paddle_cut_short_is_told(
 
     save = paddle.jit.save
 
-    def cut(model: object, stem: str) -> None:
+    def cut(model: Any, stem: str) -> None:
         save(model, stem)
         for path in Path(stem).parent.iterdir():
             os.truncate(path, min(limit, path.stat().st_size))

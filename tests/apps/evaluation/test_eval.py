@@ -67,7 +67,7 @@ def both(one: Evaluate, plain: Make) -> Evaluate:
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own."""
-    command = [BIN / "vitconvert", "eval", VARIANT, *map(str, arguments)]
+    command = [str(BIN / "vitconvert"), "eval", VARIANT, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
@@ -212,7 +212,7 @@ def test_the_deployed_form_classifies_alike(
     """From a checkpoint as from a folder that was exported; and beside PyTorch."""
     exported = tmp_path / "exported"
     vitconvert.export(VARIANT, converted(VARIANT), exported)
-    how = {"engine": "inference", "batch_size": 16}
+    how: dict[str, Any] = {"engine": "inference", "batch_size": 16}
 
     made = both(**how)
     given = one(weights=exported, **how)
@@ -230,7 +230,7 @@ def test_the_deployed_form_classifies_alike(
 def slowed(batches: int, *arguments: object) -> Iterator[subprocess.Popen[str]]:
     """Start an evaluation that takes its time, and wait until it is at that batch."""
     command = [sys.executable, "-c", _SLOW, VARIANT, *map(str, arguments), "--batch-size", "4"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, **pipes, text=True, start_new_session=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -309,8 +309,10 @@ def test_two_processes_count_every_image_once(
     side: str, images: Path, plain: Make, converted: Make, tmp_path: Path
 ) -> None:
     """An odd number of images, shared by two processes, gives the counts of one process."""
-    weights = {"paddle": ["--weights", converted(VARIANT)], "torch": ["--torch-weights"]}
-    weights["torch"] += [plain(VARIANT)]
+    weights = {
+        "paddle": ("--weights", converted(VARIANT)),
+        "torch": ("--torch-weights", plain(VARIANT)),
+    }
     arguments = ["--data", images, *weights[side], "--device", "cpu"]
     launcher = [part.format(log=tmp_path / "log") for part in LAUNCHERS[side]]
     command = [sys.executable, *launcher, "eval", VARIANT, *arguments, "--report", tmp_path / "two"]
@@ -379,7 +381,7 @@ def stopped(one: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> E
     """Make an evaluation that Ctrl-C ended after two batches, its report in tmp_path / "out"."""
 
     def stop(*data: Path) -> Evaluation:
-        made, add = [], Tally.add
+        made, add = list[None](), Tally.add
 
         def two(self: Tally, *arguments: Any) -> None:
             if len(made) == 2:

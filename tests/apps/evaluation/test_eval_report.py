@@ -30,9 +30,9 @@ NAMES = ("a/1.png", 'quote".png', "comma, and\nline\r.png", "\ud800half", EVIL, 
 
 def printed(found: Evaluation, width: int = 80) -> str:
     """Give what the terminal shows."""
-    console = Console(file=io.StringIO(), width=width)
-    show(found, console)
-    text = console.file.getvalue()
+    file = io.StringIO()
+    show(found, Console(file=file, width=width))
+    text = file.getvalue()
     assert max(map(len, text.splitlines())) <= width
     return text
 
@@ -116,11 +116,11 @@ def test_confusions_and_worst_classes() -> None:
 SURE = np.tile([5.0, 1.0, 0.0], (10, 1))
 
 
-def close_logits(count: int) -> list[np.ndarray]:
+def close_logits(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Make logits whose best two classes are exchanged by less than rounding, on some images."""
     one, other = SURE.copy(), SURE.copy()
     one[:count], other[:count] = [5, 5 - 1e-6, 0], [5 - 1e-6, 5, 0]
-    return [one, other]
+    return one, other
 
 
 def close(count: int) -> Evaluation:

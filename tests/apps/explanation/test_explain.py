@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,11 +24,13 @@ from vitconvert.apps.explanation._model import Classifier, scores
 from vitconvert.cli import Commands
 from vitconvert.commands.explain import explain as command
 from vitconvert.images import preprocessing_of
+from vitconvert.sides import Side
 from vitconvert.tables.reading import find_variant
 
 VARIANT = "shiftvit_cifar_tiny"
 REGION = np.s_[8:14, 20:26]  # what the planted model looks at, of 32x32
 Predict = Callable[[np.ndarray], np.ndarray]
+Plant = Callable[[Predict], list[np.ndarray]]
 pytestmark = pytest.mark.usefixtures("folder")
 
 
@@ -51,7 +54,7 @@ def looks_at_region(images: np.ndarray) -> np.ndarray:
 
 def indifferent(images: np.ndarray) -> np.ndarray:
     """A model that says the same of every image."""
-    return np.tile(np.float32([0.5, 1.5, -2]), (len(images), 1))
+    return np.tile(np.array([0.5, 1.5, -2], np.float32), (len(images), 1))
 
 
 def is_in_region(heat: np.ndarray, margin: int = 0) -> bool:
@@ -86,7 +89,8 @@ def test_map_is_the_mean_over_the_windows_that_cover_a_pixel() -> None:
     weights = np.random.default_rng(4).standard_normal((3, 9, 12)).astype(np.float32)
 
     def predict(images: np.ndarray) -> np.ndarray:
-        return (images * weights).sum((1, 2, 3))[:, None].astype(np.float64)
+        logits: np.ndarray = (images * weights).sum((1, 2, 3))[:, None].astype(np.float64)
+        return logits
 
     heat = occlusion(predict, image, normalise, 0, window, stride)
 
@@ -186,11 +190,12 @@ def test_colours_are_what_they_should_be() -> None:
     assert np.abs(colours[0] - AGAINST).max() < 40
 
 
-def one_explanation(heat: np.ndarray, **changed: object) -> Explained:
+def one_explanation(heat: np.ndarray, **changed: Any) -> Explained:
     """Wrap a map."""
     shares = np.array([0.2, 0.7, 0.1])
     one = Explanation("p.png", photo(), shares, 1, heat, "probability")
-    facts = {"classes": ("cat", "dog", "漢" * 60), "explanations": (one,), "passes": 3, **changed}
+    facts: dict[str, Any] = {"classes": ("cat", "dog", "漢" * 60), "explanations": (one,)}
+    facts |= {"passes": 3, **changed}
     return Explained("tiny", "w.pdparams", "paddle", "cpu", "occlusion, window 6 px", **facts)
 
 
@@ -268,7 +273,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Predict], list[np.ndarray]]:
+def planted(monkeypatch: pytest.MonkeyPatch) -> Plant:
     """Put a function in the place of the model, and list what it is given; one is there already."""
 
     def plant(predict: Predict) -> list[np.ndarray]:
@@ -296,7 +301,7 @@ def run(*arguments: str, variant: str = VARIANT) -> Result:
     return CliRunner().invoke(group, ["explain", variant, *default, *arguments])
 
 
-def test_command_writes_image_and_maps(folder: Path, planted: Callable) -> None:
+def test_command_writes_image_and_maps(folder: Path, planted: Plant) -> None:
     """The image, the numbers and the words agree."""
     given = planted(looks_at_region)
     both = ["--image", "a.png", "--image", "b.png"]
@@ -341,7 +346,7 @@ def test_predicted_class_is_explained_unless_another_is_named() -> None:
     assert "(predicted: class 1, 0." in done.output
 
 
-def test_command_says_that_a_map_is_flat(planted: Callable) -> None:
+def test_command_says_that_a_map_is_flat(planted: Plant) -> None:
     """And what to try."""
     planted(indifferent)
     done = run("--window", "8")
@@ -354,9 +359,9 @@ def test_command_says_that_a_map_is_flat(planted: Callable) -> None:
     assert "Flat: hiding parts changes its log-odds" in done.output
 
 
-def test_a_model_that_is_sure_has_a_map_of_its_log_odds(planted: Callable) -> None:
+def test_a_model_that_is_sure_has_a_map_of_its_log_odds(planted: Plant) -> None:
     """Its probability does not move."""
-    planted(lambda images: 100 * looks_at_region(images) + np.float32([0, 300, 0]))
+    planted(lambda images: 100 * looks_at_region(images) + np.array([0, 300, 0], np.float32))
 
     assert "Flat" in run("--window", "4").output
     done = run("--window", "4", "--measure", "log-odds", "--map", "m.npy", "--force")
@@ -418,7 +423,7 @@ def test_what_cannot_be_done_is_one_error(
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_interruption_leaves_nothing_behind(folder: Path, planted: Callable) -> None:
+def test_interruption_leaves_nothing_behind(folder: Path, planted: Plant) -> None:
     """Also not the file that would be replaced."""
 
     def stopped(images: np.ndarray) -> np.ndarray:
@@ -472,7 +477,7 @@ def test_both_frameworks_give_the_same_map(plain: Make, converted: Make, tmp_pat
     """To rounding: the same weights, images and windows."""
     photo(50, 40).save(tmp_path / "p.png")
     how = Options(window=8, stride=4)
-    sources = {"torch": plain(VARIANT), "paddle": converted(VARIANT)}
+    sources: dict[Side, Path] = {"torch": plain(VARIANT), "paddle": converted(VARIANT)}
     found = {
         side: explain(
             VARIANT, path, [tmp_path / "p.png"], framework=side, device="cpu", options=how
@@ -541,7 +546,7 @@ def test_lime_finds_the_place_too() -> None:
     assert is_in_region(found[0], margin=2)
 
 
-def test_lime_says_whose_number_it_is(planted: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lime_says_whose_number_it_is(planted: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     """A weight of a linear model: hiding that segment alone was never tried."""
     pytest.importorskip("lime")
     captions: list[str] = []
@@ -581,7 +586,7 @@ def test_images_of_one_name_are_distinguished(folder: Path) -> None:
 
 
 def test_lime_that_is_not_installed_is_named(
-    folder: Path, planted: Callable, monkeypatch: pytest.MonkeyPatch
+    folder: Path, planted: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before any work is done, with what to install."""
     given = planted(looks_at_region)

@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from vitconvert.apps.proposal._match import match_outlines
 from vitconvert.apps.proposal._outline import Leaf, Outline, Unit
 from vitconvert.apps.proposal._rows import Match, Proposed
 from vitconvert.apps.proposal._table_text import write_table
+from vitconvert.sides import Side
 from vitconvert.tables import reading
 
 Propose = Callable[[str, str], Proposal]
@@ -25,13 +27,13 @@ CLASSES = {
 }
 
 
-def unit(name: str, what: str, *shape: int, **how: object) -> dict:
+def unit(name: str, what: str, *shape: int, **how: object) -> dict[str, Any]:
     """Describe one layer; a shape is that of its weight as PyTorch has it."""
     usual = {"fed": (), "gives": (), "calls": 1, "inside": ""}
     return {"name": name, "what": what, "shape": shape, **usual, **how}
 
 
-def outline(side: str, *layers: dict, bare: Sequence[Leaf] = ()) -> Outline:
+def outline(side: Side, *layers: dict[str, Any], bare: Sequence[Leaf] = ()) -> Outline:
     """Make an outline of layers in the order in which they run; an outer one before its parts."""
     made, ran = [Unit("", "a.Model", tuple(bare))], 0
     for place, layer in enumerate(layers):
@@ -59,7 +61,7 @@ def outline(side: str, *layers: dict, bare: Sequence[Leaf] = ()) -> Outline:
     return Outline(side, f"{side}:model", "0", tuple(made))
 
 
-def match(torch: Sequence[dict], paddle: Sequence[dict]) -> Match:
+def match(torch: Sequence[dict[str, Any]], paddle: Sequence[dict[str, Any]]) -> Match:
     return match_outlines(outline("torch", *torch), outline("paddle", *paddle))
 
 
@@ -130,7 +132,7 @@ def test_a_choice_moves_what_follows_along() -> None:
     """A convolution that goes elsewhere takes the one behind it with it."""
     shape = ("conv", 4, 4, 1, 1)
 
-    def branches(a: str, b: str) -> list[dict]:
+    def branches(a: str, b: str) -> list[dict[str, Any]]:
         return [
             unit(a, *shape, fed=[1], gives=[2]),
             unit(f"{a}_next", *shape, fed=[2], gives=[3]),
@@ -203,7 +205,7 @@ def test_classes_without_a_kind_are_told_and_their_tensors_taken_as_they_are() -
 def test_bare_tensors_are_paired_by_shape_and_name() -> None:
     """A shape of its own decides, then a name; else it is a guess."""
 
-    def model(side: str, *names: str) -> Outline:
+    def model(side: Side, *names: str) -> Outline:
         shapes = [(1, 1, 8), (1, 5, 8), (8,), (8,), (3,), (3,)]
         leaves = [Leaf(name, shape) for name, shape in zip(names, shapes, strict=True)]
         return outline(side, bare=leaves)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 # -- a step
 
 
-def by_hand(asked: Settings) -> tuple[float, dict, dict]:
+def by_hand(asked: Settings) -> tuple[float, dict[str, Any], dict[str, Any]]:
     """Compute the loss of the first step, its gradients and the weights before, in Paddle."""
     import paddle
 
@@ -347,7 +348,9 @@ def test_what_is_not_finite_ends_the_run(
 
     make = Batches._make
 
-    def spoil(self: Batches, places: np.ndarray, epoch: int, step: int) -> tuple:
+    def spoil(
+        self: Batches, places: np.ndarray, epoch: int, step: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         images, targets = make(self, places, epoch, step)
         return images * np.float32(np.nan if (epoch, step) == (1, 2) else 1), targets
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ def run(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "run"))
 
 
-def short(data: Path, **options) -> Settings:
+def short(data: Path, **options: Any) -> Settings:
     return settings(data, **{**QUICK, "epochs": 1, "limit": 4, **options})
 
 
@@ -106,12 +107,13 @@ def test_a_run_that_appeared_meanwhile_is_not_removed(
 ) -> None:
     """Another process began and ended one while this one read its images."""
     from vitconvert.apps.training import _run
+    from vitconvert.apps.training._model import make_model
 
-    out, make = tmp_path / "run", _run.make_model
+    out = tmp_path / "run"
 
-    def slow(*arguments: object) -> object:
+    def slow(*arguments: Any) -> object:
         shutil.copytree(finished, out)
-        return make(*arguments)
+        return make_model(*arguments)
 
     monkeypatch.setattr(_run, "make_model", slow)
     with pytest.raises(CheckpointError, match=r"exists already\. Pass --resume"):
@@ -132,9 +134,9 @@ def test_a_folder_without_rights_is_told_before_any_work(
     monkeypatch.setattr(_run, "prepare", prepare)
     with pytest.raises(CheckpointError, match=rf"new: no permission to write into {tmp_path}\.$"):
         train(short(data), tmp_path / "new")
-    for how in ({"force": True}, {"resume": True}):
+    for force in (True, False):
         with pytest.raises(CheckpointError, match=rf"run: no permission to write into {run}\.$"):
-            train(short(data), run, **how)
+            train(short(data), run, force=force, resume=not force)
     with pytest.raises(CheckpointError, match="does not hold a training run to resume"):
         train(short(data), tmp_path / "new", resume=True)
 

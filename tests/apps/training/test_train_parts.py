@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 import numpy as np
@@ -33,7 +33,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_images(tmp_path_factory.mktemp("images"))
 
 
-def batches(data: Path, team: Team | None = None, **options) -> Batches:
+def batches(data: Path, team: Team | None = None, **options: Any) -> Batches:
     """Open what one process is given; without colours, which Paddle changes."""
     asked = settings(data, **{"color_jitter": 0.0, **options})
     return prepare(asked).batches(asked, team or Team())
@@ -72,7 +72,7 @@ def test_a_run_of_one_step_has_a_rate() -> None:
         ({"epochs": 2, "warmup_epochs": 3.0}, "expected 0 to 2 \\(--epochs\\)"),
     ],
 )
-def test_options_out_of_range_are_named(options: dict, message: str) -> None:
+def test_options_out_of_range_are_named(options: dict[str, Any], message: str) -> None:
     """With what was expected."""
     with pytest.raises(RunError, match=message):
         Settings("v", "d", **options)
@@ -99,7 +99,8 @@ def test_the_documentation_lists_every_option() -> None:
 
 def test_every_option_has_its_type_and_default() -> None:
     """On the command line, from the fields of Settings."""
-    usual, found = Settings("v", "d"), {p.name: p for p in train.params}
+    usual = Settings("v", "d")
+    found: dict[str, Any] = {p.name: p for p in train.params if p.name}
 
     for name, (hint, _option) in list(options().items())[1:]:
         assert name == "data" or found[name].default == getattr(usual, name), name
@@ -142,7 +143,7 @@ def test_random_numbers_depend_on_every_part_of_their_purpose() -> None:
     assert not any(np.intersect1d(first, other.random(1000)).size for other in others)
 
 
-def augmentation(**how) -> Augmentation:
+def augmentation(**how: Any) -> Augmentation:
     """Make one that does nothing but what is asked for."""
     usual = preprocessing_of(find_variant("shunted_cifar_tiny")[1])
     plain = {"crop": "none", "crop_scale": 0.25, "flip": False, "color_jitter": 0.0}
@@ -157,7 +158,7 @@ def image(width: int = 32, height: int = 32) -> Image.Image:
 
 def test_padded_crop_moves_by_at_most_an_eighth() -> None:
     """Every shift up to 4 pixels in both directions comes, and the frame is black."""
-    change, shifts = augmentation(crop="padded"), Counter()
+    change, shifts = augmentation(crop="padded"), Counter[tuple[int, int]]()
     for index in range(400):
         pixels = np.asarray(change(image(), generator(0, Purpose.IMAGE, 0, index)))
         top, left = pixels[16, 16, :2].astype(int) - 16
@@ -244,7 +245,7 @@ def test_an_epoch_holds_every_image_once_in_an_order_of_its_own(data: Path) -> N
 
     assert {image.tobytes() for image in epochs[0]} == expected
     assert {image.tobytes() for image in epochs[1]} == expected
-    assert not np.array_equal(*epochs)
+    assert not np.array_equal(epochs[0], epochs[1])
 
 
 @pytest.mark.parametrize("workers", [0, 3])
@@ -293,13 +294,16 @@ def test_state_comes_back_as_it_was_written(tmp_path: Path) -> None:
     """Arrays and numbers, bit for bit."""
     rng = np.random.default_rng(0)
     model = {"blocks.0.fc.weight": rng.standard_normal((3, 2)).astype(np.float32)}
-    slots = {"moment1_0.blocks.0.fc.weight": np.float32([[1e-30]]), "beta1_pow_acc_0.x": np.ones(1)}
+    slots: dict[str, np.ndarray] = {
+        "moment1_0.blocks.0.fc.weight": np.array([[1e-30]], np.float32),
+        "beta1_pow_acc_0.x": np.ones(1),
+    }
     position = Position(3, 2, 0.1 + 0.2, 5.5, 71.0, [{"epoch": 1, "val_top1": 1 / 3}], {"scale": 2})
     write_state(tmp_path / "resume.safetensors", model, slots, position)
 
     found = read_state(tmp_path / "resume.safetensors")
     assert found[2] == position
-    for one, other in zip(found, (model, slots), strict=False):
+    for one, other in zip(found[:2], (model, slots), strict=True):
         assert {k: v.tobytes() for k, v in one.items()} == {
             k: v.tobytes() for k, v in other.items()
         }

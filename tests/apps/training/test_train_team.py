@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ main()
 """
 
 
-def launch(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+def launch(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Start `vitconvert train` as Paddle's launcher does."""
     script = folder / "command.py"
     script.write_text(COMMAND)
@@ -38,7 +39,7 @@ def launch(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-def both(folder: Path, variant: str, lr: float) -> tuple[dict, dict, str]:
+def both(folder: Path, variant: str, lr: float) -> tuple[dict[str, Any], dict[str, Any], str]:
     """Train in one process and in two: the row of either, and what the two print."""
     data = make_images(folder / "data", train=10, val=7)
     own = {"epochs": 1, "drop_path": 0.0, "batch_size": 8, "warmup_epochs": 0.0, "lr": lr}

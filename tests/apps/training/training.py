@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from click.testing import CliRunner, Result
@@ -29,7 +30,7 @@ def make_images(folder: Path, train: int = 20, val: int = 7) -> Path:
     return folder
 
 
-def settings(data: Path, **options) -> Settings:
+def settings(data: Path, **options: Any) -> Settings:
     """Ask for a short run: two epochs of five steps."""
     usual = {"variant": VARIANT, "epochs": 2, "batch_size": 4, "workers": 1}
     return Settings(data=str(data), **{**usual, **options})
@@ -40,7 +41,7 @@ def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(cli, ["train", *map(str, arguments)])
 
 
-def rows(run: Path) -> list[dict]:
+def rows(run: Path) -> list[dict[str, Any]]:
     """Read the log, without what depends on the time."""
     found = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     return [{k: v for k, v in row.items() if "second" not in k} for row in found]
