@@ -10,9 +10,7 @@ from typing import Any
 import click
 
 from ..terminal import console
-from .options import DEVICE, FILE, OUTPUT, ImageSize, progress_bar
-
-_THERE = click.Path(exists=True, path_type=Path)
+from .options import DEVICE, FILE, FILE_OR_FOLDER, OUTPUT, ImageSize, progress_bar
 
 
 class Channels(click.ParamType[tuple[float, float, float]]):
@@ -35,13 +33,13 @@ class Channels(click.ParamType[tuple[float, float, float]]):
 @click.option(
     "--data",
     required=True,
-    type=_THERE,
+    type=FILE_OR_FOLDER,
     help="Folder or archive of images, one folder per class; ImageNet's flat val with its "
     "labels; cifar-10-python.tar.gz.",
 )
 @click.option(
     "--weights",
-    type=_THERE,
+    type=FILE_OR_FOLDER,
     help="Paddle checkpoint, or a folder made by `vitconvert export`.",
 )
 @click.option(
