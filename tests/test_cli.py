@@ -531,6 +531,8 @@ def test_source_of_a_converted_file_is_shown(plain: Make, tmp_path: Path) -> Non
         (["--dst", "x.pth"], 1, "is already a PyTorch checkpoint"),
         (["--dst", "x.pth", "--dry-run"], 1, "is already a PyTorch checkpoint"),
         (["--dst", "x"], 1, "cannot tell the format"),
+        (["--dst", ""], 1, "is a folder"),
+        (["--dst", "/"], 1, "is a folder"),
         (["--dst", "missing/"], 1, "cannot tell the format"),
         (["--dst", "x.pdparams", "--dtype", "int8"], 2, "'int8' is not one of 'float32'"),
         (["--dst", "x.safetensors", "--max-shard-size", "1GB"], 2, "x.safetensors.index.json"),

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ..terminal import console
-from .options import DEVICE, FILE, FILE_OR_FOLDER, OUTPUT, ImageSize, progress_bar
+from .options import DEVICE, FILE, FILE_OR_FOLDER, OUTPUT, ImageSize, known_variant, progress_bar
 
 
 class Channels(click.ParamType[tuple[float, float, float]]):
@@ -29,7 +29,7 @@ class Channels(click.ParamType[tuple[float, float, float]]):
 
 
 @click.command("eval", short_help="Measure accuracy on labelled images, with both frameworks.")
-@click.argument("variant")
+@click.argument("variant", callback=known_variant)
 @click.option(
     "--data",
     required=True,
