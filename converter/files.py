@@ -120,7 +120,7 @@ def _is_free(folder: Path) -> bool:
 
 def unverified(target: Path) -> Path:
     """Name the file that holds converted weights for which parity was not proved."""
-    return target.with_name(target.name + ".unverified")
+    return target.parent / f"{target.name}.unverified"
 
 
 def check_distinct(**files: Path | None) -> None:

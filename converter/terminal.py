@@ -22,7 +22,7 @@ def console() -> Console:
     """Make a console that cuts no table short; a narrow terminal folds the lines itself."""
     from rich.console import Console
 
-    return Console(highlight=False, width=400)
+    return Console(highlight=False, markup=False, emoji=False, width=400)
 
 
 def print_table(rows: Iterable[Sequence[str]], *headings: str, right: Sequence[str] = ()) -> None:

@@ -19,6 +19,7 @@ from safetensors.numpy import save_file
 from conftest import ROOT, Make, arrays, write_paddle
 from vitconvert.cli import cli
 from vitconvert.tables import reading
+from vitconvert.terminal import console
 
 
 def run(*arguments: object) -> Result:
@@ -465,6 +466,13 @@ def test_odd_names_do_not_reach_the_terminal(name: str, tmp_path: Path) -> None:
     assert "\x1b" not in shown.output + refused.output
 
 
+def test_names_stay_as_they_are_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """`net:a:`, a model of the user's own, is no emoji, and brackets are no markup."""
+    console().print("net:a: 2 layers [bold]")
+
+    assert capsys.readouterr().out == "net:a: 2 layers [bold]\n"
+
+
 def test_full_output_device_is_no_traceback(plain: Make) -> None:
     """`> /dev/full`: one error, exit status 1."""
     with Path("/dev/full").open("w") as full:
@@ -523,6 +531,8 @@ def test_source_of_a_converted_file_is_shown(plain: Make, tmp_path: Path) -> Non
         (["--dst", "x.pth"], 1, "is already a PyTorch checkpoint"),
         (["--dst", "x.pth", "--dry-run"], 1, "is already a PyTorch checkpoint"),
         (["--dst", "x"], 1, "cannot tell the format"),
+        (["--dst", ""], 1, "is a folder"),
+        (["--dst", "/"], 1, "is a folder"),
         (["--dst", "missing/"], 1, "cannot tell the format"),
         (["--dst", "x.pdparams", "--dtype", "int8"], 2, "'int8' is not one of 'float32'"),
         (["--dst", "x.safetensors", "--max-shard-size", "1GB"], 2, "x.safetensors.index.json"),
@@ -549,6 +559,8 @@ def test_wrong_targets_are_told(
         (["parit"], "Did you mean 'parity'?"),
         (["shunted", "--src", "model.pt", "--dst", "x.pth"], "Did you mean 'model.pth'?"),
         (["inspect", "mod.pth"], "Did you mean 'model.pth'?"),
+        (["eval", "shunted_s", "--data", "imags"], "Did you mean 'images'?"),
+        (["compare", "imags", "images"], "Did you mean 'images'?"),
         (["inspect", "model.pth", "--weigths", "x"], "Did you mean '--weights'?"),
         (["shunted", "--src", "model.pth", "--variant", "shunted_bb"], "Did you mean 'shunted_b'?"),
         (["parity", "shunted_ss", "--torch", "model.pth", "--paddle", "model.pth"], "'shunted_s'?"),
@@ -557,8 +569,9 @@ def test_wrong_targets_are_told(
 def test_nearest_name_is_suggested(
     arguments: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of commands and families, variants, options and files."""
+    """Of commands and families, variants, options, files and folders."""
     monkeypatch.chdir(tmp_path)
+    Path("images").mkdir()
     Path("model.pth").touch()
     Path("unlike.txt").touch()
 

@@ -10,9 +10,7 @@ from typing import Any
 import click
 
 from ..terminal import console
-from .options import DEVICE, FILE, OUTPUT, ImageSize, progress_bar
-
-_THERE = click.Path(exists=True, path_type=Path)
+from .options import DEVICE, FILE, FILE_OR_FOLDER, OUTPUT, ImageSize, known_variant, progress_bar
 
 
 class Channels(click.ParamType[tuple[float, float, float]]):
@@ -31,17 +29,17 @@ class Channels(click.ParamType[tuple[float, float, float]]):
 
 
 @click.command("eval", short_help="Measure accuracy on labelled images, with both frameworks.")
-@click.argument("variant")
+@click.argument("variant", callback=known_variant)
 @click.option(
     "--data",
     required=True,
-    type=_THERE,
+    type=FILE_OR_FOLDER,
     help="Folder or archive of images, one folder per class; ImageNet's flat val with its "
     "labels; cifar-10-python.tar.gz.",
 )
 @click.option(
     "--weights",
-    type=_THERE,
+    type=FILE_OR_FOLDER,
     help="Paddle checkpoint, or a folder made by `vitconvert export`.",
 )
 @click.option(

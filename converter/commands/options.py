@@ -34,11 +34,11 @@ class Choice(click.Choice[str]):
         return super().get_invalid_choice_message(value, ctx) + nearest(value, self.choices)
 
 
-class File(click.Path):
-    """A file to read; the nearest name in its folder is suggested if it is not there."""
+class Existing(click.Path):
+    """What is to be read; the nearest name in its folder is suggested if it is not there."""
 
-    def __init__(self) -> None:
-        super().__init__(exists=True, dir_okay=False, path_type=Path)
+    def __init__(self, file: bool = True, folder: bool = True) -> None:
+        super().__init__(exists=True, file_okay=file, dir_okay=folder, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Check that it is there."""
@@ -51,8 +51,7 @@ class File(click.Path):
             self.fail(error.message + nearest(path.name, there), param, ctx)
 
 
-FILE = File()
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+FILE, FOLDER, FILE_OR_FOLDER = Existing(folder=False), Existing(file=False), Existing()
 OUTPUT = click.Path(path_type=Path)
 PYTHON = "Interpreter that has {}; its packages and its version of Python are used."
 CLASSES = "Names of the classes: a text, one to a line, or a training's run.json."
@@ -151,7 +150,7 @@ running_options = add(
     click.option(
         "--backward",
         is_flag=True,
-        help="Compare the gradients of every parameter and of the input, too.",
+        help="Include the gradients of every parameter and of the input.",
     ),
 )
 
@@ -218,7 +217,7 @@ def progress_bar(wanted: bool = True) -> Iterator[Progress | None]:
     from rich.console import Console
 
     display = progress.Progress(
-        progress.TextColumn("{task.description}"),
+        progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),
         progress.TaskProgressColumn(),
         progress.TimeRemainingColumn(),

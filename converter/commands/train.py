@@ -8,12 +8,15 @@ from typing import Any, get_args
 import click
 
 from ..apps.training import Option, Settings, flag, options
-from .options import FILE, OUTPUT, ImageSize, add, progress_bar
-
-_DATA = click.Path(exists=True, path_type=Path)
+from .options import FILE, FILE_OR_FOLDER, OUTPUT, ImageSize, add, progress_bar
 
 # Types of fields whose annotation says too little.
-_TYPES = {"data": _DATA, "val_data": _DATA, "weights": FILE, "img_size": ImageSize()}
+_TYPES = {
+    "data": FILE_OR_FOLDER,
+    "val_data": FILE_OR_FOLDER,
+    "weights": FILE,
+    "img_size": ImageSize(),
+}
 _DEFAULTS = Settings("", "")
 
 

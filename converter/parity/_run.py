@@ -12,7 +12,7 @@ import numpy as np
 from ..checkpoints import DTYPES as FILE_DTYPES
 from ..checkpoints import Checkpoint, open_checkpoint
 from ..errors import CheckpointError, DataError, ParityError, RunError
-from ..files import check_folder, sha256
+from ..files import check_distinct, check_folder, sha256
 from ..models import check_side
 from ..running.interpreters import check_pythons
 from ..running.process import Task, run
@@ -160,10 +160,11 @@ def dump(
     """
     check_options(options)
     target = Path(out)
+    check_distinct(alone=None if alone is None else Path(alone), out=target)
     check_folder(
         target,
         "a parity trace",
-        lambda path: (path / TRACE_JSON).is_file(),
+        _is_trace,
         force=force,
         as_whole=True,
     )
@@ -196,6 +197,13 @@ def dump(
                 (folder / "old").rename(target)
             raise
     return Trace(target)
+
+
+def _is_trace(folder: Path) -> bool:
+    """Whether a folder holds a trace and nothing else."""
+    own = (".json", ".bin", ".npy", ".part")
+    parts = all(path.is_file() and path.suffix in own for path in folder.iterdir())
+    return parts and (folder / TRACE_JSON).is_file()
 
 
 def _make_job(

@@ -44,7 +44,7 @@ def show(report: Report, console: Console) -> None:
     console.print(table)
     console.print()
     for line in summary(report):
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
+        console.print(line, soft_wrap=True)
 
 
 def _folded(report: Report) -> Iterator[LayerResult | int]:

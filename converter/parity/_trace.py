@@ -216,6 +216,11 @@ def _read_facts(folder: Path) -> Facts:
                 key: Finding(**finding | {"index": tuple(finding["index"])})
                 for key, finding in data["alone"].items()
             }
+    except FileNotFoundError as error:
+        raise ParityError(
+            f"{folder}: is not a readable trace, it has no {TRACE_JSON}. Expected a folder that "
+            f"`vitconvert dump` made."
+        ) from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ParityError(
             f"{folder}: is not a readable trace ({type(error).__name__}: {error}). "

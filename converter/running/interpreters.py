@@ -42,7 +42,9 @@ def check_pythons(pythons: dict[Side, str | None]) -> None:
             )
             version, missing = json.loads(asked.stdout)
         except (OSError, ValueError, subprocess.CalledProcessError) as error:
-            printed = getattr(error, "stderr", "") or str(error)
+            printed = str(error)
+            if isinstance(error, subprocess.CalledProcessError):
+                printed = error.stderr or f"it ends with status {error.returncode}."
             raise ModelError(
                 f"--{side}-python {python}: does not run; expected Python 3.11 or newer: "
                 f"{printed.strip().splitlines()[-1]}"

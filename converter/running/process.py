@@ -11,6 +11,7 @@ next task that it suits, which saves importing the framework, 2 to 5 seconds on 
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -136,8 +137,14 @@ class Worker:
         status = self._process.wait()
         self._stderr.seek(0)
         printed = self._stderr.read().decode(errors="replace").strip().splitlines()
-        heading = f"the {NAMES[self.side]} process ended with status {status}. It printed:"
+        how = f"ended with status {status}" if status >= 0 else f"was killed by {_signal(-status)}"
+        heading = f"the {NAMES[self.side]} process {how}." + (" It printed:" if printed else "")
         raise RunError(listing(heading, printed[-_LAST_LINES:]))
+
+
+def _signal(number: int) -> str:
+    name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+    return f"{name}, as the system does when memory runs out" if name == "SIGKILL" else name
 
 
 _Key = tuple[Any, ...]  # what a worker must have in common with a task

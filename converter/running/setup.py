@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..errors import ModelError
+from ..errors import ModelError, nearest
 from ..models import build
 from ..sides import Side
 from ..tables.reading import find_variant, read_table
@@ -72,7 +72,7 @@ def call_factory(name: str) -> Any:
         raise ModelError(f"{name}: {error}. Is it in {Path.cwd()}, or installed?") from error
     for part in function.split("."):
         if not hasattr(found, part):
-            raise ModelError(f"{name}: {module_name} has no {function}.")
+            raise ModelError(f"{name}: {module_name} has no {function}.{nearest(part, dir(found))}")
         found = getattr(found, part)
     return found()
 

@@ -5,7 +5,7 @@ compared with other readers: the safetensors package, numpy.load, Python's own u
 stand-ins for all that files may call, and torch.load. Where those refuse a file that vitconvert
 reads, at least every value must be in it.
 
-    HYPOTHESIS_PROFILE=long pytest tests/test_fuzz.py    takes minutes, new files each time
+    HYPOTHESIS_PROFILE=long pytest tests/checkpoints/test_fuzz.py   takes minutes, new files
 """
 
 import io

@@ -148,6 +148,7 @@ def test_gpu_runs_are_not_judged_by_tf32s_error(traces: tuple[Path, Path], tmp_p
         (["--out", "{there}"], "exists already. Pass --force"),
         (["--out", "{other}"], "exists and is not a parity trace"),
         (["--out", "{none}/x"], "does not exist. Make it first"),
+        (["--out", "{there}", "--alone", "{there}", "--force"], "alone and out are the same file"),
         (["--out", "x", "--alone", "{there}", "--dtype", "float32"], "neither side can be float32"),
         (["--out", "x", "--device", "gpu"], "sees no GPU here"),
         (
@@ -181,6 +182,21 @@ def test_what_cannot_be_dumped_is_one_error(
     assert message in done.output
     assert done.output.startswith("Error: ")
     assert [entry.name for entry in tmp_path.iterdir()] == ["other"]
+
+
+def test_folder_with_more_than_a_trace_is_not_replaced(converted: Make, tmp_path: Path) -> None:
+    """Another trace may lie in it, or notes."""
+    notes = tmp_path / "t" / "notes.txt"
+    notes.parent.mkdir()
+    notes.write_text("mine")
+    (tmp_path / "t" / "trace.json").write_text("{}")
+    which = ("--framework", "paddle", "--checkpoint", converted(VARIANT))
+
+    done = run("dump", VARIANT, *which, "--out", notes.parent, "--force")
+
+    assert done.exit_code == 1
+    assert "is not a parity trace, so nothing is written there" in done.output
+    assert notes.read_text() == "mine"
 
 
 @pytest.mark.own_process

@@ -29,6 +29,8 @@ def carry_out(job, parent):
         sys.exit(7)
     if what == "die":
         os._exit(9)
+    if what == "killed":
+        os.kill(os.getpid(), 9)
     if what == "wait":
         time.sleep(600)
     return {"pid": os.getpid(), **{name: os.environ.get(name) for name in job.get("names", ())}}
@@ -87,6 +89,7 @@ def test_jobs_run_side_by_side_and_tell_how_far_they_are() -> None:
         ("crash", r"(?s)^the PyTorch process ended with status 1\. .*ZeroDivisionError"),
         ("exit", r"^the PyTorch model ends the process: sys\.exit\(7\)\.$"),
         ("die", r"^the PyTorch process ended with status 9\. It printed:"),
+        ("killed", r"^the PyTorch process was killed by SIGKILL, .* memory runs out\. It printed:"),
     ],
 )
 def test_what_fails_is_told_and_ends_the_others(what: str, message: str) -> None:

@@ -200,7 +200,7 @@ def described(preprocessing: Mapping[str, Any]) -> str:
     known = dict(preprocessing)
     height, width = known.pop("size")
     mode, share = known.pop("crop_mode"), known.pop("crop_pct")
-    crop = "squashed" if mode == "squash" else "centre crop" if mode == "center" else str(mode)
+    crop = "squashed" if mode == "squash" else "center crop" if mode == "center" else str(mode)
     parts = [f"{height}x{width} pixels", f"{crop} {share:g}", str(known.pop("interpolation"))]
     for name, value in known.items():
         parts.append(f"{name} {channels(value)}")

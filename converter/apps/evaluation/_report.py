@@ -51,8 +51,10 @@ def check_report_folder(folder: Path, resume: bool, force: bool) -> None:
         CheckpointError: As `check_folder`.
         DataError: `resume` is given, but what is there is finished.
     """
-    check_folder(folder, "an evaluation report", _is_report, force=force, resume=resume)
-    if resume and not (folder / STATE).exists():
+    has_state = (folder / STATE).exists()
+    resumable = resume if resume or has_state else None
+    check_folder(folder, "an evaluation report", _is_report, force=force, resume=resumable)
+    if resume and not has_state:
         raise DataError(
             f"{folder}: holds no {STATE} to resume from: the evaluation is finished, or several "
             f"processes shared it. Pass --force instead of --resume to start again."

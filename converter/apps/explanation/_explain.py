@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ...errors import DataError, some
+from ...errors import DataError, nearest, some
 from ...images import Preprocessing, check_names, preprocessing_of, read_image
 from ...running.device import Device
 from ...sides import Side
@@ -192,7 +192,7 @@ def find_class(target: str | int, classes: Sequence[str], num_classes: int) -> i
     if not str(target).isdecimal():
         advice = f"Give --classes FILE, or a number 0 to {num_classes - 1}"
         known = f"there are {some(classes)}" if classes else f"no names were given. {advice}"
-        raise DataError(f"no class is called {target!r}: {known}.")
+        raise DataError(f"no class is called {target!r}: {known}.{nearest(str(target), classes)}")
     if int(target) >= num_classes:
         raise DataError(f"there is no class {target}: the model has 0 to {num_classes - 1}.")
     return int(target)

@@ -66,7 +66,7 @@ def test_the_page_shows_what_the_terminal_shows() -> None:
         "Paddle - PyTorch: +0.00 points (0 of 500 images; 95% interval for paired samples",
         "not comparable: published for 1,000 classes, this head has 10; published for 50,000",
         "81.2 images/s, 12.5 s in all",
-        "224x224 pixels, centre crop 0.875, bicubic",
+        "224x224 pixels, center crop 0.875, bicubic",
         "ab" * 32,
         "3.00 GiB",
         "Paddle 3.3.1 on cpu",

@@ -284,7 +284,7 @@ def test_the_terminal_shows_every_figure() -> None:
     assert f"{10_000 / 0.30000000000000004:,.1f}" in text
     assert "3.00 GiB" in text
     assert "81.2 images/s, 12.5 s in all" in text
-    assert "32x32 pixels, centre crop 1, bicubic, mean 0.4914/0.4822/0.4465" in words(text)
+    assert "32x32 pixels, center crop 1, bicubic, mean 0.4914/0.4822/0.4465" in words(text)
     assert "PARTIAL" not in text
 
 

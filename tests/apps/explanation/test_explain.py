@@ -239,6 +239,7 @@ def test_classes_are_found_by_name_and_number() -> None:
     for target, message in (
         ("crane", "several classes: 1, 2. Give the number"),
         ("cow", "no class is called 'cow': there are cat"),
+        ("catt", "Did you mean 'cat'?"),
         ("5", "the model has 0 to 4"),
         ("-1", "no class is called '-1'"),
     ):
