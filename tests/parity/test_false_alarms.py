@@ -26,15 +26,17 @@ def workers() -> Iterator[None]:
 def cases() -> list[Any]:
     """Give the smallest variant of each set of rows, with one thread and with two.
 
-    The others are the same layers in other numbers and sizes; test_parity proves them all.
+    The others are the same layers in other numbers and sizes; test_parity proves them all, and the
+    large ones of these with one thread.
     """
     params, seen = [], set()
     found = [(reading.load_table(v.family), v) for v in reading.variants().values()]
     for table, variant in sorted(found, key=lambda pair: pair[0].parameters(pair[1])):
         rows = frozenset(claim.row.torch for key in variant.shapes for claim in table.claims(key))
         if rows not in seen:
-            marks = [pytest.mark.slow] * is_large(variant.name, 10e6)
-            params += [pytest.param(variant.name, threads, marks=marks) for threads in (1, 2)]
+            large = is_large(variant.name, 10e6)
+            marks, counts = [pytest.mark.slow] * large, (2,) if large else (1, 2)
+            params += [pytest.param(variant.name, threads, marks=marks) for threads in counts]
         seen.add(rows)
     return params
 
