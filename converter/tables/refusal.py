@@ -129,7 +129,10 @@ def _problem(
     """Say what is wrong with the name or shape of a tensor; "" if nothing is."""
     if len(claims) > 1:
         rows = " and ".join(f"row {claim.row.number}" for claim in claims)
-        return f"claimed by {rows} of {table.file}. Each key may match one row only: make one pattern more specific."
+        return (
+            f"claimed by {rows} of {table.file}. Each key may match one row only: make one pattern "
+            f"more specific."
+        )
     if not claims:
         if side == "torch" and table.ignored(key) is not None:
             return ""
