@@ -9,7 +9,8 @@ from pathlib import Path
 from conftest import ROOT
 
 HOUSE, TESTS = ROOT / "converter", ROOT / "tests"
-DRAWING = (ROOT / "docs" / "architecture.md").read_text().split("```")[1]
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+DRAWING = PAGE.split("```")[1]
 # A line of the drawing is a step; what stands higher has a larger number.
 LINES = [re.findall(r"^(?:\w+(?:\.py|/) *)+", line) for line in DRAWING.splitlines()[::-1]]
 STEPS = [re.findall(r"\w+", line[0].replace(".py", "")) for line in LINES if line]
@@ -48,6 +49,14 @@ IMPORTS = {m: set(imports(path, package_of(m))) & set(FILES) for m, path in FILE
 def test_the_drawing_has_every_module() -> None:
     """What lies in converter/ is on the ladder, and nothing else is."""
     assert set(STEP) == {module.split(".")[0] for module in FILES}
+
+
+def test_the_page_names_files_that_exist() -> None:
+    """Those that answer where something happens, and all others."""
+    named = re.findall(r"`([\w/]+\.(?:py|toml))`", PAGE)
+
+    assert len(named) > 10
+    assert [n for n in named if not ((HOUSE / n).exists() or (ROOT / n).exists())] == []
 
 
 def test_no_import_goes_up() -> None:
