@@ -50,7 +50,7 @@ _CONVERTING = (
         help="Which weights to take if a file has several: model_ema …  [default: model]",
     ),
     click.option(
-        "--dtype", type=click.Choice(CASTS), help="Cast floating tensors.  [default: as they are]"
+        "--dtype", type=Choice(CASTS), help="Cast floating tensors.  [default: as they are]"
     ),
     click.option(
         "--max-shard-size",

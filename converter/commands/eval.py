@@ -10,7 +10,16 @@ from typing import Any
 import click
 
 from ..terminal import console
-from .options import DEVICE, FILE, FILE_OR_FOLDER, OUTPUT, ImageSize, known_variant, progress_bar
+from .options import (
+    DEVICE,
+    FILE,
+    FILE_OR_FOLDER,
+    OUTPUT,
+    Choice,
+    ImageSize,
+    known_variant,
+    progress_bar,
+)
 
 
 class Channels(click.ParamType[tuple[float, float, float]]):
@@ -50,7 +59,7 @@ class Channels(click.ParamType[tuple[float, float, float]]):
 )
 @click.option(
     "--engine",
-    type=click.Choice(["eager", "inference"]),
+    type=Choice(["eager", "inference"]),
     default="eager",
     show_default=True,
     help="How the Paddle model runs; inference is its deployed form.",
@@ -58,7 +67,7 @@ class Channels(click.ParamType[tuple[float, float, float]]):
 @click.option("--device", type=DEVICE, default="auto", show_default=True, help="Where to run.")
 @click.option(
     "--dtype",
-    type=click.Choice(["float32", "float64"]),
+    type=Choice(["float32", "float64"]),
     default="float32",
     show_default=True,
     help="Precision of both models.",
@@ -87,12 +96,12 @@ class Channels(click.ParamType[tuple[float, float, float]]):
 )
 @click.option(
     "--crop-mode",
-    type=click.Choice(["center", "squash"]),
+    type=Choice(["center", "squash"]),
     help="Crop from the center, or squash the whole image.",
 )
 @click.option(
     "--interpolation",
-    type=click.Choice(["bicubic", "bilinear", "lanczos", "nearest"]),
+    type=Choice(["bicubic", "bilinear", "lanczos", "nearest"]),
     help="Filter for resizing.",
 )
 @click.option("--mean", type=Channels(), help="Mean of each channel, 0..1.")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..terminal import printable
-from .options import CLASSES, DEVICE, FILE, OUTPUT, known_variant, progress_bar
+from .options import CLASSES, DEVICE, FILE, OUTPUT, Choice, known_variant, progress_bar
 
 _MAPS = (".npy", ".json")
 
@@ -37,19 +37,19 @@ _MAPS = (".npy", ".json")
 )
 @click.option(
     "--framework",
-    type=click.Choice(["paddle", "torch"]),
+    type=Choice(["paddle", "torch"]),
     help="Framework to run.  [default: that of the weights]",
 )
 @click.option(
     "--method",
-    type=click.Choice(["occlusion", "lime"]),
+    type=Choice(["occlusion", "lime"]),
     default="occlusion",
     show_default=True,
     help="Slide a grey window, or hide random sets of segments (needs the package lime).",
 )
 @click.option(
     "--measure",
-    type=click.Choice(["probability", "log-odds"]),
+    type=Choice(["probability", "log-odds"]),
     default="probability",
     show_default=True,
     help="What the map shows; log-odds still change where the probability is close to 0 or 1.",

@@ -48,7 +48,7 @@ def export(variant: str, weights: Path, out: Path, classes: Path | None, **how: 
     Examples:
       vitconvert export shunted_s --weights shunt_s.pdparams --out shunt_s
       vitconvert export shunted_s --weights D --out DIR --image-size 256x192
-      vitconvert export shiftvit_tiny_light --weights D --out DIR --image-size free
+      vitconvert export shiftvit_cifar --weights D --out DIR --image-size free
       vitconvert export shunted_s --weights run/best.pdparams --out DIR \\
                         --classes run/run.json
     """

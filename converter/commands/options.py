@@ -55,7 +55,7 @@ FILE, FOLDER, FILE_OR_FOLDER = Existing(folder=False), Existing(file=False), Exi
 OUTPUT = click.Path(path_type=Path)
 PYTHON = "Interpreter that has {}; its packages and its version of Python are used."
 CLASSES = "Names of the classes: a text, one to a line, or a training's run.json."
-DEVICE = click.Choice(get_args(Device))
+DEVICE = Choice(get_args(Device))
 
 
 def known_variant(_ctx: click.Context, _param: click.Parameter, name: str) -> str:

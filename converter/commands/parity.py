@@ -15,6 +15,7 @@ from .options import (
     FOLDER,
     OUTPUT,
     PYTHON,
+    Choice,
     check_reports,
     finish,
     progress_bar,
@@ -74,7 +75,7 @@ def own_models(command: Any) -> Any:
 @click.option("--paddle-weights", metavar="KEY", help="Which of several in the Paddle file.")
 @click.option(
     "--made-from",
-    type=click.Choice(["torch", "paddle"]),
+    type=Choice(["torch", "paddle"]),
     default="torch",
     show_default=True,
     help="Which is the original: its weights are rounded if the other has a narrower dtype.",
@@ -136,14 +137,14 @@ def parity(
 @click.command()
 @click.argument("variant", metavar="[VARIANT]", required=False)
 @click.option(
-    "--framework", type=click.Choice(["torch", "paddle"]), required=True, help="Which side to run."
+    "--framework", type=Choice(["torch", "paddle"]), required=True, help="Which side to run."
 )
 @click.option("--checkpoint", required=True, type=FILE, help="Weights of that framework.")
 @click.option("--out", required=True, type=OUTPUT, help="Folder to make for the trace.")
 @click.option("--weights", metavar="KEY", help="Which of several weights in the file.")
 @click.option(
     "--dtype",
-    type=click.Choice(["float64", "float32"]),
+    type=Choice(["float64", "float32"]),
     help="Run in this precision alone.  [default: both]",
 )
 @click.option(

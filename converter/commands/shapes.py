@@ -12,6 +12,8 @@ from pathlib import Path
 
 import click
 
+from ..errors import TableError
+from ..files import write_whole
 from ..tables.reading import read_table, table_files
 from ..tables.table import Table
 from ..tables.variant import ShapePattern, Variant
@@ -31,9 +33,11 @@ def shapes(tables: tuple[Path, ...]) -> None:
     """
     for path in tables or table_files().values():
         table = read_table(path.absolute())
+        if not table.variants:
+            raise TableError(f"{path}: has no [variants], whose shapes could be written. Add some.")
         target = path.parent / "shapes" / path.name
         target.parent.mkdir(exist_ok=True)
-        target.write_text(render(table), encoding="utf-8")
+        write_whole(target, render(table).encode())
         click.echo(f"{target} written: {len(table.variants)} variants.")
 
 

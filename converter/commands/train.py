@@ -8,7 +8,7 @@ from typing import Any, get_args
 import click
 
 from ..apps.training import Option, Settings, flag, options
-from .options import FILE, FILE_OR_FOLDER, OUTPUT, ImageSize, add, progress_bar
+from .options import FILE, FILE_OR_FOLDER, OUTPUT, Choice, ImageSize, add, progress_bar
 
 # Types of fields whose annotation says too little.
 _TYPES = {
@@ -34,7 +34,7 @@ def _option(name: str, hint: Any, option: Option) -> Any:
         return click.option(*names, is_flag=True, **how)
     known = [part for part in get_args(hint) if part is not type(None)] or [hint]
     choices = get_args(known[0]) or known  # of `Literal[...]`, or of that or None
-    values = click.Choice(choices) if isinstance(choices[0], str) else known[0]
+    values = Choice(choices) if isinstance(choices[0], str) else known[0]
     return click.option(*names, type=_TYPES.get(name, values), **how)
 
 
