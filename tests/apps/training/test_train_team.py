@@ -63,6 +63,7 @@ def test_two_processes_train_a_model_with_batch_norm(tmp_path: Path) -> None:
     assert output.count("best: epoch 1") == 1
 
 
+@pytest.mark.slow
 def test_two_processes_without_batch_norm_agree_to_rounding(tmp_path: Path) -> None:
     """The first moment of AdamW after one step is a tenth of the gradient."""
     alone, shared, _output = both(tmp_path, "shiftvit_cifar_tiny", 1e-5)
