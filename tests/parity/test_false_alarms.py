@@ -29,7 +29,7 @@ def cases() -> list[Any]:
     The others are the same layers in other numbers and sizes; test_parity proves them all, and the
     large ones of these with one thread.
     """
-    params, seen = [], set()
+    params, seen = list[Any](), set[frozenset[str]]()
     found = [(reading.load_table(v.family), v) for v in reading.variants().values()]
     for table, variant in sorted(found, key=lambda pair: pair[0].parameters(pair[1])):
         rows = frozenset(claim.row.torch for key in variant.shapes for claim in table.claims(key))
