@@ -104,9 +104,10 @@ def test_model_gives_the_official_numbers(
     named_layers, add_hook = WORDS[framework]
     for tap, layer in tapped(name, dict(getattr(model, named_layers)())).items():
         getattr(layer, add_hook)(lambda _l, _i, out, tap=tap: found.update({tap: out}))
-    images = tensor(framework, batch(name))
+    features = model.forward_features
+    model.forward_features = lambda x: found.setdefault("features", features(x))
     with seeded(framework).no_grad():
-        found |= {"logits": model(images), "features": model.forward_features(images)}
+        found["logits"] = model(tensor(framework, batch(name)))
 
     check(name, {key: array(value) for key, value in found.items()})
 
