@@ -62,7 +62,7 @@ def every_variant() -> list[Any]:
     found = [(reading.load_table(v.family), v) for v in reading.variants().values()]
     for table, variant in sorted(found, key=lambda pair: pair[0].parameters(pair[1])):
         rows = frozenset(c.row.torch for key in variant.shapes for c in table.claims(key))
-        is_slow = rows in seen or is_large(variant.name, 25e6)
+        is_slow = rows in seen or is_large(variant.name, 20e6)
         seen.add(rows)
         params.append(pytest.param(variant.name, marks=[pytest.mark.slow] * is_slow))
     return params

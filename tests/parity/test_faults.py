@@ -91,9 +91,9 @@ def square_linear_layers(variant: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("variant", "count", "at_once"),
-    [("shunted_t", 30, 3), pytest.param("shunted_b", 128, 8, marks=pytest.mark.slow)],
+    ("variant", "count", "at_once"), [("shunted_t", 30, 3), ("shunted_b", 128, 8)]
 )
 def test_every_square_linear_left_untransposed_is_named(
     variant: str, count: int, at_once: int, official: Make, converted: Make, tmp_path: Path
