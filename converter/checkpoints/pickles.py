@@ -45,6 +45,8 @@ class Global:
 class Opaque:
     """Stands for an object that is not a tensor and was not built."""
 
+    __slots__ = ("name",)  # a hostile file asks for millions of them
+
     def __init__(self, name: str) -> None:
         self.name = name
 
@@ -238,6 +240,10 @@ class _Machine:
         last = self.stack.pop()
         use(self.stack.pop(), last)
 
+    def extension(self, size: int) -> None:
+        self.take(size)  # which one, nobody asks
+        self.push(_EXTENSION)
+
     def old_instance(self, items: list[Any]) -> None:
         self.call(items[0], tuple(items[1:]))
 
@@ -264,6 +270,9 @@ class _Machine:
 
     def memoize(self, index: int) -> None:
         self.memo[index] = self.stack[-1]
+
+
+_EXTENSION = Opaque("(extension)")
 
 
 def ordered_dict(pairs: Any = ()) -> dict[Any, Any]:
@@ -344,9 +353,9 @@ _OPS: dict[int, Callable[[_Machine], Any]] = {
     # names, calls and state: none is looked up, called or restored
     ord("c"): lambda m: m.push(m.line_global()),
     0x93: lambda m: m.stack_global(),
-    0x82: lambda m: m.push(Opaque(f"(extension {m.number(1)})")),
-    0x83: lambda m: m.push(Opaque(f"(extension {m.number(2)})")),
-    0x84: lambda m: m.push(Opaque(f"(extension {m.number(4)})")),
+    0x82: lambda m: m.extension(1),
+    0x83: lambda m: m.extension(2),
+    0x84: lambda m: m.extension(4),
     ord("R"): lambda m: m.two(m.call),
     0x81: lambda m: m.two(m.call),
     0x92: lambda m: m.new_with_keywords(),

@@ -24,7 +24,7 @@ from typing import Any
 from vitconvert import CheckpointError, open_checkpoint
 
 MOST_MEMORY = 1 << 30  # bytes more than before
-MOST_TIME = 5  # seconds of the processor
+MOST_TIME = 60  # seconds of the processor, on the slowest machine: what takes longer hangs
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _UNNEEDED = ("os.", "subprocess.", "socket.", "shutil.", "ctypes.", "code.")
