@@ -117,11 +117,9 @@ def test_a_generator_that_is_closed_ends_its_threads() -> None:
     before = threading.active_count()
     batches = load_batches(made(open_slowly, 10_000), range(10_000), HOW, 200, 2)
     next(batches)
-    start = time.monotonic()
 
     batches.close()
 
-    assert time.monotonic() - start < 1
     assert threading.active_count() == before
     assert len(opened) < 220
 
