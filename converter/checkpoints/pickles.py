@@ -35,7 +35,7 @@ MALFORMED = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Global:
     """A name that a pickle refers to, such as collections.OrderedDict; never looked up."""
 
