@@ -63,6 +63,17 @@ def call_factory(name: str) -> Any:
     Raises:
         ModelError: There is no such module or function.
     """
+    try:
+        return _call_factory(name)
+    except RuntimeError as error:
+        if "operator torchvision::" not in str(error):
+            raise
+        # timm imports torchvision, which does not load beside a CPU build of PyTorch.
+        import_module("vitconvert.models_torch._torchvision").import_torchvision()
+        return _call_factory(name)
+
+
+def _call_factory(name: str) -> Any:
     module_name, _, function = name.partition(":")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))

@@ -4,7 +4,7 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -71,7 +71,7 @@ class _Side(ABC):
             ModelError: The user's function returns something else.
         """
         subject = self.setup.subject
-        with self.floating(dtype):
+        with self.floating(dtype), self._own_names():
             model = subject.build(self.name)
         if not isinstance(model, getattr(self.library.nn, self.layer_class)):
             expected = f"{self.name}.nn.{self.layer_class}"
@@ -94,6 +94,10 @@ class _Side(ABC):
             name = NAMES[self.name]
             raise RunError(f"the weights do not fit the {name} model: {error}") from error
         return model
+
+    def _own_names(self) -> AbstractContextManager[Any]:
+        """Return the context in which a model's tensors may be named as those of another one."""
+        return nullcontext()
 
     @abstractmethod
     def _load(self, model: Any) -> None:
@@ -232,6 +236,11 @@ class PaddleSide(_Side):
 
     def _dtype(self, name: str) -> Any:
         return name
+
+    def _own_names(self) -> AbstractContextManager[Any]:
+        # Where parameters are named by ParamAttr, a second model of the kind would be refused.
+        guard: AbstractContextManager[Any] = self.library.utils.unique_name.guard()
+        return guard
 
     def _load(self, model: Any) -> None:
         load_paddle(model, self.checkpoint)

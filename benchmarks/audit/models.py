@@ -1,0 +1,65 @@
+"""The models of pairs.toml: `models:torch.vit_base` is a function that builds one.
+
+The worker processes of `vitconvert table` import this module, each with its own framework.
+"""
+
+import sys
+import tomllib
+from collections.abc import Callable
+from functools import cache, partial
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+PAIRS = tomllib.loads((Path(__file__).parent / "pairs.toml").read_text(encoding="utf-8"))
+
+
+class Factories:
+    """One side of all pairs, by name."""
+
+    def __init__(self, find: Callable[[str, str], Any], side: str) -> None:
+        self.find, self.side = find, side
+
+    def __getattr__(self, pair: str) -> Any:
+        if pair not in PAIRS:
+            raise AttributeError(pair)
+        library, model = PAIRS[pair][self.side].split()
+        options = PAIRS[pair].get("options", {}) if self.side == "torch" else {}
+        return partial(self.find(library, model), pretrained=False, **options)
+
+
+def _torch_model(library: str, model: str) -> Any:
+    from vitconvert.models_torch._torchvision import import_torchvision
+
+    torchvision = import_torchvision()
+    if library == "timm":
+        return partial(import_module("timm").create_model, model)
+    return _without_pretrained(getattr(torchvision.models, model))
+
+
+def _without_pretrained(build: Any) -> Any:
+    """Give a factory of torchvision, which warns of `pretrained`: no weights are its default."""
+    return lambda pretrained, **options: build(**options)
+
+
+def _paddle_model(library: str, model: str) -> Any:
+    if library == "paddle.vision":
+        return getattr(import_module("paddle.vision.models"), model)
+    _import_ppcls()
+    backbone = import_module("ppcls.arch.backbone")
+    zoo = import_module("ppcls.arch.backbone.model_zoo.foundation_vit")
+    return getattr(backbone, model, None) or getattr(zoo, model)
+
+
+@cache
+def _import_ppcls() -> None:
+    """Make PaddleClas importable: its modules expect their own folder on the path, and a logger."""
+    package = find_spec("paddleclas")
+    assert package is not None and package.submodule_search_locations
+    sys.path.insert(0, next(iter(package.submodule_search_locations)))
+    import_module("ppcls.utils.logger").init_logger()
+
+
+torch = Factories(_torch_model, "torch")
+paddle = Factories(_paddle_model, "paddle")
