@@ -9,6 +9,7 @@ endif
 unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 COMPAT := .venv-compat/bin
+AUDIT := .venv-audit/bin
 WHEEL := build/wheel/bin
 DEMO := build/demo
 TRAINED := docs/demo/shiftvit_cifar_tiny.pth
@@ -26,7 +27,7 @@ JOBS := 2
 PYTEST := pytest -q -n $(JOBS) --dist worksteal
 PIP_INSTALL := pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-slow test-compat fuzz bench bench-speed lint format types links shapes \
+.PHONY: help demo test test-slow test-compat fuzz bench bench-speed audit lint format types links shapes \
 	dist wheel newer check clean
 
 help:
@@ -37,6 +38,7 @@ help:
 	@echo "make fuzz         mutate checkpoint files for half an hour (make test: for seconds)"
 	@echo "make bench        measure conversion beside cp and the usual script, then bench-speed:"
 	@echo "make bench-speed  measure the models' speed beside PyTorch's"
+	@echo "make audit        compare timm's models with those of PaddleClas, for docs/audit.md (an hour)"
 	@echo "make lint types   check style and types        make format  put style right"
 	@echo "make wheel        build the wheel and try it, installed     make newer  so on newer Pythons"
 	@echo "make check        all of these, as CI does     make shapes  renew mappings/shapes/"
@@ -78,6 +80,9 @@ bench: .venv/ready
 bench-speed: .venv/ready
 	@$(BIN)/python benchmarks/throughput.py
 	@$(BIN)/python benchmarks/loading.py
+
+audit: .venv-audit/ready
+	@$(AUDIT)/python benchmarks/audit/audit.py
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -134,7 +139,7 @@ newer: dist
 check: test test-slow lint types test-compat wheel newer
 
 clean:
-	rm -rf .venv .venv-compat build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-compat .venv-audit build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(call new_venv,.venv)
@@ -146,6 +151,15 @@ clean:
 	@$(call new_venv,.venv-compat)
 	@echo "==> Installing vitconvert with Paddle 2.6.2 into .venv-compat (once)"
 	@$(COMPAT)/$(PIP_INSTALL) -c constraints-compat.txt -e ".[cpu,train]" pytest pytest-xdist hypothesis setuptools
+	@touch $@
+
+# PaddleClas asks for releases of years ago; its models need these alone.
+.venv-audit/ready: pyproject.toml constraints.txt
+	@$(call new_venv,.venv-audit)
+	@echo "==> Installing vitconvert with timm and PaddleClas into .venv-audit (once)"
+	@$(AUDIT)/$(PIP_INSTALL) -c constraints.txt -e ".[torch,cpu,timm]" torchvision scikit-learn \
+		opencv-python-headless requests tqdm pyyaml
+	@$(AUDIT)/$(PIP_INSTALL) -c constraints.txt --no-deps paddleclas
 	@touch $@
 
 define new_venv

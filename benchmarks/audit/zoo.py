@@ -1,4 +1,4 @@
-"""The models of pairs.toml: `models:torch.vit_base` is a function that builds one.
+"""The models of pairs.toml: `zoo:torch.vit_base` is a function that builds one.
 
 The worker processes of `vitconvert table` import this module, each with its own framework.
 """
@@ -26,7 +26,7 @@ class Factories:
             raise AttributeError(pair)
         library, model = PAIRS[pair][self.side].split()
         options = PAIRS[pair].get("options", {}) if self.side == "torch" else {}
-        return partial(self.find(library, model), pretrained=False, **options)
+        return partial(self.find(library, model), **options)
 
 
 def _torch_model(library: str, model: str) -> Any:
@@ -34,13 +34,8 @@ def _torch_model(library: str, model: str) -> Any:
 
     torchvision = import_torchvision()
     if library == "timm":
-        return partial(import_module("timm").create_model, model)
-    return _without_pretrained(getattr(torchvision.models, model))
-
-
-def _without_pretrained(build: Any) -> Any:
-    """Give a factory of torchvision, which warns of `pretrained`: no weights are its default."""
-    return lambda pretrained, **options: build(**options)
+        return partial(import_module("timm").create_model, model, pretrained=False)
+    return getattr(torchvision.models, model)
 
 
 def _paddle_model(library: str, model: str) -> Any:
@@ -48,15 +43,16 @@ def _paddle_model(library: str, model: str) -> Any:
         return getattr(import_module("paddle.vision.models"), model)
     _import_ppcls()
     backbone = import_module("ppcls.arch.backbone")
-    zoo = import_module("ppcls.arch.backbone.model_zoo.foundation_vit")
-    return getattr(backbone, model, None) or getattr(zoo, model)
+    towers = import_module("ppcls.arch.backbone.model_zoo.foundation_vit")
+    return partial(getattr(backbone, model, None) or getattr(towers, model), pretrained=False)
 
 
 @cache
 def _import_ppcls() -> None:
     """Make PaddleClas importable: its modules expect their own folder on the path, and a logger."""
     package = find_spec("paddleclas")
-    assert package is not None and package.submodule_search_locations
+    assert package is not None
+    assert package.submodule_search_locations
     sys.path.insert(0, next(iter(package.submodule_search_locations)))
     import_module("ppcls.utils.logger").init_logger()
 

@@ -1,6 +1,6 @@
 """Look for differences between models of one name in two libraries; `make audit` runs it.
 
-    python benchmarks/audit/run.py [NAME …]
+    python benchmarks/audit/audit.py [NAME …]
 
 Each pair of pairs.toml goes through `vitconvert table`, unaided: weights of seeded noise, nothing
 renamed or repaired by hand. Its report is kept in build/audit/, and a pair that has one is left
@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from models import PAIRS
+from zoo import PAIRS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -33,7 +33,7 @@ def audit(name: str) -> dict[str, Any]:
     size = PAIRS[name].get("size", 224)
     command = [
         *(sys.executable, "-m", "vitconvert", "table"),
-        *("--torch-model", f"models:torch.{name}", "--paddle-model", f"models:paddle.{name}"),
+        *("--torch-model", f"zoo:torch.{name}", "--paddle-model", f"zoo:paddle.{name}"),
         *("--input-size", str(size), "--out", str(KEPT / f"{name}.toml"), "--force"),
         *("--report", str(report)),
     ]
