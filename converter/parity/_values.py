@@ -1,0 +1,95 @@
+"""What a layer takes or gives, as values side by side: tensors in order, however they are nested.
+
+Lists, tuples, dicts and dataclasses are no part of a comparison, nor is what is no tensor.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
+
+from ._trace import Tree, array_of, named_leaves
+
+One = TypeVar("One")
+Other = TypeVar("Other")
+
+
+def side_by_side(
+    one: Sequence[tuple[str, One]], other: Sequence[tuple[str, Other]]
+) -> list[tuple[One, Other]] | None:
+    """Pair what two sides have: by name where both have the same names, else in order.
+
+    Args:
+        one: Names and values; the name of what is in no dict is empty.
+        other: The same of the other side.
+
+    Returns:
+        The pairs; None if one side has more.
+    """
+    if len(one) != len(other):
+        return None
+    if sorted(name for name, _ in one) == sorted(name for name, _ in other):
+        one, other = sorted(one, key=_name), sorted(other, key=_name)  # stable
+    return [(a, b) for (_, a), (_, b) in zip(one, other, strict=True)]
+
+
+def _name(named: tuple[str, Any]) -> str:
+    return named[0]
+
+
+def arrays_in(tree: Tree) -> list[tuple[str, int]]:
+    """List the arrays of what was written down, in order: where each lies, and its index."""
+    leaves = ((name, array_of(leaf)) for name, leaf in named_leaves(tree))
+    return [(name, index) for name, index in leaves if index is not None]
+
+
+def named_parts(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield all that live values consist of, as `named_leaves` does of what is written down."""
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from named_parts(part, name)
+    elif (parts := _named(value)) is not None:
+        for key, part in parts.items():
+            yield from named_parts(part, f"{name}.{key}")
+    else:
+        yield name, value
+
+
+def rebuilt(value: Any, visit: Callable[[Any], Any]) -> Any:
+    """Put something else in the place of every part, in the order of `named_parts`.
+
+    Tuples, lists, dicts and dataclasses stay what they are, of whatever class.
+    """
+    if isinstance(value, list | tuple):
+        parts = [rebuilt(part, visit) for part in value]
+        if all(map(_is, parts, value)):
+            return value
+        if isinstance(value, list):
+            made = copy.copy(value)
+            made[:] = parts
+            return made
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    named = _named(value)
+    if named is None:
+        return visit(value)
+    made = copy.copy(value)
+    for name, part in named.items():
+        new = rebuilt(part, visit)
+        if isinstance(value, dict):
+            made[name] = new
+        else:
+            object.__setattr__(made, name, new)  # a frozen one, too
+    return made
+
+
+def _named(value: Any) -> dict[Any, Any] | None:
+    """Return the parts of a dict or a dataclass."""
+    if isinstance(value, dict):
+        return dict(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: getattr(value, one.name) for one in fields(value)}
+    return None
+
+
+def _is(one: Any, other: Any) -> bool:
+    return one is other
