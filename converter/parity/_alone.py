@@ -18,6 +18,7 @@ from ._exchange import Exchange, Exchanged
 from ._record import LiveCall
 from ._trace import Call, Run, Tree, Writer, array_of
 
+_ABSENT = object()
 _MOST_KEPT = 24  # arrays that are kept to be looked into
 
 
@@ -61,7 +62,7 @@ class Alone:
         else:
             whole = live.parent is None
             made = self.exchange(output, call.outputs, self._limit(key), whole=whole)
-            self._note(key, made, "output", ", ".join(given.arranged))
+            self._note(key, made, "output", " and ".join(given.unlike))
             output = made.value
         self.tick()
         if self.findings[key].difference > self._limit(key):
@@ -69,8 +70,8 @@ class Alone:
         return output
 
     def _acquit(self, live: LiveCall, call: Call) -> None:
-        """Blame the caller if the layer is right once it has the reference's plain values, too."""
-        own, differing = live.arguments.values, _differing(live, call)
+        """Blame the caller if the layer is right once it has what only the reference passes."""
+        own, differing = live.arguments.values, self._differing(live, call)
         if not differing or live.parent is None:
             return
         limit = self._limit(live.key)
@@ -82,9 +83,21 @@ class Alone:
         worst = max((one for one, _ in made.findings), key=_difference, default=Finding(0.0))
         if worst.difference <= limit:
             self.findings[live.key] = worst
-            name, value = next(iter(differing.items()))
+            name, value = next(iter(differing.items()))  # too few tensors are noted before
             note = f"has {name}={own[name]!r}, the reference's {value!r}"
             self._find(live.parent, Finding(np.inf, INPUT_OF + live.key, note=note))
+
+    def _differing(self, live: LiveCall, call: Call) -> dict[str, Any]:
+        """Return what the reference passes where we have another plain value, by parameter."""
+        at_default = set(live.arguments.at_default) & set(call.at_default)
+        found = dict[str, Any]()
+        for name, tree in call.inputs["dict"].items():
+            value = live.arguments.values.get(name, _ABSENT)
+            if name in at_default or not is_plain(value) or alike(value, tree):
+                continue
+            made = self._made(tree)
+            found[name] = list(made) if isinstance(value, list) else made
+        return found
 
     def _note(self, to: str | None, made: Exchanged, where: str, given: str = "") -> None:
         """Note what an exchange found, as a finding of a layer; None for what the images are."""
@@ -122,21 +135,6 @@ class Alone:
             return {name: self._made(part) for name, part in tree["dict"].items()}
         index = array_of(tree)
         return tree if index is None else self.side.put(self.reference.arrays[index])
-
-
-def _differing(live: LiveCall, call: Call) -> dict[str, Any]:
-    """Return the reference's plain values that are not ours, by the name of the parameter."""
-    at_default = set(live.arguments.at_default) & set(call.at_default)
-    theirs = call.inputs["dict"]
-    return {
-        name: tuple(theirs[name]) if isinstance(value, tuple) else theirs[name]
-        for name, value in live.arguments.values.items()
-        if name in theirs
-        and name not in at_default
-        and is_plain(value)
-        and is_plain(theirs[name])
-        and not alike(value, theirs[name])
-    }
 
 
 def _difference(finding: Finding) -> float:

@@ -26,7 +26,9 @@ class Way:
 
     def bring(self, array: np.ndarray, shape: Shape) -> np.ndarray:
         """Bring an array to another shape."""
-        return np.moveaxis(array, self.source, self.target).reshape(shape)
+        if self.source != self.target:
+            array = np.moveaxis(array, self.source, self.target)
+        return array.reshape(shape)
 
     @property
     def back(self) -> "Way":

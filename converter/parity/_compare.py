@@ -334,10 +334,11 @@ class Comparison:
         if finding.note:
             return finding.spell(finding.note)
         one, other = spell(finding.reference, finding.candidate)
-        return finding.spell(
+        note = finding.spell(
             f"differs, most at {list(finding.index)}: {self.reference.label} {one}, "
-            f"{self.candidate.label} {other}{finding.given and '; '}{finding.given}"
+            f"{self.candidate.label} {other}"
         )
+        return f"{note}; what it is given is {finding.given}" if finding.given else note
 
     def _too_imprecise(self, result: LayerResult) -> tuple[str, str]:
         """Name the side whose float32 error is out of proportion with the other's, and say so."""

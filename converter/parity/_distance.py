@@ -27,7 +27,7 @@ class Finding:
         note: Why it could not be compared, if so.
         kept: Index of the candidate's array, where it is wrong enough to be looked into.
         at: Index of the reference's array.
-        given: What the layer is given in another shape than the reference's, if anything.
+        given: What the layer is given in another shape, or number, than the reference's.
     """
 
     difference: float

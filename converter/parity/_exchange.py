@@ -20,12 +20,12 @@ class Exchanged:
     Attributes:
         value: As nested as our own, with the reference's tensors in our own shapes.
         findings: Of every tensor; of a wrong one with our own array, in the reference's shape.
-        arranged: What is ours in another shape than the reference's: ours, the reference's, how.
+        unlike: What is ours in another shape, or another number, than the reference's.
     """
 
     value: Any
     findings: Sequence[tuple[Finding, np.ndarray | None]]
-    arranged: Sequence[str] = ()
+    unlike: Sequence[str] = ()
 
 
 class Exchange:
@@ -53,8 +53,9 @@ class Exchange:
         if pairs is None and is_input:
             pairs = _once_each(mine, theirs)
         if pairs is None:
-            return Exchanged(own, [(Finding(np.inf, note=self._unlike(mine, theirs)), None)])
-        made, findings, arranged = dict[int, Any](), [], list[str]()
+            counts = self._counts(mine, theirs)
+            return Exchanged(own, [(Finding(np.inf, note=f"is {counts}"), None)], [counts])
+        made, findings, unlike = dict[int, Any](), [], list[str]()
         for place, index in pairs:
             tensor = mine[place][1]
             array, truth = self._array(tensor), self.arrays[index]
@@ -65,13 +66,13 @@ class Exchange:
             if way is not None:
                 if name := way.spell(array.shape, truth.shape):
                     shapes = f"{list(array.shape)}, the reference's is {list(truth.shape)}"
-                    arranged.append(f"{shapes}: {name}")
+                    unlike.append(f"{shapes}: {name}")
                 made[place] = self._put(tensor, array, way.back.bring(truth, array.shape))
                 array = way.bring(array, truth.shape)
             else:
                 made[place] = self._put(tensor, array, truth)
             findings.append((finding, array if is_wrong else None))
-        return Exchanged(self._rebuilt(own, made), findings, arranged)
+        return Exchanged(self._rebuilt(own, made), findings, unlike)
 
     def _is_tensor(self, part: Any) -> bool:
         return self.side.is_tensor(part) or isinstance(part, np.ndarray)
@@ -90,11 +91,11 @@ class Exchange:
         places = iter(range(len(made)))
         return rebuilt(own, lambda part: made[next(places)] if self._is_tensor(part) else part)
 
-    def _unlike(self, mine: list[tuple[str, Any]], theirs: list[tuple[str, int]]) -> str:
+    def _counts(self, mine: list[tuple[str, Any]], theirs: list[tuple[str, int]]) -> str:
         """Say how many tensors there are on both sides."""
         own = [list(part.shape) for _, part in mine]
         expected = [list(self.arrays.shape(index)) for _, index in theirs]
-        return f"is {_spell(own)}, the reference's is {_spell(expected)}"
+        return f"{_spell(own)}, the reference's is {_spell(expected)}"
 
 
 def _once_each(

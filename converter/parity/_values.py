@@ -24,17 +24,17 @@ def side_by_side(
         other: The same of the other side.
 
     Returns:
-        The pairs; None if one side has more.
+        The pairs, in the order of the first side; None if one side has more.
     """
     if len(one) != len(other):
         return None
-    if sorted(name for name, _ in one) == sorted(name for name, _ in other):
-        one, other = sorted(one, key=_name), sorted(other, key=_name)  # stable
-    return [(a, b) for (_, a), (_, b) in zip(one, other, strict=True)]
-
-
-def _name(named: tuple[str, Any]) -> str:
-    return named[0]
+    names = [[name for name, _ in side] for side in (one, other)]
+    orders = [list(range(len(side))) for side in (one, other)]
+    if sorted(names[0]) == sorted(names[1]):
+        for order, own in zip(orders, names, strict=True):
+            order.sort(key=own.__getitem__)  # stable: what has one name stays in order
+    pairs = sorted(zip(*orders, strict=True))
+    return [(one[i][1], other[j][1]) for i, j in pairs]
 
 
 def arrays_in(tree: Tree) -> list[tuple[str, int]]:
