@@ -5,7 +5,7 @@ own, and returns the reference's to its caller. So what a layer computes depends
 and what the code of a block does between the layers within it shows in what it gives them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +16,8 @@ from ._arguments import alike, is_plain
 from ._distance import FLOAT64_LIMIT, INPUT_OF, Finding
 from ._exchange import Exchange, Exchanged
 from ._record import LiveCall
-from ._trace import Call, Run, Tree, Writer, array_of
+from ._trace import Call, Run, Tree, Writer, array_of, leaves
 
-_ABSENT = object()
 _MOST_KEPT = 24  # arrays that are kept to be looked into
 
 
@@ -83,20 +82,22 @@ class Alone:
         worst = max((one for one, _ in made.findings), key=_difference, default=Finding(0.0))
         if worst.difference <= limit:
             self.findings[live.key] = worst
-            name, value = next(iter(differing.items()))  # too few tensors are noted before
-            note = f"has {name}={own[name]!r}, the reference's {value!r}"
+            name, value = next(iter(differing.items()))
+            expected = repr(value) if is_plain(value) else "a tensor"
+            note = f"has {name}={own[name]!r}, the reference's {expected}"
             self._find(live.parent, Finding(np.inf, INPUT_OF + live.key, note=note))
 
     def _differing(self, live: LiveCall, call: Call) -> dict[str, Any]:
-        """Return what the reference passes where we have another plain value, by parameter."""
-        at_default = set(live.arguments.at_default) & set(call.at_default)
+        """Return what the reference passes where we have another plain value, by our parameter."""
+        own, theirs = live.arguments.values, call.inputs["dict"]
         found = dict[str, Any]()
-        for name, tree in call.inputs["dict"].items():
-            value = live.arguments.values.get(name, _ABSENT)
-            if name in at_default or not is_plain(value) or alike(value, tree):
-                continue
-            made = self._made(tree)
-            found[name] = list(made) if isinstance(value, list) else made
+        for name, other in _parameters(own, theirs):
+            value, tree = own[name], theirs[other]
+            both_default = name in live.arguments.at_default and other in call.at_default
+            known = all(is_plain(leaf) or array_of(leaf) is not None for leaf in leaves(tree))
+            if known and not both_default and is_plain(value) and not alike(value, tree):
+                made = self._made(tree)
+                found[name] = list(made) if isinstance(value, list) else made
         return found
 
     def _note(self, to: str | None, made: Exchanged, where: str, given: str = "") -> None:
@@ -135,6 +136,17 @@ class Alone:
             return {name: self._made(part) for name, part in tree["dict"].items()}
         index = array_of(tree)
         return tree if index is None else self.side.put(self.reference.arrays[index])
+
+
+def _parameters(own: Mapping[str, Any], theirs: Mapping[str, Tree]) -> Iterator[tuple[str, str]]:
+    """Pair parameters without tensors: by name; the rest in order, where they are as many."""
+    yield from ((name, name) for name in own if name in theirs)
+    left = [name for name in own if name not in theirs and is_plain(own[name])]
+    others = [
+        name for name in theirs if name not in own and all(map(is_plain, leaves(theirs[name])))
+    ]
+    if len(left) == len(others):
+        yield from zip(left, others, strict=True)
 
 
 def _difference(finding: Finding) -> float:

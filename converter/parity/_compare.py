@@ -237,9 +237,10 @@ class Comparison:
             return replace(result, verdict="missing", note=note)
         calls = {run: call for run, call in runs.items() if call is not None}
         found, note = rows(calls, kind == "output")
-        if note:
-            return self._inherited(replace(result, verdict="shape", note=note), layer)
-        return self._values(result, found, layer)
+        if not note:
+            return self._values(result, found, layer)
+        result = replace(result, verdict="shape", note=note)
+        return result if found else self._inherited(result, layer)
 
     def _values(
         self, result: LayerResult, found: list[dict[RunOf, Value]], layer: Layer | None
@@ -285,7 +286,8 @@ class Comparison:
         way = choices[0] if len(choices) == 1 else nearest(truth, found, choices, FLOAT64_LIMIT)[0]
         arrays |= {run: way.bring(arrays[run], truth.shape) for run in own}
         if (name := way.spell(found.shape, truth.shape)) and not result.arranged:
-            result = replace(result, arranged=name, candidate_shape=found.shape)
+            result = replace(result, arranged=name, shape=truth.shape)
+            result = replace(result, candidate_shape=found.shape)
         return arrays, result
 
     def _inherited(self, result: LayerResult, layer: Layer | None) -> LayerResult:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from ..running.side import AnySide
 from ._arrange import Way, nearest, ways
 from ._distance import Finding, not_finite
 from ._trace import Arrays, Tree
-from ._values import arrays_in, named_parts, rebuilt, side_by_side
+from ._values import arrays_in, is_size, named_parts, rebuilt, side_by_side
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,10 @@ class Exchange:
             whole: Whether it is what the whole model gives.
         """
         mine = [(name, part) for name, part in named_parts(own) if self._is_tensor(part)]
-        theirs = arrays_in(tree)
-        places = [(name, place) for place, (name, _) in enumerate(mine)]
-        pairs = side_by_side(places, theirs)
-        if pairs is None and is_input:
-            pairs = _once_each(mine, theirs)
+        pairs = self._pairs(mine, arrays_in(tree), is_input, whole)
         if pairs is None:
-            counts = self._counts(mine, theirs)
-            return Exchanged(own, [(Finding(np.inf, note=f"is {counts}"), None)], [counts])
+            counted = self._counts(mine, arrays_in(tree))
+            return Exchanged(own, [(Finding(np.inf, note=f"is {counted}"), None)], [counted])
         made, findings, unlike = dict[int, Any](), [], list[str]()
         for place, index in pairs:
             tensor = mine[place][1]
@@ -74,6 +71,27 @@ class Exchange:
             findings.append((finding, array if is_wrong else None))
         return Exchanged(self._rebuilt(own, made), findings, unlike)
 
+    def _pairs(
+        self, mine: list[tuple[str, Any]], theirs: list[tuple[str, int]], given: bool, whole: bool
+    ) -> list[tuple[int, int]] | None:
+        """Pair our tensors, by their place, with the reference's; None if they are not as many."""
+        places = [(name, place) for place, (name, _) in enumerate(mine)]
+        pairs = side_by_side(places, theirs)
+        if pairs is None and given:
+            pairs = _once_each(mine, theirs)
+        if pairs is None and not whole:
+            large = [(n, i) for n, i in places if not self._is_size(mine[i][1])]
+            arrays = self.arrays
+            pairs = side_by_side(
+                large,
+                [(n, i) for n, i in theirs if not is_size(arrays.shape(i), arrays.dtype(i))],
+            )
+        return pairs
+
+    def _is_size(self, tensor: Any) -> bool:
+        array = self._array(tensor)
+        return is_size(array.shape, array.dtype.name)
+
     def _is_tensor(self, part: Any) -> bool:
         return self.side.is_tensor(part) or isinstance(part, np.ndarray)
 
@@ -84,12 +102,15 @@ class Exchange:
         """Make what stands in for a tensor; integers keep their width."""
         if _both_count(array, truth):
             truth = truth.astype(array.dtype)
-        truth = np.array(truth, order="C")
+        if not truth.flags.c_contiguous:
+            truth = np.ascontiguousarray(truth)
         return truth if isinstance(tensor, np.ndarray) else self.side.put(truth)
 
     def _rebuilt(self, own: Any, made: dict[int, Any]) -> Any:
-        places = iter(range(len(made)))
-        return rebuilt(own, lambda part: made[next(places)] if self._is_tensor(part) else part)
+        places = count()
+        return rebuilt(
+            own, lambda part: made.get(next(places), part) if self._is_tensor(part) else part
+        )
 
     def _counts(self, mine: list[tuple[str, Any]], theirs: list[tuple[str, int]]) -> str:
         """Say how many tensors there are on both sides."""
@@ -130,5 +151,5 @@ def _both_count(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _spell(shapes: list[list[int]]) -> str:
-    count = f"{len(shapes)} tensor{'s' * (len(shapes) != 1)}"
-    return f"{count} {', '.join(map(str, shapes))}".rstrip()
+    counted = f"{len(shapes)} tensor{'s' * (len(shapes) != 1)}"
+    return f"{counted} {', '.join(map(str, shapes))}".rstrip()

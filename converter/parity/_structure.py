@@ -5,7 +5,7 @@ from functools import partial
 
 from ._arrange import ways
 from ._trace import Arrays, Call, Trace, Tree, array_of, leaves, named_leaves, spell_tree
-from ._values import arrays_in, side_by_side
+from ._values import arrays_in, is_size, side_by_side
 
 RunOf = tuple[Trace, str]  # a trace, and the dtype of one of its runs
 Value = int | float  # index of an array, or a number that was computed
@@ -32,7 +32,7 @@ def rows(calls: Mapping[RunOf, Call], whole: bool = False) -> tuple[list[dict[Ru
     values = {run: _values(call.outputs) for run, call in calls.items()}
     if not whole and len(set(map(len, values.values()))) > 1:
         # A number beside a tensor, as a size is: it shows in what is computed with it.
-        values = {run: list(arrays_in(call.outputs)) for run, call in calls.items()}
+        values = {run: _large(run, call.outputs) for run, call in calls.items()}
     first = next(iter(values))
     found: list[dict[RunOf, Value]] = [{} for _ in values[first]]
     for run, own in values.items():
@@ -56,6 +56,16 @@ def _values(tree: Tree) -> list[tuple[str, Value]]:
         elif isinstance(leaf, float):
             found.append((name, leaf))
     return found
+
+
+def _large(run: RunOf, tree: Tree) -> list[tuple[str, Value]]:
+    """List the arrays but for numbers and sizes."""
+    arrays = _arrays(run)
+    return [
+        (name, index)
+        for name, index in arrays_in(tree)
+        if not is_size(arrays.shape(index), arrays.dtype(index))
+    ]
 
 
 def _comparable(one: tuple[RunOf, Value], other: tuple[RunOf, Value], whole: bool) -> bool:

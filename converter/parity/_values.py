@@ -4,12 +4,14 @@ Lists, tuples, dicts and dataclasses are no part of a comparison, nor is what is
 """
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
 from ._trace import Tree, array_of, named_leaves
 
+_MOST_AXES = 4
 One = TypeVar("One")
 Other = TypeVar("Other")
 
@@ -17,7 +19,7 @@ Other = TypeVar("Other")
 def side_by_side(
     one: Sequence[tuple[str, One]], other: Sequence[tuple[str, Other]]
 ) -> list[tuple[One, Other]] | None:
-    """Pair what two sides have: by name where both have the same names, else in order.
+    """Pair what two sides have: by name what both call the same, the rest in order.
 
     Args:
         one: Names and values; the name of what is in no dict is empty.
@@ -28,13 +30,22 @@ def side_by_side(
     """
     if len(one) != len(other):
         return None
-    names = [[name for name, _ in side] for side in (one, other)]
-    orders = [list(range(len(side))) for side in (one, other)]
-    if sorted(names[0]) == sorted(names[1]):
-        for order, own in zip(orders, names, strict=True):
-            order.sort(key=own.__getitem__)  # stable: what has one name stays in order
-    pairs = sorted(zip(*orders, strict=True))
-    return [(one[i][1], other[j][1]) for i, j in pairs]
+    counts = [Counter(name for name, _ in side) for side in (one, other)]
+    # What only one side calls so stays in order, as does what has one name: a sort is stable.
+    orders = [
+        sorted(range(len(side)), key=[_shared(name, counts) for name, _ in side].__getitem__)
+        for side in (one, other)
+    ]
+    return [(one[i][1], other[j][1]) for i, j in sorted(zip(*orders, strict=True))]
+
+
+def _shared(name: str, counts: Sequence[Counter[str]]) -> str:
+    return name if counts[0][name] == counts[1][name] else ""
+
+
+def is_size(shape: Sequence[int], dtype: str) -> bool:
+    """Tell a number, or the size of a map, that is kept as a tensor, as Paddle's `shape` does."""
+    return not shape or (len(shape) == 1 and shape[0] <= _MOST_AXES and "int" in dtype)
 
 
 def arrays_in(tree: Tree) -> list[tuple[str, int]]:

@@ -50,6 +50,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+tensor = torch.tensor
+
 def turn(x, *axes):
     return x.permute(axes)
 """
@@ -57,6 +59,8 @@ PADDLE = """
 import paddle
 from paddle import nn
 from paddle.nn import functional as F
+
+tensor = paddle.to_tensor
 
 def turn(x, *axes):
     return x.transpose(axes)
@@ -127,6 +131,9 @@ SWITCHES = (
 SUM = "def forward(self, {}):\n    return self.fc(a) + 2 * b"
 
 
+SIZED = with_use("x, _ = self.layer(x, tensor([4, 3]))")
+
+
 @pytest.mark.parametrize(
     ("torch", "paddle"),
     [
@@ -166,6 +173,25 @@ SUM = "def forward(self, {}):\n    return self.fc(a) + 2 * b"
             ),
             ("def forward(self, q):\n    return self.fc(q) * q + q", with_use("x = self.layer(x)")),
             id="one tensor thrice, or once",
+        ),
+        pytest.param(
+            ("def forward(self, x, size):\n    return self.fc(x) * size[0], size", SIZED),
+            (
+                "def forward(self, x, H):\n    return self.fc(x) * H",
+                with_use("x = self.layer(x, 4)"),
+            ),
+            id="a size as a tensor, or a number",
+        ),
+        pytest.param(
+            (
+                "def forward(self, x, bias, mask):\n    return self.fc(x) * mask + bias",
+                with_use("x = self.layer(x, 2 * x, 3 * x)"),
+            ),
+            (
+                "def forward(self, y, mask, bias):\n    return self.fc(y) * mask + bias",
+                with_use("x = self.layer(x, 3 * x, 2 * x)"),
+            ),
+            id="some names are the same",
         ),
         pytest.param(
             (FC, USUAL),
@@ -345,6 +371,13 @@ TWO = "def forward(self, q, k):\n    return self.fc(q) + 2 * k"
             "model output",
             "gives to `layer` has scale=1.0, the reference's 2.0",
             id="a number that is left out",
+        ),
+        pytest.param(
+            (SWITCHES, with_use("x = self.layer(x, scale=2.0)")),
+            (SWITCHES.replace("scale", "factor"), with_use("x = self.layer(x, factor=3.0)")),
+            "model output",
+            "gives to `layer` has factor=3.0, the reference's 2.0",
+            id="another number, of another name",
         ),
         pytest.param(
             (SWITCHES, USUAL),
