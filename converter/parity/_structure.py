@@ -107,7 +107,7 @@ def _spell_value(run: RunOf, value: Value) -> str:
 
 
 def _unlike_plain(calls: Mapping[RunOf, Call]) -> str:
-    """Say what of the whole model's output cannot be compared, or is no tensor and differs."""
+    """Say what in the whole model's output cannot be compared, or which plain value differs."""
     spelled, lengths = dict[str, str](), set[int]()
     for run, call in calls.items():
         what = spell_tree(call.outputs, partial(_leaf, run))

@@ -1,6 +1,6 @@
-"""What a layer takes or gives, as values side by side: tensors in order, however they are nested.
+"""Put the tensors side by side that a layer takes or gives on both sides, however they are nested.
 
-Lists, tuples, dicts and dataclasses are no part of a comparison, nor is what is no tensor.
+A comparison ignores lists, tuples, dicts and dataclasses, and every value but the tensors in them.
 """
 
 import copy

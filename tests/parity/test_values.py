@@ -1,4 +1,4 @@
-"""What layers take and give, as values: nesting, names, defaults, sizes and shapes are no part."""
+"""Tensors that layers take and give are compared, whatever their nesting, names and shapes."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import pytest
 from conftest import known
 from tracing import compared_sources, noise
 from vitconvert import Report
+from vitconvert.parity import html
 from vitconvert.parity._terminal import summary
 
 pytestmark = [pytest.mark.torch, pytest.mark.paddle]
@@ -102,7 +103,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def compared(
-    folder: Path, torch: tuple[str, ...], paddle: tuple[str, ...], backward: bool = False
+    folder: Path,
+    torch: tuple[str, ...],
+    paddle: tuple[str, ...],
+    alone: bool = True,
+    backward: bool = False,
 ) -> Report:
     """Compare two models of the same weights: code of the layer, its use, what is given."""
     rng = np.random.default_rng(0)
@@ -117,7 +122,8 @@ def compared(
         {"torch": state, "paddle": turned},
         TABLE,
         noise((2, 3, 32, 24)),  # 4 x 3 tokens
-        backward=backward,
+        alone,
+        backward,
     )
 
 
@@ -229,7 +235,7 @@ SIZED = with_use("x, _ = self.layer(x, tensor([4, 3]))")
         ),
     ],
 )
-def test_what_is_no_tensor_is_no_part(
+def test_only_tensors_are_compared(
     torch: tuple[str, ...], paddle: tuple[str, ...], folder: Path
 ) -> None:
     """Both models are right; either may be the reference's way to write it."""
@@ -300,7 +306,7 @@ def test_the_same_values_in_another_shape_are_the_same(
 ) -> None:
     """Either way round; the report says how one comes of the other."""
     for pair, expected in (((torch, paddle), shapes), ((paddle, torch), shapes[::-1])):
-        report = compared(folder, *pair, backward=True)
+        report = compared(folder, *pair, alone=expected is shapes, backward=True)
 
         assert report.proved, report.claim
         layer = next(one for one in report.layers if one.layer == "layer")
@@ -308,6 +314,7 @@ def test_the_same_values_in_another_shape_are_the_same(
         first = next(one for one in report.layers if one.arranged == arranged)
         shown = f"{first.layer} {list(first.shape)} and {list(first.candidate_shape)}"
         assert any(line.startswith(arranged) and shown in line for line in summary(report))
+        assert shown in html(report)
         assert all(figures.max is not None for figures in report.output)
 
 
