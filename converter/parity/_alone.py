@@ -1,28 +1,24 @@
 """Give every layer what the reference's layer was given, and see what it alone makes of it.
 
-One forward pass does it for all layers: each call gets the reference's input in place of its own,
-and returns the reference's output to its caller. So what a layer computes depends on no other
-layer, and what the code of a block does between the layers within it shows in what it gives them.
+One forward pass does it for all layers: each call gets the reference's tensors in the place of its
+own, and returns the reference's to its caller. So what a layer computes depends on no other layer,
+and what the code of a block does between the layers within it shows in what it gives them.
 """
 
-import copy
-import math
-from collections.abc import Callable
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..running.side import AnySide
-from ._distance import FLOAT64_LIMIT, INPUT_OF, Finding, apart, not_finite
+from ._arguments import alike, is_plain
+from ._distance import FLOAT64_LIMIT, INPUT_OF, Finding
+from ._exchange import Exchange, Exchanged
 from ._record import LiveCall
-from ._trace import Run, Tree, Writer, array_of, spell_tree, to_tree
+from ._trace import Call, Run, Tree, Writer, array_of, leaves
 
 _MOST_KEPT = 24  # arrays that are kept to be looked into
-
-
-class _Unlike(Exception):  # noqa: N818 - never leaves this module
-    """Two trees of values are not built alike."""
 
 
 class Alone:
@@ -37,6 +33,7 @@ class Alone:
         tick: Callable[[], None],
     ) -> None:
         self.side, self.reference, self.keep, self.tick = side, reference, keep, tick
+        self.exchange = Exchange(side, reference.arrays)
         self.limits = limits  # by layer: what is further apart is kept
         self.findings: dict[str, Finding] = {}
         self.kept = 0
@@ -48,14 +45,11 @@ class Alone:
             note = "the reference did not call this layer so often"
             self._find(key, Finding(np.inf, note=note))
             return live.make()
-        try:
-            given = [list(live.args), live.kwargs]
-            live.args, live.kwargs = self._swap(given, call.inputs, live.parent, INPUT_OF + key)
-        except _Unlike as unlike:
-            note = f"is {unlike}"
-            self._find(live.parent or key, Finding(np.inf, INPUT_OF + key, note=note))
+        values, limit = live.arguments.values, self._limit(live.parent)
+        given = self.exchange(values, call.inputs, limit, is_input=True)
+        live.arguments = live.arguments.replaced(given.value)
+        self._note(live.parent, given, INPUT_OF + key)
         self.findings.setdefault(key, Finding(0.0))
-        output = None
         try:
             output = live.make()
         except (
@@ -63,77 +57,58 @@ class Alone:
         ) as error:  # whatever a model raises: the report has it, and the pass continues
             note = f"fails on the reference's input: {type(error).__name__}: {error}"
             self._find(key, Finding(np.inf, note=note.split("\n", 1)[0]))
+            output = self._made(call.outputs)
+        else:
+            whole = live.parent is None
+            made = self.exchange(output, call.outputs, self._limit(key), whole=whole)
+            self._note(key, made, "output", " and ".join(given.unlike))
+            output = made.value
         self.tick()
-        if output is None:
-            return self._made(call.outputs)
+        if self.findings[key].difference > self._limit(key):
+            self._acquit(live, call)
+        return output
+
+    def _acquit(self, live: LiveCall, call: Call) -> None:
+        """Blame the caller if the layer is right once it has what only the reference passes."""
+        own, differing = live.arguments.values, self._differing(live, call)
+        if not differing or live.parent is None:
+            return
+        limit = self._limit(live.key)
         try:
-            return self._swap(output, call.outputs, key, "output")
-        except _Unlike as unlike:
-            self._find(key, Finding(np.inf, note=f"is {unlike}"))
-            return self._made(call.outputs, output)
+            output = live.repeat(live.arguments.replaced(own | differing))
+        except Exception:  # of whatever model: then it is not for these that it is wrong
+            return
+        made = self.exchange(output, call.outputs, limit)
+        worst = max((one for one, _ in made.findings), key=_difference, default=Finding(0.0))
+        if worst.difference <= limit:
+            self.findings[live.key] = worst
+            name, value = next(iter(differing.items()))
+            expected = repr(value) if is_plain(value) else "a tensor"
+            note = f"has {name}={own[name]!r}, the reference's {expected}"
+            self._find(live.parent, Finding(np.inf, INPUT_OF + live.key, note=note))
 
-    def _swap(self, own: Any, tree: Tree, to: str | None, where: str) -> Any:
-        """Put the reference's tensors in the place of our own, after comparing them.
+    def _differing(self, live: LiveCall, call: Call) -> dict[str, Any]:
+        """Return what the reference passes where we have another plain value, by our parameter."""
+        own, theirs = live.arguments.values, call.inputs["dict"]
+        found = dict[str, Any]()
+        for name, other in _parameters(own, theirs):
+            value, tree = own[name], theirs[other]
+            both_default = name in live.arguments.at_default and other in call.at_default
+            known = all(is_plain(leaf) or array_of(leaf) is not None for leaf in leaves(tree))
+            if known and not both_default and is_plain(value) and not alike(value, tree):
+                made = self._made(tree)
+                found[name] = list(made) if isinstance(value, list) else made
+        return found
 
-        Args:
-            own: Tensors and plain values.
-            tree: The same of the reference.
-            to: Whose finding it is if they differ; None for what the images are.
-            where: What they are.
-
-        Raises:
-            _Unlike: One is not built as the other.
-        """
-        if isinstance(tree, list) and isinstance(own, list | tuple) and len(own) == len(tree):
-            parts = [self._swap(*pair, to, where) for pair in zip(own, tree, strict=True)]
-            if isinstance(own, list):
-                return parts
-            return type(own)(*parts) if hasattr(own, "_fields") else tuple(parts)
-        if isinstance(tree, dict) and "dict" in tree:
-            return self._swap_named(own, tree["dict"], to, where)
-        is_tensor, index = self.side.is_tensor(own), array_of(tree)
-        if index is not None and (is_tensor or isinstance(own, np.ndarray | np.generic)):
-            self._compare(self.side.array(own) if is_tensor else np.asarray(own), index, to, where)
-            made = self.reference.arrays[index]
-            return self.side.put(made) if is_tensor else made
-        if not is_tensor and not isinstance(tree, list | dict):
-            if to is not None and not _alike(own, tree):
-                note = f"has {own!r}, the reference's {tree!r}"
-                self._find(to, Finding(np.inf, where, note=note))
-            return own
-        if not is_tensor and isinstance(tree, dict) and "other" in tree:
-            return own
-        raise self._unlike(own, tree)
-
-    def _swap_named(self, own: Any, tree: Tree, to: str | None, where: str) -> Any:
-        """Do the same with a dict, a kind of dict, or a dataclass, which stays what it is."""
-        made = copy.copy(own)
-        if isinstance(own, dict) and {str(name) for name in own} == tree.keys():
-            for name, value in own.items():
-                made[name] = self._swap(value, tree[str(name)], to, where)
-            return made
-        if is_dataclass(own) and {one.name for one in fields(own)} == tree.keys():
-            for name, part in tree.items():
-                swapped = self._swap(getattr(own, name), part, to, where)
-                object.__setattr__(made, name, swapped)  # a frozen one, too
-            return made
-        raise self._unlike(own, {"dict": tree})
-
-    def _compare(self, own: np.ndarray, index: int, to: str | None, where: str) -> None:
+    def _note(self, to: str | None, made: Exchanged, where: str, given: str = "") -> None:
+        """Note what an exchange found, as a finding of a layer; None for what the images are."""
         if to is None:
             return
-        reference = self.reference.arrays[index]
-        counts = own.dtype.kind in "iu" and reference.dtype.kind in "iu"  # of whatever width
-        if own.shape != reference.shape or (own.dtype != reference.dtype and not counts):
-            given = f"{own.dtype} {list(own.shape)}"
-            expected = f"{reference.dtype} {list(reference.shape)}"
-            note = f"is {given}, the reference's is {expected}"
-            self._find(to, self._keep(Finding(np.inf, where, note=note, at=index), own))
-            return
-        finding = replace(apart(reference, own), where=where, note=not_finite(own))
-        if finding.difference > self.limits[to.partition("#")[0]]:
-            finding = self._keep(replace(finding, at=index), own)
-        self._find(to, finding)
+        for finding, array in made.findings:
+            finding = replace(finding, where=where)
+            if array is not None:
+                finding = self._keep(replace(finding, given=given), array)
+            self._find(to, finding)
 
     def _keep(self, finding: Finding, array: np.ndarray) -> Finding:
         """Keep the array of the first few faults, to be looked into."""
@@ -145,37 +120,34 @@ class Alone:
     def _find(self, key: str, finding: Finding) -> None:
         """Note a finding; of several of one layer the first that is wrong, or the largest."""
         known = self.findings.get(key)
-        limit = self.limits.get(key.partition("#")[0], 0.0)
-        if known is None or (known.difference <= limit and finding.difference >= known.difference):
+        is_right = known is not None and known.difference <= self._limit(key)
+        if known is None or (is_right and finding.difference >= known.difference):
             self.findings[key] = finding
 
-    def _made(self, tree: Tree, like: Any = None) -> Any:
+    def _limit(self, key: str | None) -> float:
+        """Say by how much a layer may be off."""
+        return self.limits.get((key or "").partition("#")[0], FLOAT64_LIMIT)
+
+    def _made(self, tree: Tree) -> Any:
         """Make the reference's values into tensors of this side."""
         if isinstance(tree, list):
-            parts = [self._made(part) for part in tree]
-            return tuple(parts) if not isinstance(like, list) else parts
+            return tuple(self._made(part) for part in tree)
         if isinstance(tree, dict) and "dict" in tree:
             return {name: self._made(part) for name, part in tree["dict"].items()}
         index = array_of(tree)
         return tree if index is None else self.side.put(self.reference.arrays[index])
 
-    def _unlike(self, own: Any, tree: Tree) -> _Unlike:
-        """Make the error about two values that are not built alike."""
-        shape = self.reference.arrays.shape
-        found = to_tree(own, lambda value: 0 if self.side.is_tensor(value) else None)
-        one = spell_tree(found, lambda leaf: _leaf(leaf, lambda _index: "tensor"))
-        other = spell_tree(tree, lambda leaf: _leaf(leaf, lambda i: f"tensor {list(shape(i))}"))
-        return _Unlike(f"{one}, the reference's is {other}")
+
+def _parameters(own: Mapping[str, Any], theirs: Mapping[str, Tree]) -> Iterator[tuple[str, str]]:
+    """Pair parameters without tensors: by name; the rest in order, where they are as many."""
+    yield from ((name, name) for name in own if name in theirs)
+    left = [name for name in own if name not in theirs and is_plain(own[name])]
+    others = [
+        name for name in theirs if name not in own and all(map(is_plain, leaves(theirs[name])))
+    ]
+    if len(left) == len(others):
+        yield from zip(left, others, strict=True)
 
 
-def _alike(own: Any, tree: Tree) -> bool:
-    """Compare plain values; numbers that were computed may differ by rounding."""
-    if isinstance(own, float) and isinstance(tree, float):
-        return math.isclose(own, tree, rel_tol=FLOAT64_LIMIT)
-    return bool(own == tree)
-
-
-def _leaf(leaf: Tree, spell: Callable[[int], str]) -> str:
-    if (index := array_of(leaf)) is not None:
-        return spell(index)
-    return str(leaf["other"]) if isinstance(leaf, dict) else repr(leaf)
+def _difference(finding: Finding) -> float:
+    return finding.difference

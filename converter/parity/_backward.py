@@ -9,6 +9,7 @@ from ..running.side import AnySide
 from ._inputs import noise, spell_shape
 from ._record import LiveCall, Paired, watched
 from ._trace import TRAINING, Writer
+from ._values import named_parts
 
 
 def differentiate(
@@ -29,7 +30,12 @@ def differentiate(
     if not outputs:
         raise ParityError("--backward: the model gives no floating tensor to differentiate.")
     shapes = [tuple(one.shape) for one in outputs]
-    directions = [noise(f"direction:{spell_shape(s)}", s).astype(images.dtype) for s in shapes]
+    # The same for the same values in another shape.
+    flat = [(shape, (int(np.prod(shape, dtype=np.int64)),)) for shape in shapes]
+    directions = [
+        noise(f"direction:{spell_shape(size)}", size).astype(images.dtype).reshape(shape)
+        for shape, size in flat
+    ]
     names = {  # own key -> PyTorch key, and whether the weight is transposed
         own: (key, side.name == "paddle" and rule.transpose)
         for one in paired
@@ -84,12 +90,8 @@ def _gradients(
 
 def floating(side: AnySide, output: Any) -> list[Any]:
     """List the floating tensors among what a model gives, in order."""
-    if side.is_tensor(output):
-        return [output] if output.is_floating_point() else []
-    parts = output.values() if isinstance(output, dict) else output
-    if not isinstance(output, dict | list | tuple):
-        return []
-    return [tensor for part in parts for tensor in floating(side, part)]
+    tensors = (part for _, part in named_parts(output) if side.is_tensor(part))
+    return [tensor for tensor in tensors if tensor.is_floating_point()]
 
 
 def _statistics(side: AnySide, norm: Paired) -> dict[str, tuple[Any, np.ndarray]]:

@@ -8,10 +8,11 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import ParityError
+from ._arrange import nearest, ways
 from ._distance import FLOAT64_LIMIT, Finding, apart, not_finite, spell
 from ._settings import differing
-from ._structure import shape, unlike, values_of
-from ._trace import Arrays, Layer, Trace, describe_input
+from ._structure import RunOf, Value, rows, shape
+from ._trace import Layer, Trace, describe_input
 from ._weights import differing_weights
 
 Verdict = Literal[
@@ -69,6 +70,9 @@ class LayerResult:
         float32_candidate: The same of the candidate.
         off: Which side's float32 error is too large: "reference", "candidate" or "".
         worst: Where the float64 difference is largest.
+        arranged: How the candidate's values were brought to that shape: "reshaped", "channels
+            moved" or "batch moved"; "" where they have it.
+        candidate_shape: Shape of the candidate's output, where it is arranged otherwise.
         note: What was found and expected, when something is wrong.
     """
 
@@ -83,6 +87,8 @@ class LayerResult:
     float32_candidate: float | None = None
     off: str = ""
     worst: Worst | None = None
+    arranged: str = ""
+    candidate_shape: tuple[int, ...] = ()
     note: str = ""
 
     @property
@@ -229,14 +235,20 @@ class Comparison:
             if "#" in key:
                 note = f"the {sides} model ran this layer less often"
             return replace(result, verdict="missing", note=note)
-        if note := unlike(runs, kind == "output"):
-            return self._inherited(replace(result, verdict="shape", note=note), layer)
-        return self._values(result, key, layer)
+        calls = {run: call for run, call in runs.items() if call is not None}
+        found, note = rows(calls, kind == "output")
+        if not note:
+            return self._values(result, found, layer)
+        result = replace(result, verdict="shape", note=note)
+        return result if found else self._inherited(result, layer)
 
-    def _values(self, result: LayerResult, key: str, layer: Layer | None) -> LayerResult:
-        """Judge the values of a call whose shapes agree."""
+    def _values(
+        self, result: LayerResult, found: list[dict[RunOf, Value]], layer: Layer | None
+    ) -> LayerResult:
+        """Judge the values of a call, which stand side by side."""
         errors, worst = dict[str, float](), Finding(-1.0)
-        for arrays in self._arrays(key):
+        for row in found:
+            arrays, result = self._arranged(result, row)
             for run, array in arrays.items():
                 if note := not_finite(array):
                     result = replace(result, verdict="not finite", note=f"{run} {note}")
@@ -247,8 +259,8 @@ class Comparison:
                     error = apart(truth, arrays[run]).difference
                     errors[side] = max(errors.get(side, 0.0), error)
             if self.proves:
-                found = apart(truth, arrays["candidate float64"])
-                worst = max(worst, found, key=lambda one: one.difference)
+                other = apart(truth, arrays["candidate float64"])
+                worst = max(worst, other, key=lambda one: one.difference)
         result = replace(
             result,
             float32_reference=errors.get("reference"),
@@ -258,6 +270,25 @@ class Comparison:
             where = Worst(worst.index, worst.reference, worst.candidate)
             result = replace(result, float64=worst.difference, worst=where)
         return self._judge(result, worst, layer)
+
+    def _arranged(
+        self, result: LayerResult, row: dict[RunOf, Value]
+    ) -> tuple[dict[str, np.ndarray], LayerResult]:
+        """Read one value in every run, the candidate's in the reference's shape."""
+        arrays, own = dict[str, np.ndarray](), list[str]()
+        for (trace, dtype), value in row.items():
+            run = f"{'reference' if trace is self.reference else 'candidate'} {dtype}"
+            own += [run] if trace is self.candidate else []
+            stored = trace.runs[dtype].arrays
+            arrays[run] = stored[value] if isinstance(value, int) else np.array(value)
+        truth, found = arrays[next(iter(arrays))], arrays[own[0]]
+        choices = ways(found.shape, truth.shape, result.kind == "output")
+        way = choices[0] if len(choices) == 1 else nearest(truth, found, choices, FLOAT64_LIMIT)[0]
+        arrays |= {run: way.bring(arrays[run], truth.shape) for run in own}
+        if (name := way.spell(found.shape, truth.shape)) and not result.arranged:
+            result = replace(result, arranged=name, shape=truth.shape)
+            result = replace(result, candidate_shape=found.shape)
+        return arrays, result
 
     def _inherited(self, result: LayerResult, layer: Layer | None) -> LayerResult:
         """Distinguish what is wrong with a layer from what is wrong with its input alone."""
@@ -305,10 +336,11 @@ class Comparison:
         if finding.note:
             return finding.spell(finding.note)
         one, other = spell(finding.reference, finding.candidate)
-        return finding.spell(
+        note = finding.spell(
             f"differs, most at {list(finding.index)}: {self.reference.label} {one}, "
             f"{self.candidate.label} {other}"
         )
+        return f"{note}; what it is given is {finding.given}" if finding.given else note
 
     def _too_imprecise(self, result: LayerResult) -> tuple[str, str]:
         """Name the side whose float32 error is out of proportion with the other's, and say so."""
@@ -322,16 +354,6 @@ class Comparison:
                 return off, f"float32 error of {label} {error:.1e}, allowed {allowed:.1e}"
         return "", ""
 
-    def _arrays(self, key: str) -> Iterator[dict[str, np.ndarray]]:
-        """Yield the values in every run of each array that a call gives."""
-        runs = [
-            (f"{side} {dtype}", run.arrays, list(values_of(run.calls[key])))
-            for side, trace in (("reference", self.reference), ("candidate", self.candidate))
-            for dtype, run in trace.runs.items()
-        ]
-        for i in range(len(runs[0][2])):
-            yield {name: _value(arrays, found[i]) for name, arrays, found in runs}
-
 
 def _short(value: Any) -> str:
     """Spell a setting; 1 - 0.9 is 0.1 to everybody."""
@@ -343,8 +365,3 @@ def _also(result: LayerResult, verdict: Verdict, note: str) -> LayerResult:
     notes = filter(None, ["" if result.verdict == "inherits" else result.note, note])
     kept = result.verdict if result.is_fault else verdict
     return replace(result, verdict=kept, note="; ".join(notes))
-
-
-def _value(arrays: Arrays, found: int | float) -> np.ndarray:
-    """Return an array by its index, or a number that was computed."""
-    return arrays[found] if isinstance(found, int) else np.array(found)

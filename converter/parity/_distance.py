@@ -27,6 +27,7 @@ class Finding:
         note: Why it could not be compared, if so.
         kept: Index of the candidate's array, where it is wrong enough to be looked into.
         at: Index of the reference's array.
+        given: What the layer is given in another shape, or number, than the reference's.
     """
 
     difference: float
@@ -37,6 +38,7 @@ class Finding:
     note: str = ""
     kept: int | None = None
     at: int | None = None
+    given: str = ""
 
     def spell(self, what: str, quote: str = "") -> str:
         """Say something about the value, with where it is; a layer's name stands in quotes."""

@@ -1,6 +1,5 @@
 """Record what goes into the paired layers of a live model and what comes out."""
 
-import inspect
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +14,7 @@ from ..errors import ParityError
 from ..running.side import AnySide
 from ..sides import Side
 from ..tables.kinds import Kind, TensorRule
+from ._arguments import Arguments
 from ._trace import Call, Writer, call_key, to_tree
 
 
@@ -38,6 +38,9 @@ class Paired:
                 yield keys[0], keys[1], rule
 
 
+_UNWATCHED = ""  # among the keys of calls that have begun
+
+
 @dataclass
 class LiveCall:
     """A call of a watched layer, before it is made.
@@ -46,15 +49,13 @@ class LiveCall:
         layer: Its name.
         number: 1 for the first call of the layer.
         parent: Key of the call whose code makes this one; None for the first of all.
-        args: What the layer is given, by position where that can be.
-        kwargs: The rest.
+        arguments: What the layer is given.
     """
 
     layer: str
     number: int
     parent: str | None
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    arguments: Arguments
     forward: Callable[..., Any]
     running: list[str]  # keys of the calls that have begun
 
@@ -63,11 +64,28 @@ class LiveCall:
         """Name of the call: that of the layer, with a number behind it from the second on."""
         return call_key(self.layer, self.number)
 
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """What the layer is given, by position where that can be."""
+        return self.arguments.args
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """The rest."""
+        return self.arguments.kwargs
+
     def make(self) -> Any:
         """Let the layer compute."""
-        self.running.append(self.key)
+        return self._make(self.arguments, self.key)
+
+    def repeat(self, arguments: Arguments) -> Any:
+        """Let it compute once more with other arguments; nobody watches the calls within."""
+        return self._make(arguments, _UNWATCHED)
+
+    def _make(self, arguments: Arguments, key: str) -> Any:
+        self.running.append(key)
         try:
-            return self.forward(*self.args, **self.kwargs)
+            return self.forward(*arguments.args, **arguments.kwargs)
         finally:
             self.running.pop()
 
@@ -87,10 +105,12 @@ def watched(layers: Sequence[tuple[str, Any]], around: Around) -> Iterator[Calla
     counts, running = Counter[str](), list[str]()
 
     def call(layer: str, forward: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        if running and running[-1] == _UNWATCHED:
+            return forward(*args, **kwargs)
         counts[layer] += 1
         parent = running[-1] if running else None
-        args, kwargs = _by_position(forward, args, kwargs)
-        return around(LiveCall(layer, counts[layer], parent, args, kwargs, forward, running))
+        arguments = Arguments(forward, args, kwargs)
+        return around(LiveCall(layer, counts[layer], parent, arguments, forward, running))
 
     with ExitStack() as stack:
         for name, layer in layers:
@@ -120,17 +140,20 @@ class Recorder:
 
     def around(self, call: LiveCall) -> Any:
         """Make a call, and write down its inputs and outputs."""
-        inputs = to_tree([list(call.args), call.kwargs], self._put) if self.inputs else None
+        inputs, at_default = None, list[str]()
+        if self.inputs:
+            inputs = to_tree(call.arguments.values, self._put)
+            at_default = call.arguments.at_default
         output = call.make()
         outputs = to_tree(output, self._put)
-        self.calls.append(Call(call.layer, call.number, call.parent, inputs, outputs))
+        self.calls.append(Call(call.layer, call.number, call.parent, inputs, outputs, at_default))
         self.tick()
         return output
 
     def _put(self, value: Any) -> int | None:
         """Write a tensor, unless that very tensor is there already."""
-        if isinstance(value, np.ndarray | np.generic):
-            return self.writer.add(np.asarray(value))
+        if isinstance(value, np.ndarray):
+            return self.writer.add(value)
         if not self.side.is_tensor(value):
             return None
         array = self.side.array(value)
@@ -145,17 +168,6 @@ class Recorder:
         index = self.writer.add(array)
         self.written[id(value)] = (weakref.ref(value), state, index)
         return index
-
-
-def _by_position(
-    forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Pass arguments by position where possible: with or without a name they are the same."""
-    try:
-        bound = inspect.signature(forward).bind(*args, **kwargs)
-    except (TypeError, ValueError):
-        return args, kwargs
-    return bound.args, bound.kwargs
 
 
 def _sums(array: np.ndarray) -> bytes:

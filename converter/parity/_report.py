@@ -13,7 +13,9 @@ from ..page import without_nan
 from ._compare import FLOAT32_FACTOR, FLOAT32_FLOOR, LayerResult, SettingResult
 from ._distance import FLOAT64_LIMIT
 from ._gradients import GradientResult
-from ._trace import DTYPES, Run, Trace, array_of, leaves
+from ._structure import rows
+from ._trace import DTYPES, Trace
+from ._values import arrays_in
 
 Verdict = Literal["PROVED", "NOT PROVED", "MEASURED"]
 
@@ -204,10 +206,7 @@ def first_wrong_gradient(report: Report) -> GradientResult | None:
 
 def figures_of_output(reference: Trace, candidate: Trace) -> tuple[OutputFigures, ...]:
     """Compare what the whole models give, in each precision that any side ran in."""
-    outputs = [
-        {dtype: _output(run, trace.facts.output) for dtype, run in trace.runs.items()}
-        for trace in (reference, candidate)
-    ]
+    outputs = _outputs(reference, candidate)
     truth = outputs[0].get("float64", outputs[1].get("float64"))
     return tuple(
         _figures(dtype, truth, outputs[0].get(dtype), outputs[1].get(dtype))
@@ -216,11 +215,27 @@ def figures_of_output(reference: Trace, candidate: Trace) -> tuple[OutputFigures
     )
 
 
-def _output(run: Run, name: str) -> np.ndarray | None:
-    if (call := run.calls.get(name)) is None:
-        return None
-    indices = (array_of(leaf) for leaf in leaves(call.outputs))
-    return next((run.arrays[index] for index in indices if index is not None), None)
+def _outputs(reference: Trace, candidate: Trace) -> list[dict[str, np.ndarray]]:
+    """Return the first array that both models give, by precision, in the reference's shape."""
+    traces = reference, candidate
+    calls = {
+        (trace, dtype): call
+        for trace in traces
+        for dtype, run in trace.runs.items()
+        if (call := run.calls.get(trace.facts.output)) is not None
+    }
+    found = rows(calls, whole=True)[0] if calls else []
+    row = next((row for row in found if isinstance(next(iter(row.values())), int)), {})
+    outputs: list[dict[str, np.ndarray]] = [{}, {}]
+    shape = None
+    for run, call in calls.items():
+        trace, dtype = run
+        index = row.get(run, next((index for _, index in arrays_in(call.outputs)), None))
+        if isinstance(index, int):
+            array = trace.runs[dtype].arrays[index]
+            shape = shape or array.shape
+            outputs[traces.index(trace)][dtype] = array.reshape(shape) if row else array
+    return outputs
 
 
 def _figures(

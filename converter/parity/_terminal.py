@@ -84,7 +84,7 @@ def summary(report: Report) -> list[str]:
         lines.append(
             f"neither model runs {some(report.never_run)}: only weights and settings are compared"
         )
-    lines += _backward(report)
+    lines += [*arranged(report), *_backward(report)]
     return [*lines, f"{report.verdict}: {report.claim}", *report.diagnosis]
 
 
@@ -144,6 +144,19 @@ def _measured(report: Report) -> list[str]:
     if report.settings:
         lines.append(f"settings: all {len(report.settings)} that both sides have agree")
     return lines
+
+
+def arranged(report: Report) -> Iterator[str]:
+    """Say which layers give the same values otherwise arranged."""
+    same = [layer for layer in report.layers if layer.verdict == "same"]
+    for way in dict.fromkeys(layer.arranged for layer in same if layer.arranged):
+        found = [layer for layer in same if layer.arranged == way]
+        first, such = found[0], "such as " if len(found) > 1 else ""
+        whose = "1 layer gives" if len(found) == 1 else f"{len(found)} layers give"
+        yield (
+            f"{way}: {whose} the same values in another shape, {such}{first.layer} "
+            f"{list(first.shape)} and {list(first.candidate_shape)}"
+        )
 
 
 def _backward(report: Report) -> list[str]:

@@ -6,7 +6,7 @@ the weights, and what else was asked for.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import ParityError
 from ._distance import Finding
 
-FORMAT = 2
+FORMAT = 3
 DTYPES = ("float64", "float32")
 TRACE_JSON = "trace.json"  # it appears last
 INPUT = "input.npy"
@@ -35,8 +35,9 @@ class Call:
     layer: str
     number: int  # 1 for the first call of the layer
     parent: str | None  # key of the call whose code makes this one; None for the whole model
-    inputs: Tree
+    inputs: Tree  # a dict of all parameters; None where inputs are not asked for
     outputs: Tree
+    at_default: Sequence[str] = ()  # parameters that have their default
 
     @property
     def key(self) -> str:
@@ -248,13 +249,19 @@ def spell_tree(tree: Tree, spell: Callable[[Tree], str]) -> str:
 
 def leaves(tree: Tree) -> Iterator[Tree]:
     """Yield the arrays and plain values of a tree, in order."""
+    return (leaf for _, leaf in named_leaves(tree))
+
+
+def named_leaves(tree: Tree, name: str = "") -> Iterator[tuple[str, Tree]]:
+    """Yield where each array and plain value lies, ".logits" for one, and what it is, in order."""
     if isinstance(tree, list):
         for part in tree:
-            yield from leaves(part)
+            yield from named_leaves(part, name)
     elif isinstance(tree, dict) and "dict" in tree:
-        yield from leaves(list(tree["dict"].values()))
+        for key, part in tree["dict"].items():
+            yield from named_leaves(part, f"{name}.{key}")
     else:
-        yield tree
+        yield name, tree
 
 
 def array_of(leaf: Tree) -> int | None:
@@ -269,15 +276,15 @@ def to_tree(value: Any, put: Callable[[Any], int | None]) -> Tree:
         value: Tensors and plain values, in tuples, lists and dicts.
         put: Stores a tensor and gives its index; None for what is not a tensor.
     """
+    if isinstance(value, np.generic):
+        value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):
         return [to_tree(part, put) for part in value]
     if isinstance(value, dict):
-        parts = {str(name): to_tree(part, put) for name, part in value.items()}
-        return {"dict": dict(sorted(parts.items()))}
+        return {"dict": {str(name): to_tree(part, put) for name, part in value.items()}}
     if is_dataclass(value) and not isinstance(value, type):
-        own = {one.name: to_tree(getattr(value, one.name), put) for one in fields(value)}
-        return {"dict": dict(sorted(own.items()))}
+        return {"dict": {one.name: to_tree(getattr(value, one.name), put) for one in fields(value)}}
     index = put(value)
     return {"other": type(value).__qualname__} if index is None else {"array": index}

@@ -1,18 +1,14 @@
 """Ways past the checker that were found, and correct pairs that it refused: none is left."""
 
-from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
-from conftest import known, write_paddle
-from tracing import Deaf, noise
+from conftest import known
+from tracing import compared_sources, noise
 from vitconvert import ParityError, Report, TableError, check_parity
-from vitconvert.parity import Pair, _dump, compare_traces
-from vitconvert.running.setup import Setup, Subject
-from vitconvert.sides import Side
+from vitconvert.parity import Pair
 
 pytestmark = [pytest.mark.torch, pytest.mark.paddle]
 
@@ -71,7 +67,6 @@ rows = [
   ["gate",     "gate",     "param"],
 ]
 """
-names = count()
 
 
 def state() -> dict[str, np.ndarray]:
@@ -85,7 +80,7 @@ class Case:
     """A pair of models that the tests change; both are run in this process."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.number = folder, next(names)
+        self.folder = folder
         self.torch, self.paddle, self.table = TORCH, PADDLE, TABLE
         self.torch_state = state()
         self.paddle_state = state() | {"block.fc.weight": state()["block.fc.weight"].T.copy()}
@@ -100,26 +95,15 @@ class Case:
 
     def compare(self, alone: bool = True, backward: bool = False) -> Report:
         """Trace both and compare."""
-        save_file(self.torch_state, self.folder / "w.safetensors", {"format": "pt"})
-        write_paddle(self.folder / "w.pdparams", self.paddle_state)
-        (self.folder / "t.toml").write_text(self.table)
-        np.save(self.folder / "in.npy", noise((2, 3, 8, 8)))
-        files: dict[Side, str] = {"torch": "w.safetensors", "paddle": "w.pdparams"}
-        for side, file in files.items():
-            module = f"case_{self.number}_{side}"
-            (self.folder / f"{module}.py").write_text(getattr(self, side))
-            (self.folder / side).mkdir(exist_ok=True)
-            subject = Subject(f"{module}:net", table=str(self.folder / "t.toml"))
-            job = _dump.Job(
-                Setup(side, subject, str(self.folder / file), device="cpu"),
-                str(self.folder / "in.npy"),
-                str(self.folder / side),
-                {"shape": [2, 3, 8, 8], "sha256": "x"},
-                alone=str(self.folder / "torch") if alone and side == "paddle" else "",
-                backward=backward,
-            )
-            _dump.trace(job, Deaf())
-        return compare_traces(self.folder / "torch", self.folder / "paddle")
+        return compared_sources(
+            self.folder,
+            {"torch": self.torch, "paddle": self.paddle},
+            {"torch": self.torch_state, "paddle": self.paddle_state},
+            self.table,
+            noise((2, 3, 8, 8)),
+            alone,
+            backward,
+        )
 
 
 @pytest.fixture
@@ -151,7 +135,7 @@ def test_the_pair_is_proved_as_it_is(case: Case) -> None:
         ),
         ("return x\n", "return x, Out(x)\n", "return x, Out(x * 2)\n", True),
         ("return x\n", "return {'a': x, 'b': 2 * x}\n", "return {'b': x, 'a': 2 * x}\n", False),
-        ("return x\n", "return [x, [x]]\n", "return [[x], x]\n", False),
+        ("return x\n", "return [x, [2 * x]]\n", "return [[2 * x], x]\n", False),
         ("return x\n", "return x, float(x.sum())\n", "return x, float(x.sum()) + 1e-6\n", False),
         ("return x\n", "return x.detach().numpy()\n", "return x.numpy() * 2\n", True),
         ("return x\n", "return object()\n", "return object()\n", True),
@@ -249,7 +233,6 @@ def test_layer_of_two_names_is_one(case: Case) -> None:
     for weights in (case.torch_state, case.paddle_state):
         weights |= {f"other.{n}": weights[f"block.fc.{n}"].copy() for n in ("weight", "bias")}
     assert case.compare().proved
-    case.number = next(names)
     case.table = case.table.replace("rows = [", 'rows = [\n  ["other", "other", "linear"],')
     assert case.compare().proved
 
@@ -258,7 +241,6 @@ def test_gradients_of_all_outputs_are_compared(case: Case) -> None:
     """The second is detached in Paddle."""
     case.change("return x\n", "return {'a': x, 'b': (x * x,)}\n")
     assert case.compare(backward=True).proved
-    case.number = next(names)
     case.paddle = case.paddle.replace("(x * x,)", "((x * x).detach(),)")
     assert not case.compare(backward=True).proved
 
@@ -294,9 +276,10 @@ def test_model_that_ends_or_waits_is_told(made: str, message: str, case: Case) -
     """In a process of its own; nobody waits for it for ever."""
     case.compare()
     (case.folder / "ends.py").write_text(TORCH.replace("# made", made))
+    (case.folder / "ends_paddle.py").write_text(PADDLE)
     with pytest.raises(ParityError, match=message):
         check_parity(
-            Pair("ends:net", f"case_{case.number}_paddle:net", case.folder / "t.toml"),
+            Pair("ends:net", "ends_paddle:net", case.folder / "t.toml"),
             torch_checkpoint=case.folder / "w.safetensors",
             paddle_checkpoint=case.folder / "w.pdparams",
             input_size=(8, 8),
@@ -310,7 +293,6 @@ def test_gradients_that_paddle_computes_in_float32_are_no_fault(case: Case) -> N
     case.table = case.table.replace("rows = [", 'rows = [\n  ["pool", "pool", "avg_pool2d"],')
     report = case.compare(backward=True)
     assert known(report.culprit).verdict == "settings"  # exclusive; there is no padding here
-    case.number = next(names)
     case.paddle = case.paddle.replace("AvgPool2D(3)", "AvgPool2D(3, exclusive=False)")
 
     report = case.compare(backward=True)

@@ -136,11 +136,11 @@ def test_what_is_not_finite_never_passes(bad: float, run: str, tmp_path: Path) -
 
 
 def test_shapes_are_never_broadcast(tmp_path: Path) -> None:
-    """A column beside a row, one value beside many: another shape is another shape."""
-    report = judged(tmp_path, np.ones((4, 1)), np.ones((1, 4)))
+    """A column beside a square, one value beside many: that is not the same number of values."""
+    report = judged(tmp_path, np.ones((4, 1)), np.ones((4, 4)))
 
     assert report.layers[0].verdict == "shape"
-    assert "torch float64 gives [4, 1] and Paddle float64 gives [1, 4]" in report.layers[0].note
+    assert "torch float64 gives [4, 1] and Paddle float64 gives [4, 4]" in report.layers[0].note
 
 
 def test_float32_is_measured_against_the_other_sides_own_error(tmp_path: Path) -> None:

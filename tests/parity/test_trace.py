@@ -71,9 +71,10 @@ def test_input_of_a_layer_that_is_the_output_of_another_is_written_once(
     _dump.trace(job, SimpleNamespace(tell=lambda _what: None))
 
     calls = Trace(tmp_path).runs["float64"].calls
-    assert calls["block1.0.norm1"].inputs[0][0] == calls["patch_embed1"].outputs[0]
-    assert calls["block1.0.attn.q"].inputs[0][0] == calls["block1.0.norm1"].outputs
-    assert calls["block1.0.attn"].inputs[0][1:] == [16, 16]
+    given = {key: list(call.inputs["dict"].values()) for key, call in calls.items()}
+    assert given["block1.0.norm1"] == [calls["patch_embed1"].outputs[0]]
+    assert given["block1.0.attn.q"] == [calls["block1.0.norm1"].outputs]
+    assert given["block1.0.attn"][1:] == [16, 16]
     assert calls["block1.0.mlp"].parent == "block1.0"
 
 
@@ -84,9 +85,9 @@ def test_what_is_no_trace_is_refused(tmp_path: Path) -> None:
     for text, message in (
         ("{}", "is not a readable trace"),
         ("[" * 100_000, "is not a readable trace"),
-        ('{"format": 1}', "trace of format 1; this release reads format 2"),
-        ('{"format": 99}', "trace of format 99; this release reads format 2"),
-        ('{"format": 2, "layers": 7}', "is not a readable trace"),
+        ('{"format": 1}', "trace of format 1; this release reads format 3"),
+        ('{"format": 99}', "trace of format 99; this release reads format 3"),
+        ('{"format": 3, "layers": 7}', "is not a readable trace"),
     ):
         (tmp_path / "trace.json").write_text(text)
         with pytest.raises(ParityError, match=message):

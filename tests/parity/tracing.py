@@ -3,13 +3,15 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from conftest import Make
+from conftest import Make, write_paddle
 from vitconvert import Report, check_parity, models
 from vitconvert.errors import RunError, VitconvertError
 from vitconvert.parity import _dump, compare_traces
@@ -20,6 +22,7 @@ from vitconvert.sides import Side
 from vitconvert.tables import reading
 from vitconvert.tables.variant import Variant
 
+_NAMES = count()
 SMALL = (64, 64)  # pixels; every layer runs, in a twelfth of the time
 
 
@@ -128,3 +131,38 @@ def culprit(folder: Path, paddle: Path, variant: str = "shunted_t") -> str | Non
     """Run Paddle on a checkpoint and name the layer that is wrong by itself."""
     found = compared(folder, paddle, variant).culprit
     return found.layer if found else None
+
+
+def compared_sources(
+    folder: Path,
+    sources: dict[Side, str],
+    states: dict[Side, dict[str, np.ndarray]],
+    table: str,
+    images: np.ndarray,
+    alone: bool = True,
+    backward: bool = False,
+) -> Report:
+    """Trace two models, whose code and weights are given, in this process, and compare.
+
+    Their modules are in `folder`, from which modules can be imported, under a name of their own.
+    """
+    save_file(states["torch"], folder / "w.safetensors", {"format": "pt"})
+    write_paddle(folder / "w.pdparams", states["paddle"])
+    (folder / "t.toml").write_text(table)
+    np.save(folder / "in.npy", images)
+    files: dict[Side, str] = {"torch": "w.safetensors", "paddle": "w.pdparams"}
+    for side, file in files.items():
+        module = f"{side}_{next(_NAMES)}"
+        (folder / f"{module}.py").write_text(sources[side])
+        (folder / side).mkdir(exist_ok=True)
+        subject = setup.Subject(f"{module}:net", table=str(folder / "t.toml"))
+        job = _dump.Job(
+            setup.Setup(side, subject, str(folder / file), device="cpu"),
+            str(folder / "in.npy"),
+            str(folder / side),
+            {"shape": list(images.shape), "sha256": "x"},
+            alone=str(folder / "torch") if alone and side == "paddle" else "",
+            backward=backward,
+        )
+        _dump.trace(job, Deaf())
+    return compare_traces(folder / "torch", folder / "paddle")
