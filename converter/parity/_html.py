@@ -95,6 +95,7 @@ def _summary(report: Report) -> list[str]:
         ),
         *([f"input {shape}"] if shape else []),
         *([f"neither model runs {some(report.never_run)}"] if report.never_run else []),
+        *(one.spell() for one in report.forms),
         f"{report.seconds:.1f} s",
     ]
 
