@@ -9,7 +9,7 @@ from ..sides import Side
 
 _MOST_LIMIT = 1e-4  # float32 loses no more in one layer
 _LIMIT = expected(f"a number up to {_MOST_LIMIT}", lambda limit: 0 < limit <= _MOST_LIMIT)
-_CLASSES = expected("a text or a list of texts, each a class", all)
+_CLASSES = expected("a text or a list of texts", lambda names: bool(names) and all(names))
 _ATTRIBUTES = expected("a text or a list of texts")
 _LISTS = ("torch", "paddle")  # one text stands for a list of one
 

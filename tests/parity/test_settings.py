@@ -96,7 +96,7 @@ PAIRS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     ),
     "dropout2d": (
         lambda t: t.Dropout2d(0.1),
-        lambda p, **k: p.Dropout2D(k.get("p", 0.1)),
+        lambda nn, **k: nn.Dropout2D(k.get("p", 0.1)),
         {"p": 0.2},
     ),
     "avg_pool2d": (
@@ -242,7 +242,7 @@ def test_classes_of_one_kind_are_spelled_alike(
     assert set(compare(wrong(paddle.nn))) == {setting}
 
 
-# Of the kinds whose layers have no tensors and that no shipped model has, all that there is to tell.
+# Kinds whose layers have no tensors and that no shipped model has.
 PLAIN: dict[str, tuple[Any, Any]] = {
     "relu6": (lambda t: t.ReLU6(), lambda p: p.ReLU6()),
     "leaky_relu": (lambda t: t.LeakyReLU(0.3), lambda p: p.LeakyReLU(0.3)),
