@@ -7,7 +7,16 @@ import click
 
 from ..errors import ParityError
 from ..terminal import printable
-from .options import OUTPUT, PYTHON, ImageSize, check_reports, finish, progress_bar, report_options
+from .options import (
+    FILE,
+    OUTPUT,
+    PYTHON,
+    ImageSize,
+    check_reports,
+    finish,
+    progress_bar,
+    report_options,
+)
 
 
 @click.command()
@@ -26,6 +35,13 @@ from .options import OUTPUT, PYTHON, ImageSize, check_reports, finish, progress_
     default="224",
     show_default=True,
     help="Pixels of the images that both are run on.",
+)
+@click.option(
+    "--kinds",
+    type=FILE,
+    metavar="FILE",
+    help="Kinds of layers of your own, written as mappings/_kinds.toml is; those that are used "
+    "become part of the table.",
 )
 @click.option("--torch-python", metavar="PATH", help=PYTHON.format("PyTorch"))
 @click.option("--paddle-python", metavar="PATH", help=PYTHON.format("Paddle"))

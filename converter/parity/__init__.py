@@ -2,6 +2,7 @@
 
 from ._compare import LayerResult
 from ._distance import FLOAT64_LIMIT
+from ._forms import Form, find_forms
 from ._html import html
 from ._options import Pair
 from ._record import LiveCall, watched
@@ -11,6 +12,7 @@ from ._terminal import markdown, show, summary
 
 __all__ = [
     "FLOAT64_LIMIT",
+    "Form",
     "LayerResult",
     "LiveCall",
     "Pair",
@@ -19,6 +21,7 @@ __all__ = [
     "compare_traces",
     "describe_checkpoint",
     "dump",
+    "find_forms",
     "html",
     "make_subject",
     "markdown",

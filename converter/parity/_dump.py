@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -14,12 +14,13 @@ import numpy as np
 from ..errors import ParityError, listing
 from ..running.scratch import ROOM
 from ..running.setup import Setup, read_setup
-from ..running.side import AnySide, is_class, make_side
+from ..running.side import AnySide, class_name, find_class, is_class, make_side
 from ..sides import NAMES, Side
 from ..tables.table import Table
 from ._alone import Alone
 from ._backward import differentiate
 from ._distance import FLOAT64_LIMIT
+from ._forms import describe_forms, find_forms, round_setting
 from ._record import Paired, Recorder, watched
 from ._settings import plain_attributes, read_settings, spell_settings
 from ._trace import DTYPES, INPUT, TRACE_JSON, Facts, Layer, Trace, Weight, Writer, write_facts
@@ -90,8 +91,7 @@ def trace(job: Job, parent: Listener) -> None:
             dump.gradients()
     for dtype in others:
         with dump.side.floating(dtype):
-            dump.side.cast(dump.model, dtype)
-            dump.images = dump.images.astype(dtype)
+            dump.cast(dtype)
             dump.run(dtype)
     write_facts(Path(job.out), dump.facts)
 
@@ -109,7 +109,7 @@ class _Dump:
         )
         shutil.copyfile(job.inputs, self.out / INPUT)
         self.model = self.side.model(dtype)
-        self.paired = pair(self.side, self.model, self.table)
+        self.paired = pair(self.side, self.model, self.table, self._try)
         output, settings = self.subject.output, plain_attributes(self.model)
         limit = self.table.output.limit if self.table.output else None
         self.facts = Facts(
@@ -121,20 +121,41 @@ class _Dump:
             job.about_input,
             {p.name: describe(p, self.side.name) for p in self.paired}
             | {output: Layer(output, "output", settings, limit)},
+            forms=describe_forms(one.form for one in self._unique() if one.form),
         )
         round_settings(self.paired, self.side.name)
-        layers = dict[int, tuple[str, Any]]()
+        unique = self._unique()
+        self.traced = [(one.name, one.layer) for one in unique if one.kind.traced]
+        self.forms = {id(one.layer): one.form for one in unique if one.form}
+
+    def _unique(self) -> list[Paired]:
+        """List the paired layers; one of two names is listed under the first."""
+        first: dict[int, Paired] = {}
         for one in self.paired:
-            if one.layer is not None and one.kind.traced:
-                layers.setdefault(id(one.layer), (one.name, one.layer))  # one layer of two names
-        self.traced = list(layers.values())
+            if one.layer is not None:
+                first.setdefault(id(one.layer), one)
+        return list(first.values())
+
+    def cast(self, dtype: str) -> None:
+        """Bring the model and the images to another floating type."""
+        if self.images.dtype != dtype:
+            self.side.cast(self.model, dtype)
+            self.images = self.images.astype(dtype)
+
+    def _try(self) -> None:
+        """Run the model once in float64, to see how its layers compute."""
+        dtype = self.images.dtype.name
+        with self.side.floating(DTYPES[0]):
+            self.cast(DTYPES[0])
+            self._forward(lambda _name, model, images: model(images))
+            self.cast(dtype)
 
     def run(self, dtype: str) -> None:
         """Run the model and record it; only the float64 inputs of layers are of use to others."""
         inputs = dtype == DTYPES[0] and self.job.inputs_of_layers
         with self._writer(dtype) as writer:
             recorder = Recorder(self.side, writer, self._tick, inputs)
-            with watched(self.traced, recorder.around) as call:
+            with watched(self.traced, recorder.around, self.forms) as call:
                 self._forward(call)
         self.facts.runs[dtype] = recorder.calls
 
@@ -177,7 +198,7 @@ class _Dump:
         reference, self.facts.alone_against = against.runs[DTYPES[0]], against.facts.id
         with self._writer("alone") as writer:
             alone = Alone(self.side, reference, writer, limits, self._tick)
-            with watched(self.traced, alone.around) as call:
+            with watched(self.traced, alone.around, self.forms) as call:
                 self._forward(call)
         self.facts.alone = alone.findings
 
@@ -227,11 +248,17 @@ def wait_for(folder: Path) -> Trace:
     return trace
 
 
-def pair(side: AnySide, model: Any, table: Table) -> list[Paired]:
+def pair(side: AnySide, model: Any, table: Table, run: Callable[[], None]) -> list[Paired]:
     """Return every layer and bare tensor that the table pairs.
 
+    Args:
+        side: The framework.
+        model: The live model.
+        table: What pairs it.
+        run: Runs the model, to see whether a layer of another class computes what its kind does.
+
     Raises:
-        ParityError: A layer is of another class than its kind says.
+        ParityError: A layer is of another class than its kind says, and computes something else.
     """
     layers = dict(side.layers(model))
     names = dict.fromkeys([*layers, *side.state_of(model)])
@@ -243,18 +270,30 @@ def pair(side: AnySide, model: Any, table: Table) -> list[Paired]:
             for row in table.rows
             if not any(row.pair(side.name, own) for own in found_rows)
         ]
+    of_kinds = [
+        (layers[own], [kind])
+        for own, (_torch, _paddle, kind) in found_rows.items()
+        if own in layers and kind.classes_on(side.name)
+    ]
+    forms = find_forms(side, of_kinds, run)
     for own, (torch_name, _paddle_name, kind) in found_rows.items():
         layer = layers.get(own)
-        if kind.class_on(side.name) and not is_class(layer, kind.class_on(side.name)):
-            found = f"{type(layer).__module__}.{type(layer).__qualname__}"
-            problems.append(
-                f"{own}: is a {found}, kind '{kind.name}' expects {kind.class_on(side.name)}."
-            )
-        paired.append(Paired(layer, torch_name, own, kind))
+        form, classes = forms.get(id(layer)), kind.classes_on(side.name)
+        if classes and form is None and not is_class(layer, classes):
+            problems.append(_unlike(own, layer, kind.name, classes))
+        paired.append(Paired(layer, torch_name, own, kind, form))
     if problems:
         heading = f"the {NAMES[side.name]} model does not fit {table.file}:"
         raise ParityError(listing(heading, problems))
     return paired
+
+
+def _unlike(own: str, layer: Any, kind: str, classes: Sequence[str]) -> str:
+    """Say that a layer is neither of a class of its kind nor computes what one does."""
+    expected = " or ".join(classes)
+    if any(isinstance(layer, find_class(name) or ()) for name in classes):
+        expected += "; its own code computes something else"
+    return f"{own}: is a {class_name(layer)}, kind '{kind}' expects {expected}."
 
 
 def describe(paired: Paired, side: Side) -> Layer:
@@ -263,7 +302,8 @@ def describe(paired: Paired, side: Side) -> Layer:
     limits = kind.limit, kind.backward_limit
     if layer is None:  # a bare tensor
         return Layer(paired.own, kind.name, {}, *limits, traced=False)
-    settings, spelled = read_settings(layer, kind, side), spell_settings(layer, kind, side)
+    holder = paired.form.holder if paired.form else layer
+    settings, spelled = read_settings(holder, kind, side), spell_settings(holder, kind, side)
     return Layer(paired.own, kind.name, settings, *limits, kind.traced, spelled)
 
 
@@ -280,6 +320,6 @@ def round_settings(paired: list[Paired], side: Side) -> None:
     Where the values that a norm sees vary little, it is up to 2e-11 of the largest value.
     """
     for one in paired:
-        if one.kind.float32:
-            attribute = one.kind.float32[side]
-            setattr(one.layer, attribute, float(np.float32(getattr(one.layer, attribute))))
+        attribute = one.form.rounded if one.form else one.kind.float32.get(side, "")
+        if attribute:
+            round_setting(one.layer, attribute)

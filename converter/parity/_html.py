@@ -97,6 +97,7 @@ def _summary(report: Report) -> list[str]:
         *([f"input {shape}"] if shape else []),
         *([f"neither model runs {some(report.never_run)}"] if report.never_run else []),
         *arranged(report),
+        *(one.spell() for one in report.forms),
         f"{report.seconds:.1f} s",
     ]
 

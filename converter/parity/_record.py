@@ -2,7 +2,7 @@
 
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +15,7 @@ from ..running.side import AnySide
 from ..sides import Side
 from ..tables.kinds import Kind, TensorRule
 from ._arguments import Arguments
+from ._forms import Form, restore
 from ._trace import Call, Writer, call_key, to_tree
 
 
@@ -26,6 +27,7 @@ class Paired:
     name: str  # in PyTorch
     own: str  # in this model
     kind: Kind
+    form: Form | None = None  # how it computes, if it is not of the kind's class
 
     def tensors(self, side: Side) -> Iterator[tuple[str, str, TensorRule]]:
         """Yield each tensor that a side has: key in PyTorch, key in this model, rule."""
@@ -94,10 +96,18 @@ Around = Callable[[LiveCall], Any]  # makes the call, and returns what the calle
 
 
 @contextmanager
-def watched(layers: Sequence[tuple[str, Any]], around: Around) -> Iterator[Callable[..., Any]]:
+def watched(
+    layers: Sequence[tuple[str, Any]], around: Around, forms: Mapping[int, Form] | None = None
+) -> Iterator[Callable[..., Any]]:
     """Let every call of these layers go through `around`.
 
-    The method itself is replaced, for the two frameworks' hooks differ in what they are shown.
+    The method itself is replaced, for the two frameworks' hooks differ in what they are shown. Of a
+    layer with a form in parts it is the base that is called, and what follows runs behind it.
+
+    Args:
+        layers: Their names, and they themselves.
+        around: Makes the call.
+        forms: id of a layer -> how it computes, where that is known.
 
     Yields:
         call(name, forward, *args, **kwargs), which sends a call of anything else the same way.
@@ -114,17 +124,13 @@ def watched(layers: Sequence[tuple[str, Any]], around: Around) -> Iterator[Calla
 
     with ExitStack() as stack:
         for name, layer in layers:
-            stack.callback(_restore, layer, vars(layer).get("forward"))
-            layer.forward = partial(call, name, layer.forward)
+            stack.callback(restore, layer, vars(layer).get("forward"))
+            form, see = (forms or {}).get(id(layer)), partial(call, name)
+            if form is not None and form.in_parts:
+                layer.forward = form.parted(see)
+            else:
+                layer.forward = partial(see, layer.forward)
         yield call
-
-
-def _restore(layer: Any, own: Callable[..., Any] | None) -> None:
-    """Give a layer back its method: one of its own, or that of its class."""
-    if own is None:
-        del layer.forward
-    else:
-        layer.forward = own
 
 
 class Recorder:

@@ -14,7 +14,7 @@ from ._compare import FLOAT32_FACTOR, FLOAT32_FLOOR, LayerResult, SettingResult
 from ._distance import FLOAT64_LIMIT
 from ._gradients import GradientResult
 from ._structure import rows
-from ._trace import DTYPES, Trace
+from ._trace import DTYPES, Likeness, Trace
 from ._values import arrays_in
 
 Verdict = Literal["PROVED", "NOT PROVED", "MEASURED"]
@@ -74,6 +74,8 @@ class Report:
         diagnosis: What is wrong and what its cause is likely to be, in words; empty if nothing is.
         never_run: Paired layers that neither model runs on this input: only weights and settings
             of these are compared.
+        forms: Classes of either side that no kind names and that compute what a class of a kind
+            does; those of the reference first.
         limits: Kinds of layers with a float64 limit of their own -> that limit.
         seconds: Wall time of the whole check.
     """
@@ -93,6 +95,7 @@ class Report:
     weights: int = 0
     diagnosis: tuple[str, ...] = ()
     never_run: tuple[str, ...] = ()
+    forms: tuple[Likeness, ...] = ()
     limits: dict[str, float] = field(default_factory=dict)
 
     @property

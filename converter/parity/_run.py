@@ -303,6 +303,7 @@ def _compare(reference: Trace, candidate: Trace, meter: Meter, start: float) -> 
         output=figures_of_output(reference, candidate),
         proves=comparison.proves,
         never_run=tuple(comparison.never_run),
+        forms=(*reference.facts.forms, *candidate.facts.forms),
         limits={one.kind: one.limit for one in reference.facts.layers.values() if one.limit},
         weights=len(reference.facts.weights),
         diagnosis=tuple(diagnose(reference, candidate, layers)),

@@ -20,7 +20,7 @@ def read_settings(layer: Any, kind: Kind, side: Side) -> dict[str, Any]:
         Name -> number, text, truth value or list of these. Evaluation mode is one of them.
     """
     settings = {"training": bool(layer.training)}
-    if kind.class_on(side):
+    if kind.classes_on(side):
         return settings | {s.name: _read(layer, s, side) for s in kind.settings}
     return plain_attributes(layer)
 
@@ -29,10 +29,11 @@ def spell_settings(layer: Any, kind: Kind, side: Side) -> dict[str, str]:
     """Spell the settings that Paddle counts otherwise as its users write them: "exclusive=True"."""
     if side != "paddle":
         return {}
+    held = {one.name: _holder(layer, one, side) for one in kind.settings if one.turn}
     return {
-        one.name: f"{one.attributes[side].lstrip('_')}={getattr(layer, one.attributes[side], None)}"
-        for one in kind.settings
-        if one.turn and side in one.attributes
+        name: f"{attribute.lstrip('_')}={getattr(layer, attribute, None)}"
+        for name, attribute in held.items()
+        if attribute
     }
 
 
@@ -52,18 +53,26 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tup
 
 
 def _read(layer: Any, setting: Setting, side: Side) -> Any:
-    attribute = setting.attributes.get(side)
-    if attribute is None:
+    attribute = _holder(layer, setting, side)
+    if not attribute:
         return _canonical(setting.value)
     value = getattr(layer, attribute, "(the layer has no such setting)")
     if side == "paddle" and value is None and setting.unset:
         value = getattr(layer, setting.unset)
-    value = _canonical(setting.values.get(str(value), value))
+    spellings = [f"{cls.__name__}.{value}" for cls in type(layer).__mro__] + [str(value)]
+    found = (setting.values[one] for one in spellings if one in setting.values)
+    value = _canonical(next(found, value))
     if side == "paddle" and setting.turn == "not":
         return not value
     if side == "paddle" and setting.turn == "complement" and isinstance(value, float | int):
         return 1 - value
     return value
+
+
+def _holder(layer: Any, setting: Setting, side: Side) -> str:
+    """Name the attribute that holds a setting: the first that the layer has, else the last."""
+    names = ("", *setting.attributes_on(side))
+    return next((name for name in names if name and hasattr(layer, name)), names[-1])
 
 
 def _canonical(value: Any) -> Any:

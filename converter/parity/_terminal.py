@@ -84,6 +84,7 @@ def summary(report: Report) -> list[str]:
         lines.append(
             f"neither model runs {some(report.never_run)}: only weights and settings are compared"
         )
+    lines += [one.spell() for one in report.forms]
     lines += [*arranged(report), *_backward(report)]
     return [*lines, f"{report.verdict}: {report.claim}", *report.diagnosis]
 
@@ -199,6 +200,7 @@ def markdown(report: Report) -> str:
             *("| " + " | ".join(row) + " |" for row in rows),
             "",
             f"- layers: {same} of {len(report.layers)} the same, each compared element by element",
+            *(f"- {one.spell()}" for one in report.forms),
             *(f"- {line}" for line in (*_backward(report), *report.diagnosis)),
             f"- input: {images} ({origin}), sha256 `{report.inputs['sha256'][:12]}`",
             *(f"- {side}" for side in sides),

@@ -146,6 +146,37 @@ class Weight:
     turned: bool = False
 
 
+@dataclass(frozen=True)
+class Likeness:
+    """A class that computes what a class of a kind does, as was checked on its own inputs.
+
+    Attributes:
+        own: The class.
+        base: That of the kind.
+        channels: Whether it computes that over axis 1, the channels of NCHW.
+        then: What follows, by name.
+        runs: Whether the model runs such layers; if not, nothing was checked.
+        layers: How many are of this class.
+    """
+
+    own: str
+    base: str
+    channels: bool
+    then: tuple[str, ...]
+    runs: bool
+    layers: int
+
+    def spell(self) -> str:
+        """Say it in one line."""
+        count = f"({self.layers} layer{'s' * (self.layers > 1)})"
+        if not self.runs:
+            return f"{self.own} never runs and counts as {self.base} {count}"
+        over = " over the channels of NCHW" if self.channels else ""
+        then = f", then {' and '.join(self.then)}" if self.then else ""
+        what = f"{self.own} computes what {self.base} does{over}{then}"
+        return f"{what}, checked on its own input {count}"
+
+
 @dataclass
 class Facts:
     """What `trace.json` says; all but the arrays themselves."""
@@ -160,6 +191,7 @@ class Facts:
     weights: dict[str, Weight] = field(default_factory=dict)  # by PyTorch key
     runs: dict[str, list[Call]] = field(default_factory=dict)
     places: dict[str, list[list[Any]]] = field(default_factory=dict)  # name of the file -> arrays
+    forms: list[Likeness] = field(default_factory=list)
     alone: dict[str, Finding] | None = None
     gradients: dict[str, int] | None = None  # PyTorch key, or "input" -> array
     training: dict[str, dict[str, Any]] | None = None  # norm -> what one step did to it
@@ -210,6 +242,7 @@ def _read_facts(folder: Path) -> Facts:
         facts.layers = {name: Layer(**layer) for name, layer in data["layers"].items()}
         facts.weights = {key: Weight(**weight) for key, weight in data["weights"].items()}
         facts.runs = {d: [Call(**call) for call in data["runs"][d]] for d in data["runs"]}
+        facts.forms = [Likeness(**f | {"then": tuple(f["then"])}) for f in data.get("forms", ())]
         if not facts.runs or set(facts.runs) - set(DTYPES):
             raise ValueError(f"it has the runs {sorted(facts.runs)}")
         if data["alone"] is not None:

@@ -3,7 +3,7 @@
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import count
@@ -312,7 +312,18 @@ def as_function(side: AnySide, model: Any, dtype: str) -> Callable[[np.ndarray],
     return run
 
 
-def is_class(layer: Any, expected: str) -> bool:
-    """Tell whether a layer is of exactly the class of that name."""
-    module, _, name = expected.rpartition(".")
-    return type(layer) is getattr(sys.modules.get(module), name, None)
+def find_class(name: str) -> type | None:
+    """Give the class of that name; None if its module is not imported or has none."""
+    module, _, own = name.rpartition(".")
+    found = getattr(sys.modules.get(module), own, None)
+    return found if isinstance(found, type) else None
+
+
+def class_name(layer: Any) -> str:
+    """Spell the class of a layer in full."""
+    return f"{type(layer).__module__}.{type(layer).__qualname__}"
+
+
+def is_class(layer: Any, names: Iterable[str]) -> bool:
+    """Tell whether a layer is of exactly one of the classes of these names."""
+    return any(type(layer) is find_class(name) for name in names)

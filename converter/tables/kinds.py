@@ -9,6 +9,9 @@ from ..sides import Side
 
 _MOST_LIMIT = 1e-4  # float32 loses no more in one layer
 _LIMIT = expected(f"a number up to {_MOST_LIMIT}", lambda limit: 0 < limit <= _MOST_LIMIT)
+_CLASSES = expected("a text or a list of texts", lambda names: bool(names) and all(names))
+_ATTRIBUTES = expected("a text or a list of texts")
+_LISTS = ("torch", "paddle")  # one text stands for a list of one
 
 
 @dataclass(frozen=True)
@@ -42,27 +45,27 @@ class Setting:
 
     Attributes:
         name: For example "eps".
-        torch: Attribute of PyTorch's layer that holds it; empty if it has none.
+        torch: Attributes of PyTorch's layer, of which the first that it has holds the setting; an
+            empty one stands for `value`, and so does an empty list.
         paddle: The same of Paddle's layer.
         value: What takes the place of a side without such an attribute.
         turn: How Paddle counts: as PyTorch (""), "not", or "complement" (1 - x).
         unset: Attribute that counts where Paddle's is None.
-        values: Other spellings of a value, as text -> the value.
+        values: Other spellings of a value, as text -> the value; one that holds for a class alone
+            has its name in front: "BatchNorm.False".
     """
 
     name: str
-    torch: str = ""
-    paddle: str = ""
+    torch: tuple[str, ...] = field(default=(), metadata=_ATTRIBUTES)
+    paddle: tuple[str, ...] = field(default=(), metadata=_ATTRIBUTES)
     value: Any = None
     turn: Literal["", "not", "complement"] = ""
     unset: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def attributes(self) -> dict[Side, str]:
-        """Side -> attribute that holds it; without the side that has none."""
-        both: dict[Side, str] = {"torch": self.torch, "paddle": self.paddle}
-        return {side: attribute for side, attribute in both.items() if attribute}
+    def attributes_on(self, side: Side) -> tuple[str, ...]:
+        """Name the attributes of one side that may hold it."""
+        return self.torch if side == "torch" else self.paddle
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,8 @@ class Kind:
         name: For example "linear".
         tensors: What becomes of each tensor.
         settings: What must agree besides the tensors.
-        torch: Exact class in PyTorch.
-        paddle: Exact class in Paddle.
+        torch: Classes in PyTorch, by their exact names.
+        paddle: Classes in Paddle.
         layout: What a transposition does, for people.
         float32: Side -> attribute that parity rounds to float32, as Paddle computes with it.
         limit: Relative float64 difference that is allowed; None for that of all others.
@@ -85,8 +88,8 @@ class Kind:
     name: str
     tensors: tuple[TensorRule, ...] = ()
     settings: tuple[Setting, ...] = ()
-    torch: str = ""
-    paddle: str = ""
+    torch: tuple[str, ...] = field(default=(), metadata=_CLASSES)
+    paddle: tuple[str, ...] = field(default=(), metadata=_CLASSES)
     layout: str = ""
     float32: Mapping[str, str] = field(
         default_factory=dict,
@@ -99,8 +102,8 @@ class Kind:
     backward_limit: float | None = field(default=None, metadata=_LIMIT)
     traced: bool = True
 
-    def class_on(self, side: Side) -> str:
-        """Name the class of one side; empty for a block or a bare tensor."""
+    def classes_on(self, side: Side) -> tuple[str, ...]:
+        """Name the classes of one side; none for a block or a bare tensor."""
         return self.torch if side == "torch" else self.paddle
 
 
@@ -119,13 +122,13 @@ def parse_kind(name: str, entry: Mapping[str, Any], problems: list[str]) -> Kind
         for leaf, rule in tensors.items()
     ]
     held = [
-        checked(Setting, words, f"{where}settings.{one}.", problems, name=one)
+        checked(Setting, _listed(words), f"{where}settings.{one}.", problems, name=one)
         for one, words in settings.items()
     ]
     rest = {word: value for word, value in entry.items() if word not in ("tensors", "settings")}
     kind = checked(
         Kind,
-        rest,
+        _listed(rest),
         where,
         problems,
         name=name,
@@ -133,3 +136,11 @@ def parse_kind(name: str, entry: Mapping[str, Any], problems: list[str]) -> Kind
         settings=tuple(setting for setting in held if setting),
     )
     return kind or Kind(name)
+
+
+def _listed(words: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the same words, with a list where one text may stand for it."""
+    return {
+        word: [value] if word in _LISTS and isinstance(value, str) else value
+        for word, value in words.items()
+    }

@@ -83,7 +83,7 @@ def titles() -> dict[str, str]:
         TableError: A table cannot be read.
     """
     files = table_files()
-    return {family: str(_read(files[family]).get("title", family)) for family in sorted(files)}
+    return {family: str(read_toml(files[family]).get("title", family)) for family in sorted(files)}
 
 
 def variants() -> dict[str, Variant]:
@@ -155,8 +155,8 @@ def read_table(path: Path) -> Table:
 def _read_table(path: Path, _changed: object, shapes: Path, has_shapes: object) -> Table:
     from .parsing import parse_table
 
-    data = _read(path)
-    stored = _read(shapes) if has_shapes and "variants" in data else {}
+    data = read_toml(path)
+    stored = read_toml(shapes) if has_shapes and "variants" in data else {}
     return parse_table(path, data, stored, read_kinds(), path.parent == SHIPPED)
 
 
@@ -169,24 +169,49 @@ def _version(path: Path) -> tuple[int, int] | None:
     return found.st_mtime_ns, found.st_size
 
 
-@cache
-def read_kinds() -> dict[str, Kind]:
+def read_kinds(own: Path | None = None) -> dict[str, Kind]:
     """Read the kinds of layers that every table may name.
 
+    Args:
+        own: File with kinds of the user's own; they come first, and one may take the place of a
+            shipped one.
+
     Raises:
-        TableError: _kinds.toml is malformed.
+        TableError: _kinds.toml or the file is malformed.
     """
+    shipped = _read_kinds(SHIPPED / "_kinds.toml")
+    if own is None:
+        return shipped
+    kinds = _parse_kinds(str(own), read_toml(own))
+    return {**kinds, **{name: kind for name, kind in shipped.items() if name not in kinds}}
+
+
+@cache
+def _read_kinds(path: Path) -> dict[str, Kind]:
+    return _parse_kinds(path.name, read_toml(path))
+
+
+def _parse_kinds(file: str, data: dict[str, Any]) -> dict[str, Kind]:
     from .kinds import parse_kind
 
-    problems: list[str] = []
-    path = SHIPPED / "_kinds.toml"
-    kinds = {name: parse_kind(name, entry, problems) for name, entry in _read(path).items()}
+    problems = [
+        f"{name} is {entry!r}, expected a kind: a table [{name}] that says what it is."
+        for name, entry in data.items()
+        if not isinstance(entry, dict)
+    ]
+    tables = {name: entry for name, entry in data.items() if isinstance(entry, dict)}
+    kinds = {name: parse_kind(name, entry, problems) for name, entry in tables.items()}
     if problems:
-        raise TableError(listing(f"{path.name} cannot be used:", problems))
+        raise TableError(listing(f"{file} cannot be used:", problems))
     return kinds
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a file of tables as it is.
+
+    Raises:
+        TableError: It cannot be read.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

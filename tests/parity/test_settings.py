@@ -2,9 +2,14 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
+from vitconvert.parity._distance import apart
+from vitconvert.parity._dump import round_settings
+from vitconvert.parity._record import Paired
 from vitconvert.parity._settings import differing, read_settings
+from vitconvert.running.side import is_class
 from vitconvert.tables import reading
 
 pytestmark = [pytest.mark.torch, pytest.mark.paddle]
@@ -19,6 +24,11 @@ PAIRS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
             4, 4, 3, **{"stride": [2, 2], "padding": 1, "dilation": 2, "groups": 2} | k
         ),
         {"stride": 1, "padding": 2, "dilation": 1, "groups": 4},
+    ),
+    "conv1d": (
+        lambda t: t.Conv1d(4, 4, 3, 2, 1),
+        lambda p, **k: p.Conv1D(4, 4, 3, k.get("stride", 2), k.get("padding", 1)),
+        {"stride": 1, "padding": 2},
     ),
     "conv_transpose2d": (
         lambda t: t.ConvTranspose2d(4, 4, 3, 2, 1, 1),
@@ -42,6 +52,27 @@ PAIRS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
         lambda p, **k: p.BatchNorm2D(4, k.get("momentum", 0.9), k.get("eps", 1e-5)),
         {"eps": 1e-3, "momentum": 0.1},
     ),
+    "leaky_relu": (
+        lambda t: t.LeakyReLU(0.2),
+        lambda p, **k: p.LeakyReLU(k.get("negative_slope", 0.2)),
+        {"negative_slope": 0.1},
+    ),
+    "elu": (lambda t: t.ELU(0.5), lambda p, **k: p.ELU(k.get("alpha", 0.5)), {"alpha": 1.0}),
+    "hardtanh": (
+        lambda t: t.Hardtanh(0, 6),
+        lambda p, **k: p.Hardtanh(k.get("min", 0.0), k.get("max", 6.0)),
+        {"min": -1.0, "max": 1.0},
+    ),
+    "softplus": (
+        lambda t: t.Softplus(2),
+        lambda p, **k: p.Softplus(k.get("beta", 2), k.get("threshold", 20)),
+        {"beta": 1, "threshold": 15},
+    ),
+    "log_softmax": (
+        lambda t: t.LogSoftmax(-1),
+        lambda p, **k: p.LogSoftmax(k.get("dim", -1)),
+        {"dim": 1},
+    ),
     "instance_norm": (
         lambda t: t.InstanceNorm2d(4, affine=True),
         lambda p, **k: p.InstanceNorm2D(4, k.get("eps", 1e-5)),
@@ -62,6 +93,11 @@ PAIRS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
         lambda t: t.Dropout(0.1),
         lambda nn, **k: nn.Dropout(k.get("p", 0.1), mode=k.get("mode", "upscale_in_train")),
         {"p": 0.2, "mode": "downscale_in_infer"},
+    ),
+    "dropout2d": (
+        lambda t: t.Dropout2d(0.1),
+        lambda nn, **k: nn.Dropout2D(k.get("p", 0.1)),
+        {"p": 0.2},
     ),
     "avg_pool2d": (
         lambda t: t.AvgPool2d(2, padding=1),
@@ -85,6 +121,33 @@ PAIRS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
         lambda t: t.AdaptiveAvgPool2d((1, 1)),
         lambda p, **k: p.AdaptiveAvgPool2D(k.get("output_size", 1)),
         {"output_size": 2},
+    ),
+    "adaptive_max_pool2d": (
+        lambda t: t.AdaptiveMaxPool2d(1),
+        lambda p, **k: p.AdaptiveMaxPool2D(k.get("output_size", 1), k.get("return_mask", False)),
+        {"output_size": 2, "return_mask": True},
+    ),
+    "adaptive_avg_pool1d": (
+        lambda t: t.AdaptiveAvgPool1d(1),
+        lambda p, **k: p.AdaptiveAvgPool1D(k.get("output_size", 1)),
+        {"output_size": 2},
+    ),
+    "pad2d": (
+        lambda t: t.ZeroPad2d((1, 2, 0, 1)),
+        lambda p, **k: p.Pad2D(
+            k.get("padding", [1, 2, 0, 1]), k.get("mode", "constant"), k.get("value", 0.0)
+        ),
+        {"padding": [0, 1, 1, 2], "mode": "reflect", "value": 1.0},
+    ),
+    "pixel_shuffle": (
+        lambda t: t.PixelShuffle(2),
+        lambda p, **k: p.PixelShuffle(2, k.get("data_format", "NCHW")),
+        {"data_format": "NHWC"},
+    ),
+    "flatten": (
+        lambda t: t.Flatten(),
+        lambda p, **k: p.Flatten(k.get("start", 1)),
+        {"start": 2},
     ),
     "upsample": (
         lambda t: t.Upsample(scale_factor=2, mode="bilinear"),
@@ -119,6 +182,109 @@ def test_same_layers_agree_and_each_wrong_setting_is_named(name: str) -> None:
     training = make_paddle(paddle.nn)
     training.train()
     assert "training" in differing(expected, read_settings(training, kind, "paddle"))
+
+
+# Every further class of a kind: torch's, Paddle's, what agrees with torch, what does not, and a
+# setting that must be named.
+CLASSES: list[tuple[str, Any, Any, str]] = [
+    ("BatchNorm1d", lambda p: p.BatchNorm1D(4), lambda p: p.BatchNorm1D(4, 0.1), "momentum"),
+    (
+        "BatchNorm1d",
+        lambda p: p.BatchNorm1D(4, data_format="NC"),
+        lambda p: p.BatchNorm1D(4, data_format="NLC"),
+        "data_format",
+    ),
+    (
+        "BatchNorm3d",
+        lambda p: p.BatchNorm3D(4),
+        lambda p: p.BatchNorm3D(4, data_format="NDHWC"),
+        "data_format",
+    ),
+    ("SyncBatchNorm", lambda p: p.SyncBatchNorm(4), lambda p: p.SyncBatchNorm(4, 0.9, 1), "eps"),
+    (
+        "BatchNorm2d",
+        lambda p: p.BatchNorm(4),
+        lambda p: p.BatchNorm(4, data_layout="NHWC"),
+        "data_format",
+    ),
+    (
+        "BatchNorm2d",
+        lambda p: p.BatchNorm(4, use_global_stats=False),
+        lambda p: p.BatchNorm(4, trainable_statistics=True),
+        "trainable_statistics",
+    ),
+    # In evaluation mode, too, this one takes the statistics of the batch.
+    (
+        "BatchNorm2d",
+        lambda p: p.BatchNorm2D(4),
+        lambda p: p.BatchNorm2D(4, use_global_stats=False),
+        "use_global_stats",
+    ),
+]
+
+
+@pytest.mark.parametrize(("torch_class", "agreeing", "wrong", "setting"), CLASSES)
+def test_classes_of_one_kind_are_spelled_alike(
+    torch_class: str, agreeing: Any, wrong: Any, setting: str
+) -> None:
+    """Whatever each of them calls its settings."""
+    import paddle
+    import torch
+
+    kind = reading.read_kinds()["batch_norm"]
+    expected = read_settings(getattr(torch.nn, torch_class)(4).eval(), kind, "torch")
+
+    def compare(layer: Any) -> dict[str, Any]:
+        layer.eval()
+        return differing(expected, read_settings(layer, kind, "paddle"))
+
+    assert compare(agreeing(paddle.nn)) == {}
+    assert set(compare(wrong(paddle.nn))) == {setting}
+
+
+# Kinds whose layers have no tensors and that no shipped model has.
+PLAIN: dict[str, tuple[Any, Any]] = {
+    "relu6": (lambda t: t.ReLU6(), lambda p: p.ReLU6()),
+    "leaky_relu": (lambda t: t.LeakyReLU(0.3), lambda p: p.LeakyReLU(0.3)),
+    "elu": (lambda t: t.ELU(0.3), lambda p: p.ELU(0.3)),
+    "hardtanh": (lambda t: t.Hardtanh(-2, 3), lambda p: p.Hardtanh(-2.0, 3.0)),
+    "softplus": (lambda t: t.Softplus(1.3, 5), lambda p: p.Softplus(1.3, 5)),
+    "tanh": (lambda t: t.Tanh(), lambda p: p.Tanh()),
+    "mish": (lambda t: t.Mish(), lambda p: p.Mish()),
+    "silu": (lambda t: t.SiLU(), lambda p: p.Swish()),
+    "log_softmax": (lambda t: t.LogSoftmax(1), lambda p: p.LogSoftmax(1)),
+    "adaptive_max_pool2d": (lambda t: t.AdaptiveMaxPool2d(2), lambda p: p.AdaptiveMaxPool2D(2)),
+    "pad2d": (lambda t: t.ZeroPad2d((1, 2, 0, 1)), lambda p: p.ZeroPad2D([1, 2, 0, 1])),
+    "pixel_shuffle": (lambda t: t.PixelShuffle(2), lambda p: p.PixelShuffle(2)),
+    "flatten": (lambda t: t.Flatten(), lambda p: p.Flatten()),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_layers_without_tensors_compute_the_same(name: str) -> None:
+    """In float64, and so do their gradients."""
+    import paddle
+    import torch
+
+    kind, (make_torch, make_paddle) = reading.read_kinds()[name], PLAIN[name]
+    one, other = make_torch(torch.nn), make_paddle(paddle.nn)
+    assert is_class(one, kind.torch)
+    assert is_class(other, kind.paddle)
+    assert differing(read_settings(one, kind, "torch"), read_settings(other, kind, "paddle")) == {}
+    round_settings([Paired(one, name, name, kind)], "torch")
+    round_settings([Paired(other, name, name, kind)], "paddle")
+    x = np.random.default_rng(0).standard_normal((2, 4, 6, 6)) * 4
+    inputs = torch.tensor(x, requires_grad=True), paddle.to_tensor(x, stop_gradient=False)
+
+    outputs = one(inputs[0]), other(inputs[1])
+    (outputs[0] ** 2).sum().backward()
+    (outputs[1] ** 2).sum().backward()
+
+    assert apart(outputs[0].detach().numpy(), outputs[1].numpy()).difference < 1e-14
+    gradients = inputs[0].grad, inputs[1].grad
+    assert gradients[0] is not None
+    assert gradients[1] is not None
+    assert apart(gradients[0].numpy(), gradients[1].numpy()).difference < 1e-13
 
 
 def test_every_kind_with_settings_is_tested() -> None:

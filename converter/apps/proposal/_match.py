@@ -22,7 +22,10 @@ _Sides = tuple[list[str], list[str]]  # names of either
 
 
 def match_outlines(
-    torch: Outline, paddle: Outline, choices: Mapping[Hashable, int] | None = None
+    torch: Outline,
+    paddle: Outline,
+    choices: Mapping[Hashable, int] | None = None,
+    kinds: Mapping[str, Kind] | None = None,
 ) -> Match:
     """Pair two outlines.
 
@@ -30,15 +33,24 @@ def match_outlines(
         torch: Of the PyTorch model.
         paddle: Of the Paddle model.
         choices: Key of a group -> which of its options to take; the first if it is not there.
+        kinds: By name; the shipped ones if None.
     """
-    return _Matcher(Tree(torch, "torch"), Tree(paddle, "paddle"), choices or {}).match()
+    kinds = read_kinds() if kinds is None else kinds
+    trees = Tree(torch, "torch", kinds), Tree(paddle, "paddle", kinds)
+    return _Matcher(*trees, choices or {}, kinds).match()
 
 
 class _Matcher:
     """Pairs two models."""
 
-    def __init__(self, torch: Tree, paddle: Tree, choices: Mapping[Hashable, int]) -> None:
-        self.torch, self.paddle, self.choices = torch, paddle, choices
+    def __init__(
+        self,
+        torch: Tree,
+        paddle: Tree,
+        choices: Mapping[Hashable, int],
+        kinds: Mapping[str, Kind],
+    ) -> None:
+        self.torch, self.paddle, self.choices, self.kinds = torch, paddle, choices, kinds
         self.found = Match()
         self.pairs: dict[str, str] = {}  # layers with tensors
         self.scopes: dict[str, str] = {}  # layers that hold such layers
@@ -290,7 +302,7 @@ class _Matcher:
     def _add(self, torch: str, paddle: str, kind: str) -> None:
         """Add a row; its doubts are its own and those of what it is in."""
         owner = torch if torch in self.torch.units else torch.rpartition(".")[0]
-        unit, traced = self.torch.units[owner], read_kinds()[kind].traced
+        unit, traced = self.torch.units[owner], self.kinds[kind].traced
         ran = bool(unit.calls), bool(kind == "param" or self.paddle.units[paddle].calls)
         runs = traced and (owner == "" or all(ran))
         # A block stands behind what it holds, a bare tensor before what its layer holds.

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from ...errors import ParityError
-from ...parity import LiveCall, watched
+from ...parity import Form, LiveCall, find_forms, watched
 from ...running.process import Task, run
 from ...running.setup import Setup, Subject
-from ...running.side import AnySide, TorchSide, is_class, make_side
+from ...running.side import AnySide, TorchSide, class_name, is_class, make_side
 from ...sides import NAMES, SIDES, Side
+from ...tables.kinds import Kind
 from ...tables.reading import read_kinds
 from ...terminal import Progress
 
@@ -86,6 +87,7 @@ def outline_both(
     pythons: Mapping[Side, str | None],
     state: Path,
     progress: Progress | None,
+    kinds: Path | None = None,
 ) -> list[Outline]:
     """Outline both models, each in a process of its own.
 
@@ -95,6 +97,7 @@ def outline_both(
         pythons: Interpreters.
         state: Becomes an .npz with the weights of the PyTorch model.
         progress: Called with a text, the amount done and the total.
+        kinds: File with kinds of the user's own.
 
     Raises:
         RunError: A model cannot be built or run.
@@ -106,7 +109,13 @@ def outline_both(
         Task(
             side,
             "vitconvert.apps.proposal._outline",
-            {"framework": side, "factory": factories[side], "size": size, "state": str(state)},
+            {
+                "framework": side,
+                "factory": factories[side],
+                "size": size,
+                "state": str(state),
+                "kinds": None if kinds is None else str(kinds),
+            },
             pythons[side],
             own=own,
         )
@@ -183,7 +192,7 @@ def carry_out(job: dict[str, Any], _parent: object) -> dict[str, Any]:
     if isinstance(side, TorchSide):
         side.library.manual_seed(0)
     images = np.random.Generator(np.random.Philox(key=0)).standard_normal((2, 3, *size))
-    watcher = _Watcher(side)
+    watcher, kinds = _Watcher(side), read_kinds(Path(job["kinds"]) if job["kinds"] else None)
     with side.floating("float64"), side.no_grad():
         model = side.build("float64")
         leaves = _leaves(side, model, Path(job["state"]))
@@ -191,18 +200,19 @@ def carry_out(job: dict[str, Any], _parent: object) -> dict[str, Any]:
         first = {id(layer): own for own, layer in reversed([*side.layers(model)])}
         layers = [(own, layer) for own, layer in side.layers(model) if first[id(layer)] == own]
         try:
-            with watched(layers, watcher.around):
+            trials = [(layer, kinds.values()) for _own, layer in layers]
+            forms = find_forms(side, trials, lambda: model(side.put(images)))
+            unmoved = {one: form.unmoved() for one, form in forms.items()}
+            with watched(layers, watcher.around, unmoved):
                 model(side.put(images))
         except ValueError as error:
             raise ParityError(f"the {name} model does not take these images: {error}") from error
         except RuntimeError as error:
             raise ParityError(f"the {name} model fails on {tuple(size)} images: {error}") from error
-    units = [
-        Unit(
-            own, _spell(layer, framework), tuple(leaves.pop(own, ())), **watcher.facts.get(own, {})
-        )
-        for own, layer in [("", model), *layers]
-    ]
+    units = []
+    for own, layer in [("", model), *layers]:
+        cls, facts = _spell(layer, framework, kinds, forms), watcher.facts.get(own, {})
+        units.append(Unit(own, cls, tuple(leaves.pop(own, ())), **facts))
     units += [Unit(own, SHARED, tuple(tensors)) for own, tensors in leaves.items()]
     return asdict(Outline(framework, factory, side.environment()[framework], tuple(units)))
 
@@ -250,8 +260,9 @@ def _fill(old: np.ndarray, noise: np.random.Generator) -> np.ndarray:
     return np.asarray(base * noise.uniform(0.5, 1.5, old.shape))
 
 
-def _spell(layer: Any, side: Side) -> str:
-    """Name the class of a layer as the kinds do."""
-    names = filter(None, (kind.class_on(side) for kind in read_kinds().values()))
-    own = f"{type(layer).__module__}.{type(layer).__qualname__}"
-    return next((name for name in names if is_class(layer, name)), own)
+def _spell(layer: Any, side: Side, kinds: Mapping[str, Kind], forms: Mapping[int, Form]) -> str:
+    """Name the class of a layer as the kinds do, or that of which it computes the function."""
+    if form := forms.get(id(layer)):
+        return form.base
+    names = (name for kind in kinds.values() for name in kind.classes_on(side))
+    return next((name for name in names if is_class(layer, [name])), class_name(layer))

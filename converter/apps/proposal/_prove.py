@@ -1,9 +1,10 @@
 """Propose a mapping table for two models of your own, and prove it by running both."""
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 from pathlib import Path
+from typing import Any
 
 from ...checkpoints import open_checkpoint, pdparams
 from ...checkpoints.writing import write
@@ -14,8 +15,9 @@ from ...running.process import keep_workers
 from ...running.scratch import temporary_folder
 from ...running.setup import check_factory
 from ...sides import SIDES, Side
+from ...tables.kinds import Kind
 from ...tables.plan import make_plan
-from ...tables.reading import read_kinds, read_table
+from ...tables.reading import read_kinds, read_table, read_toml
 from ...terminal import Progress
 from ._compress import compress, compress_keys
 from ._match import match_outlines
@@ -67,6 +69,7 @@ def propose_table(
     progress: Progress | None = None,
     torch_python: str | None = None,
     paddle_python: str | None = None,
+    kinds: str | Path | None = None,
 ) -> Proposal:
     """Pair the layers of two models that no table describes, and prove it.
 
@@ -81,6 +84,8 @@ def propose_table(
         progress: Called with a text, the amount done and the total.
         torch_python: Interpreter that has PyTorch; this one if None.
         paddle_python: Interpreter that has Paddle; this one if None.
+        kinds: File with kinds of your own, written as `mappings/_kinds.toml` is; the table holds
+            those that it uses.
 
     Returns:
         The table, also if it is not proved: see `proved` and `undecided`.
@@ -88,7 +93,10 @@ def propose_table(
     Raises:
         ModelError: A framework is not installed, or a name is not "package.module:function".
         ParityError: There is no such function, or its model does not take such images.
+        TableError: The file of kinds cannot be used.
     """
+    own = None if kinds is None else Path(kinds).absolute()
+    known, written = read_kinds(own), {} if own is None else read_toml(own)
     pythons: dict[Side, str | None] = {"torch": torch_python, "paddle": paddle_python}
     check_pythons(pythons)
     factories: dict[Side, str] = {"torch": torch_model, "paddle": paddle_model}
@@ -96,10 +104,13 @@ def propose_table(
         check_factory(factory)
     with temporary_folder() as folder, keep_workers(own_models=True):
         try:
-            torch, paddle = outline_both(factories, input_size, pythons, folder / STATE, progress)
+            torch, paddle = outline_both(
+                factories, input_size, pythons, folder / STATE, progress, own
+            )
         except RunError as error:
             raise ParityError(str(error)) from error
-        return _Prover(torch, paddle, folder, input_size, pythons, progress).propose()
+        prover = _Prover(torch, paddle, folder, input_size, pythons, progress, known, written)
+        return prover.propose()
 
 
 @dataclass
@@ -122,7 +133,7 @@ class _Attempt:
         """Count the layers that are the same on both sides."""
         return sum(layer.verdict == "same" for layer in self.report.layers) if self.report else -1
 
-    def structural(self) -> dict[str, str]:
+    def structural(self, kinds: Mapping[str, Kind]) -> dict[str, str]:
         """Name the rows without tensors that do not hold although both outputs are the same.
 
         They carry no weights: without them the table converts the same, and proves as much.
@@ -138,7 +149,7 @@ class _Attempt:
             return {}
         found = {}
         for layer in layers:
-            kind = read_kinds().get(layer.kind)
+            kind = kinds.get(layer.kind)
             if layer.verdict == "same" or kind is None or kind.tensors:
                 continue
             if layer.verdict != "settings" or not kind.torch:
@@ -156,6 +167,8 @@ class _Prover:
     size: tuple[int, int]
     pythons: Mapping[Side, str | None]
     progress: Progress | None
+    kinds: Mapping[str, Kind]
+    written: Mapping[str, Mapping[str, Any]]  # those of the user's own
     runs: int = 0
 
     def __post_init__(self) -> None:
@@ -180,14 +193,14 @@ class _Prover:
         """Run a guess; if outputs agree, run it again without the rows that do not hold."""
         left = dict[str, str]()
         attempt = self._attempt(choices, left)
-        while (wrong := attempt.structural()) and self.runs < _MOST_RUNS:
+        while (wrong := attempt.structural(self.kinds)) and self.runs < _MOST_RUNS:
             left = {**left, **wrong}
             attempt = self._attempt(choices, left)
         return attempt
 
     def _attempt(self, choices: Mapping[Hashable, int], left: Mapping[str, str]) -> _Attempt:
         """Make a table and run both models with it."""
-        match = match_outlines(self.torch, self.paddle, choices)
+        match = match_outlines(self.torch, self.paddle, choices, self.kinds)
         rows = [row for row in match.rows if row.torch not in left or row.kind == "param"]
         ignore = compress_keys(match.ignore, self.names[0])
         attempt = _Attempt(match, left, compress(rows, *self.names), ignore)
@@ -195,7 +208,9 @@ class _Prover:
         if match.problems or not attempt.rows:
             return attempt
         path = self.folder / "proposed.toml"
-        path.write_text(write_table((), attempt.rows, attempt.ignore, (), ()), encoding="utf-8")
+        used = self._used(attempt.rows)
+        text = write_table((), attempt.rows, attempt.ignore, (), (), kinds=used)
+        path.write_text(text, encoding="utf-8")
         paddle = self.folder / "converted.pdparams"
         source = open_checkpoint(self.folder / STATE)
         made = make_plan(source, read_table(path)).apply(source.tensors)
@@ -216,6 +231,11 @@ class _Prover:
         except VitconvertError as error:
             attempt.failure = str(error)
         return attempt
+
+    def _used(self, rows: Sequence[Proposed]) -> dict[str, Mapping[str, Any]]:
+        """Give the kinds of the user's own that rows name, as the file has them."""
+        named = {row.kind for row in rows}
+        return {name: entry for name, entry in self.written.items() if name in named}
 
     def _finish(self, attempt: _Attempt) -> Proposal:
         """Write the table for people, with comments."""
@@ -241,7 +261,9 @@ class _Prover:
         ]
         head = _heading(self.torch, self.paddle, attempt, failure)
         left = [*out, *alone]
-        text = write_table(head, rows, attempt.ignore, left, match.problems, self.size)
+        text = write_table(
+            head, rows, attempt.ignore, left, match.problems, self.size, self._used(rows)
+        )
         return Proposal(text, tuple(rows), tuple(doubts), attempt.report, failure, tuple(left))
 
 

@@ -3,7 +3,9 @@
 import json
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from ._kinds_text import write_kinds
 from ._rows import Proposed
 
 _WIDTH = 98
@@ -16,6 +18,7 @@ def write_table(
     left_out: Sequence[str],
     problems: Sequence[str],
     size: tuple[int, int] | None = None,
+    kinds: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> str:
     """Write a table.
 
@@ -26,6 +29,7 @@ def write_table(
         left_out: Layers that are not in the table, and why.
         problems: Tensors without a row: the table does not convert before they have one.
         size: Height and width in pixels of the images that the models were run on.
+        kinds: Those of the user's own that rows name, as their file has them.
     """
     lines = [line for text in heading for line in _comment(text, "")]
     cells = [[json.dumps(row.torch), json.dumps(row.paddle), json.dumps(row.kind)] for row in rows]
@@ -45,6 +49,7 @@ def write_table(
     if ignore:
         lines += ["", "[ignore]"]
         lines += [f"{json.dumps(key)} = {json.dumps(why)}" for key, why in ignore.items()]
+    lines += write_kinds(kinds or {})
     return "\n".join(lines) + "\n"
 
 

@@ -5,7 +5,6 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 from ...sides import Side
 from ...tables.kinds import Kind
-from ...tables.reading import read_kinds
 from ._outline import SHARED, Leaf, Outline, Shape, Unit
 
 # What a layer is when only its tensors are looked at: its kind, empty for an unknown class, and
@@ -16,19 +15,22 @@ Token = tuple[str, tuple[tuple[str, Shape], ...]]
 class Tree:
     """One outline, indexed."""
 
-    def __init__(self, outline: Outline, side: Side) -> None:
+    def __init__(self, outline: Outline, side: Side, kinds: Mapping[str, Kind]) -> None:
         self.units = {unit.name: unit for unit in outline.units}
-        by_class = {k.class_on(side): k for k in read_kinds().values() if k.class_on(side)}
+        by_class: dict[str, Kind] = {}
+        for kind in kinds.values():  # the first that names a class
+            for name in kind.classes_on(side):
+                by_class.setdefault(name, kind)
         self.kinds: dict[str, Kind | None] = {}
         self.tokens: dict[str, Token] = {}
         inner = {"", *(name.rpartition(".")[0] for name in self.units)}
         for unit in outline.units:
-            kind = by_class.get(unit.cls)
-            shapes = _canonical(unit, kind, side) if kind else None
+            known = by_class.get(unit.cls)
+            shapes = _canonical(unit, known, side) if known else None
             # A tensor that the kind has no rule for makes it another kind of layer.
-            self.kinds[unit.name] = kind if shapes is not None else None
-            if shapes and kind:
-                self.tokens[unit.name] = (kind.name, shapes)
+            self.kinds[unit.name] = known if shapes is not None else None
+            if shapes and known:
+                self.tokens[unit.name] = (known.name, shapes)
             elif unit.tensors and unit.name not in inner and unit.cls != SHARED:
                 self.tokens[unit.name] = ("", tuple(sorted(("", t.shape) for t in unit.tensors)))
         self.children: dict[str, list[str]] = defaultdict(list)
