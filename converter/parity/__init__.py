@@ -1,5 +1,6 @@
 """Parity: run both models in two processes, compare every paired layer, report."""
 
+from ._backward import floating
 from ._compare import LayerResult
 from ._distance import FLOAT64_LIMIT
 from ._html import html
@@ -19,6 +20,7 @@ __all__ = [
     "compare_traces",
     "describe_checkpoint",
     "dump",
+    "floating",
     "html",
     "make_subject",
     "markdown",

@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import some
 from ..page import NONE, facts, fill, items, plain, rows, section, side_by_side, text, with_code
 from ..sides import describe_side
+from ._buffers import checked
 from ._report import OutputFigures, Report
 
 _SIGNS = {"PROVED": "\u2713", "NOT PROVED": "\u2717", "MEASURED": "\u2248"}
@@ -95,6 +96,7 @@ def _summary(report: Report) -> list[str]:
         ),
         *([f"input {shape}"] if shape else []),
         *([f"neither model runs {some(report.never_run)}"] if report.never_run else []),
+        *checked(report.paddle_only),
         f"{report.seconds:.1f} s",
     ]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import some
 from ..sides import describe_side
+from ._buffers import checked, not_compared
 from ._compare import FLOAT32_FACTOR, FLOAT32_FLOOR, LayerResult
 from ._distance import FLOAT64_LIMIT
 from ._inputs import spell_shape
@@ -84,7 +85,7 @@ def summary(report: Report) -> list[str]:
         lines.append(
             f"neither model runs {some(report.never_run)}: only weights and settings are compared"
         )
-    lines += _backward(report)
+    lines += [*_lone(report), *_backward(report)]
     return [*lines, f"{report.verdict}: {report.claim}", *report.diagnosis]
 
 
@@ -146,6 +147,12 @@ def _measured(report: Report) -> list[str]:
     return lines
 
 
+def _lone(report: Report) -> list[str]:
+    """Say what became of the tensors that Paddle alone has, but for what the claim says."""
+    left = not_compared(report.paddle_only) if report.verdict == "NOT PROVED" else []
+    return [*checked(report.paddle_only), *left]
+
+
 def _backward(report: Report) -> list[str]:
     lines = []
     if report.gradients:
@@ -186,7 +193,7 @@ def markdown(report: Report) -> str:
             *("| " + " | ".join(row) + " |" for row in rows),
             "",
             f"- layers: {same} of {len(report.layers)} the same, each compared element by element",
-            *(f"- {line}" for line in (*_backward(report), *report.diagnosis)),
+            *(f"- {line}" for line in (*_lone(report), *_backward(report), *report.diagnosis)),
             f"- input: {images} ({origin}), sha256 `{report.inputs['sha256'][:12]}`",
             *(f"- {side}" for side in sides),
             "- errors are against the float64 truth; made with vitconvert",

@@ -145,6 +145,26 @@ class Weight:
     turned: bool = False
 
 
+@dataclass(frozen=True)
+class Buffer:
+    """A tensor of the model that no row claims.
+
+    Attributes:
+        layer: PyTorch name of the layer that it is in, or beneath, as far as rows pair it; empty
+            for the whole model.
+        own: Its key in this model.
+        shape: Its shape in this model.
+        reason: Why the other side has none; empty if no entry of the table names it.
+        array: Its place in the file; None for a trained one, which no code computes.
+    """
+
+    layer: str
+    own: str
+    shape: tuple[int, ...]
+    reason: str = ""
+    array: int | None = None
+
+
 @dataclass
 class Facts:
     """What `trace.json` says; all but the arrays themselves."""
@@ -157,6 +177,7 @@ class Facts:
     input: dict[str, Any]
     layers: dict[str, Layer]  # by PyTorch name
     weights: dict[str, Weight] = field(default_factory=dict)  # by PyTorch key
+    buffers: list[Buffer] = field(default_factory=list)  # what no row claims
     runs: dict[str, list[Call]] = field(default_factory=dict)
     places: dict[str, list[list[Any]]] = field(default_factory=dict)  # name of the file -> arrays
     alone: dict[str, Finding] | None = None
@@ -208,6 +229,10 @@ def _read_facts(folder: Path) -> Facts:
         facts = Facts(**data)
         facts.layers = {name: Layer(**layer) for name, layer in data["layers"].items()}
         facts.weights = {key: Weight(**weight) for key, weight in data["weights"].items()}
+        facts.buffers = [
+            Buffer(**buffer | {"shape": tuple(buffer["shape"])})
+            for buffer in data.get("buffers", [])
+        ]
         facts.runs = {d: [Call(**call) for call in data["runs"][d]] for d in data["runs"]}
         if not facts.runs or set(facts.runs) - set(DTYPES):
             raise ValueError(f"it has the runs {sorted(facts.runs)}")

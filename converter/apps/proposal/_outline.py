@@ -5,7 +5,7 @@ A worker process does this: it builds the model, fills it with seeded noise and 
 
 import weakref
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from ...running.setup import Setup, Subject
 from ...running.side import AnySide, TorchSide, is_class, make_side
 from ...sides import NAMES, SIDES, Side
 from ...tables.reading import read_kinds
+from ...tables.table import join
 from ...terminal import Progress
+from ._unused import uses
 
 Shape = tuple[int, ...]
 
@@ -33,12 +35,23 @@ class Leaf:
         name: Without that of the layer.
         shape: As this framework lays it out.
         computed: Whether it takes no gradients and the model's own code fills it: a table or mask,
-            not a statistic at its initial value.
+            not a statistic at its initial value. What holds integers or booleans is computed.
+        integer: Whether it holds integers or booleans.
+        start: The value that all its elements have when the model is built; None if they vary.
+        used: Whether the output depends on it; None if that is not known.
     """
 
     name: str
     shape: Shape
     computed: bool = False
+    integer: bool = False
+    start: float | None = None
+    used: bool | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it says what layer this is: an index is computed from its sizes."""
+        return not self.integer and self.used is not False
 
 
 @dataclass(frozen=True)
@@ -197,6 +210,12 @@ def carry_out(job: dict[str, Any], _parent: object) -> dict[str, Any]:
             raise ParityError(f"the {name} model does not take these images: {error}") from error
         except RuntimeError as error:
             raise ParityError(f"the {name} model fails on {tuple(size)} images: {error}") from error
+    with side.floating("float64"):
+        used = uses(side, model, images[:1])
+    leaves = {
+        own: [replace(leaf, used=used.get(join(own, leaf.name))) for leaf in tensors]
+        for own, tensors in leaves.items()
+    }
     units = [
         Unit(
             own, _spell(layer, framework), tuple(leaves.pop(own, ())), **watcher.facts.get(own, {})
@@ -218,8 +237,10 @@ def _leaves(side: AnySide, model: Any, state: Path) -> dict[str, list[Leaf]]:
     for key, tensor in side.state_of(model).items():
         old = side.array(tensor)
         owner, _, name = key.rpartition(".")
-        computed = key not in trained and not _is_constant(old)
-        leaves.setdefault(owner, []).append(Leaf(name, old.shape, computed))
+        integer, constant = old.dtype.kind in "iub", _is_constant(old)
+        computed = key not in trained and (integer or not constant)
+        start = float(old.flat[0]) if constant and old.size else None
+        leaves.setdefault(owner, []).append(Leaf(name, old.shape, computed, integer, start))
         if side.name == "torch" and old.dtype.kind == "f" and not computed:
             side.set(tensor, _fill(old, noise))
     if side.name == "torch":

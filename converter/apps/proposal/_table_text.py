@@ -4,7 +4,7 @@ import json
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
-from ._rows import Proposed
+from ._rows import DOUBTS, Proposed
 
 _WIDTH = 98
 
@@ -16,6 +16,7 @@ def write_table(
     left_out: Sequence[str],
     problems: Sequence[str],
     size: tuple[int, int] | None = None,
+    paddle_only: Mapping[str, str] | None = None,
 ) -> str:
     """Write a table.
 
@@ -26,6 +27,7 @@ def write_table(
         left_out: Layers that are not in the table, and why.
         problems: Tensors without a row: the table does not convert before they have one.
         size: Height and width in pixels of the images that the models were run on.
+        paddle_only: Paddle key pattern -> reason; a comment above it has the doubt, if any.
     """
     lines = [line for text in heading for line in _comment(text, "")]
     cells = [[json.dumps(row.torch), json.dumps(row.paddle), json.dumps(row.kind)] for row in rows]
@@ -45,6 +47,11 @@ def write_table(
     if ignore:
         lines += ["", "[ignore]"]
         lines += [f"{json.dumps(key)} = {json.dumps(why)}" for key, why in ignore.items()]
+    if paddle_only:
+        lines += ["", "[paddle_only]"]
+        for key, why in paddle_only.items():
+            lines += _comment(f"undecided: {DOUBTS[why]}", "") if why in DOUBTS else []
+            lines.append(f"{json.dumps(key)} = {json.dumps(why)}")
     return "\n".join(lines) + "\n"
 
 

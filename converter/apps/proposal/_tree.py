@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from ...sides import Side
 from ...tables.kinds import Kind
 from ...tables.reading import read_kinds
+from ...tables.table import may_lack
 from ._outline import SHARED, Leaf, Outline, Shape, Unit
 
 # What a layer is when only its tensors are looked at: its kind, empty for an unknown class, and
@@ -14,9 +15,9 @@ Token = tuple[str, tuple[tuple[str, Shape], ...]]
 
 
 class Tree:
-    """One outline, indexed."""
+    """One outline, indexed; `loose` if a bias, or the scale of a norm, does not count."""
 
-    def __init__(self, outline: Outline, side: Side) -> None:
+    def __init__(self, outline: Outline, side: Side, loose: bool = False) -> None:
         self.units = {unit.name: unit for unit in outline.units}
         by_class = {k.class_on(side): k for k in read_kinds().values() if k.class_on(side)}
         self.kinds: dict[str, Kind | None] = {}
@@ -27,10 +28,12 @@ class Tree:
             shapes = _canonical(unit, kind, side) if kind else None
             # A tensor that the kind has no rule for makes it another kind of layer.
             self.kinds[unit.name] = kind if shapes is not None else None
-            if shapes and kind:
-                self.tokens[unit.name] = (kind.name, shapes)
-            elif unit.tensors and unit.name not in inner and unit.cls != SHARED:
-                self.tokens[unit.name] = ("", tuple(sorted(("", t.shape) for t in unit.tensors)))
+            counted = [leaf for leaf in unit.tensors if leaf.counts]
+            if kind and shapes is not None and (shapes or (loose and kind.tensors)):
+                firm = (one for one in shapes if not (loose and may_lack(kind, one[0])))
+                self.tokens[unit.name] = (kind.name, tuple(firm))
+            elif counted and unit.name not in inner and unit.cls != SHARED:
+                self.tokens[unit.name] = ("", tuple(sorted(("", t.shape) for t in counted)))
         self.children: dict[str, list[str]] = defaultdict(list)
         ran = [unit for unit in outline.units if unit.entered is not None and unit.name]
         for unit in sorted(ran, key=lambda unit: unit.entered or 0):
@@ -51,7 +54,8 @@ class Tree:
         """Count the tokens beneath a layer that runs."""
         found = Counter([self.tokens[name]]) if name in self.tokens else Counter[Token]()
         if name not in self.tokens:
-            found.update(("param", (("", leaf.shape),)) for leaf in self.units[name].tensors)
+            tensors = (leaf for leaf in self.units[name].tensors if leaf.counts)
+            found.update(("param", (("", leaf.shape),)) for leaf in tensors)
         for child in self.children.get(name, []):
             found += self._bag(child)
         self.bags[name] = frozenset(found.items())
