@@ -186,7 +186,14 @@ def load_paddle(model: Any, checkpoint: Checkpoint, table: Table) -> None:
     alone = {key for key in {*own, *checkpoint.tensors} if table.ignored(key, "paddle") is not None}
     shapes = {key: s for key, s in checkpoint.shapes.items() if key in own or key not in alone}
     expected = {k: tuple(v.shape) for k, v in own.items() if k in shapes or k not in alone}
-    if problems := compare(shapes, expected).listed("the model"):
+    found = compare(shapes, expected)
+    problems = found.listed("the model")
+    if unknown := [key for key in found.missing if not table.claims(key, "paddle")]:
+        problems.append(
+            f"no row of {table.file} fills {some(unknown)}: add rows, or [paddle_only] entries "
+            f"with their reasons."
+        )
+    if problems:
         raise CheckpointError(listing(f"{checkpoint.path} does not fit the model:", problems))
     dtypes = {name: str(value.dtype).rpartition(".")[2] for name, value in own.items()}
     state = own | {key: floats(checkpoint.tensors[key], dtypes[key]) for key in shapes}

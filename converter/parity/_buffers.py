@@ -1,44 +1,21 @@
 """Tensors that Paddle alone has, compared with what PyTorch computes in their place."""
 
-import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..errors import ParityError, listing, some
+from ..errors import ParityError, listing
 from ..running.side import AnySide
 from ..tables.table import Table, compile_pattern, join
 from ._distance import FLOAT64_LIMIT
+from ._lone import Lone
 from ._record import Paired
 from ._trace import Buffer, Trace, Writer
 
 # What a table of floats may lose that one side computes in float32: four units in the last place.
 _FLOAT32_LIMIT = 4 * float(np.finfo(np.float32).eps)
-
-
-@dataclass(frozen=True)
-class Lone:
-    """A tensor that Paddle alone has, by the table.
-
-    Attributes:
-        key: Its key in Paddle.
-        layer: PyTorch layer that it is judged with; empty for the whole model.
-        shape: Its shape in Paddle.
-        reason: Why PyTorch has none, as the table says.
-        reference: Key of PyTorch's computed tensor that it was compared with; empty if there is
-            none that can be compared.
-        note: How it differs, or why what PyTorch has cannot be compared; empty otherwise.
-    """
-
-    key: str
-    layer: str
-    shape: tuple[int, ...]
-    reason: str
-    reference: str = ""
-    note: str = ""
 
 
 def write_buffers(
@@ -202,7 +179,7 @@ def _compared(own: Buffer, other: Buffer | None, reference: Trace, candidate: Tr
     masks = [array.dtype.kind == "b" for array in (expected, found)]
     floats = [array.dtype.kind in "fc" for array in (expected, found)]
     if expected.size != found.size or (any(masks) and any(floats)):
-        what = f"{reference.label}'s {other.own} is {expected.dtype.name} {list(expected.shape)}"
+        what = f"{reference.label}'s {_last(other.own)} is {expected.dtype.name} {list(expected.shape)}"
         note = f"{what}, {candidate.label}'s {found.dtype.name} {list(found.shape)}"
         return Lone(own.own, own.layer, own.shape, own.reason, note=note)
     layer, name = other.layer, _last(own.own)
@@ -230,49 +207,3 @@ def _apart(expected: np.ndarray, found: np.ndarray) -> str:
     if found.dtype.kind == "b":
         values = f"{found[first]}, not {expected[first]}"
     return f" in {int(unequal.sum())} of {found.size} places, first at {first}: {values}"
-
-
-def checked(lones: Sequence[Lone]) -> list[str]:
-    """Say which tensors that Paddle alone has equal what PyTorch computes."""
-    equal = [lone for lone in lones if lone.reference and not lone.note]
-    if not equal:
-        return []
-    names = some([name for name, _members in _folded(equal)])
-    verb = "equals" if len(equal) == 1 else "equal"
-    return [f"checked: {_count(equal)} {verb} what PyTorch computes ({names})"]
-
-
-def not_compared(lones: Sequence[Lone]) -> list[str]:
-    """Say which tensors that Paddle alone has were not compared, and why PyTorch has none."""
-    left, lines = [lone for lone in lones if not lone.reference], []
-    for group, more in (
-        ([lone for lone in left if not lone.note], ", PyTorch has none"),
-        ([lone for lone in left if lone.note], ""),
-    ):
-        if group:
-            told = [
-                f"{name} {list(one.shape)}: {one.reason}{f' ({one.note})' if one.note else ''}"
-                for name, (one, *_others) in _folded(group)
-            ]
-            lines.append(f"not compared: {_count(group)}{more}: {'; '.join(told)}")
-    return lines
-
-
-def _count(lones: Sequence[Lone]) -> str:
-    return f"{len(lones)} tensor{'s' * (len(lones) != 1)} that Paddle alone has"
-
-
-def _folded(lones: Sequence[Lone]) -> Iterator[tuple[str, list[Lone]]]:
-    """Write keys that differ in numbers alone as one, with {placeholders}, beside its members."""
-    alike = defaultdict[Any, list[Lone]](list)
-    for lone in lones:
-        alike[re.sub("[0-9]+", "#", lone.key), lone.shape, lone.reason, bool(lone.note)].append(
-            lone
-        )
-    for members in alike.values():
-        columns = list(zip(*(re.findall("[0-9]+", one.key) for one in members), strict=True))
-        letters = iter("ijklmnopqrstuvwxyz")
-        words = iter(
-            [f"{{{next(letters)}}}" if len(set(column)) > 1 else column[0] for column in columns]
-        )
-        yield re.sub("[0-9]+", lambda _match, words=words: next(words), members[0].key), members

@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import some
 from ..page import NONE, facts, fill, items, plain, rows, section, side_by_side, text, with_code
 from ..sides import describe_side
-from ._buffers import checked
+from ._lone import checked
 from ._report import OutputFigures, Report
 
 _SIGNS = {"PROVED": "\u2713", "NOT PROVED": "\u2717", "MEASURED": "\u2248"}

@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 
 from ..page import without_nan
-from ._buffers import Lone, checked, not_compared
 from ._compare import FLOAT32_FACTOR, FLOAT32_FLOOR, LayerResult, SettingResult
 from ._distance import FLOAT64_LIMIT
 from ._gradients import GradientResult
+from ._lone import Lone, checked, not_compared
 from ._trace import DTYPES, Run, Trace, array_of, leaves
 
 Verdict = Literal["PROVED", "NOT PROVED", "MEASURED"]

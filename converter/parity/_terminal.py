@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from ..errors import some
 from ..sides import describe_side
-from ._buffers import checked, not_compared
 from ._compare import FLOAT32_FACTOR, FLOAT32_FLOOR, LayerResult
 from ._distance import FLOAT64_LIMIT
 from ._inputs import spell_shape
+from ._lone import checked, not_compared
 from ._report import Report
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from ...sides import Side
 
-
 # The value at which a tensor does nothing -> why Paddle alone may have it.
 STAYS = {value: f"PyTorch's layer has none; it stays {value:.0f}" for value in (0.0, 1.0)}
 # Reason -> the doubt that comes with it.
