@@ -179,8 +179,10 @@ def _compared(own: Buffer, other: Buffer | None, reference: Trace, candidate: Tr
     masks = [array.dtype.kind == "b" for array in (expected, found)]
     floats = [array.dtype.kind in "fc" for array in (expected, found)]
     if expected.size != found.size or (any(masks) and any(floats)):
-        what = f"{reference.label}'s {_last(other.own)} is {expected.dtype.name} {list(expected.shape)}"
-        note = f"{what}, {candidate.label}'s {found.dtype.name} {list(found.shape)}"
+        forms = [f"{array.dtype.name} {list(array.shape)}" for array in (expected, found)]
+        note = (
+            f"{reference.label}'s {_last(other.own)} is {forms[0]}, {candidate.label}'s {forms[1]}"
+        )
         return Lone(own.own, own.layer, own.shape, own.reason, note=note)
     layer, name = other.layer, _last(own.own)
     theirs = "" if _last(other.own) == name else f" {_last(other.own)}"

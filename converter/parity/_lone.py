@@ -46,17 +46,17 @@ def checked(lones: Sequence[Lone]) -> list[str]:
 
 def not_compared(lones: Sequence[Lone]) -> list[str]:
     """Say which tensors that Paddle alone has were not compared, and why PyTorch has none."""
-    left, lines = [lone for lone in lones if not lone.reference], []
-    for group, more in (
-        ([lone for lone in left if not lone.note], ", PyTorch has none"),
-        ([lone for lone in left if lone.note], ""),
-    ):
-        if group:
-            told = [
-                f"{name} {list(one.shape)}: {one.reason.rstrip('.')}{f' ({one.note})' if one.note else ''}"
-                for name, (one, *_others) in _folded(group)
-            ]
-            lines.append(f"not compared: {_count(group)}{more}: {'; '.join(told)}")
+    left = [lone for lone in lones if not lone.reference]
+    groups = ([lone for lone in left if bool(lone.note) == unlike] for unlike in (False, True))
+    lines = []
+    for group, more in zip(groups, (", PyTorch has none", ""), strict=True):
+        reasons = defaultdict[str, list[str]](list)
+        for name, (one, *_others) in _folded(group):
+            note = f" ({one.note})" if one.note else ""
+            reasons[one.reason.rstrip(".") + note].append(f"{name} {list(one.shape)}")
+        told = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
+        if told:
+            lines.append(f"not compared: {_count(group)}{more}: {told}")
     return lines
 
 

@@ -18,7 +18,6 @@ from ...running.setup import Setup, Subject
 from ...running.side import AnySide, TorchSide, is_class, make_side
 from ...sides import NAMES, SIDES, Side
 from ...tables.reading import read_kinds
-from ...tables.table import join
 from ...terminal import Progress
 from ._unused import uses
 
@@ -211,11 +210,7 @@ def carry_out(job: dict[str, Any], _parent: object) -> dict[str, Any]:
         except RuntimeError as error:
             raise ParityError(f"the {name} model fails on {tuple(size)} images: {error}") from error
     with side.floating("float64"):
-        used = uses(side, model, images[:1])
-    leaves = {
-        own: [replace(leaf, used=used.get(join(own, leaf.name))) for leaf in tensors]
-        for own, tensors in leaves.items()
-    }
+        _mark(leaves, uses(side, model, images[:1]))
     units = [
         Unit(
             own, _spell(layer, framework), tuple(leaves.pop(own, ())), **watcher.facts.get(own, {})
@@ -249,6 +244,14 @@ def _leaves(side: AnySide, model: Any, state: Path) -> dict[str, list[Leaf]]:
         floats = {k: v.astype(np.float32) for k, v in arrays.items() if v.dtype == np.float64}
         np.savez(state, **{**arrays, **floats})
     return leaves
+
+
+def _mark(leaves: dict[str, list[Leaf]], used: dict[str, bool]) -> None:
+    """Note which tensors the output depends on."""
+    for own, tensors in leaves.items():
+        keys = [f"{own}.{leaf.name}" if own else leaf.name for leaf in tensors]
+        pairs = zip(keys, tensors, strict=True)
+        leaves[own] = [replace(leaf, used=used.get(key)) for key, leaf in pairs]
 
 
 def _is_constant(array: np.ndarray) -> bool:
