@@ -33,7 +33,7 @@ def write_buffers(
         model: The live model.
         table: Its rows.
         paired: Layers and bare tensors that rows pair.
-        others: Tells whether a tensor, by key and value, is no row's.
+        others: Tells whether no row claims a tensor, by key and value.
         writer: Gets the values of those that are not trained.
 
     Raises:

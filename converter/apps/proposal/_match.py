@@ -19,9 +19,7 @@ from ._rows import Group, Match, Proposed
 from ._tree import Token, Tree, above, bare, contents, ends, join
 
 _Sides = tuple[list[str], list[str]]  # names of either
-_Form = tuple[
-    Shape, bool, bool
-]  # of a bare tensor: an index is no weight, an unused one no used one
+_Form = tuple[Shape, bool, bool]  # of a bare tensor; whether it holds integers, and is unused
 
 
 def match_outlines(
