@@ -4,11 +4,13 @@ from typing import Any
 
 
 def torch_model() -> Any:
-    """Build the PyTorch model: its index is not saved, its patch embedding has no bias."""
+    """Build the PyTorch model: it keeps what it looks up by an index that is not saved."""
     import torch
     from torch import nn
 
     class Attention(nn.Module):
+        relative_position_index: torch.Tensor
+
         def __init__(self) -> None:
             super().__init__()
             at = torch.arange(4)
@@ -16,10 +18,13 @@ def torch_model() -> Any:
             self.register_buffer("relative_position_index", index, persistent=False)
             self.table = nn.Parameter(torch.zeros(7, 1))
             self.qkv = nn.Linear(8, 8, bias=False)
+            self.kept: dict[torch.dtype, torch.Tensor] = {}
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            bias = self.table[self.relative_position_index.view(-1)].view(4, 4)
-            return bias @ self.qkv(x)
+        def forward(self, x: Any) -> Any:
+            if x.dtype not in self.kept:
+                bias = self.table[self.relative_position_index.view(-1)].view(4, 4)
+                self.kept[x.dtype] = bias
+            return self.kept[x.dtype] @ self.qkv(x)
 
     class Block(nn.Module):
         def __init__(self) -> None:
@@ -28,7 +33,7 @@ def torch_model() -> Any:
             self.attn = Attention()
             self.fc = nn.Linear(8, 8)
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x: Any) -> Any:
             return self.fc(x + self.attn(self.norm(x)))
 
     class Model(nn.Module):
@@ -39,7 +44,7 @@ def torch_model() -> Any:
             self.head = nn.Linear(8, 5)
             self.logit_scale = nn.Parameter(torch.ones([]))
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x: Any) -> Any:
             x = self.patch_embed(x).flatten(2).transpose(1, 2)
             for block in self.blocks:
                 x = block(x)
@@ -62,7 +67,7 @@ def paddle_model() -> Any:
             self.table = self.create_parameter([7, 1])
             self.qkv = nn.Linear(8, 8)
 
-        def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        def forward(self, x: Any) -> Any:
             bias = self.table[self.relative_position_index.reshape([-1])].reshape([4, 4])
             return bias @ self.qkv(x)
 
@@ -74,7 +79,7 @@ def paddle_model() -> Any:
             self.attn = Attention()
             self.fc = nn.Linear(8, 8)
 
-        def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        def forward(self, x: Any) -> Any:
             return self.fc(x + self.attn(self.norm(x)))
 
     class Model(nn.Layer):
@@ -86,7 +91,7 @@ def paddle_model() -> Any:
             self.proj = self.create_parameter([8, 5])
             self.teacher = nn.Linear(5, 5)
 
-        def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        def forward(self, x: Any) -> Any:
             x = self.patch_embed(x).flatten(2).transpose([0, 2, 1])
             for block in self.blocks:
                 x = block(x)

@@ -209,8 +209,6 @@ def carry_out(job: dict[str, Any], _parent: object) -> dict[str, Any]:
             raise ParityError(f"the {name} model does not take these images: {error}") from error
         except RuntimeError as error:
             raise ParityError(f"the {name} model fails on {tuple(size)} images: {error}") from error
-    with side.floating("float64"):
-        _mark(leaves, uses(side, model, images[:1]))
     units = [
         Unit(
             own, _spell(layer, framework), tuple(leaves.pop(own, ())), **watcher.facts.get(own, {})
@@ -218,7 +216,12 @@ def carry_out(job: dict[str, Any], _parent: object) -> dict[str, Any]:
         for own, layer in [("", model), *layers]
     ]
     units += [Unit(own, SHARED, tuple(tensors)) for own, tensors in leaves.items()]
-    return asdict(Outline(framework, factory, side.environment()[framework], tuple(units)))
+    del model, layers, first
+    with side.floating("float64"):
+        # Another one: what the first has computed from its weights it may keep.
+        used = uses(side, side.build("float64"), images[:1])
+    made = tuple(_marked(unit, used) for unit in units)
+    return asdict(Outline(framework, factory, side.environment()[framework], made))
 
 
 def _leaves(side: AnySide, model: Any, state: Path) -> dict[str, list[Leaf]]:
@@ -246,12 +249,11 @@ def _leaves(side: AnySide, model: Any, state: Path) -> dict[str, list[Leaf]]:
     return leaves
 
 
-def _mark(leaves: dict[str, list[Leaf]], used: dict[str, bool]) -> None:
-    """Note which tensors the output depends on."""
-    for own, tensors in leaves.items():
-        keys = [f"{own}.{leaf.name}" if own else leaf.name for leaf in tensors]
-        pairs = zip(keys, tensors, strict=True)
-        leaves[own] = [replace(leaf, used=used.get(key)) for key, leaf in pairs]
+def _marked(unit: Unit, used: dict[str, bool]) -> Unit:
+    """Note which tensors of a layer the output depends on."""
+    before = f"{unit.name}." if unit.name else ""
+    leaves = (replace(leaf, used=used.get(before + leaf.name)) for leaf in unit.tensors)
+    return replace(unit, tensors=tuple(leaves))
 
 
 def _is_constant(array: np.ndarray) -> bool:

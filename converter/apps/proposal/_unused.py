@@ -13,7 +13,8 @@ def uses(side: AnySide, model: Any, images: np.ndarray) -> dict[str, bool]:
 
     A parameter is suspected if no gradient comes to it from the output. As a model may stop
     gradients on purpose, all suspects are then changed at once: they are unused if not one bit of
-    the output follows. The model is of no use afterwards.
+    the output follows. The model is of no use afterwards, and must not have run before: what it
+    has computed from its parameters it may keep.
 
     Args:
         side: The framework, with gradients switched on.
@@ -42,6 +43,8 @@ def uses(side: AnySide, model: Any, images: np.ndarray) -> dict[str, bool]:
         for key in suspects:
             array = side.array(parameters[key])
             side.set(parameters[key], np.asarray(array * -2 + 1, array.dtype))
+        model.train()  # many a model forgets then what it has kept for inference
+        model.eval()
         after = [side.array(one) for one in floating(side, model(side.put(images)))]
     both = zip(before, after, strict=True)
     same = all(np.array_equal(*pair) for pair in both)  # NaN says nothing: it is never equal
