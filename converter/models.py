@@ -142,7 +142,7 @@ def load(
         dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
         load_torch(model, {k: floats(t, dtype) for k, t in checkpoint.tensors.items()}, table)
     else:
-        load_paddle(model, checkpoint)
+        load_paddle(model, checkpoint, table)
 
 
 def check_side(framework: Side, checkpoint: Checkpoint) -> None:
@@ -173,20 +173,30 @@ def load_torch(model: Any, state: Mapping[str, Any], table: Table) -> None:
     model.load_state_dict(kept, strict=True)
 
 
-def load_paddle(model: Any, checkpoint: Checkpoint) -> None:
+def load_paddle(model: Any, checkpoint: Checkpoint, table: Table) -> None:
     """Load a checkpoint into a Paddle model after checking every name and shape.
 
-    Paddle itself only warns of a missing key or a wrong shape.
+    Paddle itself only warns of a missing key or a wrong shape. What the table says Paddle alone has
+    may be missing, and stays as the model has it; it is loaded if the model and the file have it.
 
     Raises:
         CheckpointError: All keys that are missing, too many or of the wrong shape.
     """
     own = model.state_dict()
-    found = compare(checkpoint.shapes, {name: tuple(value.shape) for name, value in own.items()})
-    if problems := found.listed("the model"):
+    alone = {key for key in {*own, *checkpoint.tensors} if table.ignored(key, "paddle") is not None}
+    shapes = {key: s for key, s in checkpoint.shapes.items() if key in own or key not in alone}
+    expected = {k: tuple(v.shape) for k, v in own.items() if k in shapes or k not in alone}
+    found = compare(shapes, expected)
+    problems = found.listed("the model")
+    if unknown := [key for key in found.missing if not table.claims(key, "paddle")]:
+        problems.append(
+            f"no row of {table.file} fills {some(unknown)}: add rows, or [paddle_only] entries "
+            f"with their reasons."
+        )
+    if problems:
         raise CheckpointError(listing(f"{checkpoint.path} does not fit the model:", problems))
     dtypes = {name: str(value.dtype).rpartition(".")[2] for name, value in own.items()}
-    state = {n: floats(t, dtypes[n]) for n, t in checkpoint.tensors.items()}
+    state = own | {key: floats(checkpoint.tensors[key], dtypes[key]) for key in shapes}
     missing, unexpected = model.set_state_dict(state)
     if missing or unexpected:
         raise CheckpointError(

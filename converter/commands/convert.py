@@ -11,7 +11,7 @@ import click
 from ..files import unverified
 from ..sides import CASTS
 from ..tables.reading import load_table
-from ..terminal import print_table
+from ..terminal import print_table, printable
 from .options import (
     DEVICE,
     FILE,
@@ -176,6 +176,9 @@ def _show(plan: Plan, dtype: str | None) -> None:
     order = ("transpose", "copy", "drop", "restore")
     listed = ", ".join(f"{counts[name]} to {name}" for name in order if counts[name])
     cast = f" Floating tensors would be cast to {dtype}." if dtype else ""
+    if plan.source == "torch":
+        for pattern, reason in plan.table.paddle_only.items():
+            click.echo(printable(f"Paddle alone has {pattern}, which is not written: {reason}"))
     click.echo(f"{len(plan.steps)} tensors: {listed}.{cast} Nothing was written (--dry-run).")
 
 

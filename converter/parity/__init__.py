@@ -1,5 +1,6 @@
 """Parity: run both models in two processes, compare every paired layer, report."""
 
+from ._backward import floating
 from ._compare import LayerResult
 from ._distance import FLOAT64_LIMIT
 from ._forms import Form, find_forms
@@ -22,6 +23,7 @@ __all__ = [
     "describe_checkpoint",
     "dump",
     "find_forms",
+    "floating",
     "html",
     "make_subject",
     "markdown",

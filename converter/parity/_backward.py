@@ -6,6 +6,7 @@ import numpy as np
 
 from ..errors import ParityError
 from ..running.side import AnySide
+from ..tables.table import Table
 from ._inputs import noise, spell_shape
 from ._record import LiveCall, Paired, watched
 from ._trace import TRAINING, Writer
@@ -13,7 +14,12 @@ from ._values import named_parts
 
 
 def differentiate(
-    side: AnySide, model: Any, paired: list[Paired], images: np.ndarray, writer: Writer
+    side: AnySide,
+    model: Any,
+    paired: list[Paired],
+    table: Table,
+    images: np.ndarray,
+    writer: Writer,
 ) -> tuple[dict[str, int], dict[str, dict[str, Any]]]:
     """Write the gradients of one loss: all outputs times seeded noise, summed up.
 
@@ -46,7 +52,8 @@ def differentiate(
     def write(prefix: str) -> None:
         for own, array in _gradients(side, model, images, directions).items():
             key, transposed = names.get(own, (own, False))
-            if array is not None:
+            alone = side.name == "paddle" and table.ignored(own, "paddle") is not None
+            if array is not None and not alone:
                 gradients[prefix + key] = writer.add(array.T if transposed else array)
 
     write("")

@@ -73,7 +73,7 @@ class _Case:
     def _causes(self) -> Iterator[str]:
         yield from self._weights()
         layer = self.reference.facts.layers.get(self.name)
-        starts = tuple(f"{setting} is " for setting in (layer.settings if layer else ()))
+        starts = ("its ", *(f"{setting} is " for setting in (layer.settings if layer else ())))
         yield from (part for part in self.layer.note.split("; ") if part.startswith(starts))
         if self.layer.verdict == "missing":
             yield self.layer.note

@@ -19,6 +19,7 @@ from ..sides import NAMES, Side
 from ..tables.table import Table
 from ._alone import Alone
 from ._backward import differentiate
+from ._buffers import write_buffers
 from ._distance import FLOAT64_LIMIT
 from ._forms import describe_forms, find_forms, round_setting
 from ._record import Paired, Recorder, watched
@@ -163,14 +164,14 @@ class _Dump:
         """Write the tensors of the live model, as PyTorch lays them out, by PyTorch key.
 
         Raises:
-            ParityError: No row claims a tensor.
+            ParityError: No row claims a tensor, or an entry of [paddle_only] matches none.
         """
         side, table, claimed = self.side, self.table, set[str]()
         state = side.state_of(self.model)
         with self._writer("weights") as writer:
             for one in self.paired:
                 for key, own, rule in one.tensors(side.name):
-                    if own in state:
+                    if own in state and table.ignored(own, side.name) is None:
                         claimed.add(own)
                         if rule.paddle is not None:
                             array = side.array(state[own])
@@ -183,12 +184,21 @@ class _Dump:
             for key, tensor in state.items()
             if key not in claimed
             and side.identity(tensor) not in same  # another name of one that is
-            and not (side.name == "torch" and table.ignored(key))
+            and table.ignored(key, side.name) is None
         ]
         if left:
             name = NAMES[side.name]
             heading = f"no row of {table.file} claims {len(left)} tensors of the {name} model:"
             raise ParityError(listing(heading, [f"{key} {list(state[key].shape)}" for key in left]))
+        with self._writer("buffers") as writer:
+            self.facts.buffers = write_buffers(
+                side,
+                self.model,
+                table,
+                self.paired,
+                lambda key, tensor: key not in claimed and side.identity(tensor) not in same,
+                writer,
+            )
 
     def alone(self) -> None:
         """Give every layer alone what the reference's layer was given."""
@@ -206,7 +216,7 @@ class _Dump:
         """Differentiate, and let norms make one step."""
         with self._writer("gradients") as writer:
             self.facts.gradients, self.facts.training = differentiate(
-                self.side, self.model, self.paired, self.images, writer
+                self.side, self.model, self.paired, self.table, self.images, writer
             )
 
     def _forward(self, call: Callable[..., Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import some
 from ..page import NONE, facts, fill, items, plain, rows, section, side_by_side, text, with_code
 from ..sides import describe_side
+from ._lone import checked
 from ._report import OutputFigures, Report
 from ._terminal import arranged
 
@@ -98,6 +99,7 @@ def _summary(report: Report) -> list[str]:
         *([f"neither model runs {some(report.never_run)}"] if report.never_run else []),
         *arranged(report),
         *(one.spell() for one in report.forms),
+        *checked(report.paddle_only),
         f"{report.seconds:.1f} s",
     ]
 

@@ -13,6 +13,7 @@ from ..page import without_nan
 from ._compare import FLOAT32_FACTOR, FLOAT32_FLOOR, LayerResult, SettingResult
 from ._distance import FLOAT64_LIMIT
 from ._gradients import GradientResult
+from ._lone import Lone, checked, not_compared
 from ._structure import rows
 from ._trace import DTYPES, Likeness, Trace
 from ._values import arrays_in
@@ -76,6 +77,7 @@ class Report:
             of these are compared.
         forms: Classes of either side that no kind names and that compute what a class of a kind
             does; those of the reference first.
+        paddle_only: Tensors that Paddle alone has, by the table, and what each was compared with.
         limits: Kinds of layers with a float64 limit of their own -> that limit.
         seconds: Wall time of the whole check.
     """
@@ -96,6 +98,7 @@ class Report:
     diagnosis: tuple[str, ...] = ()
     never_run: tuple[str, ...] = ()
     forms: tuple[Likeness, ...] = ()
+    paddle_only: tuple[Lone, ...] = ()
     limits: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -127,11 +130,12 @@ class Report:
         """What the verdict means, in one sentence; docs/parity.md says what it does not."""
         if self.verdict == "PROVED":
             compared = "checkpoints" if "sha256" in self.reference else "models"
-            return f"both {compared} compute the same function."
+            return f"both {compared} compute the same function.{self._left_out()}"
         if self.verdict == "MEASURED":
             return (
                 "no layer is further off than float32 rounding may be; without a float64 run of "
                 "both sides that does not prove that the function is the same."
+                f"{self._left_out()}"
             )
         first, culprit = self.first_diverging, self.culprit
         if first is None or culprit is None:
@@ -152,6 +156,15 @@ class Report:
         if culprit.candidate_layer != culprit.layer.partition("#")[0]:
             claim += f" In {self.candidate['label']} it is called {culprit.candidate_layer}."
         return claim
+
+    @property
+    def lone(self) -> list[str]:
+        """What became of the tensors that Paddle alone has, in words."""
+        return [*checked(self.paddle_only), *not_compared(self.paddle_only)]
+
+    def _left_out(self) -> str:
+        """Say what the verdict does not cover, behind it."""
+        return "".join(f" {line[0].upper()}{line[1:]}." for line in not_compared(self.paddle_only))
 
     @property
     def sides(self) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -25,6 +25,7 @@ from ..tables.reading import find_variant, read_table, using
 from ..tables.table import Table
 from ..tables.variant import PREPROCESSING
 from ..terminal import Progress
+from ._buffers import compare_buffers
 from ._compare import FLOAT32_FACTOR, Comparison, check_comparable
 from ._diagnose import diagnose
 from ._distance import FLOAT64_LIMIT
@@ -304,6 +305,7 @@ def _compare(reference: Trace, candidate: Trace, meter: Meter, start: float) -> 
         proves=comparison.proves,
         never_run=tuple(comparison.never_run),
         forms=(*reference.facts.forms, *candidate.facts.forms),
+        paddle_only=compare_buffers(reference, candidate),
         limits={one.kind: one.limit for one in reference.facts.layers.values() if one.limit},
         weights=len(reference.facts.weights),
         diagnosis=tuple(diagnose(reference, candidate, layers)),

@@ -10,6 +10,7 @@ from ..sides import describe_side
 from ._compare import FLOAT32_FACTOR, FLOAT32_FLOOR, LayerResult
 from ._distance import FLOAT64_LIMIT
 from ._inputs import spell_shape
+from ._lone import checked, not_compared
 from ._report import Report
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def summary(report: Report) -> list[str]:
             f"neither model runs {some(report.never_run)}: only weights and settings are compared"
         )
     lines += [one.spell() for one in report.forms]
-    lines += [*arranged(report), *_backward(report)]
+    lines += [*arranged(report), *_lone(report), *_backward(report)]
     return [*lines, f"{report.verdict}: {report.claim}", *report.diagnosis]
 
 
@@ -160,6 +161,12 @@ def arranged(report: Report) -> Iterator[str]:
         )
 
 
+def _lone(report: Report) -> list[str]:
+    """Say what became of the tensors that Paddle alone has, but for what the claim says."""
+    left = not_compared(report.paddle_only) if report.verdict == "NOT PROVED" else []
+    return [*checked(report.paddle_only), *left]
+
+
 def _backward(report: Report) -> list[str]:
     lines = []
     if report.gradients:
@@ -201,7 +208,7 @@ def markdown(report: Report) -> str:
             "",
             f"- layers: {same} of {len(report.layers)} the same, each compared element by element",
             *(f"- {one.spell()}" for one in report.forms),
-            *(f"- {line}" for line in (*_backward(report), *report.diagnosis)),
+            *(f"- {line}" for line in (*_lone(report), *_backward(report), *report.diagnosis)),
             f"- input: {images} ({origin}), sha256 `{report.inputs['sha256'][:12]}`",
             *(f"- {side}" for side in sides),
             "- errors are against the float64 truth; made with vitconvert",

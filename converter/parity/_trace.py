@@ -177,6 +177,26 @@ class Likeness:
         return f"{what}, checked on its own input {count}"
 
 
+@dataclass(frozen=True)
+class Buffer:
+    """A tensor of the model that no row claims.
+
+    Attributes:
+        layer: PyTorch name of the layer that it is in, or beneath, as far as rows pair it; empty
+            for the whole model.
+        own: Its key in this model.
+        shape: Its shape in this model.
+        reason: Why the other side has none; empty if no entry of the table names it.
+        array: Its place in the file; None for a trained one, which no code computes.
+    """
+
+    layer: str
+    own: str
+    shape: tuple[int, ...]
+    reason: str = ""
+    array: int | None = None
+
+
 @dataclass
 class Facts:
     """What `trace.json` says; all but the arrays themselves."""
@@ -189,6 +209,7 @@ class Facts:
     input: dict[str, Any]
     layers: dict[str, Layer]  # by PyTorch name
     weights: dict[str, Weight] = field(default_factory=dict)  # by PyTorch key
+    buffers: list[Buffer] = field(default_factory=list)  # what no row claims
     runs: dict[str, list[Call]] = field(default_factory=dict)
     places: dict[str, list[list[Any]]] = field(default_factory=dict)  # name of the file -> arrays
     forms: list[Likeness] = field(default_factory=list)
@@ -241,6 +262,10 @@ def _read_facts(folder: Path) -> Facts:
         facts = Facts(**data)
         facts.layers = {name: Layer(**layer) for name, layer in data["layers"].items()}
         facts.weights = {key: Weight(**weight) for key, weight in data["weights"].items()}
+        facts.buffers = [
+            Buffer(**buffer | {"shape": tuple(buffer["shape"])})
+            for buffer in data.get("buffers", [])
+        ]
         facts.runs = {d: [Call(**call) for call in data["runs"][d]] for d in data["runs"]}
         facts.forms = [Likeness(**f | {"then": tuple(f["then"])}) for f in data.get("forms", ())]
         if not facts.runs or set(facts.runs) - set(DTYPES):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ._buffers import differing_buffers
 from ._distance import not_finite
 from ._trace import Trace
 
@@ -9,7 +10,8 @@ from ._trace import Trace
 def differing_weights(reference: Trace, candidate: Trace) -> dict[str, str]:
     """Compare the tensors of both models, exactly.
 
-    Two runs on some images cannot show a weight that happens not to matter for them.
+    Two runs on some images cannot show a weight that happens not to matter for them. What Paddle
+    alone has is compared with what the reference computes in its place.
 
     Returns:
         PyTorch layer -> which of its tensors differ, and how far.
@@ -26,7 +28,10 @@ def differing_weights(reference: Trace, candidate: Trace) -> dict[str, str]:
             note = _weight_apart(leaf, arrays[0][one[key].array], arrays[1][other[key].array])
         if note:
             found.setdefault(weight.layer, []).append(note)
-    return {layer: "the weights differ: " + ", ".join(notes) for layer, notes in found.items()}
+    told = {layer: ["the weights differ: " + ", ".join(notes)] for layer, notes in found.items()}
+    for layer, notes in differing_buffers(reference, candidate).items():
+        told[layer] = told.get(layer, []) + notes
+    return {layer: "; ".join(notes) for layer, notes in told.items()}
 
 
 def _weight_apart(leaf: str, one: np.ndarray, other: np.ndarray) -> str:

@@ -181,6 +181,11 @@ class TorchSide(_Side):
         """Return what is trained, by key."""
         return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
+    def buffers(self, model: Any) -> dict[str, Any]:
+        """Return what is not trained, by key, also what is never saved."""
+        frozen = {name: p for name, p in model.named_parameters() if not p.requires_grad}
+        return {**frozen, **dict(model.named_buffers(remove_duplicate=False))}
+
     def put_trained(self, array: np.ndarray) -> Any:
         """Bring an array to the device, to differentiate by it."""
         return self.put(array).requires_grad_()
@@ -243,7 +248,7 @@ class PaddleSide(_Side):
         return guard
 
     def _load(self, model: Any) -> None:
-        load_paddle(model, self.checkpoint)
+        load_paddle(model, self.checkpoint, self.setup.subject.read_table())
 
     def cast(self, model: Any, dtype: str) -> None:
         """Bring a model to another floating type; Layer.to would cast integers, too."""
@@ -265,6 +270,11 @@ class PaddleSide(_Side):
     def parameters(self, model: Any) -> dict[str, Any]:
         """Return what is trained, by key."""
         return {name: p for name, p in model.named_parameters() if not p.stop_gradient}
+
+    def buffers(self, model: Any) -> dict[str, Any]:
+        """Return what is not trained, by key, also what is never saved."""
+        frozen = {name: p for name, p in model.named_parameters() if p.stop_gradient}
+        return {**frozen, **dict(model.named_buffers())}
 
     def put_trained(self, array: np.ndarray) -> Any:
         """Bring an array to the device, to differentiate by it."""

@@ -82,7 +82,7 @@ def fit(shapes: Mapping[str, Shape], variant: Variant, table: Table, side: Side 
         },
     )
     missing = {k: s for k, s in found.missing.items() if not droppable(k, table, side)}
-    extra = [k for k in found.extra if side == "paddle" or not table.ignored(k)]
+    extra = [k for k in found.extra if table.ignored(k, side) is None]
     return Fit(missing, extra, found.misshapen, variant, num_classes)
 
 
@@ -160,11 +160,12 @@ def identify(shapes: Mapping[str, Shape]) -> list[tuple[Fit, Side]]:
 def _may_fit(count: int, table: Table, variant: Variant) -> bool:
     """Tell by the number of tensors alone whether a variant may fit: most do not.
 
-    A model has no more than the variant, but for those that the table ignores; and that more than
+    A model has no more than the variant, but for those that one side alone has; and that more than
     half of them may be absent, as step counters and a head may, is so in no table.
     """
     expected = len(variant.shapes)
-    return expected <= 2 * count and (bool(table.ignore) or count <= expected)
+    lone = bool(table.ignore or table.paddle_only)
+    return expected <= 2 * count and (lone or count <= expected)
 
 
 def turned(shape: AnyShape, claim: Claim) -> AnyShape:

@@ -57,10 +57,21 @@ def parse_table(
         shipped=shipped,
         output=None if output is None else kinds.get(output),
     )
+    if table is not None:
+        problems += _wrong_patterns(table)
     if problems or table is None:
         where = path.name if shipped else path
         raise TableError(listing(f"{where} cannot be used:", problems))
     return table
+
+
+def _wrong_patterns(table: Table) -> Iterator[str]:
+    """Say which patterns of single tensors cannot be, or contradict a row."""
+    for name, patterns in (("ignore", table.ignore), ("paddle_only", table.paddle_only)):
+        for pattern in patterns:
+            if re.search(r"[{}]", PLACEHOLDER.sub("", pattern)):
+                yield f"{name}: {pattern!r}: a placeholder is a name in braces, such as {{i}}."
+    yield from table.contradictions()
 
 
 def _parse_rows(rows: list[Any], kinds: Mapping[str, Kind], problems: list[str]) -> Iterator[Row]:

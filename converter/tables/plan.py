@@ -148,7 +148,7 @@ def _steps(checkpoint: Checkpoint, table: Table, side: Side) -> Iterator[Step]:
     for key, claim in claims.items():
         shape = checkpoint.tensors[key].shape
         if claim is None:
-            yield Step(key, "drop", None, table.ignored(key) or "", shape, ())
+            yield Step(key, "drop", None, table.ignored(key, side) or "", shape, ())
             continue
         yield _step(key, shape, claim, side)
         if side == "paddle" and ends[claim.layer] == key:

@@ -82,7 +82,9 @@ def _other_family(checkpoint: Checkpoint, table: Table, own: Fit, expected: Side
 def _unknown(checkpoint: Checkpoint, table: Table, side: Side) -> str:
     """Say that most names of a file are unknown, without listing them; "" if they are not."""
     names = list(checkpoint.tensors)
-    claimed = sum(1 for key in names if table.claims(key, side) or table.ignored(key))
+    claimed = sum(
+        1 for key in names if table.claims(key, side) or table.ignored(key, side) is not None
+    )
     if 2 * claimed >= len(names):
         return ""
     return (
@@ -106,7 +108,7 @@ def _problems(checkpoint: Checkpoint, table: Table, match: Fit, side: Side) -> I
                 f"checkpoint with floating weights."
             )
     for name, what in checkpoint.skipped.items():
-        if table.ignored(name) is None:
+        if table.ignored(name, side) is None:
             yield f"{name}: {what}, not a tensor that can be read. Take it out of the checkpoint."
     for key, shape in match.missing.items():
         where = f"row {table.claims(key, side)[0].row.number} of {table.file}"
@@ -134,12 +136,19 @@ def _problem(
             f"more specific."
         )
     if not claims:
-        if side == "torch" and table.ignored(key) is not None:
+        if table.ignored(key, side) is not None:
             return ""
+        entry = "an [ignore]" if side == "torch" else "a [paddle_only]"
         return (
-            f"no row of {table.file} claims this {list(tensor.shape)} tensor. Add a row, or an "
-            f"[ignore] entry with its reason, or remove it from the checkpoint."
+            f"no row of {table.file} claims this {list(tensor.shape)} tensor. Add a row, or "
+            f"{entry} entry with its reason, or remove it from the checkpoint."
             f"{table.nearest(key, side)}"
+        )
+    alone = claims[0].paddle if side == "torch" else None
+    if alone is not None and table.ignored(alone, "paddle") is not None:
+        return (
+            f"row {claims[0].row.number} of {table.file} makes {alone} of it, but [paddle_only] "
+            f"says that PyTorch has no such tensor. Remove that entry, or the tensor."
         )
     if key in match.misshapen:
         return _misshapen(*match.misshapen[key], claims[0], table, match.variant.name, side)

@@ -17,6 +17,7 @@ from .kinds import Kind, TensorRule
 from .variant import IN_PIXELS, Variant
 
 PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
+_REASONS = expected("key patterns, each with its reason", lambda why: all(why.values()))
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,9 @@ class Table:
         title: Name for people.
         source: Whose names the PyTorch column holds.
         ignore: PyTorch key pattern -> why such a tensor is left out.
+        paddle_only: Paddle key pattern -> why PyTorch has no such tensor; it keeps the model's
+            own value. It may also name a tensor that PyTorch's layer can do without, such as the
+            bias of a layer that a row pairs.
         fixed_size: Why a model cannot be deployed for images of any size; empty if it can.
         input_size: Height and width in pixels that a table without variants was made for.
         output: Kind of the whole model, where its own code needs a limit.
@@ -92,10 +96,8 @@ class Table:
     family: str
     title: str = ""
     source: str = ""
-    ignore: Mapping[str, str] = field(
-        default_factory=dict,
-        metadata=expected("key patterns, each with its reason", lambda why: all(why.values())),
-    )
+    ignore: Mapping[str, str] = field(default_factory=dict, metadata=_REASONS)
+    paddle_only: Mapping[str, str] = field(default_factory=dict, metadata=_REASONS)
     fixed_size: str = ""
     input_size: tuple[int, int] | None = field(default=None, metadata=IN_PIXELS)
     output: Kind | None = None
@@ -124,7 +126,9 @@ class Table:
 
     def claims(self, key: str, side: Side = "torch") -> list[Claim]:
         """List every row that claims a key of one side; a sound table gives one, or none."""
-        found = []
+        found = list[Claim]()
+        if side == "paddle" and self.ignored(key, side) is not None:
+            return found
         for pattern, row, rule in self._claimants.get((side, _skeleton(key)), []):
             if match := pattern.fullmatch(key):
                 numbers = match.groupdict()
@@ -146,12 +150,21 @@ class Table:
             return f" Did you mean {pattern!r} (row {number})?"
         return ""
 
-    def ignored(self, key: str) -> str | None:
-        """Give the reason why a key is left out, or None if it is not."""
-        reasons = (
-            why for pattern, why in self.ignore.items() if compile_pattern(pattern).fullmatch(key)
-        )
+    def ignored(self, key: str, side: Side = "torch") -> str | None:
+        """Give the reason why a key of one side has no counterpart, or None if it has."""
+        patterns = self.ignore if side == "torch" else self.paddle_only
+        reasons = (why for one, why in patterns.items() if compile_pattern(one).fullmatch(key))
         return next(reasons, None)
+
+    def contradictions(self) -> Iterator[str]:
+        """Say which patterns of [paddle_only] name a tensor that a row fills."""
+        for side, pattern, row, rule in self._patterns():
+            for alone in self.paddle_only if side == "paddle" else ():
+                if overlap(alone, pattern) and not may_lack(row.kind, rule.leaf):
+                    yield (
+                        f"paddle_only: {alone!r} names a tensor that row {row.number} "
+                        f"({row.torch}, kind {row.kind.name!r}) fills. Remove one of them."
+                    )
 
     def parameters(self, variant: Variant) -> int:
         """Count the trained numbers of a variant with its published number of classes."""
@@ -190,6 +203,32 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
             names.add(part)
             parts.append(f"(?P<{part}>[0-9]+)")
     return re.compile("".join(parts))
+
+
+def may_lack(kind: Kind, leaf: str) -> bool:
+    """Tell whether a layer of a kind can be without a tensor: its bias, or the scale of a norm."""
+    return leaf == "bias" or (leaf == "weight" and bool(kind.float32))
+
+
+def overlap(one: str, other: str) -> bool:
+    """Tell whether a key can match both patterns."""
+    if _skeleton(one) != _skeleton(other):
+        return False
+    bound: dict[tuple[int, str], str] = {}
+    for words in zip(_numbers(one), _numbers(other), strict=True):
+        literal = [word for word in words if word.isdigit()]
+        if len(set(literal)) > 1:
+            return False
+        for side, word in enumerate(words):
+            # A placeholder of one pattern stands for one number wherever it is.
+            if literal and bound.setdefault((side, word), literal[0]) != literal[0]:
+                return False
+    return True
+
+
+def _numbers(pattern: str) -> list[str]:
+    """List the numbers and placeholders of a pattern, in order."""
+    return re.findall(r"[0-9]+|\{\w+\}", pattern)
 
 
 def _skeleton(key: str) -> str:

@@ -11,14 +11,15 @@ from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 
 from ...sides import NAMES, SIDES
-from ...tables.kinds import Kind
 from ...tables.reading import read_kinds
 from ._align import align, closest, listed, rank, similarity, skeleton
-from ._outline import Leaf, Outline, Shape, Unit
+from ._lone import one_sided, why_alone
+from ._outline import Leaf, Outline, Shape
 from ._rows import Group, Match, Proposed
 from ._tree import Token, Tree, above, bare, contents, ends, join
 
 _Sides = tuple[list[str], list[str]]  # names of either
+_Form = tuple[Shape, bool, bool]  # of a bare tensor; whether it holds integers, and is unused
 
 
 def match_outlines(
@@ -36,8 +37,23 @@ def match_outlines(
         kinds: By name; the shipped ones if None.
     """
     kinds = read_kinds() if kinds is None else kinds
-    trees = Tree(torch, "torch", kinds), Tree(paddle, "paddle", kinds)
-    return _Matcher(*trees, choices or {}, kinds).match()
+    found = _match(torch, paddle, choices or {}, kinds, loose=False)
+    if found.problems:
+        # A bias that one side lacks keeps a layer, and all around it, from being paired.
+        looser = _match(torch, paddle, choices or {}, kinds, loose=True)
+        found = min(found, looser, key=lambda match: len(match.problems))
+    return found
+
+
+def _match(
+    torch: Outline,
+    paddle: Outline,
+    choices: Mapping[Hashable, int],
+    kinds: Mapping[str, Kind],
+    loose: bool,
+) -> Match:
+    trees = Tree(torch, "torch", kinds, loose), Tree(paddle, "paddle", kinds, loose)
+    return _Matcher(*trees, choices, kinds).match()
 
 
 class _Matcher:
@@ -204,7 +220,7 @@ class _Matcher:
 
     def _bare_tensors(self) -> None:
         """Make rows of layers; pair the tensors that are in no layer of a known kind."""
-        found = defaultdict[tuple[str | None, Shape], _Sides](lambda: ([], []))
+        found = defaultdict[tuple[str | None, _Form], _Sides](lambda: ([], []))
         owners = {**self.scopes, **{t: p for t, p in self.pairs.items() if not self.torch.kinds[t]}}
         known = {**dict(zip(owners.values(), owners, strict=True))}
         for one, other in self.pairs.items():
@@ -219,15 +235,15 @@ class _Matcher:
             for unit, leaf in bare(model):
                 owner: str | None = unit.name if i == 0 else known.get(unit.name)
                 owner = owner if owner in owners else None
-                found[owner, leaf.shape][i].append(join(unit.name, leaf.name))
-        leftover = defaultdict[Shape, _Sides](lambda: ([], []))
-        for (_owner, shape), sides in found.items():
+                found[owner, _form(leaf)][i].append(join(unit.name, leaf.name))
+        leftover = defaultdict[_Form, _Sides](lambda: ([], []))
+        for (_owner, form), sides in found.items():
             if len(sides[0]) == len(sides[1]):
                 members = closest(*sides)
                 self.leaves |= self._choose(members, "are bare tensors of the same shape")
             else:
                 for i in (0, 1):
-                    leftover[shape][i].extend(sides[i])
+                    leftover[form][i].extend(sides[i])
         for sides in leftover.values():
             for one, other in closest(*sides):
                 self.leaves[one] = other
@@ -279,22 +295,31 @@ class _Matcher:
                 self._add(one, other, "block")
 
     def _unclaimed(self) -> None:
-        """Say which tensors no row claims, and ignore those that are not needed."""
+        """Say which tensors no row claims, and name those that one side alone needs."""
         known = set(self.torch.tokens) & set(self.pairs), set(self.pairs.values())
         leaves = set(self.leaves), set(self.leaves.values())
+        alone = self.found.ignore, self.found.paddle_only
         for i, model in enumerate((self.torch, self.paddle)):
             for unit in model.units.values():
                 for leaf in unit.tensors:
                     key = join(unit.name, leaf.name)
                     if (unit.name in known[i] and model.kinds[unit.name]) or key in leaves[i]:
                         continue
-                    if i == 0 and (why := _needless(unit, leaf, model.kinds[unit.name])):
-                        self.found.ignore[key] = why
+                    if why := why_alone(SIDES[i], unit, leaf, model.kinds[unit.name]):
+                        alone[i][key] = why
                     else:
                         where = f"{NAMES[SIDES[i]]} {key} {list(leaf.shape)}, of {unit.cls}"
                         self.found.problems.append(
                             f"{where}: the other model has nothing of this kind and shape left"
                         )
+        for one, other in self.pairs.items():
+            if kind := self.torch.kinds[one]:
+                units = self.torch.units[one], self.paddle.units[other]
+                for leaf, why, problem in one_sided(*units, kind):
+                    if problem:
+                        self.found.problems.append(problem)
+                    else:
+                        self.found.paddle_only[join(other, leaf.name)] = why
 
     def _note(self, torch: str, text: str) -> None:
         self.notes[torch] = f"{self.notes[torch]}; {text}" if torch in self.notes else text
@@ -320,10 +345,5 @@ class _Matcher:
         return max([unit.entered, *map(self._last, self.torch.children.get(name, []))])
 
 
-def _needless(unit: Unit, leaf: Leaf, kind: Kind | None) -> str:
-    """Say why Paddle can do without a tensor of PyTorch; empty if nothing says so."""
-    if leaf.computed:
-        return "computed when the PyTorch model is built; the Paddle model does not keep it"
-    if kind and not unit.calls:
-        return "of a layer that the PyTorch model never runs and the Paddle model does not have"
-    return ""
+def _form(leaf: Leaf) -> _Form:
+    return leaf.shape, leaf.integer, leaf.used is False

@@ -5,7 +5,7 @@ A worker process does this: it builds the model, fills it with seeded noise and 
 
 import weakref
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ...sides import NAMES, SIDES, Side
 from ...tables.kinds import Kind
 from ...tables.reading import read_kinds
 from ...terminal import Progress
+from ._unused import uses
 
 Shape = tuple[int, ...]
 
@@ -34,12 +35,23 @@ class Leaf:
         name: Without that of the layer.
         shape: As this framework lays it out.
         computed: Whether it takes no gradients and the model's own code fills it: a table or mask,
-            not a statistic at its initial value.
+            not a statistic at its initial value. What holds integers or booleans is computed.
+        integer: Whether it holds integers or booleans.
+        start: The value that all its elements have when the model is built; None if they vary.
+        used: Whether the output depends on it; None if that is not known.
     """
 
     name: str
     shape: Shape
     computed: bool = False
+    integer: bool = False
+    start: float | None = None
+    used: bool | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it says what layer this is: an index is computed from its sizes."""
+        return not self.integer and self.used is not False
 
 
 @dataclass(frozen=True)
@@ -214,7 +226,12 @@ def carry_out(job: dict[str, Any], _parent: object) -> dict[str, Any]:
         cls, facts = _spell(layer, framework, kinds, forms), watcher.facts.get(own, {})
         units.append(Unit(own, cls, tuple(leaves.pop(own, ())), **facts))
     units += [Unit(own, SHARED, tuple(tensors)) for own, tensors in leaves.items()]
-    return asdict(Outline(framework, factory, side.environment()[framework], tuple(units)))
+    del model, layers, first
+    with side.floating("float64"):
+        # Another one: what the first has computed from its weights it may keep.
+        used = uses(side, side.build("float64"), images[:1])
+    made = tuple(_marked(unit, used) for unit in units)
+    return asdict(Outline(framework, factory, side.environment()[framework], made))
 
 
 def _leaves(side: AnySide, model: Any, state: Path) -> dict[str, list[Leaf]]:
@@ -228,8 +245,10 @@ def _leaves(side: AnySide, model: Any, state: Path) -> dict[str, list[Leaf]]:
     for key, tensor in side.state_of(model).items():
         old = side.array(tensor)
         owner, _, name = key.rpartition(".")
-        computed = key not in trained and not _is_constant(old)
-        leaves.setdefault(owner, []).append(Leaf(name, old.shape, computed))
+        integer, constant = old.dtype.kind in "iub", _is_constant(old)
+        computed = key not in trained and (integer or not constant)
+        start = float(old.flat[0]) if constant and old.size else None
+        leaves.setdefault(owner, []).append(Leaf(name, old.shape, computed, integer, start))
         if side.name == "torch" and old.dtype.kind == "f" and not computed:
             side.set(tensor, _fill(old, noise))
     if side.name == "torch":
@@ -238,6 +257,13 @@ def _leaves(side: AnySide, model: Any, state: Path) -> dict[str, list[Leaf]]:
         floats = {k: v.astype(np.float32) for k, v in arrays.items() if v.dtype == np.float64}
         np.savez(state, **{**arrays, **floats})
     return leaves
+
+
+def _marked(unit: Unit, used: dict[str, bool]) -> Unit:
+    """Note which tensors of a layer the output depends on."""
+    before = f"{unit.name}." if unit.name else ""
+    leaves = (replace(leaf, used=used.get(before + leaf.name)) for leaf in unit.tensors)
+    return replace(unit, tensors=tuple(leaves))
 
 
 def _is_constant(array: np.ndarray) -> bool:

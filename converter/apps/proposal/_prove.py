@@ -22,7 +22,7 @@ from ...terminal import Progress
 from ._compress import compress, compress_keys
 from ._match import match_outlines
 from ._outline import Outline, outline_both
-from ._rows import Group, Match, Proposed
+from ._rows import DOUBTS, Group, Match, Proposed
 from ._table_text import write_table
 from ._tree import join
 
@@ -121,6 +121,7 @@ class _Attempt:
     left: Mapping[str, str]
     rows: list[Proposed]
     ignore: dict[str, str]
+    paddle_only: dict[str, str]
     report: Report | None = None
     failure: str = ""
 
@@ -203,13 +204,14 @@ class _Prover:
         match = match_outlines(self.torch, self.paddle, choices, self.kinds)
         rows = [row for row in match.rows if row.torch not in left or row.kind == "param"]
         ignore = compress_keys(match.ignore, self.names[0])
-        attempt = _Attempt(match, left, compress(rows, *self.names), ignore)
+        alone = compress_keys(match.paddle_only, self.names[1])
+        attempt = _Attempt(match, left, compress(rows, *self.names), ignore, alone)
         self.runs += 1
         if match.problems or not attempt.rows:
             return attempt
         path = self.folder / "proposed.toml"
         used = self._used(attempt.rows)
-        text = write_table((), attempt.rows, attempt.ignore, (), (), kinds=used)
+        text = write_table((), attempt.rows, attempt.ignore, (), (), kinds=used, paddle_only=alone)
         path.write_text(text, encoding="utf-8")
         paddle = self.folder / "converted.pdparams"
         source = open_checkpoint(self.folder / STATE)
@@ -245,6 +247,8 @@ class _Prover:
         out = [f"{one} | {partners[one]}: {why}" for one, why in attempt.left.items()]
         doubts = [f"{row.torch} | {row.paddle}: {row.note}" for row in rows if row.undecided]
         doubts += [f"{text} (left out)" for text in out if ": settings: " in text]
+        lone = attempt.paddle_only
+        doubts += [f"{key}: {DOUBTS[why]}" for key, why in lone.items() if why in DOUBTS]
         doubts += match.problems
         failure = attempt.failure
         if match.problems:
@@ -261,9 +265,8 @@ class _Prover:
         ]
         head = _heading(self.torch, self.paddle, attempt, failure)
         left = [*out, *alone]
-        text = write_table(
-            head, rows, attempt.ignore, left, match.problems, self.size, self._used(rows)
-        )
+        used = self._used(rows)
+        text = write_table(head, rows, attempt.ignore, left, match.problems, self.size, used, lone)
         return Proposal(text, tuple(rows), tuple(doubts), attempt.report, failure, tuple(left))
 
 
@@ -318,6 +321,7 @@ def _heading(torch: Outline, paddle: Outline, attempt: _Attempt, failure: str) -
         f"PROVED with weights of seeded noise: {len(report.layers)} outputs compared "
         f"on images {report.inputs['shape']}, largest float64 difference {largest:.1e}."
     )
+    lines += report.lone
     if report.never_run:
         lines.append(f"Not compared, as neither model runs them: {', '.join(report.never_run)}.")
     return lines

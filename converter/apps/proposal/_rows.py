@@ -5,6 +5,14 @@ from dataclasses import dataclass, field
 
 from ...sides import Side
 
+# The value at which a tensor does nothing -> why Paddle alone may have it.
+STAYS = {value: f"PyTorch's layer has none; it stays {value:.0f}" for value in (0.0, 1.0)}
+# Reason -> the doubt that comes with it.
+DOUBTS = {
+    why: f"the same function only while it is {value:.0f}: training would change it"
+    for value, why in STAYS.items()
+}
+
 
 @dataclass(frozen=True)
 class Proposed:
@@ -58,6 +66,7 @@ class Match:
         problems: Tensors that no row claims, and why; such a table converts nothing.
         left_out: Layers without tensors for which the other side has none, side and name.
         ignore: PyTorch key -> why Paddle does not need it.
+        paddle_only: Paddle key -> why PyTorch has none.
     """
 
     rows: list[Proposed] = field(default_factory=list)
@@ -65,3 +74,4 @@ class Match:
     problems: list[str] = field(default_factory=list)
     left_out: list[tuple[Side, str]] = field(default_factory=list)
     ignore: dict[str, str] = field(default_factory=dict)
+    paddle_only: dict[str, str] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ._kinds_text import write_kinds
-from ._rows import Proposed
+from ._rows import DOUBTS, Proposed
 
 _WIDTH = 98
 
@@ -19,6 +19,7 @@ def write_table(
     problems: Sequence[str],
     size: tuple[int, int] | None = None,
     kinds: Mapping[str, Mapping[str, Any]] | None = None,
+    paddle_only: Mapping[str, str] | None = None,
 ) -> str:
     """Write a table.
 
@@ -30,6 +31,7 @@ def write_table(
         problems: Tensors without a row: the table does not convert before they have one.
         size: Height and width in pixels of the images that the models were run on.
         kinds: Those of the user's own that rows name, as their file has them.
+        paddle_only: Paddle key pattern -> reason; a comment above it has the doubt, if any.
     """
     lines = [line for text in heading for line in _comment(text, "")]
     cells = [[json.dumps(row.torch), json.dumps(row.paddle), json.dumps(row.kind)] for row in rows]
@@ -49,6 +51,11 @@ def write_table(
     if ignore:
         lines += ["", "[ignore]"]
         lines += [f"{json.dumps(key)} = {json.dumps(why)}" for key, why in ignore.items()]
+    if paddle_only:
+        lines += ["", "[paddle_only]"]
+        for key, why in paddle_only.items():
+            lines += _comment(f"undecided: {DOUBTS[why]}", "") if why in DOUBTS else []
+            lines.append(f"{json.dumps(key)} = {json.dumps(why)}")
     lines += write_kinds(kinds or {})
     return "\n".join(lines) + "\n"
 

@@ -5,6 +5,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 from ...sides import Side
 from ...tables.kinds import Kind
+from ...tables.table import may_lack
 from ._outline import SHARED, Leaf, Outline, Shape, Unit
 
 # What a layer is when only its tensors are looked at: its kind, empty for an unknown class, and
@@ -13,9 +14,11 @@ Token = tuple[str, tuple[tuple[str, Shape], ...]]
 
 
 class Tree:
-    """One outline, indexed."""
+    """One outline, indexed; `loose` if a bias, or the scale of a norm, does not count."""
 
-    def __init__(self, outline: Outline, side: Side, kinds: Mapping[str, Kind]) -> None:
+    def __init__(
+        self, outline: Outline, side: Side, kinds: Mapping[str, Kind], loose: bool = False
+    ) -> None:
         self.units = {unit.name: unit for unit in outline.units}
         by_class: dict[str, Kind] = {}
         for kind in kinds.values():  # the first that names a class
@@ -28,11 +31,14 @@ class Tree:
             known = by_class.get(unit.cls)
             shapes = _canonical(unit, known, side) if known else None
             # A tensor that the kind has no rule for makes it another kind of layer.
-            self.kinds[unit.name] = known if shapes is not None else None
-            if shapes and known:
-                self.tokens[unit.name] = (known.name, shapes)
-            elif unit.tensors and unit.name not in inner and unit.cls != SHARED:
-                self.tokens[unit.name] = ("", tuple(sorted(("", t.shape) for t in unit.tensors)))
+            kind = known if shapes is not None else None
+            self.kinds[unit.name] = kind
+            counted = [leaf for leaf in unit.tensors if leaf.counts]
+            if kind and shapes is not None and (shapes or (loose and kind.tensors)):
+                firm = (one for one in shapes if not (loose and may_lack(kind, one[0])))
+                self.tokens[unit.name] = (kind.name, tuple(firm))
+            elif counted and unit.name not in inner and unit.cls != SHARED:
+                self.tokens[unit.name] = ("", tuple(sorted(("", t.shape) for t in counted)))
         self.children: dict[str, list[str]] = defaultdict(list)
         ran = [unit for unit in outline.units if unit.entered is not None and unit.name]
         for unit in sorted(ran, key=lambda unit: unit.entered or 0):
@@ -53,7 +59,8 @@ class Tree:
         """Count the tokens beneath a layer that runs."""
         found = Counter([self.tokens[name]]) if name in self.tokens else Counter[Token]()
         if name not in self.tokens:
-            found.update(("param", (("", leaf.shape),)) for leaf in self.units[name].tensors)
+            tensors = (leaf for leaf in self.units[name].tensors if leaf.counts)
+            found.update(("param", (("", leaf.shape),)) for leaf in tensors)
         for child in self.children.get(name, []):
             found += self._bag(child)
         self.bags[name] = frozenset(found.items())

@@ -94,7 +94,7 @@ def _load(model: Any, path: Path, table: Table, variant: Variant, num_classes: i
         checkpoint = replace(checkpoint, tensors={**checkpoint.tensors, **fresh})
         has = f"a head for {found} classes" if found else "no head"
         _LOG.info(f"{path} has {has}; it is replaced by a random one for {num_classes} classes")
-    load_paddle(model, checkpoint)
+    load_paddle(model, checkpoint, table)
 
 
 def decays(key: str, value: Any) -> bool:
