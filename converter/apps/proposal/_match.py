@@ -11,6 +11,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 
 from ...sides import NAMES, SIDES
+from ...tables.kinds import Kind
 from ...tables.reading import read_kinds
 from ._align import align, closest, listed, rank, similarity, skeleton
 from ._lone import one_sided, why_alone

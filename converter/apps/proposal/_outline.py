@@ -204,7 +204,7 @@ def carry_out(job: dict[str, Any], _parent: object) -> dict[str, Any]:
     if isinstance(side, TorchSide):
         side.library.manual_seed(0)
     images = np.random.Generator(np.random.Philox(key=0)).standard_normal((2, 3, *size))
-    watcher, kinds = _Watcher(side), read_kinds(Path(job["kinds"]) if job["kinds"] else None)
+    kinds = read_kinds(Path(job["kinds"]) if job["kinds"] else None)
     with side.floating("float64"), side.no_grad():
         model = side.build("float64")
         leaves = _leaves(side, model, Path(job["state"]))
@@ -212,18 +212,14 @@ def carry_out(job: dict[str, Any], _parent: object) -> dict[str, Any]:
         first = {id(layer): own for own, layer in reversed([*side.layers(model)])}
         layers = [(own, layer) for own, layer in side.layers(model) if first[id(layer)] == own]
         try:
-            trials = [(layer, kinds.values()) for _own, layer in layers]
-            forms = find_forms(side, trials, lambda: model(side.put(images)))
-            unmoved = {one: form.unmoved() for one, form in forms.items()}
-            with watched(layers, watcher.around, unmoved):
-                model(side.put(images))
+            forms, ran = _watch(side, model, layers, images, kinds)
         except ValueError as error:
             raise ParityError(f"the {name} model does not take these images: {error}") from error
         except RuntimeError as error:
             raise ParityError(f"the {name} model fails on {tuple(size)} images: {error}") from error
     units = []
     for own, layer in [("", model), *layers]:
-        cls, facts = _spell(layer, framework, kinds, forms), watcher.facts.get(own, {})
+        cls, facts = _spell(layer, framework, kinds, forms), ran.get(own, {})
         units.append(Unit(own, cls, tuple(leaves.pop(own, ())), **facts))
     units += [Unit(own, SHARED, tuple(tensors)) for own, tensors in leaves.items()]
     del model, layers, first
@@ -232,6 +228,23 @@ def carry_out(job: dict[str, Any], _parent: object) -> dict[str, Any]:
         used = uses(side, side.build("float64"), images[:1])
     made = tuple(_marked(unit, used) for unit in units)
     return asdict(Outline(framework, factory, side.environment()[framework], made))
+
+
+def _watch(
+    side: AnySide,
+    model: Any,
+    layers: list[tuple[str, Any]],
+    images: np.ndarray,
+    kinds: Mapping[str, Kind],
+) -> tuple[Mapping[int, Form], dict[str, dict[str, Any]]]:
+    """Run a model, and give the forms of its layers and what each did, by name."""
+    watcher = _Watcher(side)
+    trials = [(layer, kinds.values()) for _own, layer in layers]
+    forms = find_forms(side, trials, lambda: model(side.put(images)))
+    unmoved = {one: form.unmoved() for one, form in forms.items()}
+    with watched(layers, watcher.around, unmoved):
+        model(side.put(images))
+    return forms, watcher.facts
 
 
 def _leaves(side: AnySide, model: Any, state: Path) -> dict[str, list[Leaf]]:

@@ -21,9 +21,9 @@ class Tree:
     ) -> None:
         self.units = {unit.name: unit for unit in outline.units}
         by_class: dict[str, Kind] = {}
-        for kind in kinds.values():  # the first that names a class
-            for name in kind.classes_on(side):
-                by_class.setdefault(name, kind)
+        for one in kinds.values():  # the first that names a class
+            for name in one.classes_on(side):
+                by_class.setdefault(name, one)
         self.kinds: dict[str, Kind | None] = {}
         self.tokens: dict[str, Token] = {}
         inner = {"", *(name.rpartition(".")[0] for name in self.units)}
