@@ -2,7 +2,6 @@
 
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import combinations, product
 from pathlib import Path
 
 from ...checkpoints import open_checkpoint, pdparams
@@ -20,12 +19,12 @@ from ...terminal import Progress
 from ._compress import compress, compress_keys
 from ._match import match_outlines
 from ._outline import Outline, outline_both
-from ._rows import Group, Match, Proposed
+from ._rows import Match, Proposed
+from ._search import alternatives
 from ._table_text import write_table
 from ._tree import join
 
 _MOST_RUNS = 12  # of both models
-_MOST_AT_ONCE = 3  # choices that are changed together
 
 STATE = "state.npz"  # the PyTorch model's weights
 
@@ -165,7 +164,7 @@ class _Prover:
     def propose(self) -> Proposal:
         """Try the best guess, then without rows that do not hold, then other guesses."""
         choices, best = dict[Hashable, int](), self._without_wrong_blocks({})
-        untried = _alternatives(best)
+        untried = self._alternatives(best)
         while best.report and not best.proved and self.runs < _MOST_RUNS:
             changed = next(untried, None)
             if changed is None:
@@ -173,8 +172,11 @@ class _Prover:
             tried = self._without_wrong_blocks({**choices, **changed})
             if tried.proved or tried.same > best.same:
                 best, choices = tried, {**choices, **changed}
-                untried = _alternatives(best)
+                untried = self._alternatives(best)
         return self._finish(best)
+
+    def _alternatives(self, attempt: _Attempt) -> Iterator[dict[Hashable, int]]:
+        return alternatives(attempt.report, attempt.match.groups, self.torch)
 
     def _without_wrong_blocks(self, choices: Mapping[Hashable, int]) -> _Attempt:
         """Run a guess; if outputs agree, run it again without the rows that do not hold."""
@@ -249,24 +251,6 @@ def _names(model: Outline) -> list[str]:
     """Name all layers and tensors of a model."""
     tensors = [join(unit.name, leaf.name) for unit in model.units for leaf in unit.tensors]
     return [unit.name for unit in model.units if unit.name] + tensors
-
-
-def _alternatives(attempt: _Attempt) -> Iterator[dict[Hashable, int]]:
-    """Give other choices of what could be paired otherwise: few at once, nearest to the fault."""
-    culprit = attempt.report.culprit if attempt.report else None
-    name = culprit.layer.partition("#")[0] if culprit else ""
-
-    def distance(group: Group) -> tuple[bool, bool]:
-        return not group.note, not any(f"{one}.".startswith(f"{name}.") for one in group.torch)
-
-    by_key = {group.key: group for group in reversed(attempt.match.groups)}
-    groups = sorted(by_key.values(), key=distance)
-    for count in range(1, min(len(groups), _MOST_AT_ONCE) + 1):
-        for chosen in combinations(groups, count):
-            options = [range(1, len(group.options)) for group in chosen]
-            for numbers in product(*options):
-                keys = (group.key for group in chosen)
-                yield dict(zip(keys, numbers, strict=True))
 
 
 def _settled(row: Proposed) -> Proposed:
