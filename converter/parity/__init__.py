@@ -1,6 +1,7 @@
 """Parity: run both models in two processes, compare every paired layer, report."""
 
-from ._compare import LayerResult
+from ._alike import WrongSetting, wrong_settings
+from ._compare import LayerResult, spell_value
 from ._distance import FLOAT64_LIMIT
 from ._html import html
 from ._options import Pair
@@ -15,6 +16,7 @@ __all__ = [
     "LiveCall",
     "Pair",
     "Report",
+    "WrongSetting",
     "check_parity",
     "compare_traces",
     "describe_checkpoint",
@@ -23,6 +25,8 @@ __all__ = [
     "make_subject",
     "markdown",
     "show",
+    "spell_value",
     "summary",
     "watched",
+    "wrong_settings",
 ]

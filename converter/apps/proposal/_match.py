@@ -10,13 +10,13 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 
-from ...sides import NAMES, SIDES
+from ...sides import SIDES
 from ...tables.kinds import Kind
 from ...tables.reading import read_kinds
 from ._align import align, closest, listed, rank, similarity, skeleton
 from ._nested import exchangeable
 from ._outline import Leaf, Outline, Shape, Unit
-from ._rows import Group, Match, Proposed
+from ._rows import Group, Match, Proposed, Unclaimed
 from ._tree import Token, Tree, bare, contents, ends, join
 
 _Sides = tuple[list[str], list[str]]  # names of either
@@ -294,9 +294,12 @@ class _Matcher:
                     if i == 0 and (why := _needless(unit, leaf, model.kinds[unit.name])):
                         self.found.ignore[key] = why
                     else:
-                        where = f"{NAMES[SIDES[i]]} {key} {list(leaf.shape)}, of {unit.cls}"
+                        of_kind = model.kinds[unit.name] is not None
+                        alone = unit.name in model.tokens
                         self.found.problems.append(
-                            f"{where}: the other model has nothing of this kind and shape left"
+                            Unclaimed(
+                                SIDES[i], unit.name, key, leaf.shape, unit.cls, of_kind, alone
+                            )
                         )
 
     def _note(self, torch: str, text: str) -> None:

@@ -41,10 +41,13 @@ def exchangeable(
             continue
         ones, others = (tuple(names) for names in zip(*left, strict=True))
         key: Hashable = ("nested", tuple(map(skeleton, ones)), tuple(map(skeleton, others)))
-        note = f"{listed(ones)} have the same shapes and stand otherwise in the other model"
+        note = (
+            f"{listed(ones)} have the same shapes, and so have {listed(others)}, which are nested "
+            f"otherwise or run in another order"
+        )
         as_given = tuple(range(len(ones)))
         orders = sorted(permutations(as_given), key=lambda order: _moved(order, as_given))
-        yield Group(key, ones, others, tuple(orders), note)
+        yield Group(key, ones, others, tuple(orders), note, in_rows=False)
         known.update(ones)
 
 

@@ -23,8 +23,7 @@ def alternatives(
         groups: What could be paired otherwise.
         torch: The PyTorch model.
     """
-    touching = _touching(report, groups, torch)
-    by_key = {group.key: group for group in reversed(touching)}
+    by_key = {group.key: group for group in reversed(touching(report, groups, torch))}
     chosen = sorted(by_key.values(), key=lambda group: not group.note)
     for count in range(1, min(len(chosen), _MOST_AT_ONCE) + 1):
         for some in combinations(chosen, count):
@@ -33,31 +32,28 @@ def alternatives(
                 yield dict(zip((group.key for group in some), numbers, strict=True))
 
 
-def _touching(report: Report | None, groups: Sequence[Group], torch: Outline) -> list[Group]:
+def touching(report: Report | None, groups: Sequence[Group], torch: Outline) -> list[Group]:
     """Keep the groups of which another order may mend the first fault."""
-    if report is None:
+    culprit = report.culprit if report is not None else None
+    if report is None or culprit is None:
         return []
-    # Outputs that agree with settings that do not: no other weights would change that.
-    faults = [layer for layer in report.layers if layer.is_fault]
-    culprit = next((layer for layer in faults if layer.verdict != "settings"), None)
-    if culprit is None:
-        return [] if faults else list(groups)
+    if not culprit.is_fault:
+        return list(groups)
+    if culprit.verdict == "settings":
+        return []  # the outputs agree; with other weights the settings would differ as well
     callers = {unit.name: unit.parent for unit in torch.units}
     compared = {layer.layer.partition("#")[0] for layer in report.layers}
-    name = culprit.layer.partition("#")[0]
-    is_model = culprit.kind == "output"
+    wanted = "" if culprit.kind == "output" else culprit.layer.partition("#")[0]
 
-    def shows_in(member: str) -> Iterator[str]:
+    def shows_in(member: str) -> set[str]:
         """Name the layer itself, and the innermost compared one whose code uses it."""
-        yield member
-        end = member
-        while end and end not in callers:  # a bare tensor is used by the layer that it is in
-            end = end.rpartition(".")[0]
-        if end == member:
-            end = callers[member]
+        end = callers.get(member)
+        if end is None:  # a bare tensor is used by the layer that it is in
+            end = member
+            while end and end not in callers:
+                end = end.rpartition(".")[0]
         while end and end not in compared:
             end = callers[end]
-        yield end
+        return {member, end}
 
-    wanted = "" if is_model else name
-    return [g for g in groups if any(wanted in shows_in(member) for member in g.torch)]
+    return [group for group in groups if any(wanted in shows_in(one) for one in group.torch)]
