@@ -1,7 +1,11 @@
 """The command that proposes a table for two models of the user's own."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from shlex import quote
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +21,12 @@ from .options import (
     progress_bar,
     report_options,
 )
+
+if TYPE_CHECKING:
+    from ..apps.proposal import Proposal
+
+_MOST_LINES = 10  # of what is left out, and of what is undecided
+_WIDTH = 80
 
 
 @click.command()
@@ -73,14 +83,51 @@ def table(
     with progress_bar() as progress:
         proposal = propose_table(torch_model, paddle_model, progress=progress, **options)
     write_whole(out, proposal.text.encode())
-    for left in proposal.left_out:
-        click.echo(printable(f"left out: {left}"))
-    for doubt in proposal.undecided:
-        click.echo(printable(f"undecided: {doubt}"))
-    click.echo(
-        f"{out} holds {len(proposal.rows)} rows, {len(proposal.undecided)} of them in doubt."
-    )
+    _show_open(proposal, out)
     if proposal.report is None:
+        for step in proposal.next_steps:
+            _echo(f"next: {step}")
         raise ParityError(f"not proved: {proposal.failure}")
-    click.echo("Both models ran with seeded noise as weights: what follows is about the table.")
-    finish(proposal.report, reports)
+    click.echo(f"Both models ran {_times(proposal.runs)} with seeded noise as weights:")
+    try:
+        finish(proposal.report, reports)
+    finally:
+        for step in proposal.next_steps:
+            _echo(f"next: {step}")
+    models = f"--torch-model {quote(torch_model)} --paddle-model {quote(paddle_model)}"
+    click.echo("next: convert a checkpoint by this table, and prove it:")
+    click.echo(
+        f"  vitconvert convert --table {quote(str(out))} --src NET.pth --dst NET.pdparams \\"
+    )
+    click.echo(f"    {models}")
+
+
+def _show_open(proposal: Proposal, out: Path) -> None:
+    """Print what the table leaves out and leaves open: not more than a screen of it."""
+    for name, lines in (("left out", proposal.left_out), ("undecided", proposal.undecided)):
+        for line in lines[:_MOST_LINES]:
+            _echo(f"{name}: {line}")
+        if len(lines) > _MOST_LINES:
+            _echo(f"{name}: {len(lines) - _MOST_LINES} more, see {out}")
+    rows, doubtful = len(proposal.rows), sum(row.undecided for row in proposal.rows)
+    held = f"{out} holds {rows} row{'s' * (rows != 1)}, {doubtful} of them undecided"
+    if proposal.missing:
+        are = "tensor has" if proposal.missing == 1 else "tensors have"
+        held += f"; {proposal.missing} {are} no row"
+    _echo(f"{held}.")
+
+
+def _echo(text: str) -> None:
+    """Print a fact, folded for a narrow terminal."""
+    lines = wrap(
+        printable(text),
+        _WIDTH,
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    click.echo("\n".join(lines))
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

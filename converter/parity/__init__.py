@@ -1,7 +1,8 @@
 """Parity: run both models in two processes, compare every paired layer, report."""
 
+from ._alike import WrongSetting, wrong_settings
 from ._backward import floating
-from ._compare import LayerResult
+from ._compare import LayerResult, spell_value
 from ._distance import FLOAT64_LIMIT
 from ._forms import Form, find_forms
 from ._html import html
@@ -18,6 +19,7 @@ __all__ = [
     "LiveCall",
     "Pair",
     "Report",
+    "WrongSetting",
     "check_parity",
     "compare_traces",
     "describe_checkpoint",
@@ -28,6 +30,8 @@ __all__ = [
     "make_subject",
     "markdown",
     "show",
+    "spell_value",
     "summary",
     "watched",
+    "wrong_settings",
 ]

@@ -128,6 +128,17 @@ def check_comparable(one: Trace, other: Trace) -> None:
         )
 
 
+def settings_of(reference: Trace, candidate: Trace) -> Iterator[SettingResult]:
+    """Put the settings of all paired layers of two traces side by side."""
+    for name, layer in reference.facts.layers.items():
+        other = candidate.facts.layers.get(name)
+        if other is not None:
+            wrong = differing(layer.settings, other.settings)
+            for setting in [s for s in layer.settings if s in other.settings]:
+                pair = layer.settings[setting], other.settings[setting]
+                yield SettingResult(name, layer.kind, setting, *pair, setting not in wrong)
+
+
 class Comparison:
     """Judges the calls of a candidate by those of a reference."""
 
@@ -179,13 +190,7 @@ class Comparison:
 
     def settings(self) -> Iterator[SettingResult]:
         """Put the settings of all paired layers side by side."""
-        for name, layer in self.reference.facts.layers.items():
-            other = self.candidate.facts.layers.get(name)
-            if other is not None:
-                wrong = differing(layer.settings, other.settings)
-                for setting in [s for s in layer.settings if s in other.settings]:
-                    pair = layer.settings[setting], other.settings[setting]
-                    yield SettingResult(name, layer.kind, setting, *pair, setting not in wrong)
+        return settings_of(self.reference, self.candidate)
 
     def _settings(self) -> dict[str, str]:
         labels = self.reference.label, self.candidate.label
@@ -193,8 +198,8 @@ class Comparison:
         for one in self.settings():
             if not one.same:
                 own = self.candidate.facts.layers[one.layer].spelled.get(one.setting)
-                note = f"{one.setting} is {_short(one.reference)} in {labels[0]}, "
-                note += f"{_short(one.candidate)} in {labels[1]}{f' ({own})' if own else ''}"
+                note = f"{one.setting} is {spell_value(one.reference)} in {labels[0]}, "
+                note += f"{spell_value(one.candidate)} in {labels[1]}{f' ({own})' if own else ''}"
                 found.setdefault(one.layer, []).append(note)
         return {name: "; ".join(notes) for name, notes in found.items()}
 
@@ -355,7 +360,7 @@ class Comparison:
         return "", ""
 
 
-def _short(value: Any) -> str:
+def spell_value(value: Any) -> str:
     """Spell a setting; 1 - 0.9 is 0.1 to everybody."""
     return f"{value:.9g}" if isinstance(value, float) else str(value)
 

@@ -8,7 +8,8 @@ from itertools import takewhile
 
 import numpy as np
 
-from ._compare import LayerResult
+from ._alike import WrongSetting, wrong_settings
+from ._compare import LayerResult, settings_of
 from ._distance import INPUT_OF, not_finite
 from ._lookalikes import Norm, explain_norm, explain_values
 from ._trace import DTYPES, Trace, array_of, leaves
@@ -19,11 +20,33 @@ _MOST_SIBLINGS = 3  # names of layers with the same weight
 
 def diagnose(reference: Trace, candidate: Trace, layers: Sequence[LayerResult]) -> Iterator[str]:
     """Yield a line or more for each of the first few layers that are wrong by themselves."""
-    wrong = [layer for layer in layers if layer.is_fault]
+    folded = wrong_settings(settings_of(reference, candidate), layers)
+    several = [one for one in folded if len(one.layers) > 1]
+    told = _told(layers, folded, several)
+    yield from (one.describe(candidate) for one in several if one.matters)
+    wrong = [layer for layer in layers if layer.is_fault and layer.layer not in told]
     for layer in wrong[:_MOST_LAYERS]:
         yield _Case(reference, candidate, layer).describe(layers)
     if len(wrong) > _MOST_LAYERS:
         yield f"{len(wrong) - _MOST_LAYERS} more layers are wrong by themselves, see the report."
+    yield from (one.describe(candidate) for one in several if not one.matters)
+
+
+def _told(
+    layers: Sequence[LayerResult],
+    folded: Sequence[WrongSetting],
+    several: Sequence[WrongSetting],
+) -> set[str]:
+    """Name the layers of which all is said with the settings that are wrong in several."""
+    told = set[str]()
+    for layer in layers:
+        name = layer.layer.partition("#")[0]
+        wrong = [one for one in folded if name in one.layers]
+        explained = layer.verdict == "settings" or any(one.matters for one in wrong)
+        is_all = bool(wrong) and all(one in several for one in wrong)
+        if is_all and explained and "weights differ" not in layer.note:
+            told.add(layer.layer)
+    return told
 
 
 class _Case:

@@ -122,8 +122,13 @@ class Report:
 
     @property
     def culprit(self) -> LayerResult | None:
-        """The first layer that is wrong by itself, not for what it was given."""
-        return next((layer for layer in self.layers if layer.is_fault), self.first_diverging)
+        """The first layer that is wrong by itself, not for what it was given.
+
+        One of which only settings differ comes behind those that give other numbers.
+        """
+        faults = [layer for layer in self.layers if layer.is_fault]
+        faults.sort(key=lambda layer: layer.verdict == "settings")
+        return next(iter(faults), self.first_diverging)
 
     @property
     def claim(self) -> str:
@@ -151,7 +156,7 @@ class Report:
         if culprit.kind == "output":
             name = f"the code of the model itself ({name})"
         claim = f"first wrong layer: {name} ({culprit.kind}): {culprit.verdict}; {note}."
-        if first.layer != culprit.layer:
+        if first.layer != culprit.layer and first.verdict != "settings":
             claim += f" It shows first in {first.layer}."
         if culprit.candidate_layer != culprit.layer.partition("#")[0]:
             claim += f" In {self.candidate['label']} it is called {culprit.candidate_layer}."

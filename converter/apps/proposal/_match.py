@@ -10,14 +10,15 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 
-from ...sides import NAMES, SIDES
+from ...sides import SIDES
 from ...tables.kinds import Kind
 from ...tables.reading import read_kinds
 from ._align import align, closest, listed, rank, similarity, skeleton
 from ._lone import one_sided, why_alone
+from ._nested import exchangeable
 from ._outline import Leaf, Outline, Shape
-from ._rows import Group, Match, Proposed
-from ._tree import Token, Tree, above, bare, contents, ends, join
+from ._rows import Group, Match, Proposed, Unclaimed
+from ._tree import Token, Tree, bare, contents, ends, join
 
 _Sides = tuple[list[str], list[str]]  # names of either
 _Form = tuple[Shape, bool, bool]  # of a bare tensor; whether it holds integers, and is unused
@@ -77,7 +78,8 @@ class _Matcher:
     def match(self) -> Match:
         """Pair everything, from what says most to what says least."""
         self.scopes[""] = ""
-        self._align(self.torch.parts(""), self.paddle.parts(""))
+        self._align(self.torch.parts(""), self.paddle.parts(""), ("", ""))
+        self._exchange()
         self._rest()
         self._bare_tensors()
         self._tensorless()
@@ -86,10 +88,10 @@ class _Matcher:
         self.found.rows.sort(key=lambda row: row.order)
         return self.found
 
-    def _align(self, torch: list[str], paddle: list[str]) -> None:
+    def _align(self, torch: list[str], paddle: list[str], within: tuple[str, str]) -> None:
         """Pair what runs within a pair of layers, then what runs within that."""
         while True:
-            pairs, doubts = self._side_by_side(torch, paddle)
+            pairs, doubts = self._side_by_side(torch, paddle, within)
             taken = {name for pair in pairs for name in pair}
             closed = [name for name in torch if name not in taken and self.torch.opens(name)]
             others = [name for name in paddle if name not in taken and self.paddle.opens(name)]
@@ -110,10 +112,10 @@ class _Matcher:
             ones = self.torch.parts(one) if alike or not leaves[0] else [one]
             others = self.paddle.parts(other) if alike or not leaves[1] else [other]
             if ones and others:
-                self._align(ones, others)
+                self._align(ones, others, (one, other))
 
     def _side_by_side(
-        self, torch: Sequence[str], paddle: Sequence[str]
+        self, torch: Sequence[str], paddle: Sequence[str], within: tuple[str, str]
     ) -> tuple[list[tuple[str, str]], dict[str, str]]:
         """Pair what has the same tensors beneath it: in order, then what runs out of order.
 
@@ -122,9 +124,9 @@ class _Matcher:
         """
         pairs, doubts = dict[str, str](), dict[str, str]()
         # First what is also fed by the same kind of layer: a norm goes with its convolution.
-        for label in (Tree.label, lambda tree, name: tree.bags[name]):
-            sides = (self.torch, torch), (self.paddle, paddle)
-            labels = [{name: label(model, name) for name in names} for model, names in sides]
+        for label in (Tree.label, lambda tree, name, _scope: tree.bags[name]):
+            sides = zip((self.torch, self.paddle), (torch, paddle), within, strict=True)
+            labels = [{name: label(model, name, scope) for name in n} for model, n, scope in sides]
             pairs |= align(torch, paddle, pairs, partial(self._alike, labels))
             left = defaultdict[Hashable, _Sides](lambda: ([], []))
             for i, taken in enumerate((pairs.keys(), {*pairs.values()})):
@@ -201,6 +203,19 @@ class _Matcher:
                 others = listed([name for name in paddle if name != other])
                 self.notes[one] = f"{note}. Could be {others} as well"
         return made
+
+    def _exchange(self) -> None:
+        """Note what nesting leaves open, and exchange it if that was chosen."""
+        models = self.torch, self.paddle
+        for group in exchangeable(*models, self.pairs, self.scopes, self.found.groups):
+            self.found.groups.append(group)
+            if number := self.choices.get(group.key, 0) % len(group.options):
+                order = group.options[number]
+                chosen = zip(group.torch, (group.paddle[i] for i in order), strict=True)
+                self.pairs |= chosen
+                self.pairs |= self._follow(
+                    [(one, other) for one, other in self.pairs.items() if self.torch.runs(one)]
+                )
 
     def _rest(self) -> None:
         """Pair layers with tensors that never run, or run where nothing is like them."""
@@ -309,9 +324,12 @@ class _Matcher:
                     if why := why_alone(SIDES[i], unit, leaf, model.kinds[unit.name]):
                         alone[i][key] = why
                     else:
-                        where = f"{NAMES[SIDES[i]]} {key} {list(leaf.shape)}, of {unit.cls}"
+                        of_kind = model.kinds[unit.name] is not None
+                        is_layer = unit.name in model.tokens
                         self.found.problems.append(
-                            f"{where}: the other model has nothing of this kind and shape left"
+                            Unclaimed(
+                                SIDES[i], unit.name, key, leaf.shape, unit.cls, of_kind, is_layer
+                            )
                         )
         for one, other in self.pairs.items():
             if kind := self.torch.kinds[one]:
@@ -327,14 +345,14 @@ class _Matcher:
 
     def _add(self, torch: str, paddle: str, kind: str) -> None:
         """Add a row; its doubts are its own and those of what it is in."""
-        owner = torch if torch in self.torch.units else torch.rpartition(".")[0]
+        owner = torch if torch in self.torch.units else self.torch.holder(torch)
         unit, traced = self.torch.units[owner], self.kinds[kind].traced
         ran = bool(unit.calls), bool(kind == "param" or self.paddle.units[paddle].calls)
         runs = traced and (owner == "" or all(ran))
         # A block stands behind what it holds, a bare tensor before what its layer holds.
         first = unit.entered if unit.entered is not None else (-1 if owner == "" else float("inf"))
         order = (first, 0) if kind == "param" else (self._last(owner), 1 + (unit.left or 0))
-        note = next((self.notes[n] for n in above(torch) if n in self.notes), "")
+        note = next((self.notes[n] for n in self.torch.above(torch) if n in self.notes), "")
         row = Proposed(torch, paddle, kind, note, bool(note), runs, order)
         self.found.rows.append(row)
 

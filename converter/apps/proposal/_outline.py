@@ -4,7 +4,7 @@ A worker process does this: it builds the model, fills it with seeded noise and 
 """
 
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from ...sides import NAMES, SIDES, Side
 from ...tables.kinds import Kind
 from ...tables.reading import read_kinds
 from ...terminal import Progress
+from ._noise import calibrate, fill, is_constant
 from ._unused import uses
 
 Shape = tuple[int, ...]
@@ -152,10 +153,14 @@ def _read(data: dict[str, Any]) -> Outline:
 
 
 class _Watcher:
-    """Notes in which order layers run, and which are given the same tensor."""
+    """Notes in which order layers run, and which are given the same tensor.
 
-    def __init__(self, side: AnySide) -> None:
-        self.side = side
+    On the way each BatchNorm of PyTorch gets statistics that fit what it is given.
+    """
+
+    def __init__(self, side: AnySide, layers: Iterable[tuple[str, Any]]) -> None:
+        self.side, self.layers = side, dict(layers)
+        self.noise = np.random.Generator(np.random.Philox(key=2))
         self.facts: dict[str, dict[str, Any]] = {}
         self.ended = self.serial = 0
         self.known: dict[int, tuple[weakref.ref[Any], int, int]] = {}
@@ -167,6 +172,8 @@ class _Watcher:
             parent = (call.parent or "").partition("#")[0]
             entered = len(self.facts)
             self.facts[call.layer] = {"entered": entered, "parent": parent, "sources": sources}
+            if self.side.name == "torch" and call.args:
+                calibrate(self.side, self.layers[call.layer], call.args[0], self.noise)
         facts = self.facts[call.layer]
         facts["calls"] = call.number
         output = call.make()
@@ -207,7 +214,7 @@ def carry_out(job: dict[str, Any], _parent: object) -> dict[str, Any]:
     kinds = read_kinds(Path(job["kinds"]) if job["kinds"] else None)
     with side.floating("float64"), side.no_grad():
         model = side.build("float64")
-        leaves = _leaves(side, model, Path(job["state"]))
+        leaves = _leaves(side, model)
         # A layer that is registered under two names is described under the first one alone.
         first = {id(layer): own for own, layer in reversed([*side.layers(model)])}
         layers = [(own, layer) for own, layer in side.layers(model) if first[id(layer)] == own]
@@ -217,6 +224,8 @@ def carry_out(job: dict[str, Any], _parent: object) -> dict[str, Any]:
             raise ParityError(f"the {name} model does not take these images: {error}") from error
         except RuntimeError as error:
             raise ParityError(f"the {name} model fails on {tuple(size)} images: {error}") from error
+        if isinstance(side, TorchSide):
+            _save(side, model, Path(job["state"]))
     units = []
     for own, layer in [("", model), *layers]:
         cls, facts = _spell(layer, framework, kinds, forms), ran.get(own, {})
@@ -238,7 +247,7 @@ def _watch(
     kinds: Mapping[str, Kind],
 ) -> tuple[Mapping[int, Form], dict[str, dict[str, Any]]]:
     """Run a model, and give the forms of its layers and what each did, by name."""
-    watcher = _Watcher(side)
+    watcher = _Watcher(side, layers)
     trials = [(layer, kinds.values()) for _own, layer in layers]
     forms = find_forms(side, trials, lambda: model(side.put(images)))
     unmoved = {one: form.unmoved() for one, form in forms.items()}
@@ -247,8 +256,8 @@ def _watch(
     return forms, watcher.facts
 
 
-def _leaves(side: AnySide, model: Any, state: Path) -> dict[str, list[Leaf]]:
-    """Describe the tensors by the name of their layer; fill those of PyTorch, and save them."""
+def _leaves(side: AnySide, model: Any) -> dict[str, list[Leaf]]:
+    """Describe the tensors by the name of their layer, and fill those of PyTorch."""
     trained = set(side.parameters(model))
     if side.name == "torch":  # under all names
         named = model.named_parameters(remove_duplicate=False)
@@ -258,18 +267,21 @@ def _leaves(side: AnySide, model: Any, state: Path) -> dict[str, list[Leaf]]:
     for key, tensor in side.state_of(model).items():
         old = side.array(tensor)
         owner, _, name = key.rpartition(".")
-        integer, constant = old.dtype.kind in "iub", _is_constant(old)
+        integer, constant = old.dtype.kind in "iub", is_constant(old)
         computed = key not in trained and (integer or not constant)
         start = float(old.flat[0]) if constant and old.size else None
         leaves.setdefault(owner, []).append(Leaf(name, old.shape, computed, integer, start))
         if side.name == "torch" and old.dtype.kind == "f" and not computed:
-            side.set(tensor, _fill(old, noise))
-    if side.name == "torch":
-        # Read again: of tensors that share their memory the last one counts.
-        arrays: dict[str, Any] = {k: side.array(v) for k, v in side.state_of(model).items()}
-        floats = {k: v.astype(np.float32) for k, v in arrays.items() if v.dtype == np.float64}
-        np.savez(state, **{**arrays, **floats})
+            side.set(tensor, fill(old, noise))
     return leaves
+
+
+def _save(side: AnySide, model: Any, state: Path) -> None:
+    """Save the tensors of the PyTorch model, as the float32 of a checkpoint."""
+    # Read again: of tensors that share their memory the last one counts.
+    arrays: dict[str, Any] = {k: side.array(v) for k, v in side.state_of(model).items()}
+    floats = {k: v.astype(np.float32) for k, v in arrays.items() if v.dtype == np.float64}
+    np.savez(state, **{**arrays, **floats})
 
 
 def _marked(unit: Unit, used: dict[str, bool]) -> Unit:
@@ -277,26 +289,6 @@ def _marked(unit: Unit, used: dict[str, bool]) -> Unit:
     before = f"{unit.name}." if unit.name else ""
     leaves = (replace(leaf, used=used.get(before + leaf.name)) for leaf in unit.tensors)
     return replace(unit, tensors=tuple(leaves))
-
-
-def _is_constant(array: np.ndarray) -> bool:
-    return bool(array.size == 0 or (array == array.flat[0]).all())
-
-
-def _fill(old: np.ndarray, noise: np.random.Generator) -> np.ndarray:
-    """Make noise for a tensor: never zeros or ones, of a size that lets a deep model stay finite.
-
-    What begins at a value, as a variance or the weight of a norm at 1, stays about there and keeps
-    its sign.
-    """
-    start = float(old.flat[0]) if old.size and _is_constant(old) else None
-    if old.ndim > 1 and (start is None or start <= 0):
-        fan_in = float(np.prod(old.shape[1:]))
-        return np.asarray(noise.standard_normal(old.shape) * fan_in**-0.5)
-    if start == 0:
-        return np.asarray(noise.standard_normal(old.shape) * 0.2)
-    base = old if start is None else np.copysign(max(abs(start), 0.2), start)
-    return np.asarray(base * noise.uniform(0.5, 1.5, old.shape))
 
 
 def _spell(layer: Any, side: Side, kinds: Mapping[str, Kind], forms: Mapping[int, Form]) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,22 @@ from ...running.interpreters import check_pythons
 from ...running.process import keep_workers
 from ...running.scratch import temporary_folder
 from ...running.setup import check_factory
-from ...sides import SIDES, Side
+from ...sides import Side
 from ...tables.kinds import Kind
 from ...tables.plan import make_plan
 from ...tables.reading import read_kinds, read_table, read_toml
 from ...terminal import Progress
 from ._compress import compress, compress_keys
 from ._match import match_outlines
+from ._next import next_steps
 from ._outline import Outline, outline_both
-from ._rows import DOUBTS, Group, Match, Proposed
+from ._rows import DOUBTS, Match, Proposed
+from ._search import alternatives, touching
 from ._table_text import write_table
 from ._tree import join
+from ._words import fold_left_out, fold_problems, fold_rows, list_left_out
 
 _MOST_RUNS = 12  # of both models
-_MOST_AT_ONCE = 3  # choices that are changed together
 
 STATE = "state.npz"  # the PyTorch model's weights
 
@@ -39,10 +40,14 @@ class Proposal:
     Attributes:
         text: The table as TOML, with comments.
         rows: Its rows.
-        undecided: A line for each row that is a guess and each tensor without a row.
+        undecided: A line for each reason why rows are a guess or tensors have no row.
         report: Of the run with this table; None if it could not be run.
         failure: Why it could not; empty otherwise.
-        left_out: Layers without a row, and why: the other model has no such layer, for example.
+        left_out: A line for each reason why layers have no row: the other model has none such, for
+            example. The text has all their names.
+        missing: How many tensors have no row.
+        runs: How often both models were run to be compared.
+        next_steps: What to do if it is not proved.
     """
 
     text: str
@@ -51,6 +56,9 @@ class Proposal:
     report: Report | None
     failure: str = ""
     left_out: tuple[str, ...] = ()
+    missing: int = 0
+    runs: int = 0
+    next_steps: tuple[str, ...] = ()
 
     @property
     def proved(self) -> bool:
@@ -175,11 +183,16 @@ class _Prover:
     def __post_init__(self) -> None:
         # Of all layers and tensors: no placeholder may claim one that is not its own.
         self.names = _names(self.torch), _names(self.paddle)
+        self.classes: dict[tuple[Side, str], str] = {
+            (model.framework, unit.name): unit.cls
+            for model in (self.torch, self.paddle)
+            for unit in model.units
+        }
 
     def propose(self) -> Proposal:
         """Try the best guess, then without rows that do not hold, then other guesses."""
         choices, best = dict[Hashable, int](), self._without_wrong_blocks({})
-        untried = _alternatives(best)
+        untried = self._alternatives(best)
         while best.report and not best.proved and self.runs < _MOST_RUNS:
             changed = next(untried, None)
             if changed is None:
@@ -187,8 +200,11 @@ class _Prover:
             tried = self._without_wrong_blocks({**choices, **changed})
             if tried.proved or tried.same > best.same:
                 best, choices = tried, {**choices, **changed}
-                untried = _alternatives(best)
+                untried = self._alternatives(best)
         return self._finish(best)
+
+    def _alternatives(self, attempt: _Attempt) -> Iterator[dict[Hashable, int]]:
+        return alternatives(attempt.report, attempt.match.groups, self.torch)
 
     def _without_wrong_blocks(self, choices: Mapping[Hashable, int]) -> _Attempt:
         """Run a guess; if outputs agree, run it again without the rows that do not hold."""
@@ -206,9 +222,9 @@ class _Prover:
         ignore = compress_keys(match.ignore, self.names[0])
         alone = compress_keys(match.paddle_only, self.names[1])
         attempt = _Attempt(match, left, compress(rows, *self.names), ignore, alone)
-        self.runs += 1
         if match.problems or not attempt.rows:
             return attempt
+        self.runs += 1
         path = self.folder / "proposed.toml"
         used = self._used(attempt.rows)
         text = write_table((), attempt.rows, attempt.ignore, (), (), kinds=used, paddle_only=alone)
@@ -242,56 +258,45 @@ class _Prover:
     def _finish(self, attempt: _Attempt) -> Proposal:
         """Write the table for people, with comments."""
         rows = [_settled(row) if attempt.proved else row for row in attempt.rows]
-        match = attempt.match
+        match, names = attempt.match, {*self.names[0], *self.names[1]}
         partners = {row.torch: row.paddle for row in match.rows}
-        out = [f"{one} | {partners[one]}: {why}" for one, why in attempt.left.items()]
-        doubts = [f"{row.torch} | {row.paddle}: {row.note}" for row in rows if row.undecided]
-        doubts += [f"{text} (left out)" for text in out if ": settings: " in text]
+        wrong = [Proposed(one, partners[one], "", why) for one, why in attempt.left.items()]
+        doubts = fold_rows([row for row in rows if row.undecided], names)
+        settings = [row for row in wrong if row.note.startswith("settings: ")]
+        doubts += [f"{line} (left out)" for line in fold_rows(settings, names)]
+        open_groups = touching(attempt.report, match.groups, self.torch)
+        if not attempt.proved:
+            doubts += [group.note for group in open_groups if not group.in_rows]
         lone = attempt.paddle_only
         doubts += [f"{key}: {DOUBTS[why]}" for key, why in lone.items() if why in DOUBTS]
-        doubts += match.problems
+        doubts += fold_problems(match.problems)
         failure = attempt.failure
         if match.problems:
             failure = "some tensors have no row."
         elif not rows:
             failure = "the models have nothing in common."
-        alone = [
-            f"{side} {name}: the other model has no such layer"
-            for side in SIDES
-            for name in compress_keys(
-                {name: "x" for own, name in match.left_out if own == side},
-                self.names[SIDES.index(side)],
-            )
-        ]
         head = _heading(self.torch, self.paddle, attempt, failure)
-        left = [*out, *alone]
+        every = [f"{row.torch} | {row.paddle}: {row.note}" for row in wrong]
+        every += list_left_out(match.left_out, self.classes)
+        problems = fold_problems(match.problems, len(names))
         used = self._used(rows)
-        text = write_table(head, rows, attempt.ignore, left, match.problems, self.size, used, lone)
-        return Proposal(text, tuple(rows), tuple(doubts), attempt.report, failure, tuple(left))
+        return Proposal(
+            write_table(head, rows, attempt.ignore, every, problems, self.size, used, lone),
+            tuple(rows),
+            tuple(doubts),
+            attempt.report,
+            failure,
+            (*fold_rows(wrong, names), *fold_left_out(match.left_out, self.classes)),
+            len(match.problems),
+            self.runs,
+            tuple(next_steps(match.problems, attempt.report, self.paddle.model)),
+        )
 
 
 def _names(model: Outline) -> list[str]:
     """Name all layers and tensors of a model."""
     tensors = [join(unit.name, leaf.name) for unit in model.units for leaf in unit.tensors]
     return [unit.name for unit in model.units if unit.name] + tensors
-
-
-def _alternatives(attempt: _Attempt) -> Iterator[dict[Hashable, int]]:
-    """Give other choices of what could be paired otherwise: few at once, nearest to the fault."""
-    culprit = attempt.report.culprit if attempt.report else None
-    name = culprit.layer.partition("#")[0] if culprit else ""
-
-    def distance(group: Group) -> tuple[bool, bool]:
-        return not group.note, not any(f"{one}.".startswith(f"{name}.") for one in group.torch)
-
-    by_key = {group.key: group for group in reversed(attempt.match.groups)}
-    groups = sorted(by_key.values(), key=distance)
-    for count in range(1, min(len(groups), _MOST_AT_ONCE) + 1):
-        for chosen in combinations(groups, count):
-            options = [range(1, len(group.options)) for group in chosen]
-            for numbers in product(*options):
-                keys = (group.key for group in chosen)
-                yield dict(zip(keys, numbers, strict=True))
 
 
 def _settled(row: Proposed) -> Proposed:

@@ -3,7 +3,7 @@
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from ...sides import Side
+from ...sides import NAMES, Side
 
 # The value at which a tensor does nothing -> why Paddle alone may have it.
 STAYS = {value: f"PyTorch's layer has none; it stays {value:.0f}" for value in (0.0, 1.0)}
@@ -47,6 +47,7 @@ class Group:
         paddle: Names in Paddle, as they were first put side by side.
         options: Orders of `paddle`, the most likely first.
         note: Why it is uncertain; empty if names and order agree.
+        in_rows: Whether the rows say so.
     """
 
     key: Hashable
@@ -54,6 +55,33 @@ class Group:
     paddle: tuple[str, ...]
     options: tuple[tuple[int, ...], ...]
     note: str
+    in_rows: bool = True
+
+
+@dataclass(frozen=True)
+class Unclaimed:
+    """A tensor that no row claims, as the other model has nothing of its kind and shape left.
+
+    Attributes:
+        side: Whose it is.
+        layer: Name of the layer that it is in.
+        key: Its own name, with that of the layer.
+        shape: As this framework lays it out.
+        cls: The layer's class.
+        known: Whether the layer is of a kind.
+        is_layer: Whether the layer holds tensors and no other layer.
+    """
+
+    side: Side
+    layer: str
+    key: str
+    shape: tuple[int, ...]
+    cls: str
+    known: bool
+    is_layer: bool
+
+    def __str__(self) -> str:
+        return f"{NAMES[self.side]} {self.key} {list(self.shape)}, of {self.cls}"
 
 
 @dataclass
@@ -63,7 +91,7 @@ class Match:
     Attributes:
         rows: In the order of the table.
         groups: What could be paired otherwise.
-        problems: Tensors that no row claims, and why; such a table converts nothing.
+        problems: Tensors that no row claims, or why in words; such a table converts nothing.
         left_out: Layers without tensors for which the other side has none, side and name.
         ignore: PyTorch key -> why Paddle does not need it.
         paddle_only: Paddle key -> why PyTorch has none.
@@ -71,7 +99,7 @@ class Match:
 
     rows: list[Proposed] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    problems: list[Unclaimed | str] = field(default_factory=list)
     left_out: list[tuple[Side, str]] = field(default_factory=list)
     ignore: dict[str, str] = field(default_factory=dict)
     paddle_only: dict[str, str] = field(default_factory=dict)

@@ -26,7 +26,8 @@ class Tree:
                 by_class.setdefault(name, one)
         self.kinds: dict[str, Kind | None] = {}
         self.tokens: dict[str, Token] = {}
-        inner = {"", *(name.rpartition(".")[0] for name in self.units)}
+        self.holders = {name: self.holder(name) for name in self.units if name}
+        inner = {"", *self.holders.values()}
         for unit in outline.units:
             known = by_class.get(unit.cls)
             shapes = _canonical(unit, known, side) if known else None
@@ -66,8 +67,34 @@ class Tree:
         self.bags[name] = frozenset(found.items())
         return found
 
-    def label(self, name: str) -> Hashable:
-        """Give the tensors beneath a layer, and those of the layer that directly feeds it."""
+    def holder(self, name: str) -> str:
+        """Name the layer that a layer or tensor is in: a name of its own may have dots in it."""
+        end = name.rfind(".")
+        while end > 0 and name[:end] not in self.units:
+            end = name.rfind(".", 0, end)
+        return name[: max(end, 0)]
+
+    def above(self, name: str) -> Iterator[str]:
+        """Give a name and those of all that it is in, innermost first."""
+        while name:
+            yield name
+            name = self.holders[name] if name in self.holders else self.holder(name)
+
+    def callers(self, name: str) -> Iterator[str]:
+        """Name the layers whose code runs a layer, innermost first, and the model."""
+        while name:
+            name = self.units[name].parent
+            yield name
+
+    def runs(self, name: str) -> bool:
+        """Tell whether a layer runs."""
+        return self.units[name].entered is not None
+
+    def label(self, name: str, scope: str) -> Hashable:
+        """Give the tensors beneath a layer, and what feeds it: that of the scope, or a layer's."""
+        sources = self.units[name].sources
+        if sources and set(sources) <= set(self.units[scope].sources):
+            return self.bags[name], "what the scope is given"
         return self.bags[name], next(map(self.tokens.get, self.feeders[name]), None)
 
     def size(self, name: str) -> int:
@@ -113,7 +140,7 @@ def bare(model: Tree) -> Iterator[tuple[Unit, Leaf]]:
 
 def ends(model: Tree) -> list[str]:
     """Name the layers that run and have none within, in order of execution."""
-    inner = {name.rpartition(".")[0] for name in model.units if name}
+    inner = {*model.holders.values()}
     ran = [u for u in model.units.values() if u.entered is not None and u.name]
     ends = [u for u in ran if u.name in model.tokens or u.name not in inner]
     return [unit.name for unit in sorted(ends, key=lambda unit: unit.entered or 0)]
@@ -123,17 +150,10 @@ def contents(model: Tree, paired: Mapping[str, str]) -> dict[str, frozenset[str]
     """Name, for each layer that runs and holds others, the paired layers beneath it."""
     found = defaultdict[str, set[str]](set)
     for name, torch in paired.items():
-        for holder in above(name.rpartition(".")[0]):
+        for holder in model.above(model.holders[name]):
             if model.units[holder].calls and holder not in model.tokens:
                 found[holder].add(torch)
     return {name: frozenset(found[name]) for name in model.units if name in found}
-
-
-def above(name: str) -> Iterator[str]:
-    """Give a name and those of all that it is in, innermost first."""
-    while name:
-        yield name
-        name = name.rpartition(".")[0]
 
 
 def join(layer: str, leaf: str) -> str:
