@@ -129,6 +129,12 @@ def report_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_reports
 
 
+INPUT_SIZE = click.option(
+    "--input-size",
+    type=ImageSize(),
+    metavar="HxW",
+    help="Pixels of noise or an image.  [default: the model's own]",
+)
 running_options = add(
     click.option("--device", type=DEVICE, default="auto", show_default=True, help="Where to run."),
     click.option("--tf32", is_flag=True, help="Let a GPU compute float32 in TF32."),
@@ -141,17 +147,26 @@ running_options = add(
     click.option(
         "--batch", "batch_size", type=click.IntRange(1), help="Images of noise.  [default: 2]"
     ),
-    click.option(
-        "--input-size",
-        type=ImageSize(),
-        metavar="HxW",
-        help="Pixels of noise or an image.  [default: the model's own]",
-    ),
+    INPUT_SIZE,
     click.option(
         "--backward",
         is_flag=True,
         help="Include the gradients of every parameter and of the input.",
     ),
+)
+
+
+python_options = add(
+    click.option("--torch-python", metavar="PATH", help=PYTHON.format("PyTorch")),
+    click.option("--paddle-python", metavar="PATH", help=PYTHON.format("Paddle")),
+)
+model_options = add(  # for models of the user's own
+    click.option(
+        "--torch-model",
+        metavar="PKG.MOD:FUNC",
+        help="Function that builds a PyTorch model of your own; in this folder, or installed.",
+    ),
+    click.option("--paddle-model", metavar="PKG.MOD:FUNC", help="The same for a Paddle model."),
 )
 
 

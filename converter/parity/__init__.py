@@ -3,7 +3,7 @@
 from ._compare import LayerResult
 from ._distance import FLOAT64_LIMIT
 from ._html import html
-from ._options import Pair
+from ._options import Pair, RunOptions, check_options, pythons
 from ._record import LiveCall, watched
 from ._report import Report
 from ._run import check_parity, compare_traces, describe_checkpoint, dump, make_subject
@@ -15,6 +15,8 @@ __all__ = [
     "LiveCall",
     "Pair",
     "Report",
+    "RunOptions",
+    "check_options",
     "check_parity",
     "compare_traces",
     "describe_checkpoint",
@@ -22,6 +24,7 @@ __all__ = [
     "html",
     "make_subject",
     "markdown",
+    "pythons",
     "show",
     "summary",
     "watched",
