@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from .checkpoints import Checkpoint, Tensor, open_checkpoint
 from .checkpoints.target import MAX_SHARD_SIZE, Draft, Output, check_output, check_side, written
-from .errors import CheckpointError, ConversionError, nearest, some
+from .errors import CheckpointError, ConversionError, VitconvertError, nearest, some
 from .files import check_distinct, check_sources_stay, check_target, unverified
 from .sides import CASTS, Side
 from .tables.identify import show_head, twins
@@ -227,7 +227,7 @@ def _check_models(family: str | Path | Pair, options: RunOptions) -> None:
     from .running.interpreters import check_pythons
     from .running.setup import check_factory
 
-    check_options(options)
+    check_options(options, family)
     check_pythons(pythons(options))
     if not isinstance(family, str | Path):
         for name in (family.torch_model, family.paddle_model):
@@ -261,9 +261,13 @@ def _prove(
             progress=progress,
             **options,
         )
-    except BaseException:  # Ctrl-C as well: the file is whole, only not proved
-        draft.publish(unverified(dst), force=True)
-        log.info("the converted weights stay in %s", unverified(dst))
+    except BaseException as error:  # Ctrl-C as well: the file is whole, only not proved
+        left = unverified(dst)
+        draft.publish(left, force=True)
+        log.info("the converted weights stay in %s", left)
+        if isinstance(error, VitconvertError):  # it was read under a passing name
+            told = str(error).replace(str(draft.part.absolute()), str(left))
+            raise type(error)(told) from error
         raise
     path = dst if report.proved else unverified(dst)
     written_side = report.candidate if made.source == "torch" else report.reference

@@ -180,7 +180,7 @@ def check_reports(reports: dict[str, Path | None], **files: Path | None) -> None
     Raises:
         CheckpointError: One cannot be written, or would replace something else.
     """
-    from ..files import check_distinct, check_target
+    from ..files import check_distinct
 
     asked = {name: path for name, path in reports.items() if path}
     if any(str(path) == "-" and name != "markdown" for name, path in asked.items()):
@@ -189,15 +189,29 @@ def check_reports(reports: dict[str, Path | None], **files: Path | None) -> None
     if written:
         check_distinct(**files, **written)
     for name, path in written.items():
-        check_target(path, force=True)
-        try:
-            is_report = not path.exists() or _REPORTS[name][1].encode() in path.read_bytes()
-        except OSError:
-            is_report = False
-        if not is_report:
-            raise CheckpointError(
-                f"{path}: exists and is not a parity report. Choose another name."
-            )
+        check_replaced(path, _REPORTS[name][1], "a parity report")
+
+
+def check_replaced(path: Path, mark: str, what: str) -> None:
+    """Refuse to write to a file that holds something else.
+
+    Args:
+        path: To write to.
+        mark: A word that everything that may be replaced holds.
+        what: That is, such as "a parity report".
+
+    Raises:
+        CheckpointError: It cannot be written, or is something else.
+    """
+    from ..files import check_target
+
+    check_target(path, force=True)
+    try:
+        is_known = not path.exists() or mark.encode() in path.read_bytes()
+    except OSError:
+        is_known = False
+    if not is_known:
+        raise CheckpointError(f"{path}: exists and is not {what}. Choose another name.")
 
 
 def finish(report: Report, reports: dict[str, Path | None], converted: Path | None = None) -> None:

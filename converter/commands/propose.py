@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from ..errors import ParityError
+from ..markdown import command_line
 from ..terminal import printable
 from .options import OUTPUT, PYTHON, ImageSize, check_reports, finish, progress_bar, report_options
 
@@ -68,3 +69,7 @@ def table(
         raise ParityError(f"not proved: {proposal.failure}")
     click.echo("Both models ran with seeded noise as weights: what follows is about the table.")
     finish(proposal.report, reports)
+    click.echo("Convert a checkpoint by this table, with proof:")
+    models = ["--torch-model", torch_model, "--paddle-model", paddle_model]
+    files = ["--src", "WEIGHTS.pth", "--dst", "WEIGHTS.pdparams"]
+    click.echo(command_line(["convert", "--table", str(out), *files, *models]))
