@@ -216,7 +216,6 @@ def convert_by_table(
       vitconvert convert --table net.toml --src net.pth --dst net.pdparams \\
                          --torch-model net:build --paddle-model paddle_net:build
       vitconvert convert --table net.toml --src net.pdparams --dst net.pth
-      vitconvert convert --table net.toml --src net.pth --dst net.pdparams --dry-run
     """
     from ..parity import Pair
 
@@ -234,7 +233,7 @@ def convert_by_table(
     done = _run(model, src, dst, parity=parity, reports=reports, rows=rows, **asked)
     if done is not None:
         count = sum(1 for step in done.plan.steps if step.target is not None)
-        click.echo(f"{done.path} written: {count} tensors, not proved. To prove it:")
+        click.echo(f"{done.path} written: {count} tensors. Not proved yet; to prove it:")
         click.echo(_proving(done, src, rows, models, asked["weights"]))
 
 

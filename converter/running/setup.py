@@ -82,7 +82,7 @@ def call_factory(name: str) -> Any:
         found = getattr(found, part)
     wanted = "expected a function without arguments that builds the model"
     if not callable(found):
-        raise ModelError(f"{name}: is a {type(found).__name__}; {wanted}.")
+        raise ModelError(f"{name}: is of type {type(found).__name__}; {wanted}.")
     try:
         signature(found).bind()
     except TypeError as error:

@@ -168,8 +168,8 @@ def _check_logits(found: tuple[int, ...], expected: tuple[int, int], task: Task)
     """Refuse an output that is not a row of logits for each image."""
     if found != expected or not all(found):
         raise RunError(
-            f"{task.setup.subject.name} gives {list(found)} for {expected[0]} of "
-            f"{list(task.shape[1:])}; expected logits [{expected[0]}, classes]."
+            f"{task.setup.subject.name} gives {list(found)} for images "
+            f"{[expected[0], *task.shape[1:]]}; expected logits [{expected[0]}, classes]."
         )
 
 

@@ -37,7 +37,8 @@ def markdown(evaluation: Evaluation, command: str = "") -> str:
         row[0] = f"**{name}**"
     claim = _plain(verdict(evaluation) or "one model alone: nothing to compare it with.")
     lines = [f"### {evaluation.variant}: evaluation", "", *table(headings, rows), ""]
-    lines += [f"- {line}" for line in (claim, how_far(evaluation), *_facts(evaluation)) if line]
+    facts = (claim, how_far(evaluation), *_facts(evaluation))
+    lines += [f"- {' '.join(fact.split())}" for fact in facts if fact]
     if command:
         lines += ["", *code_block(command)]
     return "\n".join([*lines, ""])
@@ -104,7 +105,7 @@ def _facts(evaluation: Evaluation) -> list[str]:
         facts.append(f"{ran}, {known.get('dtype', 'float32')}: {file} (sha256 {code(digest)})")
     python = evaluation.environment.get("python")
     facts.append(f"{MARK} {__version__}" + (f", Python {python}" if python else ""))
-    return [" ".join(fact.split()) for fact in facts]
+    return facts
 
 
 def _plain(text: str) -> str:
