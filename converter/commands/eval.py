@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..markdown import command_line
 from ..terminal import console, printable
 from .options import (
     DEVICE,
@@ -22,6 +21,7 @@ from .options import (
     known_variant,
     model_options,
     progress_bar,
+    this_command,
 )
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def _write_markdown(result: Evaluation, path: Path) -> None:
     from ..apps.evaluation import markdown
     from ..files import write_whole
 
-    text = markdown(result, command_line())
+    text = markdown(result, this_command())
     if str(path) == "-":
         click.echo("\n" + printable(text))
     else:

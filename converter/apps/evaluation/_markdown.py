@@ -35,13 +35,22 @@ def markdown(evaluation: Evaluation, command: str = "") -> str:
     rows = [row for row in rows if any(row)]
     for name, row in zip(("limit", "result"), rows[1:], strict=False):
         row[0] = f"**{name}**"
-    claim = _plain(verdict(evaluation) or "one model alone: nothing to compare it with.")
-    lines = [f"### {evaluation.variant}: evaluation", "", *table(headings, rows), ""]
-    facts = (claim, how_far(evaluation), *_facts(evaluation))
+    lines = [_title(evaluation), "", *table(headings, rows), ""]
+    facts = (how_far(evaluation), *_facts(evaluation))
     lines += [f"- {' '.join(fact.split())}" for fact in facts if fact]
     if command:
         lines += ["", *code_block(command)]
     return "\n".join([*lines, ""])
+
+
+def _title(evaluation: Evaluation) -> str:
+    """Give the verdict; for one side, or no image, there is none."""
+    word = "evaluation"
+    if evaluation.same is not None and evaluation.count:
+        word = "SAME" if evaluation.same else "NOT THE SAME"
+    claim = (verdict(evaluation) or "").removeprefix("NOT THE SAME: ")
+    words = f"**{evaluation.variant}: {word}**" + (f", {_plain(claim)}" if claim else "")
+    return " ".join(words.split())
 
 
 def _columns(evaluation: Evaluation) -> list[_Column]:
@@ -70,7 +79,7 @@ def _agreement(evaluation: Evaluation) -> list[_Column]:
     mean = float(evaluation.mean_difference.mean()) if count else 0.0
     figures = ["not finite" if not np.isfinite(x) else number(x) for x in (apart, mean)]
     same = f"{agreement.count:,}/{agreement.of:,}"
-    limits = (f"< {MOST_APART:g}", f"at least {100 * LEAST_SAME:g}%")
+    limits = (f"< {MOST_APART:.0e}".replace("e-0", "e-"), f"at least {100 * LEAST_SAME:g}%")
     results = (_result(apart < MOST_APART), _result(agreement.value >= LEAST_SAME))
     if not count:
         figures, same, results = ["-", "-"], "-", ("-", "-")

@@ -50,12 +50,11 @@ def run(*arguments: str) -> Result:
 
 @pytest.mark.torch
 @pytest.mark.paddle
-def test_a_pair_is_evaluated_as_by_hand(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pair_is_evaluated_as_by_hand(folder: Path) -> None:
     """At the table's image size, with ImageNet's mean; figures and table for a pull request."""
     import torch
 
     arguments = [*BOTH, "--table", "pair.toml", "--batch-size", "8", "--markdown", "it's.md"]
-    monkeypatch.setattr(sys, "argv", ["vitconvert", "eval", *arguments])
     done = run(*arguments)
 
     assert done.exit_code == 0, done.output
@@ -76,7 +75,7 @@ def test_a_pair_is_evaluated_as_by_hand(folder: Path, monkeypatch: pytest.Monkey
     assert figures["same prediction |"] == "23/23 |"
     assert rows[4][-1] == "PASS |"
     assert "24x32 pixels, center crop 0.875, bicubic, mean 0.485/0.456/0.406" in text
-    assert "vitconvert eval --torch-model pair_torch:build" in text
+    assert "\nvitconvert eval --data images --device cpu --torch-model pair_torch:build" in text
     assert "--markdown 'it'\"'\"'s.md'" in text
 
 
@@ -191,8 +190,12 @@ def cells(text: str) -> dict[str, list[str]]:
 
 def test_markdown_has_what_reviewers_ask_for() -> None:
     """Both accuracies, difference, logits and agreement, with limits and whether they hold."""
-    found = cells(markdown(random(1000)))
+    text = markdown(random(1000))
+    found = cells(text)
 
+    assert text.startswith(
+        "**shiftvit_cifar: SAME**, both classify all 1,000 images the same.\n\n|"
+    )
     assert list(found) == [
         *("model", "images", "top-1 PyTorch", "top-1 Paddle", "difference (Paddle - PyTorch)"),
         *("top-5 PyTorch / Paddle", r"max \|Δ logit\|", r"mean \|Δ logit\|", "same prediction"),
@@ -200,7 +203,7 @@ def test_markdown_has_what_reviewers_ask_for() -> None:
     assert found["images"][1:] == ["1,000", "", ""]
     assert found["difference (Paddle - PyTorch)"][1] == "+0.00 points"
     assert found["same prediction"][1:] == ["1,000/1,000", "at least 99.8%", "PASS"]
-    assert found[r"max \|Δ logit\|"][2:] == ["< 0.0001", "PASS"]
+    assert found[r"max \|Δ logit\|"][2:] == ["< 1e-4", "PASS"]
     assert float(found[r"max \|Δ logit\|"][1]) < 1e-5
 
 
@@ -209,7 +212,7 @@ def test_markdown_of_what_is_not_the_same() -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((1000, 10)) * 100
     apart = cells(markdown(evaluation(x, x + 2e-4)))
-    assert apart[r"max \|Δ logit\|"][1:] == ["0.0002", "< 0.0001", "**FAIL**"]
+    assert apart[r"max \|Δ logit\|"][1:] == ["0.0002", "< 1e-4", "**FAIL**"]
     assert apart["same prediction"][-1] == "PASS"
 
     for wrong, expected in ((2, "PASS"), (3, "**FAIL**")):
@@ -219,10 +222,10 @@ def test_markdown_of_what_is_not_the_same() -> None:
         assert same[1:] == [f"{1000 - wrong}/1,000", "at least 99.8%", expected]
 
     text = markdown(disagreeing())
-    assert "NOT THE SAME: 3 of 3 images are classified differently" in text
+    assert "**shiftvit_cifar: NOT THE SAME**, 3 of 3 images are classified differently" in text
     x[0, 0] = np.nan
     broken = cells(markdown(evaluation(x, x)))
-    assert broken[r"max \|Δ logit\|"][1:] == ["not finite", "< 0.0001", "**FAIL**"]
+    assert broken[r"max \|Δ logit\|"][1:] == ["not finite", "< 1e-4", "**FAIL**"]
 
 
 def test_markdown_of_one_side_and_of_a_part() -> None:
@@ -230,6 +233,7 @@ def test_markdown_of_one_side_and_of_a_part() -> None:
     x = np.random.default_rng(0).standard_normal((4, 3))
     text = markdown(evaluation(x, wanted=9), "vitconvert eval x")
 
+    assert text.startswith("**shiftvit_cifar: evaluation**\n\n| model |")
     assert list(cells(text)) == ["model", "images", "top-1 Paddle"]
     assert "- PARTIAL: interrupted after 4 of 9 images" in text
     assert text.endswith("\n```bash\nvitconvert eval x\n```\n")
@@ -243,5 +247,5 @@ def test_names_of_files_cannot_break_the_markdown() -> None:
     text = markdown(found)
 
     assert not re.search(r"(?<!\\)<script>(?![^`]*`)", text.replace("``", "`"))
-    assert [line for line in text.splitlines() if line and line[0] not in "#|-"] == []
+    assert [line for line in text.splitlines() if line and line[0] not in "*|-"] == []
     cells(text)
