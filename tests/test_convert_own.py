@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from conftest import arrays, left, proof
+from conftest import Make, arrays, left, proof
 from tools.own_pair import weights, write_pair
 from tracing import run_here
 from vitconvert import (
@@ -266,3 +266,50 @@ def test_from_python_a_pair_proves_and_a_table_converts(folder: Path) -> None:
     with pytest.raises(ParityError, match="has no table"):
         check_parity(Pair("a:b", "c:d"), torch_checkpoint="w", paddle_checkpoint="x")
     assert "z.pdparams" not in " ".join(left(folder))
+
+
+@pytest.mark.torch
+@pytest.mark.paddle
+def test_a_proposed_table_ends_with_the_command_that_converts(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From two models to a proved file, typing what is printed; the file's names filled in."""
+    monkeypatch.setattr("vitconvert.apps.proposal._outline.run", run_here)
+    found = CliRunner().invoke(
+        cli, ["table", *MODELS, "--input-size", "24x32", "--out", "new.toml"]
+    )
+    assert found.exit_code == 0, found.output
+    command = found.output.split("Convert a checkpoint by this table, with proof:\n")[1]
+    words = shlex.split(command.replace("\\\n", " ").replace("WEIGHTS.pth", "w.safetensors"))
+    assert words[:2] == ["vitconvert", "convert"]
+
+    with (folder / "new.toml").open("a") as table:
+        table.write('[ignore]\n"teacher.weight" = "only for training"\n')
+    done = run(*words[2:])
+    assert done.exit_code == 0, done.output
+    assert "WEIGHTS.pdparams holds the converted weights." in done.output
+
+
+def test_inspect_of_an_unknown_file_says_what_to_do_at_eighty_columns(plain: Make) -> None:
+    """Propose a table, convert by it; a known file needs none of it."""
+    convert("w.safetensors", "x.pdparams", Path("pair.toml"), parity=False)
+    for file, target in (("w.safetensors", "my.pdparams"), ("x.pdparams", "my.pth")):
+        shown = CliRunner().invoke(cli, ["inspect", file]).output
+        hint = shown.split("looks like: no variant known here\n")[1]
+        assert "vitconvert table --torch-model PKG.MOD:FUNC --paddle-model PKG.MOD:FUNC" in hint
+        assert f"vitconvert convert --table my.toml --src {file}" in hint
+        assert f"--dst {target}" in hint
+        assert "docs/parity.md" in hint
+        assert max(map(len, hint.splitlines())) <= 80
+
+    known = CliRunner().invoke(cli, ["inspect", str(plain("shunted_t"))])
+    assert "vitconvert table" not in known.output
+
+
+def test_a_family_that_does_not_know_a_file_names_the_way_of_ones_own() -> None:
+    """Instead of a list of names that say nothing."""
+    done = CliRunner().invoke(cli, ["shunted", "--src", "w.safetensors", "--dst", "x.pdparams"])
+
+    assert done.exit_code == 1
+    assert "is not a Shunted Transformer checkpoint: shunted.toml knows 2 of its 11" in done.output
+    assert "For a model of your own, `vitconvert table` proposes a table" in done.output

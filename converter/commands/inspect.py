@@ -63,7 +63,7 @@ def inspect(file: Path, weights: str | None) -> None:
     click.echo(f"looks like: {' or '.join(looks) or 'no variant known here'}")
     if not looks:
         end = ".pth" if own == "paddle" else ".pdparams"
-        click.echo(_OWN_MODEL.format(src=shlex.quote(str(file)), end=end))
+        click.echo(printable(_OWN_MODEL.format(src=shlex.quote(str(file)), end=end)))
 
 
 @click.command()
