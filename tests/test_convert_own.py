@@ -279,15 +279,16 @@ def test_a_proposed_table_ends_with_the_command_that_converts(
         cli, ["table", *MODELS, "--input-size", "24x32", "--out", "new.toml"]
     )
     assert found.exit_code == 0, found.output
-    command = found.output.split("Convert a checkpoint by this table, with proof:\n")[1]
-    words = shlex.split(command.replace("\\\n", " ").replace("WEIGHTS.pth", "w.safetensors"))
+    command = found.output[found.output.rindex("vitconvert convert") :].replace("\\\n", " ")
+    words = shlex.split(command)
+    words[words.index("--src") + 1] = "w.safetensors"
     assert words[:2] == ["vitconvert", "convert"]
 
     with (folder / "new.toml").open("a") as table:
         table.write('[ignore]\n"teacher.weight" = "only for training"\n')
     done = run(*words[2:])
     assert done.exit_code == 0, done.output
-    assert "WEIGHTS.pdparams holds the converted weights." in done.output
+    assert f"{words[words.index('--dst') + 1]} holds the converted weights." in done.output
 
 
 def test_inspect_of_an_unknown_file_says_what_to_do_at_eighty_columns(plain: Make) -> None:
