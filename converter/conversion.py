@@ -7,13 +7,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from .checkpoints import Checkpoint, Tensor, open_checkpoint
 from .checkpoints.target import MAX_SHARD_SIZE, Draft, Output, check_output, check_side, written
-from .errors import CheckpointError, ConversionError, nearest
+from .errors import CheckpointError, ConversionError, VitconvertError, nearest, some
 from .files import check_distinct, check_sources_stay, check_target, unverified
-from .models import require
 from .sides import CASTS, Side
 from .tables.identify import show_head, twins
 from .tables.plan import Plan, make_plan, source_side
@@ -22,8 +21,7 @@ from .tables.table import Table
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .parity import Report
-    from .running.device import Device
+    from .parity import Pair, Report, RunOptions
     from .terminal import Progress
 
 _SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}\.")  # in the name of a file that an index names
@@ -47,9 +45,18 @@ class Conversion:
 
 
 def plan(
-    src: str | Path, family: str | Path, variant: str | None = None, weights: str | None = None
+    src: str | Path,
+    family: str | Path | Pair,
+    variant: str | None = None,
+    weights: str | None = None,
 ) -> tuple[Checkpoint, Plan]:
     """Open a checkpoint and decide what becomes of every tensor; nothing is written.
+
+    Args:
+        src: As for `convert`, and so are the others.
+        family: A family, or the table of your own models.
+        variant: Of the family.
+        weights: Key of the weights where the file holds several.
 
     Raises:
         CheckpointError: The file cannot be read, or is a Paddle checkpoint that does not fit.
@@ -68,6 +75,9 @@ def plan(
         log.info("%s: %s", src, note)
     if table.variants:
         log.info("variant: %s", _describe(made, variant is not None))
+    elif idle := _idle_rows(checkpoint, made):
+        what = "no tensor of %s belongs to %s of %s; correct only if such a layer has none"
+        log.info(what, src, some(idle), table.file)
     if restored := [step.target for step in made.steps if step.operation == "restore"]:
         counters = "counter, which Paddle does not have, starts"
         if len(restored) > 1:
@@ -76,10 +86,10 @@ def plan(
     return checkpoint, made
 
 
-def _table(family: str | Path) -> Table:
-    """Give the table of a family, or read that of a file."""
-    if isinstance(family, Path):
-        table = read_table(family)
+def _table(family: str | Path | Pair) -> Table:
+    """Give the table of a family, or read that of a file or a pair."""
+    if not isinstance(family, str):
+        table = read_table(family if isinstance(family, Path) else Path(family.table))
         has_shapes = all(variant.shapes for variant in table.variants.values())
         return table if has_shapes else replace(table, variants={})
     if family not in (known := families()):
@@ -87,6 +97,21 @@ def _table(family: str | Path) -> Table:
             f"no family {family!r}.{nearest(family, known)} There are: {', '.join(known)}."
         )
     return load_table(family)
+
+
+def _idle_rows(checkpoint: Checkpoint, made: Plan) -> list[str]:
+    """Name the rows of layers with tensors that have none in a checkpoint.
+
+    A table without shapes does not show whether they are missing: a norm without scale and bias
+    has none. The models would, when they are loaded.
+    """
+    claims = (made.table.claims(key, made.source) for key in checkpoint.tensors)
+    busy = {claim.row.number for found in claims for claim in found}
+    return [
+        f"row {row.number} ({row.name_on(made.source)})"
+        for row in made.table.rows
+        if row.kind.tensors and row.number not in busy
+    ]
 
 
 def _describe(made: Plan, asked: bool) -> str:
@@ -100,7 +125,7 @@ def _describe(made: Plan, asked: bool) -> str:
 def convert(
     src: str | Path,
     dst: str | Path,
-    family: str | Path,
+    family: str | Path | Pair,
     *,
     variant: str | None = None,
     weights: str | None = None,
@@ -108,10 +133,10 @@ def convert(
     max_shard_size: int = MAX_SHARD_SIZE,
     parity: bool = True,
     verify: bool = True,
-    device: Device = "auto",
     force: bool = False,
     tables: str | Path | None = None,
     progress: Progress | None = None,
+    **options: Unpack[RunOptions],
 ) -> Conversion:
     """Convert a checkpoint to the other framework and prove that both compute the same.
 
@@ -119,18 +144,20 @@ def convert(
         src: A checkpoint with PyTorch weights, or with Paddle's for the way back.
         dst: The file to write; its name says what: .pdparams, .safetensors, the
             .safetensors.index.json of a sharded one, or .pth.
-        family: The family of the model, such as "shunted"; or the Path of a table of your own,
-            which needs no variants. Of such a one nothing can be proved here: pass parity=False.
+        family: The family of the model, such as "shunted"; or a pair of models of your own with
+            their table, which needs no variants. The Path of such a table alone is enough with
+            parity=False.
         variant: For example "shunted_s"; found from names and shapes if None.
         weights: Key of the weights where the file holds several: "model" or "model_ema".
         dtype: "float32", "float16" or "bfloat16" to cast floating tensors to; as they are if None.
         max_shard_size: Bytes of tensors in one file of a sharded checkpoint.
         parity: Whether to run both models and compare them layer by layer.
         verify: Whether to read the file back, and to check what checksums the source has.
-        device: Where to run them: "auto", "cpu" or "gpu".
         force: Whether an existing `dst` may be replaced.
         tables: A folder with families of your own, besides the shipped ones.
         progress: Called with a text, the amount done and the total.
+        options: How the models are run to compare them, as for `check_parity`: device, tf32,
+            input, batch_size, input_size, backward, torch_python and paddle_python.
 
     Returns:
         The plan, the path of the file and the parity report. If parity does not hold, the file
@@ -141,16 +168,16 @@ def convert(
         ConversionError: The checkpoint does not fit the family or variant; nothing is written.
         ModelError: A framework that parity needs is not installed; nothing is written.
         ParityError: Parity could not be checked; the file stays as `dst`.unverified.
+        RunError: An option of the check makes no sense; nothing is written.
         TableError: A table is malformed.
     """
     src, dst = Path(src), Path(dst)
-    _check(dtype, max_shard_size, family, parity)
+    _check(dtype, max_shard_size, family, parity, options)
     check_output(dst, force)
     check_distinct(source=src, target=dst, unverified=unverified(dst))
     if parity:
         check_target(unverified(dst), force=True)
-        require("torch")
-        require("paddle")
+        _check_models(family, options)
     with using(tables):
         checkpoint, made = plan(src, family, variant, weights)
         check_side(dst, src, made.source)
@@ -165,10 +192,17 @@ def convert(
             if not parity:
                 draft.publish(dst, force)
                 return Conversion(made, dst, None)
-            return _prove(made, src, dst, draft, weights, device, force, progress)
+            model = made.variant.name if isinstance(family, str | Path) else family
+            return _prove(made, model, src, dst, draft, weights, force, progress, options)
 
 
-def _check(dtype: str | None, max_shard_size: int, family: str | Path, parity: bool) -> None:
+def _check(
+    dtype: str | None,
+    max_shard_size: int,
+    family: str | Path | Pair,
+    parity: bool,
+    options: RunOptions,
+) -> None:
     """Refuse arguments that make no sense, before anything is read."""
     if dtype not in (None, *CASTS):
         raise ConversionError(f"dtype is {dtype!r}; expected one of {', '.join(CASTS)}.")
@@ -179,19 +213,37 @@ def _check(dtype: str | None, max_shard_size: int, family: str | Path, parity: b
     if parity and isinstance(family, Path):
         raise ConversionError(
             f"{family} does not say how its models are built, so convert cannot prove anything: "
-            f"pass parity=False, then check_parity(Pair(...)) with both models."
+            f"pass Pair(torch_model, paddle_model, table) instead, or parity=False."
         )
+    if not parity and (unused := sorted(options.keys() - {"device"})):
+        raise ConversionError(
+            f"{', '.join(unused)}: for the parity check only, which parity=False leaves out."
+        )
+
+
+def _check_models(family: str | Path | Pair, options: RunOptions) -> None:
+    """Refuse what parity cannot be checked with, before anything is written."""
+    from .parity import check_options, pythons
+    from .running.interpreters import check_pythons
+    from .running.setup import check_factory
+
+    check_options(options, family)
+    check_pythons(pythons(options))
+    if not isinstance(family, str | Path):
+        for name in (family.torch_model, family.paddle_model):
+            check_factory(name)
 
 
 def _prove(
     made: Plan,
+    model: str | Pair,
     src: Path,
     dst: Path,
     draft: Draft,
     weights: str | None,
-    device: Device,
     force: bool,
     progress: Progress | None,
+    options: RunOptions,
 ) -> Conversion:
     """Check parity with what was written, and give it the name that it deserves."""
     from .parity import check_parity
@@ -200,18 +252,22 @@ def _prove(
     keys: dict[Side, str | None] = {made.source: weights, made.target: None}
     try:
         report = check_parity(
-            made.variant.name,
+            model,
             torch_checkpoint=files["torch"],
             paddle_checkpoint=files["paddle"],
             weights=keys["torch"],
             paddle_weights=keys["paddle"],
             made_from=made.source,
-            device=device,
             progress=progress,
+            **options,
         )
-    except BaseException:  # Ctrl-C as well: the file is whole, only not proved
-        draft.publish(unverified(dst), force=True)
-        log.info("the converted weights stay in %s", unverified(dst))
+    except BaseException as error:  # Ctrl-C as well: the file is whole, only not proved
+        left = unverified(dst)
+        draft.publish(left, force=True)
+        log.info("the converted weights stay in %s", left)
+        if isinstance(error, VitconvertError):  # it was read under a passing name
+            told = str(error).replace(str(draft.part.absolute()), str(left))
+            raise type(error)(told) from error
         raise
     path = dst if report.proved else unverified(dst)
     written_side = report.candidate if made.source == "torch" else report.reference

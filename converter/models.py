@@ -165,7 +165,8 @@ def load_torch(model: Any, state: Mapping[str, Any], table: Table) -> None:
     import torch
 
     own = model.state_dict()
-    kept = {k: v for k, v in own.items() if droppable(k, table, "torch")}
+    known = {key for key in own if table.claims(key) or table.ignored(key) is not None}
+    kept = {key: own[key] for key in own if key in known and droppable(key, table, "torch")}
     for name, value in state.items():
         if table.ignored(name) is None or name in own:
             # The arrays are read-only views of the file, which torch would warn of.

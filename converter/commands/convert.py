@@ -9,24 +9,29 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..files import unverified
+from ..markdown import command_line
 from ..sides import CASTS
 from ..tables.reading import load_table
 from ..terminal import print_table, printable
 from .options import (
     DEVICE,
     FILE,
+    INPUT_SIZE,
     OUTPUT,
     Choice,
     Size,
     add,
     check_reports,
     finish,
+    model_options,
     progress_bar,
+    python_options,
     report_options,
 )
 
 if TYPE_CHECKING:
     from ..conversion import Conversion
+    from ..parity import Pair
     from ..tables.plan import Plan
 
 _SOURCE_AND_TARGET = (
@@ -103,69 +108,71 @@ def family_command(family: str) -> click.Command:
     )
     @add(*_CONVERTING, *_PROVING, *_WRITING)
     @report_options
-    def command(
-        src: Path,
-        dst: Path,
-        dry_run: bool,
-        no_parity: bool,
-        reports: dict[str, Path | None],
-        **how: Any,
-    ) -> None:
-        if any(reports.values()) and (no_parity or dry_run):
-            raise click.UsageError(
-                "a report shows the parity check: leave out --no-parity and --dry-run."
-            )
-        if not dry_run:
-            check_reports(reports, source=src, target=dst, unverified=unverified(dst))
-        done = _run(family, src, dst, dry_run=dry_run, parity=not no_parity, **how)
-        if done is not None and done.report is not None:
-            finish(done.report, reports, done.path)
-        elif done is not None:
+    def command(src: Path, dst: Path, no_parity: bool, **how: Any) -> None:
+        done = _run(family, src, dst, parity=not no_parity, **how)
+        if done is not None:
             click.echo(f"{done.path} written; parity was not checked (--no-parity).")
 
     return command
 
 
 def _run(
-    family: str | Path,
+    model: str | Path | Pair,
     src: Path,
     dst: Path,
     *,
+    parity: bool,
+    reports: dict[str, Path | None],
     dry_run: bool,
     no_verify: bool,
     weights: str | None,
-    dtype: str | None,
     max_shard_size: int | None,
+    dtype: str | None,
     variant: str | None = None,
+    rows: Path | None = None,
     **how: Any,
 ) -> Conversion | None:
-    """Convert, or only show how; then there is no result."""
+    """Convert, show the proof and exit with its verdict; or only show what would be done.
+
+    Returns:
+        What was converted without proof; None with --dry-run, and where there is a proof.
+    """
     from ..checkpoints.target import MAX_SHARD_SIZE, check_side, format_of
     from ..conversion import convert, plan
 
+    if any(reports.values()) and (dry_run or not parity):
+        raise click.UsageError(
+            "a report shows the parity check: leave out --no-parity and --dry-run."
+        )
     if max_shard_size is not None and format_of(dst) != "sharded":
         raise click.UsageError(
             f"--max-shard-size works with a sharded checkpoint only: expected DST to be its index, "
             f"such as {dst.name.partition('.')[0]}.safetensors.index.json."
         )
     if dry_run:
-        made = plan(src, family, variant, weights)[1]
+        made = plan(src, model, variant, weights)[1]
         check_side(dst, src, made.source)
         _show(made, dtype)
         return None
+    check_reports(reports, source=src, target=dst, unverified=unverified(dst), table=rows)
     with progress_bar() as progress:
-        return convert(
+        done = convert(
             src,
             dst,
-            family,
+            model,
             variant=variant,
             weights=weights,
             dtype=dtype,
             max_shard_size=max_shard_size or MAX_SHARD_SIZE,
+            parity=parity,
             verify=not no_verify,
             progress=progress,
             **how,
         )
+    if done.report is None:
+        return done
+    finish(done.report, reports, done.path)
+    return None
 
 
 def _show(plan: Plan, dtype: str | None) -> None:
@@ -184,20 +191,82 @@ def _show(plan: Plan, dtype: str | None) -> None:
 
 @click.command(name="convert")
 @click.option("--table", "rows", type=FILE, required=True, help="Table of your own.")
-@add(*_SOURCE_AND_TARGET, *_CONVERTING, *_WRITING)
-def convert_by_table(rows: Path, src: Path, dst: Path, **asked: Any) -> None:
-    """Convert a checkpoint of a model of your own, by a table; to Paddle or back.
+@add(*_SOURCE_AND_TARGET, *_CONVERTING, model_options, *_PROVING, INPUT_SIZE, python_options)
+@add(*_WRITING)
+@report_options
+def convert_by_table(
+    rows: Path,
+    src: Path,
+    dst: Path,
+    torch_model: str | None,
+    paddle_model: str | None,
+    no_parity: bool,
+    device: str,
+    input_size: tuple[int, int] | None,
+    torch_python: str | None,
+    paddle_python: str | None,
+    reports: dict[str, Path | None],
+    **asked: Any,
+) -> None:
+    """Convert a checkpoint of a model of your own, by a table, and prove it; or back.
 
-    Proves nothing by itself: `vitconvert parity` with both models and this table does.
+    With both models, the new file gets its name only when parity holds; otherwise it stays as
+    DST.unverified and the exit status is 1. Without them nothing is proved. `vitconvert table`
+    proposes a table.
 
     \b
     Examples:
-      vitconvert convert --table net.toml --src net.pth --dst net.pdparams
+      vitconvert convert --table net.toml --src net.pth --dst net.pdparams \\
+                         --torch-model net:build --paddle-model paddle_net:build
       vitconvert convert --table net.toml --src net.pdparams --dst net.pth
     """
-    done = _run(rows, src, dst, parity=False, **asked)
+    from ..parity import Pair
+
+    models = {"--torch-model": torch_model, "--paddle-model": paddle_model}
+    runs: dict[str, Any] = {
+        "input_size": input_size,
+        "torch_python": torch_python,
+        "paddle_python": paddle_python,
+    }
+    parity = _is_proof(models, no_parity, runs | reports)
+    model: Path | Pair = rows
+    if parity:
+        model, asked = Pair(str(torch_model), str(paddle_model), rows), asked | runs
+        asked["device"] = device
+    done = _run(model, src, dst, parity=parity, reports=reports, rows=rows, **asked)
     if done is not None:
         count = sum(1 for step in done.plan.steps if step.target is not None)
-        click.echo(
-            f"{dst} written: {count} tensors. Not proved yet: vitconvert parity --table {rows} …"
+        click.echo(f"{done.path} written: {count} tensors. Not proved yet; to prove it:")
+        click.echo(_proving(done, src, rows, models, asked["weights"]))
+
+
+def _is_proof(models: dict[str, str | None], no_parity: bool, options: dict[str, Any]) -> bool:
+    """Tell whether a proof is asked for; refuse options of one, or half of it, where none is."""
+    missing = [name for name, value in models.items() if value is None]
+    if len(missing) == 1:
+        raise click.UsageError(
+            f"{missing[0]} is missing: the proof runs both models. Leave out both to convert only."
         )
+    unused = [name for name, value in options.items() if value is not None]
+    if unused and (missing or no_parity):
+        advice = f"give {' and '.join(missing)}" if missing else "leave out --no-parity"
+        raise click.UsageError(
+            f"--{unused[0].replace('_', '-')} belongs to the parity check: {advice}."
+        )
+    return not (missing or no_parity)
+
+
+def _proving(
+    done: Conversion, src: Path, rows: Path, models: dict[str, str | None], weights: str | None
+) -> str:
+    """Spell the command that proves what was converted."""
+    is_torch = done.plan.source == "torch"
+    files = (src, done.path) if is_torch else (done.path, src)
+    words = ["parity", "--table", str(rows)]
+    words += [word for name, value in models.items() for word in (name, value or "PKG.MOD:FUNC")]
+    words += ["--torch", str(files[0]), "--paddle", str(files[1])]
+    if weights is not None:
+        words += ["--weights" if is_torch else "--paddle-weights", weights]
+    if not is_torch:
+        words += ["--made-from", "paddle"]
+    return command_line(words)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..terminal import console
+from ..terminal import console, printable
 from .options import (
     DEVICE,
     FILE,
@@ -17,9 +17,16 @@ from .options import (
     OUTPUT,
     Choice,
     ImageSize,
+    check_replaced,
     known_variant,
+    model_options,
     progress_bar,
+    this_command,
 )
+
+if TYPE_CHECKING:
+    from ..apps.evaluation import Evaluation
+    from ..parity import Pair
 
 
 class Channels(click.ParamType[tuple[float, float, float]]):
@@ -37,8 +44,12 @@ class Channels(click.ParamType[tuple[float, float, float]]):
         return red, green, blue
 
 
+def _known(ctx: click.Context, param: click.Parameter, name: str | None) -> str | None:
+    return None if name is None else known_variant(ctx, param, name)
+
+
 @click.command("eval", short_help="Measure accuracy on labelled images, with both frameworks.")
-@click.argument("variant", callback=known_variant)
+@click.argument("variant", metavar="[VARIANT]", required=False, callback=_known)
 @click.option(
     "--data",
     required=True,
@@ -57,6 +68,8 @@ class Channels(click.ParamType[tuple[float, float, float]]):
 @click.option(
     "--torch-key", metavar="KEY", help="Key of the weights, if the PyTorch file holds several."
 )
+@model_options
+@click.option("--table", type=FILE, help="Of such models: checks names; may [ignore] tensors.")
 @click.option(
     "--engine",
     type=Choice(["eager", "inference"]),
@@ -111,15 +124,25 @@ class Channels(click.ParamType[tuple[float, float, float]]):
     type=OUTPUT,
     help="Folder for report.html, report.json, images.csv and the images that differ.",
 )
+@click.option("--markdown", type=OUTPUT, help="Write a table for a pull request; - prints it.")
 @click.option("--resume", is_flag=True, help="Resume the interrupted evaluation in --report.")
 @click.option("--force", is_flag=True, help="Replace an existing report.")
-def evaluate(variant: str, data: Path, report: Path | None, **options: Any) -> None:
+def evaluate(
+    variant: str | None,
+    data: Path,
+    report: Path | None,
+    markdown: Path | None,
+    torch_model: str | None,
+    paddle_model: str | None,
+    table: Path | None,
+    **options: Any,
+) -> None:
     """Measure accuracy on labelled images: top-1, top-5, loss and speed.
 
     With --weights and --torch-weights, both models run side by side. Images are preprocessed once,
     as the variant was published, and both models get the very same arrays. The exit status is 0
     only if both classify all images the same, except for rounding. Ctrl-C shows the figures so
-    far; --resume continues.
+    far; --resume continues. Models of your own take the place of VARIANT.
 
     \b
     Examples:
@@ -128,6 +151,9 @@ def evaluate(variant: str, data: Path, report: Path | None, **options: Any) -> N
                       --torch-weights shunt_s.pth --data imagenet/val --report out
       vitconvert eval shunted_s --weights D --data DIR --engine inference
       vitconvert eval shunted_s --weights D --data DIR --limit 1000 --workers 4
+      vitconvert eval --paddle-model paddle_net:build --weights D \\
+                      --torch-model net:build --torch-weights S \\
+                      --data imagenet/val --markdown eval.md
 
     \b
     On several devices or machines, every image counted once:
@@ -142,12 +168,16 @@ def evaluate(variant: str, data: Path, report: Path | None, **options: Any) -> N
 
     if options["weights"] is None and options["torch_weights"] is None:
         raise click.UsageError("give --weights (Paddle), --torch-weights (PyTorch), or both.")
+    models = {"torch_model": torch_model, "paddle_model": paddle_model}
+    model = _subject(variant, models, table, options)
     is_first = expected_team().leads
+    if markdown is not None and is_first:
+        _check_markdown(markdown, report=report, table=table, **_weights(options))
     how = {name: options.pop(name) for name in ("size", *PREPROCESSING)}
     try:
         with progress_bar(is_first) as progress:
             result = evaluate(
-                variant, data, report=report, preprocessing=how, progress=progress, **options
+                model, data, report=report, preprocessing=how, progress=progress, **options
             )
     except ReportError as error:
         show(error.result, console())
@@ -160,7 +190,66 @@ def evaluate(variant: str, data: Path, report: Path | None, **options: Any) -> N
     show(result, console())
     if report is not None:
         click.echo(f"{report} holds the report.")
+    if markdown is not None:
+        _write_markdown(result, markdown)
     if result.partial:
         sys.exit(130)
     if result.same is False or not result.finite:
         sys.exit(1)
+
+
+def _weights(options: dict[str, Any]) -> dict[str, Path | None]:
+    return {name: options[name] for name in ("weights", "torch_weights")}
+
+
+def _subject(
+    variant: str | None, models: dict[str, str | None], table: Path | None, options: dict[str, Any]
+) -> str | Pair:
+    """Return the shipped variant, or the models of the user's own that have weights here."""
+    from ..parity import Pair
+
+    given = [name for name, value in {**models, "table": table}.items() if value is not None]
+    if variant is not None:
+        if given:
+            raise click.UsageError(
+                f"VARIANT is a shipped model, {_option(given[0])} is for your own: not both."
+            )
+        return variant
+    if not any(models.values()):
+        raise click.UsageError(
+            "give a VARIANT, see `vitconvert models`; or, for models of your own, --paddle-model, "
+            "--torch-model, or both."
+        )
+    for side, weights in (("torch", "torch_weights"), ("paddle", "weights")):
+        model = f"{side}_model"
+        if (models[model] is None) != (options[weights] is None):
+            there, missing = (model, weights) if models[model] else (weights, model)
+            raise click.UsageError(f"{_option(there)} needs {_option(missing)}.")
+    return Pair(models["torch_model"] or "", models["paddle_model"] or "", table or "")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _check_markdown(path: Path, **files: Path | None) -> None:
+    """Refuse a file that cannot be written to, before any work is done."""
+    from ..apps.evaluation import MARK
+    from ..files import check_distinct
+
+    if str(path) != "-":
+        check_distinct(**files, markdown=path)
+        check_replaced(path, MARK, "the Markdown of an evaluation")
+
+
+def _write_markdown(result: Evaluation, path: Path) -> None:
+    """Write the table for a pull request, or print it."""
+    from ..apps.evaluation import markdown
+    from ..files import write_whole
+
+    text = markdown(result, this_command())
+    if str(path) == "-":
+        click.echo("\n" + printable(text))
+    else:
+        write_whole(path, text.encode(errors="replace"))
+        click.echo(f"{path} holds the table.")

@@ -1,5 +1,6 @@
 """The commands that show what a checkpoint holds, and which models there are."""
 
+import shlex
 from itertools import islice
 from pathlib import Path
 
@@ -13,6 +14,16 @@ from .options import FILE
 # Of the header of a .safetensors, which may hold anything.
 _MOST_TEXTS = 20
 _LONGEST_TEXT = 200
+# At most 80 columns wide, but for the name of the file.
+_OWN_MODEL = """
+For a model of your own, vitconvert proposes a table, proves it, and converts by
+it; both functions build a model and take no arguments:
+  vitconvert table --torch-model PKG.MOD:FUNC --paddle-model PKG.MOD:FUNC \\
+      --out my.toml
+  vitconvert convert --table my.toml --src {src} \\
+      --dst my{end} \\
+      --torch-model PKG.MOD:FUNC --paddle-model PKG.MOD:FUNC
+docs/parity.md, "Your own pair of models", describes both."""
 
 
 @click.command()
@@ -50,6 +61,9 @@ def inspect(file: Path, weights: str | None) -> None:
         if side == own or match.variant.name not in sure
     ]
     click.echo(f"looks like: {' or '.join(looks) or 'no variant known here'}")
+    if not looks:
+        end = ".pth" if own == "paddle" else ".pdparams"
+        click.echo(printable(_OWN_MODEL.format(src=shlex.quote(str(file)), end=end)))
 
 
 @click.command()

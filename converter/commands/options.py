@@ -129,6 +129,12 @@ def report_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_reports
 
 
+INPUT_SIZE = click.option(
+    "--input-size",
+    type=ImageSize(),
+    metavar="HxW",
+    help="Pixels of noise or an image.  [default: the model's own]",
+)
 running_options = add(
     click.option("--device", type=DEVICE, default="auto", show_default=True, help="Where to run."),
     click.option("--tf32", is_flag=True, help="Let a GPU compute float32 in TF32."),
@@ -141,17 +147,26 @@ running_options = add(
     click.option(
         "--batch", "batch_size", type=click.IntRange(1), help="Images of noise.  [default: 2]"
     ),
-    click.option(
-        "--input-size",
-        type=ImageSize(),
-        metavar="HxW",
-        help="Pixels of noise or an image.  [default: the model's own]",
-    ),
+    INPUT_SIZE,
     click.option(
         "--backward",
         is_flag=True,
         help="Include the gradients of every parameter and of the input.",
     ),
+)
+
+
+python_options = add(
+    click.option("--torch-python", metavar="PATH", help=PYTHON.format("PyTorch")),
+    click.option("--paddle-python", metavar="PATH", help=PYTHON.format("Paddle")),
+)
+model_options = add(  # for models of the user's own
+    click.option(
+        "--torch-model",
+        metavar="PKG.MOD:FUNC",
+        help="Function that builds a PyTorch model of your own; in this folder, or installed.",
+    ),
+    click.option("--paddle-model", metavar="PKG.MOD:FUNC", help="The same for a Paddle model."),
 )
 
 
@@ -165,7 +180,7 @@ def check_reports(reports: dict[str, Path | None], **files: Path | None) -> None
     Raises:
         CheckpointError: One cannot be written, or would replace something else.
     """
-    from ..files import check_distinct, check_target
+    from ..files import check_distinct
 
     asked = {name: path for name, path in reports.items() if path}
     if any(str(path) == "-" and name != "markdown" for name, path in asked.items()):
@@ -174,15 +189,29 @@ def check_reports(reports: dict[str, Path | None], **files: Path | None) -> None
     if written:
         check_distinct(**files, **written)
     for name, path in written.items():
-        check_target(path, force=True)
-        try:
-            is_report = not path.exists() or _REPORTS[name][1].encode() in path.read_bytes()
-        except OSError:
-            is_report = False
-        if not is_report:
-            raise CheckpointError(
-                f"{path}: exists and is not a parity report. Choose another name."
-            )
+        check_replaced(path, _REPORTS[name][1], "a parity report")
+
+
+def check_replaced(path: Path, mark: str, what: str) -> None:
+    """Refuse to write to a file that holds something else.
+
+    Args:
+        path: To write to.
+        mark: A word that everything that may be replaced holds.
+        what: That is, such as "a parity report".
+
+    Raises:
+        CheckpointError: It cannot be written, or is something else.
+    """
+    from ..files import check_target
+
+    check_target(path, force=True)
+    try:
+        is_known = not path.exists() or mark.encode() in path.read_bytes()
+    except OSError:
+        is_known = False
+    if not is_known:
+        raise CheckpointError(f"{path}: exists and is not {what}. Choose another name.")
 
 
 def finish(report: Report, reports: dict[str, Path | None], converted: Path | None = None) -> None:
@@ -205,6 +234,13 @@ def finish(report: Report, reports: dict[str, Path | None], converted: Path | No
             click.echo(f"{path} holds the report.")
     if not report.proved:
         sys.exit(1)
+
+
+def this_command() -> str:
+    """Spell the command that is running, to be pasted into a shell."""
+    from ..markdown import command_line
+
+    return command_line(click.get_current_context().find_root().obj)
 
 
 @contextmanager

@@ -16,9 +16,12 @@ from .options import (
     OUTPUT,
     PYTHON,
     Choice,
+    add,
     check_reports,
     finish,
+    model_options,
     progress_bar,
+    python_options,
     report_options,
     running_options,
 )
@@ -52,19 +55,10 @@ def subject(
     return Pair(str(torch_model), str(paddle_model), str(table))
 
 
-def own_models(command: Any) -> Any:
-    """Add the options of a pair of the user's own."""
-    for option in (
-        click.option("--table", type=FILE, help="Table that pairs the layers of such two models."),
-        click.option("--paddle-model", metavar="PKG.MOD:FUNC", help="The same for a Paddle model."),
-        click.option(
-            "--torch-model",
-            metavar="PKG.MOD:FUNC",
-            help="Instead of VARIANT: function that builds a PyTorch model of your own.",
-        ),
-    ):
-        command = option(command)
-    return command
+own_models = add(
+    model_options,
+    click.option("--table", type=FILE, help="Instead of VARIANT: table that pairs their layers."),
+)
 
 
 @click.command()
@@ -81,8 +75,7 @@ def own_models(command: Any) -> Any:
     help="Which is the original: its weights are rounded if the other has a narrower dtype.",
 )
 @running_options
-@click.option("--torch-python", metavar="PATH", help=PYTHON.format("PyTorch"))
-@click.option("--paddle-python", metavar="PATH", help=PYTHON.format("Paddle"))
+@python_options
 @own_models
 @report_options
 def parity(

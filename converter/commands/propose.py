@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from shlex import quote
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import ParityError
+from ..markdown import command_line
 from ..terminal import printable
 from .options import (
     FILE,
@@ -94,12 +94,10 @@ def table(
     finally:
         for step in proposal.next_steps:
             _echo(f"next: {step}")
-    models = f"--torch-model {quote(torch_model)} --paddle-model {quote(paddle_model)}"
     click.echo("next: convert a checkpoint by this table, and prove it:")
-    click.echo(
-        f"  vitconvert convert --table {quote(str(out))} --src NET.pth --dst NET.pdparams \\"
-    )
-    click.echo(f"    {models}")
+    models = ["--torch-model", torch_model, "--paddle-model", paddle_model]
+    files = ["--src", "NET.pth", "--dst", "NET.pdparams"]
+    click.echo(command_line(["convert", "--table", str(out), *files, *models]))
 
 
 def _show_open(proposal: Proposal, out: Path) -> None:

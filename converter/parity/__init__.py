@@ -6,7 +6,7 @@ from ._compare import LayerResult, spell_value
 from ._distance import FLOAT64_LIMIT
 from ._forms import Form, find_forms
 from ._html import html
-from ._options import Pair
+from ._options import Pair, RunOptions, check_options, pythons
 from ._record import LiveCall, watched
 from ._report import Report
 from ._run import check_parity, compare_traces, describe_checkpoint, dump, make_subject
@@ -19,7 +19,9 @@ __all__ = [
     "LiveCall",
     "Pair",
     "Report",
+    "RunOptions",
     "WrongSetting",
+    "check_options",
     "check_parity",
     "compare_traces",
     "describe_checkpoint",
@@ -29,6 +31,7 @@ __all__ = [
     "html",
     "make_subject",
     "markdown",
+    "pythons",
     "show",
     "spell_value",
     "summary",

@@ -16,12 +16,12 @@ class Pair:
     Attributes:
         torch_model: Function that builds the PyTorch model, as "package.module:function".
         paddle_model: The same for Paddle.
-        table: TOML file with the rows.
+        table: TOML file with the rows; only `evaluate` does without.
     """
 
     torch_model: str
     paddle_model: str
-    table: str | Path
+    table: str | Path = ""
 
 
 class RunOptions(TypedDict, total=False):
@@ -48,8 +48,8 @@ class RunOptions(TypedDict, total=False):
     paddle_python: str | None
 
 
-def check_options(options: RunOptions) -> None:
-    """Refuse values that make no sense.
+def check_options(options: RunOptions, model: str | Path | Pair = "") -> None:
+    """Refuse values that make no sense, and a pair without a table.
 
     Raises:
         RunError: With what was found and what was expected.
@@ -57,6 +57,8 @@ def check_options(options: RunOptions) -> None:
     """
     if unknown := options.keys() - RunOptions.__annotations__.keys():
         raise TypeError(f"unexpected keyword arguments: {', '.join(sorted(unknown))}")
+    if isinstance(model, Pair) and not model.table:
+        raise RunError(f"{model}: has no table; expected the file that pairs the layers.")
     check_device(options.get("device", "auto"))
     size, batch_size = options.get("input_size"), options.get("batch_size")
     if size is not None and not (isinstance(size, tuple) and len(size) == 2):

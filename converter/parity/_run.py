@@ -92,7 +92,7 @@ def check_parity(
         TableError: The table of a pair is malformed.
     """
     start = time.monotonic()
-    check_options(options)
+    check_options(options, model)
     keys: dict[Side, str | None] = {"torch": weights, "paddle": paddle_weights}
     files: dict[Side, Path] = {"torch": Path(torch_checkpoint), "paddle": Path(paddle_checkpoint)}
     with using(tables):
@@ -159,7 +159,7 @@ def dump(
         ModelError: The model is unknown or the framework not installed.
         ParityError: The model could not run.
     """
-    check_options(options)
+    check_options(options, model)
     target = Path(out)
     check_distinct(alone=None if alone is None else Path(alone), out=target)
     check_folder(

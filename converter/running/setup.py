@@ -3,6 +3,7 @@
 import sys
 from dataclasses import dataclass, field
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ class Subject:
     Attributes:
         name: For example "shunted_s", or "package.module:function".
         num_classes: Size of the head of a variant; 0 for none.
-        table: File with the table of a model of the user's; empty for a variant.
+        table: File with the table of a model of the user's; empty for a variant, and where such a
+            model needs none because its names are as they are in its checkpoint.
         output: What the whole model gives: "logits", "features", or a name that no layer has.
     """
 
@@ -36,8 +38,12 @@ class Subject:
         return ":" in self.name
 
     def read_table(self) -> Table:
-        """Read the table that pairs the layers."""
-        return read_table(Path(self.table)) if self.table else find_variant(self.name)[0]
+        """Read the table that pairs the layers; one without rows if there is none."""
+        if self.table:
+            return read_table(Path(self.table))
+        if self.is_own:
+            return Table((), {}, Path(), False, self.name)
+        return find_variant(self.name)[0]
 
     def build(self, framework: Side) -> Any:
         """Build the model in the framework's default floating type."""
@@ -61,7 +67,7 @@ def call_factory(name: str) -> Any:
     """Call "package.module:function", found in the current folder or installed.
 
     Raises:
-        ModelError: There is no such module or function.
+        ModelError: There is no such module or function, or it cannot be called without arguments.
     """
     try:
         return _call_factory(name)
@@ -85,6 +91,15 @@ def _call_factory(name: str) -> Any:
         if not hasattr(found, part):
             raise ModelError(f"{name}: {module_name} has no {function}.{nearest(part, dir(found))}")
         found = getattr(found, part)
+    wanted = "expected a function without arguments that builds the model"
+    if not callable(found):
+        raise ModelError(f"{name}: is of type {type(found).__name__}; {wanted}.")
+    try:
+        signature(found).bind()
+    except TypeError as error:
+        raise ModelError(f"{name}: {error}; {wanted}. Write one that calls it.") from error
+    except ValueError:  # a function in C, which does not show its arguments
+        pass
     return found()
 
 

@@ -317,7 +317,11 @@ def as_function(side: AnySide, model: Any, dtype: str) -> Callable[[np.ndarray],
 
     def run(images: np.ndarray) -> np.ndarray:
         with side.floating(dtype), side.no_grad():
-            return side.array(model(side.put(images.astype(dtype, copy=False))))
+            output = model(side.put(images.astype(dtype, copy=False)))
+            if not side.is_tensor(output):
+                found = f"{side.setup.subject.name} gives a {type(output).__name__}"
+                raise RunError(f"{found}; expected one tensor, such as logits [B, classes].")
+            return side.array(output)
 
     return run
 

@@ -87,9 +87,18 @@ def _unknown(checkpoint: Checkpoint, table: Table, side: Side) -> str:
     )
     if 2 * claimed >= len(names):
         return ""
+    known = f"{table.file} knows {claimed} of its {len(names)} tensors"
+    if not table.variants:
+        rows = some([f"{row.name_on(side)} ({row.kind.name})" for row in table.rows], 3)
+        return (
+            f"is not of the model of this table: {known}, which begin with {some(names, 3)}; its "
+            f"rows begin with {rows}. Take the table of that model, or let `vitconvert table` "
+            f"propose one."
+        )
     return (
-        f"is not a {table.title} checkpoint: {table.file} knows {claimed} of its {len(names)} "
-        f"tensors, which begin with {some(names, 3)}. See what it holds: vitconvert inspect FILE."
+        f"is not a {table.title} checkpoint: {known}, which begin with {some(names, 3)}. See what "
+        f"it holds: vitconvert inspect FILE. For a model of your own, `vitconvert table` proposes "
+        f"a table, and `vitconvert convert` converts by it."
     )
 
 

@@ -46,11 +46,9 @@ class Task:
     shape: Sequence[int]
     threads: int
 
-    @property
-    def bytes(self) -> int:
-        """Size of the memory that both processes share."""
-        logits = self.shape[0] * max(self.setup.subject.num_classes, 1)
-        return 4 * int(np.prod(self.shape)) + 8 * logits
+    def bytes(self, num_classes: int) -> int:
+        """Compute the size of the memory that both processes share."""
+        return 4 * int(np.prod(self.shape)) + 8 * self.shape[0] * num_classes
 
 
 @dataclass(frozen=True)
@@ -67,14 +65,14 @@ class Engine:
 
     Attributes:
         facts: Versions, device, threads, once `wait` has returned.
+        num_classes: Size of the head, then.
     """
 
     def __init__(self, task: Task) -> None:
         """Start the process; it builds the model while the caller continues."""
-        self.dtype, self.facts = task.dtype, dict[str, Any]()
+        self.task, self.facts, self.num_classes = task, dict[str, Any](), 0
         self.handle = os.memfd_create("vitconvert")
-        os.ftruncate(self.handle, task.bytes)
-        self.memory = mmap.mmap(self.handle, task.bytes)
+        self.memory: mmap.mmap | None = None
         environment = _environment(task.threads)
         self.worker = Worker(task.setup.framework, environment, pass_fds=[self.handle])
         self.worker.send([__name__, {"task": asdict(task), "memory": self.handle}])
@@ -82,7 +80,8 @@ class Engine:
     def close(self) -> None:
         """End the process."""
         self.worker.end()
-        self.memory.close()
+        if self.memory is not None:
+            self.memory.close()
         os.close(self.handle)
 
     def wait(self) -> None:
@@ -92,6 +91,8 @@ class Engine:
             RunError: It cannot be built or run here.
         """
         self.facts = self.worker.hear()[1]
+        self.num_classes = self.facts.pop("num_classes")
+        self.memory = mmap.mmap(self.handle, self.task.bytes(self.num_classes))
 
     def run(self, images: np.ndarray, repeat: bool) -> Answer:
         """Run the model on a batch.
@@ -103,10 +104,11 @@ class Engine:
         Raises:
             RunError: The model does not take these images, or its process has ended.
         """
+        assert self.memory is not None
         self.memory[: images.nbytes] = images.tobytes()
         self.worker.send([images.shape, repeat])
         answer = self.worker.hear()[1]
-        shape, dtype = tuple(answer["shape"]), np.dtype(self.dtype)
+        shape, dtype = tuple(answer["shape"]), np.dtype(self.task.dtype)
         found = np.frombuffer(self.memory, dtype, int(np.prod(shape)), images.nbytes)
         return Answer(found.reshape(shape).copy(), answer["seconds"], answer["peak_bytes"])
 
@@ -130,9 +132,11 @@ def carry_out(data: dict[str, Any], parent: Parent) -> None:
     task = Task(**data["task"] | {"setup": read_setup(data["task"]["setup"])})
     try:
         run, facts, gpu_peak = _ready(task)
-        parent.tell(facts)
-        memory = mmap.mmap(data["memory"], task.bytes)  # for as long as this process lives
-        _serve(memory, run, task.dtype, gpu_peak, parent)
+        num_classes = task.setup.subject.num_classes or _count_classes(run, task)
+        os.ftruncate(data["memory"], task.bytes(num_classes))
+        memory = mmap.mmap(data["memory"], 0)  # for as long as this process lives
+        parent.tell(facts | {"num_classes": num_classes})
+        _serve(memory, run, num_classes, task, gpu_peak, parent)
     except (OSError, MemoryError, ValueError, RuntimeError) as error:
         # Frameworks append the place in their own source.
         reason = str(error).partition("\n  [Hint")[0].strip() or "out of memory"
@@ -151,6 +155,22 @@ def _ready(task: Task) -> tuple[Run, dict[str, Any], GpuPeak]:
             side.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     run = as_function(side, side.model(task.dtype), task.dtype)
     return run, {**side.environment(), "read_by": side.reader}, lambda: _gpu_peak(side)
+
+
+def _count_classes(run: Run, task: Task) -> int:
+    """Find the size of the head of a model of the user's: it is run on one blank image."""
+    logits = run(np.zeros((1, *task.shape[1:]), np.float32))
+    _check_logits(logits.shape, (1, logits.shape[-1] if logits.ndim else 0), task)
+    return int(logits.shape[1])
+
+
+def _check_logits(found: tuple[int, ...], expected: tuple[int, int], task: Task) -> None:
+    """Refuse an output that is not a row of logits for each image."""
+    if found != expected or not all(found):
+        raise RunError(
+            f"{task.setup.subject.name} gives {list(found)} for images "
+            f"{[expected[0], *task.shape[1:]]}; expected logits [{expected[0]}, classes]."
+        )
 
 
 def _deployed(task: Task) -> tuple[Run, dict[str, Any], GpuPeak]:
@@ -174,15 +194,18 @@ def _gpu_peak(side: AnySide) -> int:
     return int(side.cuda.max_memory_allocated())
 
 
-def _serve(memory: mmap.mmap, run: Run, dtype: str, gpu_peak: GpuPeak, parent: Parent) -> None:
+def _serve(
+    memory: mmap.mmap, run: Run, num_classes: int, task: Task, gpu_peak: GpuPeak, parent: Parent
+) -> None:
     """Answer one message after another: [shape, repeat] -> logits, their shape and the seconds."""
     for shape, repeat in parent:
         images = np.frombuffer(memory, np.float32, int(np.prod(shape))).reshape(shape)
         if repeat:  # allocating and choosing, done once only, are not timed
             run(images)
         start = time.perf_counter()
-        logits = np.ascontiguousarray(run(images), dtype)
+        logits = np.ascontiguousarray(run(images), task.dtype)
         seconds = time.perf_counter() - start
+        _check_logits(logits.shape, (len(images), num_classes), task)
         memory[images.nbytes : images.nbytes + logits.nbytes] = logits.tobytes()
         held = {"process": _most_held()}
         if on_gpu := gpu_peak():

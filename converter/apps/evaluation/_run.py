@@ -11,14 +11,15 @@ from typing import Any, Unpack
 
 from ...errors import DataError, RunError, VitconvertError
 from ...images import preprocessing_of
+from ...parity import Pair
 from ...running.team import expected_team
 from ...sides import Side
-from ...tables.reading import find_variant
 from ...terminal import Progress
 from ._options import EvaluationArguments, EvaluationOptions
 from ._report import check_report_folder, write_reports
 from ._result import Evaluation
 from ._session import Session
+from ._subjects import variant_of
 from ._tally import STATE, Tally, read_state
 
 _SAVE_EVERY = 60.0  # seconds
@@ -33,7 +34,7 @@ class ReportError(RunError):
 
 
 def evaluate(
-    variant: str,
+    variant: str | Pair,
     data: str | Path,
     *,
     weights: str | Path | None = None,
@@ -49,13 +50,15 @@ def evaluate(
     """Classify labelled images with a Paddle model, a PyTorch model, or both on the same arrays.
 
     Args:
-        variant: For example "shunted_s".
+        variant: For example "shunted_s"; or a pair of models of your own, of which only those run
+            that have weights here. Its table may be left out.
         data: Where the images are, see `vitconvert.images.open_images`.
         weights: Of the Paddle model: a .pdparams or .safetensors, or the folder of an export.
         torch_weights: Of the PyTorch model.
         torch_key: Key of the weights in that file where it holds several.
         preprocessing: Overrides of the variant's own: size, crop_pct, crop_mode,
-            interpolation, mean, std.
+            interpolation, mean, std. A pair of your own has ImageNet's usual ones, and the size
+            that its table states, or 224 x 224.
         report: Folder to write the report to; saved every minute while it runs.
         resume: Whether to continue the interrupted evaluation in `report`.
         force: Whether to replace an existing report.
@@ -86,11 +89,11 @@ def evaluate(
         raise DataError(f"{folder}: the report would lie among the images. Choose another folder.")
     if folder is not None and team.leads:
         check_report_folder(folder, resume=resume, force=force)
-    found = find_variant(variant)[1]
     given: dict[Side, str | Path | None] = {"paddle": weights, "torch": torch_weights}
     files = {side: Path(path) for side, path in given.items() if path is not None}
+    found = variant_of(variant, files)
     seen = preprocessing_of(found, **(preprocessing or {}))
-    run = Session(found, files, torch_key, how, team, seen)
+    run = Session(variant, found, files, torch_key, how, team, seen)
     run.open(str(data))
     run.reported = folder is not None and team.size == 1
     if resume and folder is not None:

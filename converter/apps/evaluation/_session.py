@@ -19,7 +19,7 @@ from ...checkpoints import open_checkpoint
 from ...errors import DataError, ModelError, RunError
 from ...images import Preprocessing, check_classes, load_batches, open_images
 from ...models import require
-from ...parity import describe_checkpoint, make_subject
+from ...parity import Pair, describe_checkpoint
 from ...running.setup import Setup, Subject
 from ...running.team import Team
 from ...sides import NAMES, Side
@@ -30,6 +30,7 @@ from ...version import __version__
 from ._engine import Engine, Task
 from ._options import EvaluationOptions
 from ._result import Evaluation, Scores
+from ._subjects import subject_of
 from ._tally import PER_SIDE, State, Tally, judge
 
 _FREE = ("workers", "strict")  # options that may change when an evaluation is resumed
@@ -40,6 +41,7 @@ class Session:
 
     def __init__(
         self,
+        model: str | Pair,
         variant: Variant,
         files: dict[Side, Path],
         torch_key: str | None,
@@ -51,22 +53,34 @@ class Session:
             raise RunError("no weights: give --weights (Paddle), --torch-weights, or both.")
         if how.engine == "inference" and "paddle" not in files:
             raise RunError("--engine inference runs the Paddle model: give its --weights.")
+        if how.engine == "inference" and isinstance(model, Pair):
+            raise RunError("--engine inference exports shipped models only: expected eager.")
         variant.check_size(preprocessing.size)
-        self.variant, self.files, self.how, self.team = variant, files, how, team
+        self.model, self.variant, self.files = model, variant, files
+        self.how, self.team = how, team
         self.keys: dict[Side, str | None] = {"torch": torch_key, "paddle": None}
         self.preprocessing, self.tally, self.reported = preprocessing, Tally(), False
         self.about: dict[Side, dict[str, Any]] = {}
         self.setups = {side: self._setup(side) for side in files}
-        heads = {side: one.subject.num_classes for side, one in self.setups.items()}
+        self.num_classes = 0  # of a model of the user's not known before it runs
+        if not isinstance(model, Pair):
+            self._agree({side: one.subject.num_classes for side, one in self.setups.items()})
+        self.environment: dict[Side, dict[str, Any]] = {}
+
+    def _agree(self, heads: Mapping[Side, int]) -> None:
+        """Check that the models have the same classes.
+
+        Raises:
+            ModelError: The heads differ, or there are none.
+        """
         if len(set(heads.values())) > 1:
-            found = [f"{files[side]} has {show_head(heads[side])}" for side in files]
+            found = [f"{self.files[side]} has {show_head(heads[side])}" for side in heads]
             raise ModelError(f"{', '.join(found)}: both must have the same classes.")
         self.num_classes = next(iter(heads.values()))
         if not self.num_classes:
             raise ModelError(
-                f"{variant.name}: these weights have no head, so they cannot classify images."
+                f"{self.variant.name}: these weights have no head, so they cannot classify images."
             )
-        self.environment: dict[Side, dict[str, Any]] = {}
 
     def _setup(self, side: Side) -> Setup:
         """Check the weights by names and shapes, before any framework starts."""
@@ -75,7 +89,7 @@ class Session:
         if path.is_dir():
             return self._exported(path)
         checkpoint = open_checkpoint(path, key)
-        subject = make_subject(self.variant.name, side, checkpoint)
+        subject = subject_of(self.model, side, checkpoint)
         self.about[side] = describe_checkpoint(checkpoint, {})
         return Setup(side, subject, str(path.absolute()), key, self.how.device)
 
@@ -83,6 +97,8 @@ class Session:
         """Check the folder of an export, as `_setup` does for a checkpoint."""
         from ..deploy import read_facts
 
+        if isinstance(self.model, Pair):
+            raise RunError(f"{path}: is a folder; expected the weights of {self.variant.name}.")
         facts = read_facts(path)
         if self.how.engine != "inference":
             raise RunError(f"{path}: is the folder of an export. Run it with --engine inference.")
@@ -98,7 +114,8 @@ class Session:
     def open(self, data: str) -> None:
         """Find the images, and choose this process's share of them."""
         self.data, self.images = data, open_images(data, "val")
-        check_classes(self.images, self.num_classes)
+        if self.num_classes:
+            check_classes(self.images, self.num_classes)
         count = len(self.images)
         chosen = np.linspace(0, count, min(self.how.limit or count, count), endpoint=False)
         self.chosen = chosen.astype(np.int64)
@@ -163,6 +180,8 @@ class Session:
             for side, engine in engines.items():
                 engine.wait()
                 self.environment[side] = engine.facts
+            self._agree({side: engine.num_classes for side, engine in engines.items()})
+            check_classes(self.images, self.num_classes)
             start = last = time.monotonic()
             before_this, is_warm = self.tally.seconds, False
             batches = load_batches(
@@ -243,7 +262,7 @@ class Session:
         )
 
     def _scores(self, side: Side, arrays: Mapping[str, np.ndarray]) -> Scores:
-        empty = judge(np.zeros((0, self.num_classes)), np.zeros(0, np.int64))
+        empty = judge(np.zeros((0, max(self.num_classes, 1))), np.zeros(0, np.int64))
         figures = {name: arrays.get(f"{side}.{name}", empty[name]) for name in PER_SIDE}
         return Scores(
             label=self._label(side),

@@ -1,0 +1,78 @@
+"""Markdown for a pull request: a table, and the command that made it, ready to be pasted."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Sequence
+
+MADE_WITH = "made with vitconvert"  # every report in Markdown holds it
+_WIDTH = 88  # characters of a line of a command
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """Give the lines of a table.
+
+    Args:
+        headings: One for each column.
+        rows: As many cells each, as plain text or with Markdown's own marks.
+        left: How many columns hold words; the others hold figures and stand on the right.
+    """
+    marks = ["---"] * left + ["---:"] * (len(headings) - left)
+    return ["| " + " | ".join(map(cell, row)) + " |" for row in (headings, marks, *rows)]
+
+
+def cell(text: str) -> str:
+    """Keep text in its cell: a bar or an end of line would end it."""
+    return re.sub(r"\\?\|", r"\\|", " ".join(text.split()))
+
+
+def code(text: str) -> str:
+    """Set text as code, whatever backticks it holds."""
+    text = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
+    ticks = "`" * (_longest_ticks(text) + 1)
+    return f"{ticks} {text} {ticks}" if "`" in text else f"`{text}`"
+
+
+def code_block(text: str) -> list[str]:
+    """Give the lines of a block of shell commands."""
+    fence = "`" * max(3, _longest_ticks(text) + 1)
+    return [f"{fence}bash", *text.splitlines(), fence]
+
+
+def _longest_ticks(text: str) -> int:
+    return max(map(len, re.findall("`+", text)), default=0)
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """Spell a command so that it can be pasted into a shell; a long one is wrapped.
+
+    Args:
+        arguments: What follows `vitconvert`.
+    """
+    groups = [["vitconvert"]]
+    for argument in arguments:
+        # A value stays on the line of its option, and the command's name on the first.
+        takes_value = len(groups) == 1 or (len(groups[-1]) == 1 and groups[-1][0][:1] == "-")
+        if takes_value and not argument.startswith("--"):
+            groups[-1].append(_quoted(argument))
+        else:
+            groups.append([_quoted(argument)])
+    first, *others = map(" ".join, groups)
+    lines = [first]
+    for group in others:
+        if len(lines[-1]) + len(group) + 3 > _WIDTH:
+            lines[-1] += " \\"
+            lines.append(f"    {group}")
+        else:
+            lines[-1] += f" {group}"
+    return "\n".join(lines)
+
+
+def _quoted(argument: str) -> str:
+    """Quote an argument for a shell; one with characters that do not print, by their numbers."""
+    if argument.isprintable():
+        return shlex.quote(argument)
+    shown = (chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in os.fsencode(argument))
+    return "$'" + "".join(f"\\{c}" if c in "'\\" and len(c) == 1 else c for c in shown) + "'"
