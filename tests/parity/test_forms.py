@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +92,10 @@ TORCH: list[tuple[Callable[[Any], Any], tuple[int, ...], str]] = [
 @pytest.mark.parametrize(("make", "shape", "what"), TORCH)
 def test_form_of_a_torch_layer(make: Any, shape: tuple[int, ...], what: str) -> None:
     """Its base's function, its channels', with layers of its own behind it, or none of these."""
-    import twin_classes_torch
+    twins = import_module("twin_classes_torch")
 
     expected = f"twin_classes_torch.{what}, checked on its own input (1 layer)" if what else ""
-    assert spelled(form_of("torch", make(twin_classes_torch), shape)) == expected
+    assert spelled(form_of("torch", make(twins), shape)) == expected
 
 
 PADDLE: list[tuple[Callable[[Any], Any], tuple[int, ...], str]] = [
@@ -122,9 +123,7 @@ PADDLE: list[tuple[Callable[[Any], Any], tuple[int, ...], str]] = [
 @pytest.mark.parametrize(("make", "shape", "what"), PADDLE)
 def test_form_of_a_paddle_layer(make: Any, shape: tuple[int, ...], what: str) -> None:
     """Although Paddle has the epsilons as float32."""
-    import twin_classes_paddle
-
-    layer = make(twin_classes_paddle)
+    layer = make(import_module("twin_classes_paddle"))
     epsilon = getattr(layer, "epsilon", None)
     expected = f"{what}, checked on its own input (1 layer)" if what else ""
     assert spelled(form_of("paddle", layer, shape)) == expected
@@ -134,20 +133,20 @@ def test_form_of_a_paddle_layer(make: Any, shape: tuple[int, ...], what: str) ->
 
 def test_every_call_is_compared() -> None:
     """The first one alone would tell nothing of the second."""
-    from twin_classes_torch import TwoWays
+    twins = import_module("twin_classes_torch")
 
-    assert form_of("torch", TwoWays(8, 8), TOKENS) is not None
-    assert form_of("torch", TwoWays(8, 8), TOKENS, calls=2) is None
+    assert form_of("torch", twins.TwoWays(8, 8), TOKENS) is not None
+    assert form_of("torch", twins.TwoWays(8, 8), TOKENS, calls=2) is None
 
 
 def test_a_subclass_that_never_runs_counts_as_its_base() -> None:
     """What is written out does not: nothing says that it is a norm."""
-    from twin_classes_torch import ScaledLinear, WrittenOut
+    twins = import_module("twin_classes_torch")
 
-    assert spelled(form_of("torch", ScaledLinear(8, 8), TOKENS, calls=0)) == (
+    assert spelled(form_of("torch", twins.ScaledLinear(8, 8), TOKENS, calls=0)) == (
         "twin_classes_torch.ScaledLinear never runs and counts as torch.nn.Linear (1 layer)"
     )
-    assert form_of("torch", WrittenOut(8), TOKENS, calls=0) is None
+    assert form_of("torch", twins.WrittenOut(8), TOKENS, calls=0) is None
 
 
 # -- a pair of such models
@@ -173,11 +172,10 @@ rows = [
 def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Report]:
     """Compare both models, with weights of noise, in this process."""
     import torch
-    from twin_classes_torch import model
 
     monkeypatch.setattr("vitconvert.parity._run.run", run_here)
     torch.manual_seed(0)
-    state = model().state_dict()
+    state = import_module("twin_classes_torch").model().state_dict()
     for key, value in state.items():
         if value.is_floating_point():
             state[key] = torch.rand_like(value) + 0.5

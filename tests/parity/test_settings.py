@@ -117,6 +117,20 @@ PAIRS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
         ),
         {"kernel_size": 2, "stride": 3, "ceil_mode": True},
     ),
+    "avg_pool1d": (
+        lambda t: t.AvgPool1d(2, padding=1),
+        lambda p, **k: p.AvgPool1D(
+            2, k.get("stride"), k.get("padding", 1), k.get("count_include_pad", False)
+        ),
+        {"stride": 1, "padding": 0, "count_include_pad": True},
+    ),
+    "max_pool1d": (
+        lambda t: t.MaxPool1d(3, 2, 1),
+        lambda p, **k: p.MaxPool1D(
+            k.get("kernel_size", 3), k.get("stride", 2), 1, ceil_mode=k.get("ceil_mode", False)
+        ),
+        {"kernel_size": 2, "stride": 3, "ceil_mode": True},
+    ),
     "adaptive_avg_pool2d": (
         lambda t: t.AdaptiveAvgPool2d((1, 1)),
         lambda p, **k: p.AdaptiveAvgPool2D(k.get("output_size", 1)),
