@@ -22,7 +22,9 @@ def why_alone(side: Side, unit: Unit, leaf: Leaf, kind: Kind | None) -> str:
         return f"of a layer that the {own} model never runs and the {other} model does not have"
     if leaf.used is False:
         return f"the {own} model does not use it"
-    if side == "paddle" and leaf.name.endswith("bias") and leaf.start == _NEUTRAL["bias"]:
+    # Of a known kind there is no such layer in PyTorch: its other tensors are without a row, too.
+    bare = side == "paddle" and kind is None
+    if bare and leaf.name.endswith("bias") and leaf.start == _NEUTRAL["bias"]:
         return STAYS[_NEUTRAL["bias"]]
     return ""
 

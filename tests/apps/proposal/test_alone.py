@@ -116,6 +116,17 @@ def test_a_bias_that_does_not_start_at_0_is_another_function(start: float | None
     ]
 
 
+def test_a_layer_that_pytorch_lacks_is_a_problem_with_all_its_tensors() -> None:
+    """Its bias is no bias of a layer that PyTorch has."""
+    fc = ("fc", "linear", [weight(4, 4)])
+    norm = ("n", "norm", [Leaf("weight", (4,), start=1.0, used=True), bias(4)])
+
+    found = match_outlines(model("torch", fc), model("paddle", fc, norm))
+
+    assert not found.paddle_only
+    assert len(found.problems) == 2
+
+
 def test_bare_tensors_are_paired_only_with_their_like() -> None:
     """An index is no table of weights, and what nothing uses is no part of the function."""
     found = match_outlines(
