@@ -74,6 +74,11 @@ class Commands(click.Group):
             ctx.fail(f"No such command {name!r}.{nearest(name, self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the command line for reports, which show the command that made them."""
+        ctx.obj = list(args)
+        return super().parse_args(ctx, args)
+
     def main(self, *args: Any, **extra: Any) -> Any:
         """Turn the errors of this package into one message and exit status 1, help's, too."""
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import sys
 from collections.abc import Sequence
 
 MADE_WITH = "made with vitconvert"  # every report in Markdown holds it
@@ -46,14 +45,14 @@ def _longest_ticks(text: str) -> int:
     return max(map(len, re.findall("`+", text)), default=0)
 
 
-def command_line(arguments: Sequence[str] | None = None) -> str:
+def command_line(arguments: Sequence[str]) -> str:
     """Spell a command so that it can be pasted into a shell; a long one is wrapped.
 
     Args:
-        arguments: What follows `vitconvert`; those that this process was started with if None.
+        arguments: What follows `vitconvert`.
     """
     groups = [["vitconvert"]]
-    for argument in sys.argv[1:] if arguments is None else arguments:
+    for argument in arguments:
         # A value stays on the line of its option, and the command's name on the first.
         takes_value = len(groups) == 1 or (len(groups[-1]) == 1 and groups[-1][0][:1] == "-")
         if takes_value and not argument.startswith("--"):

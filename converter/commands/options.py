@@ -207,6 +207,13 @@ def finish(report: Report, reports: dict[str, Path | None], converted: Path | No
         sys.exit(1)
 
 
+def this_command() -> str:
+    """Spell the command that is running, to be pasted into a shell."""
+    from ..markdown import command_line
+
+    return command_line(click.get_current_context().find_root().obj)
+
+
 @contextmanager
 def progress_bar(wanted: bool = True) -> Iterator[Progress | None]:
     """Show a progress bar on the terminal once work takes a second; none elsewhere."""
