@@ -1,5 +1,6 @@
 """Run one framework's model and write its trace: what the worker processes of parity do."""
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -41,6 +42,7 @@ class Job:
         alone: Folder of the reference trace whose inputs each layer alone is given; empty if none.
         backward: Whether gradients are written, too.
         inputs_of_layers: Whether what layers are given is written, too.
+        further: Further inputs, of which the output alone is written: the file, and what it holds.
     """
 
     setup: Setup
@@ -52,6 +54,7 @@ class Job:
     alone: str = ""
     backward: bool = False
     inputs_of_layers: bool = True
+    further: tuple[tuple[str, dict[str, Any]], ...] = ()
 
 
 class Listener(Protocol):
@@ -67,7 +70,8 @@ def carry_out(data: dict[str, Any], parent: Listener) -> None:
     Raises:
         ParityError: There is no room, or the model could not be run.
     """
-    job = Job(**data | {"setup": read_setup(data["setup"]), "dtypes": tuple(data["dtypes"])})
+    made = {"setup": read_setup(data["setup"]), "dtypes": tuple(data["dtypes"])}
+    job = Job(**data | made | {"further": tuple(map(tuple, data["further"]))})
     try:
         trace(job, parent)
     except (OSError, MemoryError) as error:
@@ -88,11 +92,13 @@ def trace(job: Job, parent: Listener) -> None:
             dump.alone()
         if job.backward:
             dump.gradients()
+        dump.further(first)
     for dtype in others:
         with dump.side.floating(dtype):
             dump.side.cast(dump.model, dtype)
             dump.images = dump.images.astype(dtype)
             dump.run(dtype)
+            dump.further(dtype)
     write_facts(Path(job.out), dump.facts)
 
 
@@ -121,6 +127,8 @@ class _Dump:
             job.about_input,
             {p.name: describe(p, self.side.name) for p in self.paired}
             | {output: Layer(output, "output", settings, limit)},
+            parameters=sum(math.prod(p.shape) for p in self.side.parameters(self.model).values()),
+            further_inputs=[about for _path, about in job.further],
         )
         round_settings(self.paired, self.side.name)
         layers = dict[int, tuple[str, Any]]()
@@ -135,8 +143,19 @@ class _Dump:
         with self._writer(dtype) as writer:
             recorder = Recorder(self.side, writer, self._tick, inputs)
             with watched(self.traced, recorder.around) as call:
-                self._forward(call)
+                self._forward(call, self.images)
         self.facts.runs[dtype] = recorder.calls
+
+    def further(self, dtype: str) -> None:
+        """Run the whole model on every further input, and write its output alone."""
+        if not self.job.further:
+            return
+        with self._writer(f"further {dtype}") as writer:
+            recorder = Recorder(self.side, writer, self._tick, inputs=False)
+            for path, _about in self.job.further:
+                with watched([], recorder.around) as call:
+                    self._forward(call, np.load(path).astype(dtype))
+        self.facts.further[dtype] = recorder.calls
 
     def weights(self) -> None:
         """Write the tensors of the live model, as PyTorch lays them out, by PyTorch key.
@@ -178,7 +197,7 @@ class _Dump:
         with self._writer("alone") as writer:
             alone = Alone(self.side, reference, writer, limits, self._tick)
             with watched(self.traced, alone.around) as call:
-                self._forward(call)
+                self._forward(call, self.images)
         self.facts.alone = alone.findings
 
     def gradients(self) -> None:
@@ -188,18 +207,18 @@ class _Dump:
                 self.side, self.model, self.paired, self.images, writer
             )
 
-    def _forward(self, call: Callable[..., Any]) -> None:
-        """Run the model on the images; the call of it, hooks and all, goes through `call`."""
+    def _forward(self, call: Callable[..., Any], images: np.ndarray) -> None:
+        """Run the model on images; the call of it, hooks and all, goes through `call`."""
         try:
             with self.side.no_grad():
-                call(self.subject.output, self.model, self.side.put(self.images))
+                call(self.subject.output, self.model, self.side.put(images))
         except ValueError as error:
             # Paddle then shows the place in its own source.
             reason = str(error).partition("\n  [Hint")[0].strip()
-            size = "x".join(map(str, self.images.shape[2:]))
+            size = "x".join(map(str, images.shape[2:]))
             raise ParityError(
                 f"the {self.side.name} model does not take these images: {reason} (--input-size "
-                f"was {size})"
+                f"was {size}, batch {len(images)})"
             ) from error
 
     @contextmanager
@@ -211,7 +230,8 @@ class _Dump:
 
     def _tick(self) -> None:
         passes = len(self.job.dtypes) + bool(self.job.alone)
-        self.parent.tell([next(self.done), passes * (len(self.traced) + 1)])
+        calls = passes * (len(self.traced) + 1) + len(self.job.dtypes) * len(self.job.further)
+        self.parent.tell([next(self.done), calls])
 
 
 def wait_for(folder: Path) -> Trace:

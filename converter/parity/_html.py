@@ -10,7 +10,8 @@ from typing import Any
 from ..errors import some
 from ..page import NONE, facts, fill, items, plain, rows, section, side_by_side, text, with_code
 from ..sides import describe_side
-from ._report import OutputFigures, Report
+from ._figures import OutputFigures
+from ._report import Report
 
 _SIGNS = {"PROVED": "\u2713", "NOT PROVED": "\u2717", "MEASURED": "\u2248"}
 _MEANINGS = {
