@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import ParityError, listing
 from ..running.scratch import ROOM
-from ..running.setup import Setup, read_setup
+from ..running.setup import Setup, code_of, read_setup
 from ..running.side import AnySide, is_class, make_side
 from ..sides import NAMES, Side
 from ..tables.table import Table
@@ -122,7 +122,7 @@ class _Dump:
             job.setup.framework,
             self.subject.name,
             output,
-            self.side.environment(),
+            self.side.environment() | self._code(),
             job.about_checkpoint | {"read_by": self.side.reader},
             job.about_input,
             {p.name: describe(p, self.side.name) for p in self.paired}
@@ -136,6 +136,10 @@ class _Dump:
             if one.layer is not None and one.kind.traced:
                 layers.setdefault(id(one.layer), (one.name, one.layer))  # one layer of two names
         self.traced = list(layers.values())
+
+    def _code(self) -> dict[str, Any]:
+        """Return which files a model of the user's own was built by."""
+        return {"code": code_of(self.subject.name)} if self.subject.is_own else {}
 
     def run(self, dtype: str) -> None:
         """Run the model and record it; only the float64 inputs of layers are of use to others."""
