@@ -70,11 +70,13 @@ def check_pythons(pythons: dict[Side, str | None]) -> None:
 
 def framework_versions(pythons: dict[Side, str | None]) -> dict[str, str]:
     """Find the installed release of each framework without importing it; "" if it is not known."""
-    found = {}
+    found = dict[str, str]()
     for side, python in pythons.items():
         asked = [python or sys.executable, "-P", "-c", _RELEASE, *_DISTRIBUTIONS[side]]
-        done = subprocess.run(asked, capture_output=True, text=True)
-        found[side] = done.stdout.strip()
+        try:
+            found[side] = subprocess.run(asked, capture_output=True, text=True).stdout.strip()
+        except OSError:
+            found[side] = ""
     return found
 
 

@@ -28,7 +28,7 @@ class Entry:
         torch: PyTorch checkpoint.
         paddle: Paddle checkpoint.
         variant: The model, if it is a shipped one.
-        torch_model: Otherwise the function that builds the PyTorch model, "package.module:function".
+        torch_model: Otherwise "package.module:function", which builds the PyTorch model.
         paddle_model: The same for Paddle.
         table: The table that pairs their layers.
         input_size: Height and width in pixels; that of the model if None.
@@ -50,8 +50,9 @@ class Entry:
 
     def within(self, folder: Path) -> Entry:
         """Return the entry with its paths as seen from the current folder."""
-        paths = {name: getattr(self, name) for name in ("torch", "paddle", "table")}
-        return replace(self, **{name: str(folder / at) for name, at in paths.items() if at})
+        table = str(folder / self.table) if self.table else ""
+        torch, paddle = str(folder / self.torch), str(folder / self.paddle)
+        return replace(self, torch=torch, paddle=paddle, table=table)
 
 
 def read_pairs(path: Path) -> list[Entry]:

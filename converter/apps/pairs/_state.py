@@ -12,13 +12,11 @@ from ...checkpoints import open_checkpoint
 from ...errors import CheckpointError
 from ...files import check_target, sha256
 from ...parity import Row, describe_checkpoint
-from ...running.interpreters import framework_versions
 from ...sides import Side
 from ...version import __version__
 from ._entries import Entry
 
 _FORMAT = "vitconvert pairs 1"  # first thing in the file: whose it is, and how it is laid out
-_PROOF = "PROVED"
 
 
 @dataclass(frozen=True)
@@ -76,17 +74,18 @@ def spell_state(state: Mapping[str, Kept]) -> str:
     return json.dumps({"format": _FORMAT, "pairs": pairs}, indent=1) + "\n"
 
 
-def make_request(entry: Entry, options: Mapping[str, Any]) -> dict[str, Any]:
+def make_request(
+    entry: Entry, options: Mapping[str, Any], versions: Mapping[str, str]
+) -> dict[str, Any]:
     """Collect what decides the result of a pair, as JSON.
 
     Raises:
         VitconvertError: A file is missing or is not a checkpoint.
     """
     files: dict[Side, str] = {"torch": entry.torch, "paddle": entry.paddle}
-    pythons: dict[Side, str | None] = {side: options.get(f"{side}_python") for side in files}
     request: dict[str, Any] = {
         "vitconvert": __version__,
-        **framework_versions(pythons),
+        **versions,
         **options,
         "input_size": entry.input_size or options.get("input_size"),
         "model": entry.variant or f"{entry.torch_model} and {entry.paddle_model}",
@@ -103,8 +102,8 @@ def make_request(entry: Entry, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def changes(kept: Kept, request: Mapping[str, Any]) -> Iterator[str]:
     """Say why a pair must be compared again; nothing if its result still holds."""
-    if kept.row.verdict != _PROOF:
-        yield "was not proved" if kept.row.verdict else "could not be compared"
+    if kept.row.verdict != "PROVED":
+        yield "was not proved"
     for name in dict.fromkeys([*kept.request, *request]):
         was, now = kept.request.get(name), request.get(name)
         if was != now:
