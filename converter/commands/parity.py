@@ -193,17 +193,21 @@ def _compare_pairs(
     if table is None or str(table) == "-":
         raise click.UsageError("--pairs needs --markdown FILE: results are kept beside that file.")
     check_reports(reports, pairs=pairs, results=results_beside(table))
-    with progress_bar() as progress:
-        rows = check_pairs(
-            read_pairs(pairs),
-            table,
-            limit=limit or LIMIT,
-            command=this_command(),
-            force=force,
-            tell=lambda line: click.echo(printable(line)),
-            progress=progress,
-            **options,
-        )
+    try:
+        with progress_bar() as progress:
+            rows = check_pairs(
+                read_pairs(pairs),
+                table,
+                limit=limit or LIMIT,
+                command=this_command(),
+                force=force,
+                tell=lambda line: click.echo(printable(line)),
+                progress=progress,
+                **options,
+            )
+    except KeyboardInterrupt:
+        click.echo(f"{table} holds the results so far; the same command continues.")
+        raise
     passed = sum(row.result(limit or LIMIT) == "PASS" for row in rows)
     click.echo(f"{table} holds the table: {passed} of {len(rows)} models PASS.")
     if passed < len(rows):

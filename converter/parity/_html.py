@@ -97,7 +97,7 @@ def _summary(report: Report) -> list[str]:
             for label, side in zip(report.labels, report.sides, strict=True)
         ),
         *([f"input {shape}"] if shape else []),
-        *([spell_inputs(report)] if report.further else []),
+        *([f"inputs: {spell_inputs(report)}"] if report.further else []),
         *([f"neither model runs {some(report.never_run)}"] if report.never_run else []),
         f"{report.seconds:.1f} s",
     ]

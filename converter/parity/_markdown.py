@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -104,6 +105,9 @@ def _details(report: Report) -> Iterator[str]:
     yield _inputs(report)
     yield from _own_errors(report)
     yield from _sides(report)
+    if report.limits:
+        limits = ", ".join(f"{kind} {limit:.0e}" for kind, limit in report.limits.items())
+        yield f"Paddle computes these in float32 even here, with a limit of their own: {limits}"
     if report.never_run:
         yield f"not compared, because neither model runs them: {some(report.never_run)}"
 
@@ -115,7 +119,10 @@ def _inputs(report: Report) -> str:
     one = f"{shape} ({code(str(origin))}), sha256 `{first['sha256'][:12]}`"
     if not report.further:
         return f"input: {one}"
-    return f"inputs: {spell_inputs(report)}, of seeded noise; layers are compared with {one}"
+    return (
+        f"inputs: {spell_inputs(report)} of seeded noise; the layers are compared with {one}, the "
+        f"output with all"
+    )
 
 
 def _own_errors(report: Report) -> Iterator[str]:
@@ -129,7 +136,7 @@ def _own_errors(report: Report) -> Iterator[str]:
 def _sides(report: Report) -> Iterator[str]:
     """Say which file each side had, with which release, and where it ran."""
     for side, facts in zip(describe_sides(report), report.sides, strict=True):
-        tf32 = f", TF32 {'on' if facts['tf32'] else 'off'}" if "tf32" in facts else ""
+        tf32 = f", TF32 {'on' if facts.get('tf32') else 'off'}"
         file = code(str(facts["file"])) if "file" in facts else "weights as they were built"
         digest = f" (sha256 `{facts['sha256']}`)" if "sha256" in facts else ""
         yield f"{side}{tf32}: {file}{digest}"
@@ -180,7 +187,7 @@ def _table(rows: Sequence[Row], limit: float) -> list[str]:
         (
             *(row.model, row.input, f"{row.parameters:,}" if row.parameters else "-"),
             *(_figure(row.float32_max), _figure(row.float32_mean)),
-            *(_figure(limit), row.result(limit), _figure(row.float64_max)),
+            *(_spell(limit), row.result(limit), _figure(row.float64_max)),
             *(row.same_top1 or "-", row.verdict or "-"),
         )
         for row in rows
@@ -192,12 +199,18 @@ def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
 
 
+def _spell(limit: float) -> str:
+    """Spell a limit as people do: 1e-4."""
+    short = f"{limit:.0e}"
+    return re.sub(r"e([+-])0", r"e\1", short) if float(short) == limit else f"{limit:g}"
+
+
 def _ended(lines: Sequence[str], limit: float, command: str, output: str = "") -> str:
     """Add what the table means, and the command."""
     what = code(output) if output else "the output"
     meaning = [
-        f"- PASS: nothing is wrong in the proof, and max |Δ| in float32 is below {limit:.3g}; Δ is "
-        f"absolute, over all elements of {what} with all inputs",
+        f"- PASS: nothing is wrong in the proof, and max |Δ| in float32 is below {_spell(limit)}; "
+        f"Δ is absolute, over all elements of {what} with all inputs",
         f"- {MADE_WITH} {__version__}",
     ]
     block = ["", *code_block(command)] if command else []

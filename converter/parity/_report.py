@@ -159,6 +159,7 @@ class Report:
                 "float32_factor": FLOAT32_FACTOR,
                 "float32_floor": FLOAT32_FLOOR,
             },
+            "output_of_all_inputs": [asdict(one) for one in self.pooled],
             "weights_compared": own.pop("weights"),
             **own,
             "seconds": round(self.seconds, 2),

@@ -165,12 +165,12 @@ def _figure(value: float | None) -> str:
 
 
 def spell_inputs(report: Report) -> str:
-    """Count the inputs: "10 inputs (5 seeds x batch 1, 8)"."""
+    """Count the inputs: "10 (5 seeds x batch 1, 8)"."""
     facts = [report.inputs, *(one.inputs for one in report.further)]
     seeds = len({one.get("seed") for one in facts})
     batches = dict.fromkeys(one["shape"][0] for one in sorted(facts, key=lambda f: f["shape"][0]))
     count = f"{seeds} seed{'s' * (seeds > 1)} x batch {', '.join(map(str, batches))}"
-    return f"{len(facts)} inputs ({count})"
+    return f"{len(facts)} ({count})"
 
 
 def _further(report: Report) -> list[str]:
@@ -183,4 +183,4 @@ def _further(report: Report) -> list[str]:
         for run in ("float32", "float64")
     )
     wrong = [f"{one.name}: {one.note}" for one in report.wrong_inputs]
-    return [f"{spell_inputs(report)}: {found} of {report.layers[-1].layer}", *wrong]
+    return [f"inputs: {spell_inputs(report)}, {found} of {report.layers[-1].layer}", *wrong]
