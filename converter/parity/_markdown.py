@@ -158,7 +158,7 @@ def page(rows: Sequence[Row], limit: float = LIMIT, command: str = "") -> str:
     lines += ["", *_table(rows, limit), ""]
     for row in rows:
         verdict = f"{row.verdict}, " if row.verdict else ""
-        lines.append(f"- **{code(row.model)}**: {verdict}{row.claim}")
+        lines.append(f"- **{code(row.model)}**: {verdict}{_line(row.claim)}")
         lines += [f"  - {_line(detail)}" for detail in row.details]
     return _ended(lines, limit, command)
 
