@@ -83,6 +83,7 @@ def trace(job: Job, parent: Listener) -> None:
     """Run the model in every precision, write the trace."""
     first, *others = [dtype for dtype in DTYPES if dtype in job.dtypes]
     dump = _Dump(job, parent, first)
+    dump.about_model()
     with dump.side.floating(first):
         dump.run(first)
         dump.weights()
@@ -122,13 +123,11 @@ class _Dump:
             job.setup.framework,
             self.subject.name,
             output,
-            self.side.environment() | self._code(),
+            self.side.environment(),
             job.about_checkpoint | {"read_by": self.side.reader},
             job.about_input,
             {p.name: describe(p, self.side.name) for p in self.paired}
             | {output: Layer(output, "output", settings, limit)},
-            parameters=sum(math.prod(p.shape) for p in self.side.parameters(self.model).values()),
-            further_inputs=[about for _path, about in job.further],
         )
         round_settings(self.paired, self.side.name)
         layers = dict[int, tuple[str, Any]]()
@@ -137,9 +136,12 @@ class _Dump:
                 layers.setdefault(id(one.layer), (one.name, one.layer))  # one layer of two names
         self.traced = list(layers.values())
 
-    def _code(self) -> dict[str, Any]:
-        """Return which files a model of the user's own was built by."""
-        return {"code": code_of(self.subject.name)} if self.subject.is_own else {}
+    def about_model(self) -> None:
+        """Note how large the model is, and which files of the user's own code it is built by."""
+        trained = self.side.parameters(self.model).values()
+        self.facts.parameters = sum(math.prod(tensor.shape) for tensor in trained)
+        if self.subject.is_own:
+            self.facts.environment["code"] = code_of(self.subject.name)
 
     def run(self, dtype: str) -> None:
         """Run the model and record it; only the float64 inputs of layers are of use to others."""
@@ -147,7 +149,7 @@ class _Dump:
         with self._writer(dtype) as writer:
             recorder = Recorder(self.side, writer, self._tick, inputs)
             with watched(self.traced, recorder.around) as call:
-                self._forward(call, self.images)
+                self._forward(call)
         self.facts.runs[dtype] = recorder.calls
 
     def further(self, dtype: str) -> None:
@@ -160,6 +162,7 @@ class _Dump:
                 with watched([], recorder.around) as call:
                     self._forward(call, np.load(path).astype(dtype))
         self.facts.further[dtype] = recorder.calls
+        self.facts.further_inputs = [about for _path, about in self.job.further]
 
     def weights(self) -> None:
         """Write the tensors of the live model, as PyTorch lays them out, by PyTorch key.
@@ -201,7 +204,7 @@ class _Dump:
         with self._writer("alone") as writer:
             alone = Alone(self.side, reference, writer, limits, self._tick)
             with watched(self.traced, alone.around) as call:
-                self._forward(call, self.images)
+                self._forward(call)
         self.facts.alone = alone.findings
 
     def gradients(self) -> None:
@@ -211,8 +214,9 @@ class _Dump:
                 self.side, self.model, self.paired, self.images, writer
             )
 
-    def _forward(self, call: Callable[..., Any], images: np.ndarray) -> None:
-        """Run the model on images; the call of it, hooks and all, goes through `call`."""
+    def _forward(self, call: Callable[..., Any], images: np.ndarray | None = None) -> None:
+        """Run the model on the images, or others; the call of it, hooks and all, is `call`'s."""
+        images = self.images if images is None else images
         try:
             with self.side.no_grad():
                 call(self.subject.output, self.model, self.side.put(images))

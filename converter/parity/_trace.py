@@ -229,10 +229,7 @@ def _read_facts(folder: Path) -> Facts:
         facts = Facts(**data)
         facts.layers = {name: Layer(**layer) for name, layer in data["layers"].items()}
         facts.weights = {key: Weight(**weight) for key, weight in data["weights"].items()}
-        facts.runs, facts.further = (
-            {dtype: [Call(**call) for call in calls] for dtype, calls in runs.items()}
-            for runs in (data["runs"], data.get("further", {}))
-        )
+        facts.runs = {d: [Call(**call) for call in data["runs"][d]] for d in data["runs"]}
         if not facts.runs or set(facts.runs) - set(DTYPES):
             raise ValueError(f"it has the runs {sorted(facts.runs)}")
         if data["alone"] is not None:
@@ -240,6 +237,8 @@ def _read_facts(folder: Path) -> Facts:
                 key: Finding(**finding | {"index": tuple(finding["index"])})
                 for key, finding in data["alone"].items()
             }
+        further = data.get("further", {})
+        facts.further = {d: [Call(**call) for call in further[d]] for d in further}
     except FileNotFoundError as error:
         raise ParityError(
             f"{folder}: is not a readable trace, it has no {TRACE_JSON}. Expected a folder that "
