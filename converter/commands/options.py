@@ -99,6 +99,21 @@ class ImageSize(click.ParamType[tuple[int, int]]):
         return int(match[1]), int(match[2] or match[1])
 
 
+class Batches(click.ParamType[tuple[int, ...]]):
+    """One or several batch sizes, such as 2, or 1,8."""
+
+    name = "N[,N]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read them."""
+        if not re.fullmatch(r"[1-9][0-9]{0,4}(?:,[1-9][0-9]{0,4})*", str(value)):
+            self.fail(f"{value!r}: expected numbers of images, such as 2, or 1,8.", param, ctx)
+        sizes = tuple(map(int, str(value).split(",")))
+        if len(set(sizes)) < len(sizes):
+            self.fail(f"{value!r} has a size twice.", param, ctx)
+        return sizes
+
+
 def add(*options: Callable[[F], F]) -> Callable[[F], F]:
     """Add options to a command, in this order."""
 
@@ -145,7 +160,17 @@ running_options = add(
         "[default: seeded noise]",
     ),
     click.option(
-        "--batch", "batch_size", type=click.IntRange(1), help="Images of noise.  [default: 2]"
+        "--batch",
+        "batch_size",
+        type=Batches(),
+        help="Images of noise; several, such as 1,8, one run each.  [default: 2]",
+    ),
+    click.option(
+        "--seeds",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Kinds of noise for every batch size.",
     ),
     INPUT_SIZE,
     click.option(
@@ -214,12 +239,28 @@ def check_replaced(path: Path, mark: str, what: str) -> None:
         raise CheckpointError(f"{path}: exists and is not {what}. Choose another name.")
 
 
-def finish(report: Report, reports: dict[str, Path | None], converted: Path | None = None) -> None:
-    """Show a parity report, write it where asked for, and exit with its verdict."""
-    from ..files import write_whole
-    from ..parity import Report, html, markdown, show
+def finish(
+    report: Report,
+    reports: dict[str, Path | None],
+    converted: Path | None = None,
+    limit: float | None = None,
+) -> None:
+    """Show a parity report, write it where asked for, and exit with its verdict.
 
-    makers = {"report": Report.to_json, "html": html, "markdown": markdown}
+    Args:
+        report: What was found.
+        reports: Those of `report_options`.
+        converted: File that was written, too.
+        limit: Of the float32 difference in the Markdown table, if it is not the usual one.
+    """
+    from ..files import write_whole
+    from ..parity import LIMIT, Report, html, markdown, show
+
+    makers: dict[str, Callable[[Report], str]] = {
+        "report": Report.to_json,
+        "html": html,
+        "markdown": lambda one: markdown(one, limit or LIMIT, this_command()),
+    }
     show(report, console())
     if converted is not None:
         click.echo(f"{converted} holds the converted weights.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from .options import (
     python_options,
     report_options,
     running_options,
+    this_command,
 )
 
 if TYPE_CHECKING:
@@ -63,8 +65,8 @@ own_models = add(
 
 @click.command()
 @click.argument("variant", metavar="[VARIANT]", required=False)
-@click.option("--torch", "torch_file", required=True, type=FILE, help="PyTorch checkpoint.")
-@click.option("--paddle", "paddle_file", required=True, type=FILE, help="Paddle checkpoint.")
+@click.option("--torch", "torch_file", type=FILE, help="PyTorch checkpoint.")
+@click.option("--paddle", "paddle_file", type=FILE, help="Paddle checkpoint.")
 @click.option("--weights", metavar="KEY", help="Which of several weights in the PyTorch file.")
 @click.option("--paddle-weights", metavar="KEY", help="Which of several in the Paddle file.")
 @click.option(
@@ -77,24 +79,37 @@ own_models = add(
 @running_options
 @python_options
 @own_models
+@click.option(
+    "--pairs",
+    type=FILE,
+    metavar="TOML",
+    help="Compare all pairs of models in this file, and write one table, --markdown.",
+)
+@click.option("--force", is_flag=True, help="Compare pairs again that were proved before.")
 @report_options
+@click.option(
+    "--limit",
+    type=click.FloatRange(0, min_open=True),
+    help="What the float32 difference in --markdown must be below.  [default: 1e-4]",
+)
 def parity(
     variant: str | None,
-    torch_file: Path,
-    paddle_file: Path,
-    weights: str | None,
-    paddle_weights: str | None,
-    made_from: Any,
+    torch_file: Path | None,
+    paddle_file: Path | None,
     torch_model: str | None,
     paddle_model: str | None,
     table: Path | None,
+    pairs: Path | None,
+    force: bool,
+    limit: float | None,
     reports: dict[str, Path | None],
     **options: Any,
 ) -> None:
     """Compare a PyTorch and a Paddle checkpoint, layer by layer.
 
     Both models run on the same images in float64 and float32; then every Paddle layer alone is
-    given what the PyTorch layer was given. Weights and settings are compared, too. Exit status 0
+    given what the PyTorch layer was given. Weights and settings are compared, too. With --seeds
+    and several sizes in --batch, the whole models run on every further input. Exit status 0
     only if all of it is the same. `vitconvert models` lists the variants.
 
     \b
@@ -102,29 +117,94 @@ def parity(
       vitconvert parity shunted_s --torch shunt_s.pth --paddle shunt_s.pdparams
       vitconvert parity shunted_s --torch S --paddle P --html proof.html
       vitconvert parity shunted_s --torch S --paddle P --input photo.jpg
-      vitconvert parity shunted_s --torch S --paddle P --backward --markdown -
+      vitconvert parity shunted_s --torch S --paddle P --seeds 5 --batch 1,8 \\
+                        --markdown -
       vitconvert parity --torch-model net:a --paddle-model net:b \\
                         --table net.toml --torch S --paddle P
+      vitconvert parity --pairs pairs.toml --markdown table.md --seeds 5
     """
+    own = {"torch_model": torch_model, "paddle_model": paddle_model, "table": table}
+    if limit is not None and reports["markdown"] is None:
+        raise click.UsageError("--limit is for the table of --markdown: give both.")
+    if pairs is not None:
+        single = {"VARIANT": variant, "torch": torch_file, "paddle": paddle_file, **own}
+        _compare_pairs(pairs, reports, limit, force, single, options)
+        return
+    if force:
+        raise click.UsageError("--force compares all of --pairs again: give both.")
+    files = {"torch": torch_file, "paddle": paddle_file}
+    if missing := [f"--{name}" for name, file in files.items() if file is None]:
+        raise click.UsageError(f"Missing option {' and '.join(missing)}.")
+    model = subject(variant, torch_model, paddle_model, table)
+    check_reports(reports, **files, table=table)
+    _compare_one(model, Path(str(torch_file)), Path(str(paddle_file)), reports, limit, options)
+
+
+def _compare_one(
+    model: str | Pair,
+    torch_file: Path,
+    paddle_file: Path,
+    reports: dict[str, Path | None],
+    limit: float | None,
+    options: dict[str, Any],
+) -> None:
+    """Compare two checkpoints, and show the report."""
     from ..checkpoints import open_checkpoint
     from ..parity import check_parity
 
-    model = subject(variant, torch_model, paddle_model, table)
-    check_reports(reports, torch=torch_file, paddle=paddle_file, table=table)
-    for note in open_checkpoint(torch_file, weights).notes():
+    for note in open_checkpoint(torch_file, options["weights"]).notes():
         click.echo(printable(f"{torch_file}: {note}"))
     with progress_bar() as progress:
         found = check_parity(
             model,
             torch_checkpoint=torch_file,
             paddle_checkpoint=paddle_file,
-            weights=weights,
-            paddle_weights=paddle_weights,
-            made_from=made_from,
             progress=progress,
             **options,
         )
-    finish(found, reports)
+    finish(found, reports, limit=limit)
+
+
+def _compare_pairs(
+    pairs: Path,
+    reports: dict[str, Path | None],
+    limit: float | None,
+    force: bool,
+    single: dict[str, Any],
+    options: dict[str, Any],
+) -> None:
+    """Compare many pairs, and write one table."""
+    from ..apps.pairs import check_pairs, read_pairs, results_beside
+    from ..parity import LIMIT
+
+    single |= {name: options.pop(name) for name in ("weights", "paddle_weights")}
+    single |= {"report": reports["report"], "html": reports["html"]}
+    if given := [name for name, value in single.items() if value is not None]:
+        name = given[0] if given[0].isupper() else f"--{given[0].replace('_', '-')}"
+        raise click.UsageError(f"{name} is for one pair of models, --pairs for many: not both.")
+    table = reports["markdown"]
+    if table is None or str(table) == "-":
+        raise click.UsageError("--pairs needs --markdown FILE: results are kept beside that file.")
+    check_reports(reports, pairs=pairs, results=results_beside(table))
+    try:
+        with progress_bar() as progress:
+            rows = check_pairs(
+                read_pairs(pairs),
+                table,
+                limit=limit or LIMIT,
+                command=this_command(),
+                force=force,
+                tell=lambda line: click.echo(printable(line)),
+                progress=progress,
+                **options,
+            )
+    except KeyboardInterrupt:
+        click.echo(f"{table} holds the results so far; the same command continues.")
+        raise
+    passed = sum(row.result(limit or LIMIT) == "PASS" for row in rows)
+    click.echo(f"{table} holds the table: {passed} of {len(rows)} models PASS.")
+    if passed < len(rows):
+        sys.exit(1)
 
 
 @click.command()

@@ -6,19 +6,22 @@ from ._compare import LayerResult, spell_value
 from ._distance import FLOAT64_LIMIT
 from ._forms import Form, find_forms
 from ._html import html
+from ._markdown import LIMIT, Row, markdown, page, row_of
 from ._options import Pair, RunOptions, check_options, pythons
 from ._record import LiveCall, watched
 from ._report import Report
 from ._run import check_parity, compare_traces, describe_checkpoint, dump, make_subject
-from ._terminal import markdown, show, summary
+from ._terminal import show, summary
 
 __all__ = [
     "FLOAT64_LIMIT",
+    "LIMIT",
     "Form",
     "LayerResult",
     "LiveCall",
     "Pair",
     "Report",
+    "Row",
     "RunOptions",
     "WrongSetting",
     "check_options",
@@ -31,7 +34,9 @@ __all__ = [
     "html",
     "make_subject",
     "markdown",
+    "page",
     "pythons",
+    "row_of",
     "show",
     "spell_value",
     "summary",

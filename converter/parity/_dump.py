@@ -1,5 +1,6 @@
 """Run one framework's model and write its trace: what the worker processes of parity do."""
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 
 from ..errors import ParityError, listing
 from ..running.scratch import ROOM
-from ..running.setup import Setup, read_setup
+from ..running.setup import Setup, code_of, read_setup
 from ..running.side import AnySide, class_name, find_class, is_class, make_side
 from ..sides import NAMES, Side
 from ..tables.table import Table
@@ -43,6 +44,7 @@ class Job:
         alone: Folder of the reference trace whose inputs each layer alone is given; empty if none.
         backward: Whether gradients are written, too.
         inputs_of_layers: Whether what layers are given is written, too.
+        further: Further inputs, of which the output alone is written: the file, and what it holds.
     """
 
     setup: Setup
@@ -54,6 +56,7 @@ class Job:
     alone: str = ""
     backward: bool = False
     inputs_of_layers: bool = True
+    further: tuple[tuple[str, dict[str, Any]], ...] = ()
 
 
 class Listener(Protocol):
@@ -69,7 +72,8 @@ def carry_out(data: dict[str, Any], parent: Listener) -> None:
     Raises:
         ParityError: There is no room, or the model could not be run.
     """
-    job = Job(**data | {"setup": read_setup(data["setup"]), "dtypes": tuple(data["dtypes"])})
+    made = {"setup": read_setup(data["setup"]), "dtypes": tuple(data["dtypes"])}
+    job = Job(**data | made | {"further": tuple(map(tuple, data["further"]))})
     try:
         trace(job, parent)
     except (OSError, MemoryError) as error:
@@ -81,6 +85,7 @@ def trace(job: Job, parent: Listener) -> None:
     """Run the model in every precision, write the trace."""
     first, *others = [dtype for dtype in DTYPES if dtype in job.dtypes]
     dump = _Dump(job, parent, first)
+    dump.about_model()
     with dump.side.floating(first):
         dump.run(first)
         dump.weights()
@@ -90,10 +95,12 @@ def trace(job: Job, parent: Listener) -> None:
             dump.alone()
         if job.backward:
             dump.gradients()
+        dump.further(first)
     for dtype in others:
         with dump.side.floating(dtype):
             dump.cast(dtype)
             dump.run(dtype)
+            dump.further(dtype)
     write_facts(Path(job.out), dump.facts)
 
 
@@ -151,6 +158,13 @@ class _Dump:
             self._forward(lambda _name, model, images: model(images))
             self.cast(dtype)
 
+    def about_model(self) -> None:
+        """Note how large the model is, and which files of the user's own code it is built by."""
+        trained = self.side.parameters(self.model).values()
+        self.facts.parameters = sum(math.prod(tensor.shape) for tensor in trained)
+        if self.subject.is_own:
+            self.facts.environment["code"] = code_of(self.subject.name)
+
     def run(self, dtype: str) -> None:
         """Run the model and record it; only the float64 inputs of layers are of use to others."""
         inputs = dtype == DTYPES[0] and self.job.inputs_of_layers
@@ -159,6 +173,18 @@ class _Dump:
             with watched(self.traced, recorder.around, self.forms) as call:
                 self._forward(call)
         self.facts.runs[dtype] = recorder.calls
+
+    def further(self, dtype: str) -> None:
+        """Run the whole model on every further input, and write its output alone."""
+        if not self.job.further:
+            return
+        with self._writer(f"further {dtype}") as writer:
+            recorder = Recorder(self.side, writer, self._tick, inputs=False)
+            for path, _about in self.job.further:
+                with watched([], recorder.around) as call:
+                    self._forward(call, np.load(path).astype(dtype))
+        self.facts.further[dtype] = recorder.calls
+        self.facts.further_inputs = [about for _path, about in self.job.further]
 
     def weights(self) -> None:
         """Write the tensors of the live model, as PyTorch lays them out, by PyTorch key.
@@ -219,18 +245,19 @@ class _Dump:
                 self.side, self.model, self.paired, self.table, self.images, writer
             )
 
-    def _forward(self, call: Callable[..., Any]) -> None:
-        """Run the model on the images; the call of it, hooks and all, goes through `call`."""
+    def _forward(self, call: Callable[..., Any], images: np.ndarray | None = None) -> None:
+        """Run the model on the images, or others; the call of it, hooks and all, is `call`'s."""
+        images = self.images if images is None else images
         try:
             with self.side.no_grad():
-                call(self.subject.output, self.model, self.side.put(self.images))
+                call(self.subject.output, self.model, self.side.put(images))
         except ValueError as error:
             # Paddle then shows the place in its own source.
             reason = str(error).partition("\n  [Hint")[0].strip()
-            size = "x".join(map(str, self.images.shape[2:]))
+            size = "x".join(map(str, images.shape[2:]))
             raise ParityError(
                 f"the {self.side.name} model does not take these images: {reason} (--input-size "
-                f"was {size})"
+                f"was {size}, batch {len(images)})"
             ) from error
 
     @contextmanager
@@ -242,7 +269,8 @@ class _Dump:
 
     def _tick(self) -> None:
         passes = len(self.job.dtypes) + bool(self.job.alone)
-        self.parent.tell([next(self.done), passes * (len(self.traced) + 1)])
+        calls = passes * (len(self.traced) + 1) + len(self.job.dtypes) * len(self.job.further)
+        self.parent.tell([next(self.done), calls])
 
 
 def wait_for(folder: Path) -> Trace:

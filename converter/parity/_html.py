@@ -10,9 +10,10 @@ from typing import Any
 from ..errors import some
 from ..page import NONE, facts, fill, items, plain, rows, section, side_by_side, text, with_code
 from ..sides import describe_side
+from ._figures import InputResult, OutputFigures
 from ._lone import checked
-from ._report import OutputFigures, Report
-from ._terminal import arranged
+from ._report import Report
+from ._terminal import arranged, spell_inputs
 
 _SIGNS = {"PROVED": "\u2713", "NOT PROVED": "\u2717", "MEASURED": "\u2248"}
 _MEANINGS = {
@@ -47,6 +48,7 @@ def html(report: Report) -> str:
         "summary": items(_summary(report)),
         "output": text(output),
         "figures": _figures(report.output, labels),
+        "further": section("inputs", "All inputs", _inputs(report)),
         "reference": text(labels[0]),
         "candidate": text(labels[1]),
         "training": section(
@@ -96,6 +98,7 @@ def _summary(report: Report) -> list[str]:
             for label, side in zip(report.labels, report.sides, strict=True)
         ),
         *([f"input {shape}"] if shape else []),
+        *([f"inputs: {spell_inputs(report)}"] if report.further else []),
         *([f"neither model runs {some(report.never_run)}"] if report.never_run else []),
         *arranged(report),
         *(one.spell() for one in report.forms),
@@ -120,6 +123,22 @@ def _figures(output: Sequence[OutputFigures], labels: tuple[str, str]) -> str:
         f'float64 truth.</caption>\n<thead><tr><th scope="col">Figure</th>{head}</tr></thead>\n'
         f"<tbody>\n{rows(cells)}\n</tbody>\n</table>"
     )
+
+
+def _inputs(report: Report) -> str:
+    """Return a row for each input, if the whole models ran on several."""
+    if not report.further:
+        return ""
+    first = InputResult(report.inputs, report.output, not report.first_diverging)
+    cells = []
+    for one in (first, *report.further):
+        figures = {found.run: found.cells(NONE) for found in one.output}
+        exact, usual = (figures.get(run, [NONE] * 5) for run in ("float64", "float32"))
+        verdict = "same" if one.same else one.note or "not the same"
+        cells.append((one.name, *usual[:2], *exact[:2], usual[4], verdict))
+    heads = ("Input", *("Largest, float32", "mean"), *("Largest, float64", "mean"))
+    caption = "Differences of the output, absolute, for every input; layers are those of the first"
+    return facts(caption, cells, (*heads, "Same top-1", "Verdict"))
 
 
 def _of_check(data: dict[str, Any]) -> Iterator[Sequence[str]]:

@@ -2,13 +2,57 @@
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import DataError, ParityError
+from ..tables.reading import find_variant, read_table
+from ..tables.variant import PREPROCESSING, Variant
+from ._options import BATCH_SIZE, Pair, RunOptions, batch_sizes
+from ._trace import INPUT
+
+
+def write_inputs(
+    model: str | Pair, options: RunOptions, folder: Path
+) -> list[tuple[Path, dict[str, Any]]]:
+    """Write every batch of images that the model is given: each a file, and what it holds.
+
+    Raises:
+        ParityError: The input cannot be read, or several were asked for of one.
+    """
+    written: list[tuple[Path, dict[str, Any]]] = []
+    for images, facts in _inputs(model, options):
+        path = folder / (f"further{len(written)}.npy" if written else INPUT)
+        np.save(path, images)
+        written.append((path, facts))
+    return written
+
+
+def _inputs(model: str | Pair, options: RunOptions) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+    """Make the batches one by one, that with which the layers are compared first."""
+    given, size, seeds = options.get("input"), options.get("input_size"), options.get("seeds", 1)
+    variant: Variant | None = None
+    if isinstance(model, Pair):
+        size = size or read_table(Path(model.table)).input_size or (224, 224)
+        name, preprocessing = "pair", PREPROCESSING
+    else:
+        variant = find_variant(model)[1]
+        size = size or variant.input_size
+        name, preprocessing = model, variant.preprocessing
+    sizes: tuple[int | None, ...] = batch_sizes(options)
+    if given not in (None, "noise"):
+        if seeds > 1:
+            raise ParityError(f"--seeds is for noise; {given} is one batch. Leave out --seeds.")
+        sizes = (None,) if options.get("batch_size") is None else sizes  # make_input refuses them
+    for batch_size in sizes:
+        for seed in range(seeds):
+            images, facts = make_input(given, name, batch_size, size, preprocessing, seed)
+            if variant is not None:
+                variant.check_size((images.shape[2], images.shape[3]))
+            yield images, facts
 
 
 def make_input(
@@ -17,6 +61,7 @@ def make_input(
     batch_size: int | None,
     size: tuple[int, int],
     preprocessing: Mapping[str, Any],
+    seed: int = 0,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Make or read a batch of images.
 
@@ -26,6 +71,7 @@ def make_input(
         batch_size: Images of noise; 2 if None.
         size: Height and width in pixels, of noise or an image.
         preprocessing: How the model's images are preprocessed, all of PREPROCESSING.
+        seed: Which of the model's kinds of noise.
 
     Returns:
         float32 [B, 3, H, W], and what they are: shape, origin, hash.
@@ -34,8 +80,9 @@ def make_input(
         ParityError: The file cannot be read or is something else.
     """
     if given in (None, "noise"):
-        shape = (batch_size or 2, 3, *size)
-        facts: dict[str, Any] = {"noise": f"input:{name}:{spell_shape(shape)}"}
+        shape = (batch_size or BATCH_SIZE, 3, *size)
+        own = f":{seed}" if seed else ""
+        facts: dict[str, Any] = {"noise": f"input:{name}:{spell_shape(shape)}{own}", "seed": seed}
         images = noise(facts["noise"], shape).astype(np.float32)
     elif batch_size is not None:
         raise ParityError(

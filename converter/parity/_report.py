@@ -3,56 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
-
-import numpy as np
 
 from ..page import without_nan
 from ._compare import FLOAT32_FACTOR, FLOAT32_FLOOR, LayerResult, SettingResult
 from ._distance import FLOAT64_LIMIT
+from ._figures import InputResult, OutputFigures, name_of_input, pooled
 from ._gradients import GradientResult
 from ._lone import Lone, checked, not_compared
-from ._structure import rows
-from ._trace import DTYPES, Likeness, Trace
-from ._values import arrays_in
+from ._trace import Likeness
 
 Verdict = Literal["PROVED", "NOT PROVED", "MEASURED"]
-
-
-@dataclass(frozen=True)
-class OutputFigures:
-    """How the outputs of the whole models compare in one precision, as reviewers ask.
-
-    Attributes:
-        run: "float64" or "float32".
-        max: Largest absolute difference between both sides; None where only one side ran so.
-        mean: Mean absolute difference.
-        reference_error: Largest absolute error of the reference against the float64 truth.
-        candidate_error: The same of the candidate.
-        agreement: Share of the samples whose largest output is the same one on both sides; None
-            where the output is not one row per sample.
-        samples: Their number.
-    """
-
-    run: str
-    max: float | None
-    mean: float | None
-    reference_error: float | None
-    candidate_error: float | None
-    agreement: float | None
-    samples: int
-
-    def cells(self, none: str) -> list[str]:
-        """Spell both differences, both errors and the agreement; `none` for what is not known.
-
-        A figure that is not finite is not known, either: compared with itself it is not the same.
-        """
-        numbers = (self.max, self.mean, self.reference_error, self.candidate_error)
-        cells = [none if n is None or not math.isfinite(n) else f"{n:.3g}" for n in numbers]
-        same = self.agreement
-        return [*cells, none if same is None else f"{round(same * self.samples)} of {self.samples}"]
 
 
 @dataclass(frozen=True)
@@ -63,13 +25,15 @@ class Report:
         model: The model.
         reference: File, its hash, who read it, versions and device of the side held to be right.
         candidate: The same of the other.
-        inputs: Shape, origin and hash of the input batch.
+        inputs: Shape, origin and hash of the input batch that the layers were compared with.
         layers: Every call of a paired layer in order of execution, the whole model last.
         settings: Every setting of the paired layers, side by side.
         gradients: Every gradient; empty if not asked for.
         training: What one training step made of the norms, in words.
         training_differs: Whether that is more than the known difference.
         output: Figures of the whole model's output, by precision.
+        further: What the whole models make of further inputs; empty if none were asked for.
+        parameters: How many numbers of the reference are trained.
         proves: Whether both sides ran in float64: then the verdict is on the function itself.
         weights: How many tensors were compared, exactly.
         diagnosis: What is wrong and what its cause is likely to be, in words; empty if nothing is.
@@ -93,6 +57,8 @@ class Report:
     training: tuple[str, ...] = ()
     training_differs: bool = False
     output: tuple[OutputFigures, ...] = ()
+    further: tuple[InputResult, ...] = ()
+    parameters: int = 0
     proves: bool = True
     weights: int = 0
     diagnosis: tuple[str, ...] = ()
@@ -106,6 +72,7 @@ class Report:
         """PROVED, NOT PROVED, or MEASURED where nothing is wrong that float32 alone could show."""
         wrong = self.first_diverging is not None or self.training_differs
         has_output = any(layer.kind == "output" for layer in self.layers)
+        wrong = wrong or bool(self.wrong_inputs)
         if not has_output or wrong or not all(g.same for g in self.gradients):
             return "NOT PROVED"
         return "PROVED" if self.proves else "MEASURED"
@@ -119,6 +86,16 @@ class Report:
     def first_diverging(self) -> LayerResult | None:
         """The first layer, in order of execution, that is not the same."""
         return next((layer for layer in self.layers if layer.verdict != "same"), None)
+
+    @property
+    def wrong_inputs(self) -> list[InputResult]:
+        """Further inputs for which the outputs of both models are not the same."""
+        return [one for one in self.further if not one.same]
+
+    @property
+    def pooled(self) -> tuple[OutputFigures, ...]:
+        """Figures of the output over all inputs, by precision."""
+        return pooled([self.output, *(one.output for one in self.further)])
 
     @property
     def culprit(self) -> LayerResult | None:
@@ -146,6 +123,8 @@ class Report:
         if first is None or culprit is None:
             if not self.layers:
                 return "no layer was compared."
+            if wrong_inputs := self.wrong_inputs:
+                return _claim_of_inputs(self, wrong_inputs)
             if (wrong := first_wrong_gradient(self)) is None:
                 return "a training step differs."
             return (
@@ -202,6 +181,7 @@ class Report:
                 "float32_factor": FLOAT32_FACTOR,
                 "float32_floor": FLOAT32_FLOOR,
             },
+            "output_of_all_inputs": [asdict(one) for one in self.pooled],
             "weights_compared": own.pop("weights"),
             **own,
             "seconds": round(self.seconds, 2),
@@ -225,60 +205,11 @@ def first_wrong_gradient(report: Report) -> GradientResult | None:
     return max((g for g in report.gradients if not g.same), key=place, default=None)
 
 
-def figures_of_output(reference: Trace, candidate: Trace) -> tuple[OutputFigures, ...]:
-    """Compare what the whole models give, in each precision that any side ran in."""
-    outputs = _outputs(reference, candidate)
-    truth = outputs[0].get("float64", outputs[1].get("float64"))
-    return tuple(
-        _figures(dtype, truth, outputs[0].get(dtype), outputs[1].get(dtype))
-        for dtype in DTYPES
-        if dtype in outputs[0] or dtype in outputs[1]
+def _claim_of_inputs(report: Report, wrong: list[InputResult]) -> str:
+    """Say for which further inputs the outputs differ."""
+    first, name = wrong[0], name_of_input(report.inputs)
+    count = f"{len(wrong)} of {len(report.further)} further inputs"
+    return (
+        f"the layers are the same with {name}, but the outputs of {count} are not. With "
+        f"{first.name}: {first.note.removesuffix('.')}."
     )
-
-
-def _outputs(reference: Trace, candidate: Trace) -> list[dict[str, np.ndarray]]:
-    """Return the first array that both models give, by precision, in the reference's shape."""
-    traces = reference, candidate
-    calls = {
-        (trace, dtype): call
-        for trace in traces
-        for dtype, run in trace.runs.items()
-        if (call := run.calls.get(trace.facts.output)) is not None
-    }
-    found = rows(calls, whole=True)[0] if calls else []
-    row = next((row for row in found if isinstance(next(iter(row.values())), int)), {})
-    outputs: list[dict[str, np.ndarray]] = [{}, {}]
-    shape = None
-    for run, call in calls.items():
-        trace, dtype = run
-        index = row.get(run, next((index for _, index in arrays_in(call.outputs)), None))
-        if isinstance(index, int):
-            array = trace.runs[dtype].arrays[index]
-            shape = shape or array.shape
-            outputs[traces.index(trace)][dtype] = array.reshape(shape) if row else array
-    return outputs
-
-
-def _figures(
-    dtype: str, truth: np.ndarray | None, one: np.ndarray | None, other: np.ndarray | None
-) -> OutputFigures:
-    apart = _differences(one, other)
-    pairs = (one, other), (one, truth), (other, truth)
-    by, *errors = (
-        None if (found := _differences(*pair)) is None else float(found.max()) for pair in pairs
-    )
-    agreement, samples = None, 0
-    if apart is not None and one is not None and other is not None:
-        samples = len(one) if one.ndim else 0
-        if one.ndim == 2:
-            agreement = float((one.argmax(1) == other.argmax(1)).mean())
-    mean = None if apart is None else float(apart.mean())
-    return OutputFigures(dtype, by, mean, errors[0], errors[1], agreement, samples)
-
-
-def _differences(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:
-    """Return the absolute differences; None where there is nothing to compare."""
-    if one is None or other is None or one.shape != other.shape or not one.size:
-        return None
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.abs(one.astype(np.float64) - other))

@@ -1,13 +1,11 @@
 """Check parity: dump a trace of either side, and compare them."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, Unpack
-
-import numpy as np
 
 from ..checkpoints import DTYPES as FILE_DTYPES
 from ..checkpoints import Checkpoint, open_checkpoint
@@ -23,20 +21,22 @@ from ..tables.identify import show_head
 from ..tables.plan import check_paddle, make_plan
 from ..tables.reading import find_variant, read_table, using
 from ..tables.table import Table
-from ..tables.variant import PREPROCESSING
 from ..terminal import Progress
 from ._buffers import compare_buffers
 from ._compare import FLOAT32_FACTOR, Comparison, check_comparable
 from ._diagnose import diagnose
 from ._distance import FLOAT64_LIMIT
 from ._dump import Job
+from ._figures import figures_of_output, name_of_input
+from ._further import check_same_inputs, compare_further
 from ._gradients import compare_gradients, compare_training
-from ._inputs import make_input
+from ._inputs import write_inputs
 from ._meter import Meter
 from ._options import Pair, RunOptions, check_options, pythons
-from ._report import Report, figures_of_output
-from ._trace import DTYPES, INPUT, TRACE_JSON, Trace, describe_input
+from ._report import Report
+from ._trace import DTYPES, TRACE_JSON, Trace, describe_input
 
+Inputs = Sequence[tuple[Path, dict[str, Any]]]  # each a file, and what it holds
 DUMP = "vitconvert.parity._dump"  # what workers do
 
 
@@ -78,8 +78,8 @@ def check_parity(
             original's weights are rounded to it first.
         tables: A folder with families of your own, besides the shipped ones.
         progress: Called with a text, the amount done and the total.
-        options: Those of `RunOptions`: device, tf32, input, batch_size, input_size, backward,
-            torch_python and paddle_python.
+        options: Those of `RunOptions`: device, tf32, input, batch_size, seeds, input_size,
+            backward, torch_python and paddle_python.
 
     Returns:
         The report; `report.proved` is the verdict.
@@ -105,25 +105,39 @@ def check_parity(
             found = {side: f"{files[side]} has {show_head(heads[side])}" for side in SIDES}
             raise CheckpointError(f"{found['paddle']}, {found['torch']}.")
         rounding = _rounding(table, opened["torch"], opened["paddle"], made_from)
-        meter, jobs = Meter(progress), []
         with temporary_folder() as folder:
-            about_input = _write_input(model, options, folder)
-            for side in SIDES:
-                job = _make_job(
-                    side,
-                    subjects[side],
-                    opened[side],
-                    keys[side],
-                    options,
-                    folder / side,
-                    about_input,
-                    rounding[side],
-                )
-                # No layer is given what Paddle's were, and the trace goes when it is compared.
-                alone = str(folder / "torch") if side == "paddle" else ""
-                jobs.append(replace(job, alone=alone, inputs_of_layers=side == "torch"))
-            _run(jobs, options, model, meter)
-            return _compare(Trace(folder / "torch"), Trace(folder / "paddle"), meter, start)
+            inputs, meter = write_inputs(model, options, folder), Meter(progress)
+
+            def prove(inputs: Inputs) -> Report:
+                with temporary_folder(folder) as part:
+                    jobs = []
+                    for side in SIDES:
+                        sources = subjects[side], opened[side], keys[side], rounding[side]
+                        job = _make_job(side, *sources, options, part / side, inputs)
+                        # No layer is given what Paddle's were; the trace goes when it is compared.
+                        alone = str(part / "torch") if side == "paddle" else ""
+                        jobs.append(replace(job, alone=alone, inputs_of_layers=side == "torch"))
+                    _run(jobs, options, model, meter)
+                    return _compare(Trace(part / "torch"), Trace(part / "paddle"), meter, start)
+
+            report = prove(inputs)
+            if report.first_diverging is None and report.wrong_inputs:
+                report = _look_into(report, inputs, prove)
+            return report
+
+
+def _look_into(report: Report, inputs: Inputs, prove: Callable[[Inputs], Report]) -> Report:
+    """Compare the layers once more, with the first input for which the outputs differ."""
+    wrong, was = report.wrong_inputs[0].inputs, name_of_input(report.inputs)
+    ordered = sorted(inputs, key=lambda one: one[1]["sha256"] != wrong["sha256"])
+    again = prove(ordered)
+    if again.first_diverging is None:  # what one run shows and the next does not is not proved
+        return report
+    note = (
+        f"With {was} all layers are the same, with {name_of_input(wrong)} not: what differs "
+        f"depends on the input, or on the size of the batch."
+    )
+    return replace(again, diagnosis=(*again.diagnosis, note))
 
 
 @_as_parity_error()
@@ -177,7 +191,8 @@ def dump(
         if DTYPES[0] not in reference.runs or dtype == DTYPES[1]:
             raise ParityError("--alone compares float64 runs: neither side can be float32 alone.")
     with temporary_folder(target.parent) as folder:
-        about_input = _write_input(model, options, folder)
+        inputs = write_inputs(model, options, folder)
+        about_input = inputs[0][1]
         if alone is not None and reference.facts.input["sha256"] != about_input["sha256"]:
             found = describe_input(reference.facts.input)
             raise ParityError(
@@ -185,7 +200,7 @@ def dump(
                 f"{describe_input(about_input)}."
             )
         part = folder / "trace"
-        job = _make_job(framework, subject, opened, weights, options, part, about_input, {})
+        job = _make_job(framework, subject, opened, weights, {}, options, part, inputs)
         against = "" if alone is None else str(Path(alone).absolute())
         job = replace(job, dtypes=DTYPES if dtype is None else (dtype,), alone=against)
         _run([job], options, model, Meter(progress))
@@ -212,21 +227,23 @@ def _make_job(
     subject: Subject,
     opened: Checkpoint,
     weights: str | None,
+    rounded: dict[str, str],
     options: RunOptions,
     out: Path,
-    about_input: dict[str, Any],
-    rounded: dict[str, str],
+    inputs: Inputs,
 ) -> Job:
-    """Describe the work on one side, whose input lies beside `out`, a folder made here."""
+    """Describe the work on one side, and make the folder of its trace."""
     out.mkdir()
     path, device = str(opened.path.absolute()), options.get("device", "auto")
+    (images, about_input), *further = inputs
     return Job(
         Setup(side, subject, path, weights, device, rounded, options.get("tf32", False)),
-        str(out.parent / INPUT),
+        str(images),
         str(out),
         about_input,
         describe_checkpoint(opened, rounded),
         backward=options.get("backward", False),
+        further=tuple((str(images), about) for images, about in further),
     )
 
 
@@ -271,6 +288,7 @@ def compare_traces(
 def _compare(reference: Trace, candidate: Trace, meter: Meter, start: float) -> Report:
     """Judge two traces and say why."""
     check_comparable(reference, candidate)
+    check_same_inputs(reference, candidate)
     if reference.label == candidate.label:
         _distinguish(reference, candidate)
     comparison = Comparison(reference, candidate)
@@ -302,6 +320,8 @@ def _compare(reference: Trace, candidate: Trace, meter: Meter, start: float) -> 
         training=tuple(training),
         training_differs=training_differs,
         output=figures_of_output(reference, candidate),
+        further=tuple(compare_further(reference, candidate, comparison)),
+        parameters=reference.facts.parameters,
         proves=comparison.proves,
         never_run=tuple(comparison.never_run),
         forms=(*reference.facts.forms, *candidate.facts.forms),
@@ -335,21 +355,6 @@ def make_subject(model: str | Pair, side: Side, checkpoint: Checkpoint) -> Subje
     else:
         num_classes = check_paddle(checkpoint, table, variant)
     return Subject(model, num_classes, output="logits" if num_classes else "features")
-
-
-def _write_input(model: str | Pair, options: RunOptions, folder: Path) -> dict[str, Any]:
-    """Write the images that the model is given, and describe them."""
-    size, batch_size = options.get("input_size"), options.get("batch_size")
-    if isinstance(model, Pair):
-        size = size or read_table(Path(model.table)).input_size or (224, 224)
-        images, facts = make_input(options.get("input"), "pair", batch_size, size, PREPROCESSING)
-    else:
-        variant = find_variant(model)[1]
-        size, preprocessing = size or variant.input_size, variant.preprocessing
-        images, facts = make_input(options.get("input"), model, batch_size, size, preprocessing)
-        variant.check_size((images.shape[2], images.shape[3]))
-    np.save(folder / INPUT, images)
-    return facts
 
 
 def _rounding(

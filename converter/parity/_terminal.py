@@ -1,4 +1,4 @@
-"""A parity report in the terminal, and as the Markdown table that reviewers of a port ask for."""
+"""A parity report in the terminal."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _folded(report: Report) -> Iterator[LayerResult | int]:
 
 def summary(report: Report) -> list[str]:
     """Say in a few lines what was compared and what came out."""
-    reference, sides = report.reference, _sides(report)
+    reference, sides = report.reference, describe_sides(report)
     lines = [
         f"{report.model}: {len(report.layers) - 1} layers and the output compared, input "
         f"{spell_shape(report.inputs['shape'])}, {sides[0]}, {sides[1]}, {report.seconds:.1f} s"
@@ -86,11 +86,11 @@ def summary(report: Report) -> list[str]:
             f"neither model runs {some(report.never_run)}: only weights and settings are compared"
         )
     lines += [one.spell() for one in report.forms]
-    lines += [*arranged(report), *_lone(report), *_backward(report)]
+    lines += [*arranged(report), *lone(report), *_further(report), *backward(report)]
     return [*lines, f"{report.verdict}: {report.claim}", *report.diagnosis]
 
 
-def _sides(report: Report) -> list[str]:
+def describe_sides(report: Report) -> list[str]:
     """Say what each side ran on."""
     return [describe_side(facts["label"], facts["framework"], facts) for facts in report.sides]
 
@@ -161,13 +161,14 @@ def arranged(report: Report) -> Iterator[str]:
         )
 
 
-def _lone(report: Report) -> list[str]:
+def lone(report: Report) -> list[str]:
     """Say what became of the tensors that Paddle alone has, but for what the claim says."""
     left = not_compared(report.paddle_only) if report.verdict == "NOT PROVED" else []
     return [*checked(report.paddle_only), *left]
 
 
-def _backward(report: Report) -> list[str]:
+def backward(report: Report) -> list[str]:
+    """Say how the gradients and a training step compare, if they were asked for."""
     lines = []
     if report.gradients:
         wrong = [gradient for gradient in report.gradients if not gradient.same]
@@ -183,35 +184,23 @@ def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.1e}"
 
 
-def markdown(report: Report) -> str:
-    """Return the table that reviewers of a port ask for, with what it was measured on."""
-    output = report.layers[-1].layer if report.layers else "output"
-    headings = [
-        *("precision", f"max \\|Δ {output}\\|", f"mean \\|Δ {output}\\|"),
-        *(f"{label}'s own error" for label in report.labels),
-        "same top-1",
-    ]
-    rows = [headings, ["---", *["---:"] * (len(headings) - 1)]]
-    rows += [[figures.run, *figures.cells("-")] for figures in report.output]
-    sides = [
-        f"{side}, `{facts.get('file', '-')}` (sha256 `{str(facts.get('sha256', '-'))[:12]}`)"
-        for side, facts in zip(_sides(report), report.sides, strict=True)
-    ]
-    images = spell_shape(report.inputs["shape"])
-    origin = report.inputs.get("file", report.inputs.get("noise", ""))
-    same = sum(layer.verdict == "same" for layer in report.layers)
-    return "\n".join(
-        [
-            f"**{report.model}: {report.verdict}**, {report.claim}",
-            "",
-            *("| " + " | ".join(row) + " |" for row in rows),
-            "",
-            f"- layers: {same} of {len(report.layers)} the same, each compared element by element",
-            *(f"- {one.spell()}" for one in report.forms),
-            *(f"- {line}" for line in (*_lone(report), *_backward(report), *report.diagnosis)),
-            f"- input: {images} ({origin}), sha256 `{report.inputs['sha256'][:12]}`",
-            *(f"- {side}" for side in sides),
-            "- errors are against the float64 truth; made with vitconvert",
-            "",
-        ]
+def spell_inputs(report: Report) -> str:
+    """Count the inputs: "10 (5 seeds x batch 1, 8)"."""
+    facts = [report.inputs, *(one.inputs for one in report.further)]
+    seeds = len({one.get("seed") for one in facts})
+    batches = dict.fromkeys(one["shape"][0] for one in sorted(facts, key=lambda f: f["shape"][0]))
+    count = f"{seeds} seed{'s' * (seeds > 1)} x batch {', '.join(map(str, batches))}"
+    return f"{len(facts)} ({count})"
+
+
+def _further(report: Report) -> list[str]:
+    """Say how close the outputs are over all inputs, and for which they are not the same."""
+    if not report.further:
+        return []
+    figures = {one.run: one.max for one in report.pooled}
+    found = ", ".join(
+        f"{'largest ' * (run == 'float32')}{run} difference {_figure(figures.get(run))}"
+        for run in ("float32", "float64")
     )
+    wrong = [f"{one.name}: {one.note}" for one in report.wrong_inputs]
+    return [f"inputs: {spell_inputs(report)}, {found} of {report.layers[-1].layer}", *wrong]

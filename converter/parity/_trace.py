@@ -7,7 +7,8 @@ the weights, and what else was asked for.
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from copy import copy
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -217,6 +218,9 @@ class Facts:
     gradients: dict[str, int] | None = None  # PyTorch key, or "input" -> array
     training: dict[str, dict[str, Any]] | None = None  # norm -> what one step did to it
     alone_against: str = ""  # id of the trace whose inputs each layer alone was given
+    parameters: int = 0  # trained numbers
+    further_inputs: list[dict[str, Any]] = field(default_factory=list)
+    further: dict[str, list[Call]] = field(default_factory=dict)  # dtype -> output of each of them
     id: str = field(default_factory=lambda: uuid4().hex)
     format: int = FORMAT
 
@@ -237,6 +241,23 @@ class Trace:
     def arrays(self, name: str) -> Arrays:
         """Return one of the files with arrays."""
         return Arrays(self.folder / f"{name}.bin", self.facts.places[name])
+
+    def with_further(self, number: int) -> "Trace":
+        """Return what the whole model made of a further input, as a trace of that output alone."""
+        facts, seen = self.facts, copy(self)
+        output = replace(facts.layers[facts.output], settings={})
+        seen.facts = replace(
+            facts,
+            input=facts.further_inputs[number],
+            layers={facts.output: output},
+            weights={},
+            alone=None,
+        )
+        seen.runs = {
+            dtype: Run({facts.output: calls[number]}, self.arrays(f"further {dtype}"))
+            for dtype, calls in facts.further.items()
+        }
+        return seen
 
 
 def write_facts(folder: Path, facts: Facts) -> None:
@@ -275,6 +296,8 @@ def _read_facts(folder: Path) -> Facts:
                 key: Finding(**finding | {"index": tuple(finding["index"])})
                 for key, finding in data["alone"].items()
             }
+        further = data.get("further", {})
+        facts.further = {d: [Call(**call) for call in further[d]] for d in further}
     except FileNotFoundError as error:
         raise ParityError(
             f"{folder}: is not a readable trace, it has no {TRACE_JSON}. Expected a folder that "

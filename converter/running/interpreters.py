@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,13 @@ _BESIDE = ("mappings", *(f"models_{side}" for side in SIDES))
 _ASK = (
     "import sys, json, importlib.util as u;"
     "print(json.dumps([sys.version_info[:2], [n for n in sys.argv[1:] if u.find_spec(n) is None]]))"
+)
+
+# Under which names each framework is installed, and what an interpreter says of its release.
+_DISTRIBUTIONS = {"torch": ["torch"], "paddle": ["paddlepaddle", "paddlepaddle-gpu"]}
+_RELEASE = (
+    "import sys, importlib.metadata as m;"
+    "print(*[d.version for n in sys.argv[1:] for d in m.distributions(name=n)])"
 )
 
 
@@ -58,6 +66,18 @@ def check_pythons(pythons: dict[Side, str | None]) -> None:
             raise ModelError(
                 f"--{side}-python {python}: has no {' and no '.join(missing)}; install it there."
             )
+
+
+def framework_versions(pythons: dict[Side, str | None]) -> dict[str, str]:
+    """Find the installed release of each framework without importing it; "" if it is not known."""
+    found = dict[str, str]()
+    for side, python in pythons.items():
+        asked = [python or sys.executable, "-P", "-c", _RELEASE, *_DISTRIBUTIONS[side]]
+        try:
+            found[side] = subprocess.run(asked, capture_output=True, text=True).stdout.strip()
+        except OSError:
+            found[side] = ""
+    return found
 
 
 @contextmanager

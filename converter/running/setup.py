@@ -5,14 +5,18 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ..errors import ModelError, nearest
+from ..files import sha256
 from ..models import build
 from ..sides import Side
 from ..tables.reading import find_variant, read_table
 from ..tables.table import Table
 from .device import Device
+
+_INSTALLED = {"site-packages", "dist-packages"}
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,24 @@ def _call_factory(name: str) -> Any:
     except ValueError:  # a function in C, which does not show its arguments
         pass
     return found()
+
+
+def code_of(name: str) -> dict[str, str]:
+    """Return the files of the user's own code that this process has imported, with their sha256.
+
+    Those are the module of "package.module:function", and all that lies below the current folder,
+    but for installed packages.
+    """
+    here, home = sys.modules.get(name.partition(":")[0]), Path.cwd()
+    files = set[Path]()
+    for module in list(sys.modules.values()):
+        file = vars(module).get("__file__") if isinstance(module, ModuleType) else None
+        if isinstance(file, str) and file.endswith(".py"):
+            path = Path(file)
+            own = path.is_relative_to(home) and not _INSTALLED & set(path.parts)
+            if module is here or own:
+                files.add(path)
+    return {str(path): sha256(path) for path in sorted(files)}
 
 
 @dataclass(frozen=True)

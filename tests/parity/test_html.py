@@ -10,9 +10,10 @@ import pytest
 from pages import Page, assert_loads_nothing, browsed, dataset
 
 from vitconvert.parity._compare import LayerResult, SettingResult
+from vitconvert.parity._figures import OutputFigures
 from vitconvert.parity._gradients import GradientResult
 from vitconvert.parity._html import html
-from vitconvert.parity._report import OutputFigures, Report
+from vitconvert.parity._report import Report
 
 EVIL = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
 COLLECTOR = """<head><script>

@@ -1,0 +1,118 @@
+"""Results of pairs, kept beside the table so that a later run continues."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ...checkpoints import open_checkpoint
+from ...errors import CheckpointError
+from ...files import check_target, sha256
+from ...parity import Row, describe_checkpoint
+from ...sides import Side
+from ...version import __version__
+from ._entries import Entry
+
+_FORMAT = "vitconvert pairs 1"  # first thing in the file: whose it is, and how it is laid out
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The result of one pair.
+
+    Attributes:
+        request: What decided it: options, versions, hashes of files.
+        code: Files of the user's own models -> their hashes.
+        row: The result itself.
+    """
+
+    request: dict[str, Any]
+    code: dict[str, str]
+    row: Row
+
+
+def results_beside(table: Path) -> Path:
+    """Name the file that keeps the results of a table."""
+    return table.with_name(f"{table.name}.json")
+
+
+def read_state(path: Path, force: bool) -> dict[str, Kept]:
+    """Read results by the name of the pair; none if the file is not there, or to be replaced.
+
+    Raises:
+        CheckpointError: The file is something else, or cannot be written.
+    """
+    check_target(path, force=True)
+    if not path.exists():
+        return {}
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["format"] != _FORMAT:
+            raise ValueError(f"its format is {data['format']!r}")
+        kept = {
+            name: Kept(
+                one["request"],
+                one["code"],
+                Row(**one["row"] | {"details": tuple(one["row"]["details"])}),
+            )
+            for name, one in data["pairs"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path}: exists and does not hold results of pairs ({error}). Choose another name for "
+            f"the table, or remove the file."
+        ) from error
+    return {} if force else kept
+
+
+def spell_state(state: Mapping[str, Kept]) -> str:
+    """Spell results as JSON."""
+    pairs = {name: asdict(one) for name, one in state.items()}
+    return json.dumps({"format": _FORMAT, "pairs": pairs}, indent=1) + "\n"
+
+
+def make_request(
+    entry: Entry, options: Mapping[str, Any], versions: Mapping[str, str]
+) -> dict[str, Any]:
+    """Collect what decides the result of a pair, as JSON.
+
+    Raises:
+        VitconvertError: A file is missing or is not a checkpoint.
+    """
+    files: dict[Side, str] = {"torch": entry.torch, "paddle": entry.paddle}
+    request: dict[str, Any] = {
+        "vitconvert": __version__,
+        **versions,
+        **options,
+        "input_size": entry.input_size or options.get("input_size"),
+        "model": entry.variant or f"{entry.torch_model} and {entry.paddle_model}",
+    }
+    for side, file in files.items():
+        facts = describe_checkpoint(open_checkpoint(file), {})
+        request[f"{side} checkpoint"] = [facts["sha256"], *facts.get("shards", ())]
+    for name, path in (("table", entry.table), ("input", options.get("input"))):
+        if path and Path(path).is_file():
+            request[name] = sha256(Path(path))
+    found: dict[str, Any] = json.loads(json.dumps(request))
+    return found
+
+
+def changes(kept: Kept, request: Mapping[str, Any]) -> Iterator[str]:
+    """Say why a pair must be compared again; nothing if its result still holds."""
+    if kept.row.verdict != "PROVED":
+        yield "was not proved"
+    for name in dict.fromkeys([*kept.request, *request]):
+        was, now = kept.request.get(name), request.get(name)
+        if was != now:
+            is_hash = "checkpoint" in name or name in ("table", "input")
+            yield f"the {name} has changed" if is_hash else f"{name} was {was}, is now {now}"
+    for file, digest in kept.code.items():
+        try:
+            is_same = sha256(Path(file)) == digest
+        except OSError:
+            is_same = False
+        if not is_same:
+            yield f"{file} has changed"
