@@ -83,13 +83,15 @@ def rebuilt(value: Any, visit: Callable[[Any], Any]) -> Any:
     named = _named(value)
     if named is None:
         return visit(value)
+    new = {name: rebuilt(part, visit) for name, part in named.items()}
+    if all(new[name] is part for name, part in named.items()):
+        return value  # which the layer may fill
     made = copy.copy(value)
-    for name, part in named.items():
-        new = rebuilt(part, visit)
+    for name, part in new.items():
         if isinstance(value, dict):
-            made[name] = new
+            made[name] = part
         else:
-            object.__setattr__(made, name, new)  # a frozen one, too
+            object.__setattr__(made, name, part)  # a frozen one, too
     return made
 
 

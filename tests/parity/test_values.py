@@ -137,6 +137,11 @@ SWITCHES = (
 SUM = "def forward(self, {}):\n    return self.fc(a) + 2 * b"
 
 
+FILLS = """
+def forward(self, x, seen):
+    seen["y"] = 2 * x
+    return self.fc(x)
+"""
 SIZED = with_use("x, _ = self.layer(x, tensor([4, 3]))")
 
 
@@ -232,6 +237,11 @@ SIZED = with_use("x, _ = self.layer(x, tensor([4, 3]))")
                 "{'logits': Out(x)}",
             ),
             id="nested otherwise",
+        ),
+        pytest.param(
+            (FILLS, with_use("seen = {}\nx = self.layer(x, seen) + seen['y']")),
+            (FILLS, with_use("seen = {'z': 3}\nx = self.layer(x, seen) + seen['y']")),
+            id="a dict that the layer fills",
         ),
     ],
 )
