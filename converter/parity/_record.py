@@ -101,8 +101,8 @@ def watched(
 ) -> Iterator[Callable[..., Any]]:
     """Let every call of these layers go through `around`.
 
-    The method itself is replaced, for the two frameworks' hooks differ in what they are shown. Of a
-    layer with a form in parts it is the base that is called, and what follows runs behind it.
+    The method itself is replaced, for the two frameworks' hooks differ in what they are shown. If a
+    layer has a form in parts, its base is what is called, and what follows runs behind that.
 
     Args:
         layers: Their names, and they themselves.

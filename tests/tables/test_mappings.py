@@ -1,7 +1,6 @@
 """Properties of every table, checked against the live models of every variant."""
 
 import tomllib
-from importlib import import_module
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from either import on_each_side
 from vitconvert import models
 from vitconvert.checkpoints import open_checkpoint
 from vitconvert.commands import shapes
+from vitconvert.running.side import is_class
 from vitconvert.sides import Side
 from vitconvert.tables import reading
 from vitconvert.tables.identify import identify, twins
@@ -97,9 +97,7 @@ def test_kinds_are_the_exact_classes(name: str, framework: Side) -> None:
             assert paired[own][2].tensors, own
     for own, (_torch_name, _paddle_name, kind) in paired.items():
         if kind.torch:
-            classes = [name.rpartition(".") for name in kind.classes_on(framework)]
-            expected = [getattr(import_module(module), cls) for module, _, cls in classes]
-            assert type(layers[own]) in expected, own
+            assert is_class(layers[own], kind.classes_on(framework)), own
 
 
 @pytest.mark.parametrize("name", every_variant())
