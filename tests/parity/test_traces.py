@@ -58,8 +58,8 @@ def test_dump_and_compare_are_parity(traces: tuple[Path, Path], tmp_path: Path) 
     # Whatever their order, PyTorch is the reference.
     assert report["reference"]["framework"] == "torch"
     assert all(layer["alone"] < 1e-12 for layer in report["layers"])
-    assert "| float64 |" in done.stdout
-    assert "| 2 of 2 |" in done.stdout
+    assert "float64 | same top-1 | proof |" in done.stdout
+    assert "| 2/2 | PROVED |" in done.stdout
     assert {"torch", "device", "threads", "sha256", "read_by"} <= report["reference"].keys()
 
 
