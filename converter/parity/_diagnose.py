@@ -25,6 +25,7 @@ def diagnose(reference: Trace, candidate: Trace, layers: Sequence[LayerResult]) 
     told = _told(layers, folded, several)
     yield from (one.describe(candidate) for one in several if one.matters)
     wrong = [layer for layer in layers if layer.is_fault and layer.layer not in told]
+    wrong.sort(key=lambda layer: layer.verdict == "settings")
     for layer in wrong[:_MOST_LAYERS]:
         yield _Case(reference, candidate, layer).describe(layers)
     if len(wrong) > _MOST_LAYERS:
@@ -64,7 +65,9 @@ class _Case:
         subject = f"`{self.layer.layer}`"
         if self.layer.kind == "output":
             subject = f"the code of the model itself (`{self.layer.layer}`)"
-        if self.layer.alone is not None and np.isfinite(self.layer.alone):
+        if self.layer.verdict == "settings":
+            subject += " gives the same numbers, but is set otherwise"
+        elif self.layer.alone is not None and np.isfinite(self.layer.alone):
             before = self._before(layers)
             subject += f" differs by itself (alone {self.layer.alone:.1e}{before})"
         else:

@@ -33,13 +33,11 @@ def next_steps(
         )
     if report is None:
         return
-    found = wrong_settings(report.settings, report.layers)
+    found, culprit = wrong_settings(report.settings, report.layers), report.culprit
+    is_explained = culprit is None or any(culprit.layer in one.layers for one in found)
+    if culprit is not None and not is_explained:
+        where = "the code" if culprit.kind == "output" else f"`{culprit.candidate_layer}`"
+        yield f"repair {where} of the model of {paddle_model}, as the diagnosis says, {again}"
     for one in found:
         value = spell_value(one.reference) if one.uniform else "that of PyTorch in each"
         yield f"set {one.setting} to {value} in {one.where} of {paddle_model}, {again}"
-    if not found and (culprit := report.culprit) is not None:
-        where = f"`{culprit.candidate_layer}` in" if culprit.kind != "output" else "the code of"
-        yield (
-            f"repair {where} the model of {paddle_model}, which the last lines above are about, "
-            f"{again}"
-        )

@@ -59,7 +59,7 @@ def calibrate(side: AnySide, layer: Any, given: Any, noise: np.random.Generator)
     if not (side.is_tensor(mean) and side.is_tensor(variance) and side.is_tensor(given)):
         return
     values = side.array(given)
-    if values.ndim < 2 or values.shape[1] != len(mean) or not np.isfinite(values).all():
+    if values.shape[1:2] != side.array(mean).shape or not np.isfinite(values).all():
         return
     axes = (0, *range(2, values.ndim))
     found = values.var(axes)

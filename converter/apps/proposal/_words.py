@@ -11,7 +11,7 @@ from ._outline import Shape
 from ._rows import Proposed, Unclaimed
 
 _LETTERS = "ijklmnopq"
-_MOST_SHAPES = 3
+_MOST_SHAPES, _MOST_ROWS = 3, 3
 _FIGURE = re.compile(r"[-+]?[0-9][0-9.]*(e[-+]?[0-9]+)?")
 _WORD = re.compile(r"[\w.]+")
 
@@ -46,11 +46,14 @@ def fold_rows(rows: Sequence[Proposed], names: Iterable[str]) -> list[str]:
     known, reasons = {*names}, defaultdict[str, list[Proposed]](list)
     for row in rows:
         reasons[_reason(row.note, known)].append(row)
-    return [
-        f"{f'{len(found)} rows, first ' * (len(found) > 1)}{found[0].torch} | {found[0].paddle}: "
-        f"{found[0].note}"
-        for found in reasons.values()
-    ]
+    return [_rows(found) for found in reasons.values()]
+
+
+def _rows(rows: Sequence[Proposed]) -> str:
+    pairs = [f"{row.torch} | {row.paddle}" for row in rows]
+    if len(pairs) == 1:
+        return f"{pairs[0]}: {rows[0].note}"
+    return f"{len(pairs)} rows ({some(pairs, _MOST_ROWS)}): {rows[0].note}"
 
 
 def _reason(text: str, names: set[str]) -> str:
@@ -146,7 +149,7 @@ class _Leftover:
     ) -> tuple[tuple[Side, str] | None, int]:
         """Find the class of the other side of which most layers have the same shapes."""
         mine = self._counted(own)
-        best: tuple[tuple[Side, str] | None, int] = (None, 0)
+        best: tuple[tuple[Side, str] | None, int] = None, 0
         for other in self.shapes:
             if other[0] != own[0] and other not in told and not (self.known[own]):
                 number = (mine & self._counted(other)).total()
