@@ -295,7 +295,7 @@ class _Matcher:
                         self.found.ignore[key] = why
                     else:
                         of_kind = model.kinds[unit.name] is not None
-                        alone = unit.name in model.tokens
+                        alone = unit.name not in model.outer
                         self.found.problems.append(
                             Unclaimed(
                                 SIDES[i], unit.name, key, leaf.shape, unit.cls, of_kind, alone
