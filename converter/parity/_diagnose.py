@@ -43,7 +43,7 @@ def _told(
     folded: Sequence[WrongSetting],
     several: Sequence[WrongSetting],
 ) -> set[str]:
-    """Name the layers of which all is said with the settings that are wrong in several."""
+    """Name the layers that have no other fault than settings that are wrong in several."""
     told = set[str]()
     for layer in layers:
         name = layer.layer.partition("#")[0]
