@@ -23,13 +23,18 @@ def diagnose(reference: Trace, candidate: Trace, layers: Sequence[LayerResult]) 
     folded = wrong_settings(settings_of(reference, candidate), layers)
     several = [one for one in folded if len(one.layers) > 1]
     told = _told(layers, folded, several)
-    yield from (one.describe(candidate) for one in several if one.matters)
-    wrong = [layer for layer in layers if layer.is_fault and layer.layer not in told]
+    wrong = [layer for layer in layers if layer.is_fault]
     wrong.sort(key=lambda layer: layer.verdict == "settings")
-    for layer in wrong[:_MOST_LAYERS]:
+    # The first in its own words, then what it shares with others, then what else there is.
+    first, others = wrong[:1], [layer for layer in wrong[1:] if layer.layer not in told]
+    for layer in first:
         yield _Case(reference, candidate, layer).describe(layers)
-    if len(wrong) > _MOST_LAYERS:
-        yield f"{len(wrong) - _MOST_LAYERS} more layers are wrong by themselves, see the report."
+    yield from (one.describe(candidate) for one in several if one.matters)
+    for layer in others[: _MOST_LAYERS - 1]:
+        yield _Case(reference, candidate, layer).describe(layers)
+    if len(others) >= _MOST_LAYERS:
+        more = len(others) - _MOST_LAYERS + 1
+        yield f"{more} more layers are wrong by themselves, see the report."
     yield from (one.describe(candidate) for one in several if not one.matters)
 
 
@@ -38,7 +43,7 @@ def _told(
     folded: Sequence[WrongSetting],
     several: Sequence[WrongSetting],
 ) -> set[str]:
-    """Name the layers of which all is said with the settings that are wrong in several."""
+    """Name the layers that have no other fault than settings that are wrong in several."""
     told = set[str]()
     for layer in layers:
         name = layer.layer.partition("#")[0]

@@ -17,7 +17,7 @@ def torch_branches() -> Any:
             self.bn3 = nn.BatchNorm2d(4)
             self.shortcut = nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x: Any) -> Any:
             x = self.bn1(self.conv1(x)).relu()
             return torch.sigmoid(self.bn3(self.conv3(x.relu()))) * self.shortcut(x.relu())
 
@@ -26,7 +26,6 @@ def torch_branches() -> Any:
 
 def paddle_branches() -> Any:
     """Build it with all convolutions wrapped, names that mislead, and dots in some of them."""
-    import paddle
     from paddle import nn
 
     class ConvNorm(nn.Layer):
@@ -35,7 +34,7 @@ def paddle_branches() -> Any:
             self.add_sublayer("conv.0", nn.Conv2D(width, 4, 1))
             self.add_sublayer("_bn.", nn.BatchNorm2D(4))
 
-        def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        def forward(self, x: Any) -> Any:
             return self._sub_layers["_bn."](self._sub_layers["conv.0"](x))
 
     class Block(nn.Layer):
@@ -45,7 +44,7 @@ def paddle_branches() -> Any:
             self.shortcut = ConvNorm(4)
             self.other = ConvNorm(4)
 
-        def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        def forward(self, x: Any) -> Any:
             x = nn.functional.relu(self.first(x))
             main = self.shortcut(nn.functional.relu(x))  # the name of the other branch
             return nn.functional.sigmoid(main) * self.other(nn.functional.relu(x))
@@ -57,7 +56,7 @@ def paddle_branches() -> Any:
             self.add_sublayer("blocks.0.", Block())
             self.head = nn.Linear(4 * 256, 5)
 
-        def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        def forward(self, x: Any) -> Any:
             return self.head(self._sub_layers["blocks.0."](self.stem(x)).flatten(1))
 
     return Model()
@@ -65,7 +64,6 @@ def paddle_branches() -> Any:
 
 def torch_norms() -> Any:
     """Build blocks of attention; layers in them have the same shapes and the same input."""
-    import torch
     from torch import nn
 
     class Block(nn.Module):
@@ -75,7 +73,7 @@ def torch_norms() -> Any:
             self.q, self.k, self.v = (nn.Linear(8, 8) for _ in "qkv")
             self.drop = nn.Dropout(0.1)
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x: Any) -> Any:
             y = self.norm(x)
             y = (self.q(y) @ self.k(y).transpose(1, 2)).softmax(2) @ self.v(y)
             return x + self.drop(y)
@@ -87,7 +85,7 @@ def torch_norms() -> Any:
             self.bn = nn.BatchNorm2d(8)
             self.blocks = nn.ModuleList([Block() for _ in range(3)])
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x: Any) -> Any:
             x = self.bn(self.stem(x)).flatten(2).transpose(1, 2)
             for block in self.blocks:
                 x = block(x)
@@ -98,7 +96,6 @@ def torch_norms() -> Any:
 
 def paddle_norms() -> Any:
     """Build them with another epsilon, momentum and rate of dropout."""
-    import paddle
     from paddle import nn
 
     class Block(nn.Layer):
@@ -108,7 +105,7 @@ def paddle_norms() -> Any:
             self.a, self.b, self.c = (nn.Linear(8, 8) for _ in "qkv")
             self.drop = nn.Dropout(0.2)
 
-        def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        def forward(self, x: Any) -> Any:
             y = self.norm(x)
             weights = nn.functional.softmax(self.a(y) @ self.b(y).transpose([0, 2, 1]), 2)
             return x + self.drop(weights @ self.c(y))
@@ -120,7 +117,7 @@ def paddle_norms() -> Any:
             self.bn = nn.BatchNorm2D(8, momentum=0.1)
             self.blocks = nn.LayerList([Block() for _ in range(3)])
 
-        def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        def forward(self, x: Any) -> Any:
             x = self.bn(self.stem(x)).flatten(2).transpose([0, 2, 1])
             for block in self.blocks:
                 x = block(x)

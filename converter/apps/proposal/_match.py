@@ -325,7 +325,7 @@ class _Matcher:
                         alone[i][key] = why
                     else:
                         of_kind = model.kinds[unit.name] is not None
-                        is_layer = unit.name in model.tokens
+                        is_layer = unit.name not in model.outer
                         self.found.problems.append(
                             Unclaimed(
                                 SIDES[i], unit.name, key, leaf.shape, unit.cls, of_kind, is_layer

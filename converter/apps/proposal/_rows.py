@@ -69,7 +69,7 @@ class Unclaimed:
         shape: As this framework lays it out.
         cls: The layer's class.
         known: Whether the layer is of a kind.
-        is_layer: Whether the layer holds tensors and no other layer.
+        is_layer: Whether the layer holds no other one with tensors, and is not the model.
     """
 
     side: Side

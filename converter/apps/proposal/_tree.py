@@ -40,6 +40,10 @@ class Tree:
                 self.tokens[unit.name] = (kind.name, tuple(firm))
             elif counted and unit.name not in inner and unit.cls != SHARED:
                 self.tokens[unit.name] = ("", tuple(sorted(("", t.shape) for t in counted)))
+        # The model, and each layer that holds others with tensors.
+        self.outer = {""}.union(
+            *(self.above(self.holders[u.name]) for u in outline.units if u.tensors and u.name)
+        )
         self.children: dict[str, list[str]] = defaultdict(list)
         ran = [unit for unit in outline.units if unit.entered is not None and unit.name]
         for unit in sorted(ran, key=lambda unit: unit.entered or 0):

@@ -149,7 +149,7 @@ def test_bare_tensors_are_paired_only_with_their_like() -> None:
         "spare": "the Paddle model does not use it",
     }
     (problem,) = found.problems  # nothing is known of it
-    assert problem.startswith("Paddle proj [3, 2]")
+    assert str(problem).startswith("Paddle proj [3, 2]")
 
 
 # -- what a model uses

@@ -295,7 +295,7 @@ def test_runs_decide_what_nothing_else_does(propose: Propose) -> None:
     assert expected.items() <= pairs.items()
     assert (pairs["p"], pairs["q"]) == ("z", "y")
     (told,) = proposal.undecided
-    assert told.startswith("2 rows (spare | one, unused | two): spare never runs")
+    assert told.startswith("2 rows (spare | two, unused | one): spare never runs")
     assert "# Not compared, as neither model runs them: spare, unused." in proposal.text
     assert "The run proves this one" in proposal.text
     assert set(tomllib.loads(proposal.text)["ignore"]) == {"extra.weight", "extra.bias"}
