@@ -122,14 +122,19 @@ def test_nothing_is_found_where_nothing_is_wrong(torch_trace: Path, converted: M
 def test_layer_of_another_class_is_refused(
     torch_trace: Path, converted: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A look-alike of paddle.nn.Linear is not what the kind says."""
+    """A subclass of paddle.nn.Linear that computes something else is not what the kind says."""
     import paddle
 
     class Lookalike(paddle.nn.Linear):
-        pass
+        def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+            return 2 * super().forward(x)
 
     linear = paddle.nn.Linear
-    model = models.build("paddle", reading.variants()["shunted_t"], 1000)
+    paddle.set_default_dtype("float64")
+    try:
+        model = models.build("paddle", reading.variants()["shunted_t"], 1000)
+    finally:
+        paddle.set_default_dtype("float32")
     model.block1[0].attn.q.__class__ = Lookalike
     monkeypatch.setattr(setup, "build", lambda *_: model)
 
