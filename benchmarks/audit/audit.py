@@ -58,14 +58,20 @@ def row(name: str, found: dict[str, Any]) -> list[str]:
     models = [pair["torch"], pair["paddle"]]
     seconds = f"{found['seconds']:.0f}"
     if report is None:
-        *_, last = found["said"].splitlines() or [""]
-        return [*models, "not compared", "", last.removeprefix("Error: "), seconds]
+        return [*models, "not compared", "", why_not(found["said"]), seconds]
     figures = next(one for one in report["output"] if one["run"] == "float64")
     largest = "" if figures["max"] is None else f"{figures['max']:.1e}"
     cause = "" if report["verdict"] == "PROVED" else report["claim"]
     if cause and report["diagnosis"]:
         cause = report["diagnosis"][0]
     return [*models, report["verdict"], largest, cause.replace("|", "\\|"), seconds]
+
+
+def why_not(said: str) -> str:
+    """Find why the models were not compared in what the command printed: one fact a line."""
+    facts = said.replace("\n  ", " ").splitlines() or [""]
+    undecided = [fact for fact in facts if fact.startswith("undecided: ")]
+    return (undecided or facts[-1:])[0].removeprefix("undecided: ").removeprefix("Error: ")
 
 
 def write_page(rows: list[list[str]]) -> None:

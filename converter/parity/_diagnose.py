@@ -11,7 +11,7 @@ import numpy as np
 from ._alike import WrongSetting, wrong_settings
 from ._compare import LayerResult, settings_of
 from ._distance import INPUT_OF, not_finite
-from ._lookalikes import Norm, explain_norm, explain_values
+from ._lookalikes import Norm, explain_norm, explain_size, explain_values
 from ._trace import DTYPES, Trace, array_of, leaves
 
 _MOST_LAYERS = 3  # of the wrong ones that are looked into
@@ -115,12 +115,28 @@ class _Case:
             return
         truth = self.reference.runs[DTYPES[0]].arrays[finding.at]
         found = self.candidate.arrays("alone")[finding.kept]
+        before = self._shapes_before(finding.where.removeprefix(INPUT_OF))
+        if cause := explain_size(truth.shape, found.shape, before):
+            yield cause
         alike = truth.shape == found.shape and truth.dtype == found.dtype and found.size
         if alike and found.dtype.kind == "f" and np.isfinite(found).all():
             if (norm := self._norm()) and (cause := explain_norm(norm, truth, found)):
                 yield cause
             elif not self._has_wrong_weights and (cause := explain_values(truth, found)):
                 yield finding.spell(cause, "`")
+
+    def _shapes_before(self, key: str) -> list[tuple[int, ...]]:
+        """List the shapes that layers gave before a call, or before this one ended: last first."""
+        run = self.reference.runs[DTYPES[0]]
+        end = key if key in run.calls else self.layer.layer
+        calls = takewhile(lambda call: call.key != end, run.calls.values())
+        shapes = [
+            run.arrays.shape(i)
+            for call in calls
+            for leaf in leaves(call.outputs)
+            if (i := array_of(leaf)) is not None
+        ]
+        return shapes[::-1]
 
     @property
     def _has_wrong_weights(self) -> bool:

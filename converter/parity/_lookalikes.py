@@ -1,7 +1,7 @@
 """What could have been computed instead: formulas that people take for one another."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -10,6 +10,8 @@ _EPSILONS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-12, 0.0)
 _CLOSE = 1e-9  # relative; a formula that explains the values does so to rounding
 _SHARE = 1e-3  # and it leaves no more than this of the difference that it explains
 _SAMPLES = 20_000  # values that a formula is tried on
+
+_POOLS = ((3, 2, 0), (2, 2, 0), (3, 2, 1))  # kernel, stride and padding of most pools
 
 Norm = tuple[str, np.ndarray, Mapping[str, np.ndarray], float]
 
@@ -96,6 +98,38 @@ def explain_values(truth: np.ndarray, found: np.ndarray) -> str | None:
     for cause in (_scaled, _reordered, _another_activation, _shifted_by_channel):
         if (words := cause(truth, found, allowed)) is not None:
             return words
+    return None
+
+
+def explain_size(
+    truth: Sequence[int], found: Sequence[int], before: Iterable[Sequence[int]]
+) -> str | None:
+    """Explain a map [B, C, H, W] that is one pixel larger or smaller than the reference's.
+
+    Args:
+        truth: Shape in the reference.
+        found: Shape in the candidate.
+        before: Shapes of what layers gave before, the last first.
+    """
+    if len(truth) != 4 or len(found) != 4 or truth[:2] != found[:2]:
+        return None
+    fits = (tuple(one[2:]) for one in before if len(one) == 4 and one[2] > truth[2])
+    larger = next(fits, None)
+    if larger is None:
+        return None
+    expected, size = tuple(truth[2:]), tuple(found[2:])
+    for kernel, stride, padding in _POOLS:
+        spans = [n + 2 * padding - kernel for n in larger]
+        sizes = {
+            "with": tuple(-(-span // stride) + 1 for span in spans),
+            "without": tuple(span // stride + 1 for span in spans),
+        }
+        for own, other in (("with", "without"), ("without", "with")):
+            if size != expected and (size, expected) == (sizes[own], sizes[other]):
+                return (
+                    f"a pool {own} ceil_mode gives that (kernel {kernel}, stride {stride}: "
+                    f"{larger[0]} pixels become {size[0]}), {other} it the reference's"
+                )
     return None
 
 
