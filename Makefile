@@ -158,7 +158,7 @@ clean:
 	@$(call new_venv,.venv-audit)
 	@echo "==> Installing vitconvert with timm and PaddleClas into .venv-audit (once)"
 	@$(AUDIT)/$(PIP_INSTALL) -c constraints.txt -e ".[torch,cpu,timm]" torchvision scikit-learn \
-		opencv-python-headless requests tqdm pyyaml
+		opencv-python-headless requests tqdm pyyaml six
 	@$(AUDIT)/$(PIP_INSTALL) -c constraints.txt --no-deps paddleclas
 	@touch $@
 
