@@ -17,12 +17,15 @@ def read_settings(layer: Any, kind: Kind, side: Side) -> dict[str, Any]:
     If the kind names none, as that of a block, those are all plain public attributes.
 
     Returns:
-        Name -> number, text, truth value or list of these. Evaluation mode is one of them.
+        Name -> number, text, truth value or list of these. Evaluation mode is one of them; what
+        changes nothing, as the others are, is not there.
     """
-    settings = {"training": bool(layer.training)}
-    if kind.classes_on(side):
-        return settings | {s.name: _read(layer, s, side) for s in kind.settings}
-    return plain_attributes(layer)
+    if not kind.classes_on(side):
+        return plain_attributes(layer)
+    settings = {s.name: _read(layer, s, side) for s in kind.settings}
+    idle = {s.name for s in kind.settings if s.needs and not any(settings[n] for n in s.needs)}
+    counted = {name: value for name, value in settings.items() if name not in idle}
+    return {"training": bool(layer.training), **counted}
 
 
 def spell_settings(layer: Any, kind: Kind, side: Side) -> dict[str, str]:

@@ -53,6 +53,8 @@ class Setting:
         unset: Attribute that counts where Paddle's is None.
         values: Other spellings of a value, as text -> the value; one that holds for a class alone
             has its name in front: "BatchNorm.False".
+        needs: Other settings: where all of these are 0 or false, this one changes nothing, and it
+            is not compared.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Setting:
     turn: Literal["", "not", "complement"] = ""
     unset: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
 
     def attributes_on(self, side: Side) -> tuple[str, ...]:
         """Name the attributes of one side that may hold it."""

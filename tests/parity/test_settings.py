@@ -301,6 +301,22 @@ def test_layers_without_tensors_compute_the_same(name: str) -> None:
     assert apart(gradients[0].numpy(), gradients[1].numpy()).difference < 1e-13
 
 
+@pytest.mark.parametrize("padding", [0, 1])
+def test_a_setting_that_changes_nothing_is_not_compared(padding: int) -> None:
+    """Without padding no pool counts it."""
+    import paddle
+    import torch
+
+    kind = reading.read_kinds()["avg_pool2d"]
+    settings = [
+        read_settings(torch.nn.AvgPool2d(2, padding=padding), kind, "torch"),
+        read_settings(paddle.nn.AvgPool2D(2, padding=padding), kind, "paddle"),
+    ]
+
+    wrong = {"count_include_pad": (True, False)} if padding else {}
+    assert differing(*settings) == wrong
+
+
 def test_every_kind_with_settings_is_tested() -> None:
     """But for drop_path, whose class is our own."""
     assert {name for name, kind in reading.read_kinds().items() if kind.settings} - {
