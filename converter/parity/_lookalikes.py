@@ -172,7 +172,7 @@ _ACTIVATIONS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
         lambda x: 0.5 * x * (1 + np.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3))),
         -0.1701,
     ),
-    "QuickGELU": (lambda x: x / (1 + np.exp(-1.702 * x)), -0.1636),
+    "QuickGELU": (lambda x: x / (1 + np.exp(-1.702 * x)), -0.16362),
     "SiLU": (lambda x: x / (1 + np.exp(-x)), -0.2785),
     "ReLU": (lambda x: np.maximum(x, 0), 0.0),
     "no activation": (lambda x: x, -np.inf),
