@@ -10,17 +10,19 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 
+from ...errors import some
 from ...sides import SIDES
 from ...tables.kinds import Kind
 from ...tables.reading import read_kinds
 from ._align import align, closest, listed, rank, similarity, skeleton
 from ._lone import one_sided, why_alone
 from ._nested import exchangeable
-from ._outline import Leaf, Outline, Shape
+from ._outline import Leaf, Outline, Shape, Unit
 from ._rows import Group, Match, Proposed, Unclaimed
 from ._tree import Token, Tree, bare, contents, ends, join
 
 _Sides = tuple[list[str], list[str]]  # names of either
+_MOST_NAMES = 3  # of layers that a row could name as well
 _Form = tuple[Shape, bool, bool]  # of a bare tensor; whether it holds integers, and is unused
 
 
@@ -137,7 +139,7 @@ class _Matcher:
                 for one, other in closest(ones, others):
                     pairs[one] = other
                     if len(ones) + len(others) > 2:
-                        alternatives = listed(name for name in others if name != other)
+                        alternatives = some([n for n in others if n != other], _MOST_NAMES)
                         doubts[one] = (
                             f"{one} runs at another place than {other}; "
                             f"{alternatives or 'another layer'} has the same shapes"
@@ -229,10 +231,14 @@ class _Matcher:
             for one, other in closest(ones, others):
                 self.pairs[one] = other
                 runs = self.torch.units[one].calls, self.paddle.units[other].calls
-                where = "runs elsewhere" if all(runs) else "never runs, so that no run can show it"
+                where = "never runs, so that no run can show it"
+                if all(runs):
+                    where = "runs elsewhere"
+                elif _runs(self.torch.units[one]) and _runs(self.paddle.units[other]):
+                    where = "never runs by itself: other code takes its tensors"
                 self.notes[one] = f"{one} {where}; paired by shapes and name"
                 if alternatives := [name for name in others if name != other]:
-                    self.notes[one] += f". Could be {listed(alternatives)} as well"
+                    self.notes[one] += f". Could be {some(alternatives, _MOST_NAMES)} as well"
 
     def _bare_tensors(self) -> None:
         """Make rows of layers; pair the tensors that are in no layer of a known kind."""
@@ -347,7 +353,7 @@ class _Matcher:
         """Add a row; its doubts are its own and those of what it is in."""
         owner = torch if torch in self.torch.units else self.torch.holder(torch)
         unit, traced = self.torch.units[owner], self.kinds[kind].traced
-        ran = bool(unit.calls), bool(kind == "param" or self.paddle.units[paddle].calls)
+        ran = _runs(unit), kind == "param" or _runs(self.paddle.units[paddle])
         runs = traced and (owner == "" or all(ran))
         # A block stands behind what it holds, a bare tensor before what its layer holds.
         first = unit.entered if unit.entered is not None else (-1 if owner == "" else float("inf"))
@@ -366,3 +372,12 @@ class _Matcher:
 
 def _form(leaf: Leaf) -> _Form:
     return leaf.shape, leaf.integer, leaf.used is False
+
+
+def _runs(unit: Unit) -> bool:
+    """Tell whether a run shows what a layer holds: it runs, or other code takes its tensors."""
+    return bool(unit.calls) or _used(unit)
+
+
+def _used(unit: Unit) -> bool:
+    return any(leaf.used for leaf in unit.tensors)

@@ -176,7 +176,7 @@ class _Leftover:
         kept = sorted({shape for found in self.shapes[own].values() for shape in found})
         shapes = some([str(list(shape)) for shape in kept], _MOST_SHAPES)
         if all(found == side for found, _cls in self.shapes):
-            return f"{what}, tensors of {shapes}: {other} has no such layer: not the same function"
+            return f"{what}: {other} has no such layer; not the same function"
         return f"{what}: {other} has no such layer left with tensors of {shapes}, in any order"
 
 
