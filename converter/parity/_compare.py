@@ -134,7 +134,8 @@ def settings_of(reference: Trace, candidate: Trace) -> Iterator[SettingResult]:
         other = candidate.facts.layers.get(name)
         if other is not None:
             wrong = differing(layer.settings, other.settings)
-            for setting in [s for s in layer.settings if s in other.settings]:
+            idle = set(layer.idle) & set(other.idle)
+            for setting in [s for s in layer.settings if s in other.settings and s not in idle]:
                 pair = layer.settings[setting], other.settings[setting]
                 yield SettingResult(name, layer.kind, setting, *pair, setting not in wrong)
 

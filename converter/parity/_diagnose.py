@@ -3,11 +3,13 @@
 The diagnosis names a cause only when it explains the numbers in the traces to rounding.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
 
 import numpy as np
 
+from ..errors import some
 from ._alike import WrongSetting, wrong_settings
 from ._compare import LayerResult, settings_of
 from ._distance import INPUT_OF, not_finite
@@ -15,7 +17,8 @@ from ._lookalikes import Norm, explain_norm, explain_size, explain_values
 from ._trace import DTYPES, Trace, array_of, leaves
 
 _MOST_LAYERS = 3  # of the wrong ones that are looked into
-_MOST_SIBLINGS = 3  # names of layers with the same weight
+_MOST_SIBLINGS = 3  # names of layers with the same weight, or wrong at the same place
+_NUMBER = re.compile("[0-9]+")
 
 
 def diagnose(reference: Trace, candidate: Trace, layers: Sequence[LayerResult]) -> Iterator[str]:
@@ -26,15 +29,21 @@ def diagnose(reference: Trace, candidate: Trace, layers: Sequence[LayerResult]) 
     wrong = [layer for layer in layers if layer.is_fault]
     wrong.sort(key=lambda layer: layer.verdict == "settings")
     # The first in its own words, then what it shares with others, then what else there is.
-    first, others = wrong[:1], [layer for layer in wrong[1:] if layer.layer not in told]
-    for layer in first:
-        yield _Case(reference, candidate, layer).describe(layers)
+    looked_into = [*wrong[:1], *(layer for layer in wrong[1:] if layer.layer not in told)]
+    alike = dict[tuple[str, ...], list[_Case]]()
+    for case in (_Case(reference, candidate, layer) for layer in looked_into):
+        alike.setdefault(case.place, []).append(case)
+    first, *others = [*alike.values()] or [[]]
+    for case in first[:1]:
+        yield case.describe(layers, first[1:])
     yield from (one.describe(candidate) for one in several if one.matters)
-    for layer in others[: _MOST_LAYERS - 1]:
-        yield _Case(reference, candidate, layer).describe(layers)
-    if len(others) >= _MOST_LAYERS:
-        more = len(others) - _MOST_LAYERS + 1
-        yield f"{more} more layers are wrong by themselves, see the report."
+    for one, *like_it in others[: _MOST_LAYERS - 1]:
+        yield one.describe(layers, like_it)
+    if more := sum(map(len, others[_MOST_LAYERS - 1 :])):
+        are = (
+            "more layer is wrong by itself" if more == 1 else "more layers are wrong by themselves"
+        )
+        yield f"{more} {are}, see the report."
     yield from (one.describe(candidate) for one in several if not one.matters)
 
 
@@ -65,8 +74,21 @@ class _Case:
         self.finding = (candidate.facts.alone or {}).get(layer.layer) if is_against else None
         self.weights, self.arrays = reference.facts.weights, reference.arrays("weights")
 
-    def describe(self, layers: Sequence[LayerResult]) -> str:
-        """Say which layer it is, by how much it differs, and why."""
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Say which layer is wrong and where in it; the same for all of a row of blocks."""
+        where = self.finding.where if self.finding is not None else ""
+        return self.layer.verdict, *(_NUMBER.sub("#", name) for name in (self.layer.layer, where))
+
+    def describe(self, layers: Sequence[LayerResult], others: Sequence["_Case"] = ()) -> str:
+        """Say which layer it is, by how much it differs, and why; and which others are like it."""
+        text = self._describe(layers)
+        if others:
+            names = some([f"`{case.layer.layer}`" for case in others], _MOST_SIBLINGS)
+            text += f" {len(others)} more at the same place: {names}."
+        return text
+
+    def _describe(self, layers: Sequence[LayerResult]) -> str:
         subject = f"`{self.layer.layer}`"
         if self.layer.kind == "output":
             subject = f"the code of the model itself (`{self.layer.layer}`)"

@@ -24,7 +24,7 @@ from ._buffers import write_buffers
 from ._distance import FLOAT64_LIMIT
 from ._forms import describe_forms, find_forms, round_setting
 from ._record import Paired, Recorder, watched
-from ._settings import plain_attributes, read_settings, spell_settings
+from ._settings import idle, plain_attributes, read_settings, spell_settings
 from ._trace import DTYPES, INPUT, TRACE_JSON, Facts, Layer, Trace, Weight, Writer, write_facts
 
 _POLL = 0.02  # seconds between two looks for the reference trace
@@ -342,7 +342,8 @@ def describe(paired: Paired, side: Side) -> Layer:
         return Layer(paired.own, kind.name, {}, *limits, traced=False)
     holder = paired.form.holder if paired.form else layer
     settings, spelled = read_settings(holder, kind, side), spell_settings(holder, kind, side)
-    return Layer(paired.own, kind.name, settings, *limits, kind.traced, spelled)
+    unused = idle(settings, kind)
+    return Layer(paired.own, kind.name, settings, *limits, kind.traced, spelled, unused)
 
 
 def narrowed(array: np.ndarray) -> np.ndarray:

@@ -17,15 +17,17 @@ def read_settings(layer: Any, kind: Kind, side: Side) -> dict[str, Any]:
     If the kind names none, as that of a block, those are all plain public attributes.
 
     Returns:
-        Name -> number, text, truth value or list of these. Evaluation mode is one of them; what
-        changes nothing, as the others are, is not there.
+        Name -> number, text, truth value or list of these. Evaluation mode is one of them.
     """
     if not kind.classes_on(side):
         return plain_attributes(layer)
     settings = {s.name: _read(layer, s, side) for s in kind.settings}
-    idle = {s.name for s in kind.settings if s.needs and not any(settings[n] for n in s.needs)}
-    counted = {name: value for name, value in settings.items() if name not in idle}
-    return {"training": bool(layer.training), **counted}
+    return {"training": bool(layer.training), **settings}
+
+
+def idle(settings: Mapping[str, Any], kind: Kind) -> list[str]:
+    """Name the settings that change nothing, as the others are."""
+    return [s.name for s in kind.settings if s.needs and not any(settings[n] for n in s.needs)]
 
 
 def spell_settings(layer: Any, kind: Kind, side: Side) -> dict[str, str]:

@@ -119,6 +119,7 @@ class Layer:
         backward_limit: The same of gradients.
         traced: Whether its calls are in the trace.
         spelled: How this framework calls a setting that it counts otherwise, with its value.
+        idle: Settings that change nothing here, such as a pool's way to count padding of 0.
     """
 
     own: str
@@ -128,6 +129,7 @@ class Layer:
     backward_limit: float | None = None
     traced: bool = True
     spelled: Mapping[str, str] = field(default_factory=dict)
+    idle: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -338,6 +338,18 @@ def pool_before_norm_in_shunted(self: Any, x: Any) -> Any:
     return x
 
 
+def several(
+    *plants: Callable[[pytest.MonkeyPatch], None],
+) -> Callable[[pytest.MonkeyPatch], None]:
+    """Do more than one thing wrong."""
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        for one in plants:
+            one(patch)
+
+    return plant
+
+
 def settings_of(kind: str, attribute: str, value: Any) -> Callable[[pytest.MonkeyPatch], None]:
     """Build every layer of a class with another setting."""
 
@@ -420,7 +432,10 @@ MODEL_FAULTS = {
             True,
         ),
         "dropout that scales in evaluation": Fault(
-            settings_of("Dropout", "mode", "downscale_in_infer"),
+            several(
+                settings_of("Dropout", "p", 1e-12),
+                settings_of("Dropout", "mode", "downscale_in_infer"),
+            ),
             "block1.0.attn.attn_drop",
             "mode is upscale_in_train in torch, downscale_in_infer in Paddle",
             True,
