@@ -5,6 +5,7 @@ own, and returns the reference's to its caller. So what a layer computes depends
 and what the code of a block does between the layers within it shows in what it gives them.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,7 +19,8 @@ from ._exchange import Exchange, Exchanged
 from ._record import LiveCall
 from ._trace import Call, Run, Tree, Writer, array_of, leaves
 
-_MOST_KEPT = 24  # arrays that are kept to be looked into
+# Arrays that are kept to be looked into: of all, and of one place in a row of blocks.
+_MOST_KEPT, _MOST_ALIKE = 64, 2
 
 
 class Alone:
@@ -36,7 +38,7 @@ class Alone:
         self.exchange = Exchange(side, reference.arrays)
         self.limits = limits  # by layer: what is further apart is kept
         self.findings: dict[str, Finding] = {}
-        self.kept = 0
+        self.kept = Counter[str]()
 
     def around(self, live: LiveCall) -> Any:
         """Call a layer with the reference's input, and give the reference's output."""
@@ -107,14 +109,15 @@ class Alone:
         for finding, array in made.findings:
             finding = replace(finding, where=where)
             if array is not None:
-                finding = self._keep(replace(finding, given=given), array)
+                finding = self._keep(to, replace(finding, given=given), array)
             self._find(to, finding)
 
-    def _keep(self, finding: Finding, array: np.ndarray) -> Finding:
+    def _keep(self, key: str, finding: Finding, array: np.ndarray) -> Finding:
         """Keep the array of the first few faults, to be looked into."""
-        if self.kept >= _MOST_KEPT:
+        place = place_of(key, finding.where)
+        if self.kept.total() >= _MOST_KEPT or self.kept[place] >= _MOST_ALIKE:
             return finding
-        self.kept += 1
+        self.kept[place] += 1
         return replace(finding, kept=self.keep.add(array))
 
     def _find(self, key: str, finding: Finding) -> None:

@@ -3,7 +3,6 @@
 The diagnosis names a cause only when it explains the numbers in the traces to rounding.
 """
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
 
@@ -12,13 +11,12 @@ import numpy as np
 from ..errors import some
 from ._alike import WrongSetting, wrong_settings
 from ._compare import LayerResult, settings_of
-from ._distance import INPUT_OF, not_finite
+from ._distance import INPUT_OF, not_finite, place_of
 from ._lookalikes import Norm, explain_norm, explain_size, explain_values
 from ._trace import DTYPES, Trace, array_of, leaves
 
 _MOST_LAYERS = 3  # of the wrong ones that are looked into
 _MOST_SIBLINGS = 3  # names of layers with the same weight, or wrong at the same place
-_NUMBER = re.compile("[0-9]+")
 
 
 def diagnose(reference: Trace, candidate: Trace, layers: Sequence[LayerResult]) -> Iterator[str]:
@@ -30,7 +28,7 @@ def diagnose(reference: Trace, candidate: Trace, layers: Sequence[LayerResult]) 
     wrong.sort(key=lambda layer: layer.verdict == "settings")
     # The first in its own words, then what it shares with others, then what else there is.
     looked_into = [*wrong[:1], *(layer for layer in wrong[1:] if layer.layer not in told)]
-    alike = dict[tuple[str, ...], list[_Case]]()
+    alike = dict[tuple[str, str], list[_Case]]()
     for case in (_Case(reference, candidate, layer) for layer in looked_into):
         alike.setdefault(case.place, []).append(case)
     first, *others = [*alike.values()] or [[]]
@@ -75,10 +73,10 @@ class _Case:
         self.weights, self.arrays = reference.facts.weights, reference.arrays("weights")
 
     @property
-    def place(self) -> tuple[str, ...]:
-        """Say which layer is wrong and where in it; the same for all of a row of blocks."""
+    def place(self) -> tuple[str, str]:
+        """Say what is wrong and where; the same for all of a row of blocks."""
         where = self.finding.where if self.finding is not None else ""
-        return self.layer.verdict, *(_NUMBER.sub("#", name) for name in (self.layer.layer, where))
+        return self.layer.verdict, place_of(self.layer.layer, where)
 
     def describe(self, layers: Sequence[LayerResult], others: Sequence["_Case"] = ()) -> str:
         """Say which layer it is, by how much it differs, and why; and which others are like it."""

@@ -1,5 +1,6 @@
 """How far apart two arrays are: by the largest difference of all elements, never by a mean."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 FLOAT64_LIMIT = 1e-10
 
 
+_NUMBER = re.compile("[0-9]+")
 INPUT_OF = "input of "  # in a finding: before the key of the layer that is called
 
 
@@ -45,6 +47,11 @@ class Finding:
         if self.where == "output":
             return f"what it gives {what}"
         return f"what it gives to {quote}{self.where.removeprefix(INPUT_OF)}{quote} {what}"
+
+
+def place_of(layer: str, where: str) -> str:
+    """Name a place in a layer without its numbers: the same for all of a row of blocks."""
+    return _NUMBER.sub("#", f"{layer} {where}")
 
 
 def apart(truth: np.ndarray, other: np.ndarray) -> Finding:
