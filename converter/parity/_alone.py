@@ -14,7 +14,7 @@ import numpy as np
 
 from ..running.side import AnySide
 from ._arguments import alike, is_plain
-from ._distance import FLOAT64_LIMIT, INPUT_OF, Finding
+from ._distance import FLOAT64_LIMIT, INPUT_OF, Finding, place_of
 from ._exchange import Exchange, Exchanged
 from ._record import LiveCall
 from ._trace import Call, Run, Tree, Writer, array_of, leaves
