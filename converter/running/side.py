@@ -71,7 +71,7 @@ class _Side(ABC):
             ModelError: The user's function returns something else.
         """
         subject = self.setup.subject
-        with self.floating(dtype), self._own_names():
+        with self.floating(dtype), self._own_names() if subject.is_own else nullcontext():
             model = subject.build(self.name)
         if not isinstance(model, getattr(self.library.nn, self.layer_class)):
             expected = f"{self.name}.nn.{self.layer_class}"
