@@ -70,8 +70,9 @@ def row(name: str, found: dict[str, Any]) -> list[str]:
 def why_not(said: str) -> str:
     """Find why the models were not compared in what the command printed: one fact a line."""
     facts = said.replace("\n  ", " ").splitlines() or [""]
-    undecided = [fact for fact in facts if fact.startswith("undecided: ")]
-    return (undecided or facts[-1:])[0].removeprefix("undecided: ").removeprefix("Error: ")
+    undecided = [one for one in facts if one.startswith("undecided: ") and " row" not in one[:30]]
+    telling = [one for one in undecided if "not the same function" in one]
+    return (telling or undecided or facts[-1:])[0].partition(": ")[2]
 
 
 def write_page(rows: list[list[str]]) -> None:
