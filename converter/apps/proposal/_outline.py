@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ParityError
+from ...errors import ParityError, brief
 from ...parity import Form, LiveCall, find_forms, watched
 from ...running.process import Task, run
 from ...running.setup import Setup, Subject
@@ -220,10 +220,11 @@ def carry_out(job: dict[str, Any], _parent: object) -> dict[str, Any]:
         layers = [(own, layer) for own, layer in side.layers(model) if first[id(layer)] == own]
         try:
             forms, ran = _watch(side, model, layers, images, kinds)
-        except ValueError as error:
-            raise ParityError(f"the {name} model does not take these images: {error}") from error
-        except RuntimeError as error:
-            raise ParityError(f"the {name} model fails on {tuple(size)} images: {error}") from error
+        except (ValueError, RuntimeError, AssertionError) as error:
+            raise ParityError(
+                f"the {name} model fails on images of {size[0]}x{size[1]} pixels: {brief(error)} "
+                f"(--input-size gives another size)"
+            ) from error
         if isinstance(side, TorchSide):
             _save(side, model, Path(job["state"]))
     units = []

@@ -199,8 +199,9 @@ def test_tensors_without_a_row_are_one_line_for_each_cause() -> None:
     layers, torch, paddle, text = fold_problems(problems)
 
     assert layers == (
-        "25 PyTorch layers of timm.LayerNorm (blocks.{i}.norm{j}, norm): no row, as no kind names "
-        "this class; 25 Paddle layers of paddle.nn.LayerNorm with the same shapes are left over"
+        "25 PyTorch layers of timm.LayerNorm (blocks.{i}.norm{j}, norm): no row, as no kind "
+        "describes this class; 25 Paddle layers of paddle.nn.LayerNorm with the same shapes are "
+        "left over"
     )
     assert torch.endswith("Paddle has pos [1, 16, 24] left, of another shape")
     assert paddle.endswith("PyTorch has pos [1, 24, 4, 4] left, of another shape")
@@ -267,5 +268,5 @@ def test_a_fault_that_no_pairing_mends_ends_the_search(
     dropout = "all 3 dropout: p is 0.2 in Paddle, expected 0.1."
     assert text.count("NOT PROVED: first wrong layer: blocks.0.norm (layer_norm)") == 1
     assert 0 < text.index(epsilon) < text.index("`bn` gives the same numbers") < text.index(dropout)
-    step = "next: set eps to 1e-06 in all 3 layer_norm of twin_open:paddle_norms, and"
-    assert text.index(dropout) < text.index(step) < text.index("next: set momentum to 0.1")
+    step = "next: set epsilon=1e-06 in all 3 layer_norm of twin_open:paddle_norms, and"
+    assert text.index(dropout) < text.index(step) < text.index("next: set momentum=0.9")
