@@ -204,7 +204,7 @@ def written_beside(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
             hold(handle)
             yield file, part
         except BaseException:
-            with suppress(OSError):  # what it still holds cannot be written: that was said
+            with suppress(OSError):  # the body has failed for the same reason
                 file.close()
             raise
         with cannot_be_written(target):

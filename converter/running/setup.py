@@ -80,10 +80,10 @@ def call_factory(name: str) -> Any:
     except VitconvertError:
         raise
     except Exception as error:  # the user's code may raise anything
-        raise ModelError(f"{name} raises {type(error).__name__}: {_spell(error)}") from error
+        raise ModelError(f"{name} raises {type(error).__name__}: {spell_fault(error)}") from error
 
 
-def _spell(error: Exception) -> str:
+def spell_fault(error: Exception) -> str:
     """Say what went wrong, and in which line of the user's code."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if _is_own(Path(frame.filename))]
