@@ -250,7 +250,7 @@ def test_own_kind_that_describes_nothing_is_named() -> None:
     unit = Unit("s", "net.Scale", (Leaf("gamma", (8,)), Leaf("shift", (8,))))
     models = [Outline(side, "net:build", "1", (unit,)) for side in SIDES]
     rules = {"shift": {"paddle": "shift"}}
-    entries = {
+    entries: dict[str, dict[str, Any]] = {
         "misspelt": {"torch": "net.Scael", "paddle": "net.Scale"},
         "short": {"torch": "net.Scale", "paddle": "net.Scale", "tensors": rules},
     }
