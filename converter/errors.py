@@ -53,6 +53,11 @@ def listing(heading: str, problems: Sequence[str]) -> str:
     return "\n  ".join([heading, *problems])
 
 
+def brief(error: BaseException) -> str:
+    """Give what a framework says, without the place in its own source that Paddle appends."""
+    return str(error).partition("\n  [Hint")[0].strip() or type(error).__name__
+
+
 def some(names: Sequence[str], most: int = 8) -> str:
     """List the first few names, and count the others."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

@@ -199,9 +199,16 @@ def written_beside(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
         with cannot_be_written(target):
             # As the usual open does it, but for a name that must be new.
             handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        with os.fdopen(handle, "wb") as file:
+        file = os.fdopen(handle, "wb")
+        try:
             hold(handle)
             yield file, part
+        except BaseException:
+            with suppress(OSError):  # the body has failed for the same reason
+                file.close()
+            raise
+        with cannot_be_written(target):
+            file.close()
     finally:
         _remove_with_companions(part)
 

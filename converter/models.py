@@ -150,9 +150,8 @@ def check_side(framework: Side, checkpoint: Checkpoint) -> None:
     if checkpoint.side not in (framework, None):
         raise CheckpointError(
             f"{checkpoint.path} is a {checkpoint.format} file with {NAMES[checkpoint.side]} "
-            f"weights, which a {NAMES[framework]} model cannot load. If its family is one of "
-            f"`vitconvert models`, convert it first: vitconvert FAMILY --src {checkpoint.path} "
-            f"--dst D."
+            f"weights, which a {NAMES[framework]} model cannot load. Convert it first, with "
+            f"`vitconvert convert --table`, or with the command of its family."
         )
 
 

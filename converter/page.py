@@ -62,7 +62,9 @@ def section(name: str, title: str, content: str) -> str:
     )
 
 
-def facts(caption: str, cells: Iterable[Sequence[str]], heads: Sequence[str] = ()) -> str:
+def facts(
+    caption: str, cells: Iterable[Sequence[str]], heads: Sequence[str] = (), css: str = "facts"
+) -> str:
     """Give a table of facts: a name and a value each, or several under headings; none without."""
     head, body = "", rows(cells)
     if not body:
@@ -71,7 +73,7 @@ def facts(caption: str, cells: Iterable[Sequence[str]], heads: Sequence[str] = (
         columns = "".join(f'<th scope="col">{text(name)}</th>' for name in heads)
         head = f"<thead><tr>{columns}</tr></thead>\n"
     return (
-        f'<table class="facts">\n<caption class="unseen">{text(caption)}</caption>\n{head}<tbody>\n'
+        f'<table class="{css}">\n<caption class="unseen">{text(caption)}</caption>\n{head}<tbody>\n'
         f"{body}\n</tbody>\n</table>"
     )
 

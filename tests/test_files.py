@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from vitconvert import CheckpointError
-from vitconvert.files import check_folder, write_all
+from vitconvert.files import check_folder, write_all, write_whole
 
 
 def test_files_are_on_the_disk_before_the_first_has_its_name(
@@ -132,3 +133,16 @@ def test_the_folder_around_must_be_there_and_writable(
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may do everything
     with pytest.raises(CheckpointError, match=rf"x: no permission to write into {tmp_path}\."):
         check_folder(tmp_path / "x", "a thing", lambda _: True, force=True)
+
+
+def test_full_disk_names_the_file_and_leaves_nothing(tmp_path: Path) -> None:
+    """A short text is refused as it is flushed, and again as the file is closed."""
+    target, limits = tmp_path / "table.toml", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(CheckpointError, match=r"table\.toml: cannot be written: File"):
+            write_whole(target, b"rows = []")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert not list(tmp_path.iterdir())

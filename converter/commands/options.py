@@ -47,7 +47,9 @@ class Existing(click.Path):
         except click.BadParameter as error:
             path, there = Path(value), list[str]()
             if not path.exists() and path.parent.is_dir():
-                there = [one.name for one in path.parent.iterdir()]
+                # With another ending it is another thing, unless the ending is what is wrong.
+                names = [one.name for one in path.parent.iterdir()]
+                there = [n for n in names if Path(n).suffix == path.suffix] or names
             self.fail(error.message + nearest(path.name, there), param, ctx)
 
 

@@ -16,6 +16,7 @@ from ._lookalikes import Norm, explain_norm, explain_size, explain_values
 from ._trace import DTYPES, Trace, array_of, leaves
 
 _MOST_LAYERS = 3  # of the wrong ones that are looked into
+_FEW_WEIGHTS, _NEARLY_ALL = 8, 0.9  # tensors; of these, that differ
 _MOST_SIBLINGS = 3  # names of layers with the same weight, or wrong at the same place
 
 
@@ -34,6 +35,9 @@ def diagnose(reference: Trace, candidate: Trace, layers: Sequence[LayerResult]) 
     first, *others = [*alike.values()] or [[]]
     for case in first[:1]:
         yield case.describe(layers, first[1:])
+    if told_all := _all_weights(reference, candidate):
+        yield told_all
+        return
     yield from (one.describe(candidate) for one in several if one.matters)
     for one, *like_it in others[: _MOST_LAYERS - 1]:
         yield one.describe(layers, like_it)
@@ -43,6 +47,23 @@ def diagnose(reference: Trace, candidate: Trace, layers: Sequence[LayerResult]) 
         )
         yield f"{more} {are}, see the report."
     yield from (one.describe(candidate) for one in several if not one.matters)
+
+
+def _all_weights(reference: Trace, candidate: Trace) -> str:
+    """Say that nearly all weights differ, which no mistake in a conversion does; else empty."""
+    one, other = reference.facts.weights, candidate.facts.weights
+    truth, found = reference.arrays("weights"), candidate.arrays("weights")
+    pairs = [(truth[one[key].array], found[other[key].array]) for key in one if key in other]
+    unlike = [
+        same.shape == its.shape and not np.array_equal(np.sort(same, None), np.sort(its, None))
+        for same, its in pairs
+    ]
+    if len(unlike) < _FEW_WEIGHTS or sum(unlike) < _NEARLY_ALL * len(unlike):
+        return ""
+    return (
+        f"{sum(unlike)} of {len(unlike)} weight tensors hold other values: neither checkpoint was "
+        f"converted from the other."
+    )
 
 
 def _told(
@@ -92,11 +113,15 @@ class _Case:
             subject = f"the code of the model itself (`{self.layer.layer}`)"
         if self.layer.verdict == "settings":
             subject += " gives the same numbers, but is set otherwise"
+        elif self.layer.verdict == "weights" and self.layer.alone is not None:
+            subject += " gives the same numbers, but its weights differ"
         elif self.layer.alone is not None and np.isfinite(self.layer.alone):
             before = self._before(layers)
             subject += f" differs by itself (alone {self.layer.alone:.1e}{before})"
         else:
-            subject += f" is the first that is wrong ({self.layer.verdict})"
+            first = next((one for one in layers if one.is_fault), None)
+            is_first = "the first that is " * (first == self.layer)
+            subject += f" is {is_first}wrong ({self.layer.verdict})"
         causes = list(dict.fromkeys(self._causes()))
         if causes:
             return f"{subject}: {'; '.join(causes)}."
@@ -168,16 +193,16 @@ class _Case:
         names = [k for k in {**one, **other} if (one.get(k) or other[k]).layer == self.name]
         arrays = self.candidate.arrays("weights")
         for key in names:
-            leaf = key[len(self.name) + 1 :] or key
+            whose = f"its {key[len(self.name) + 1 :]}" if key != self.name else "it"
             if key not in one or key not in other:
                 side = (self.reference if key not in one else self.candidate).label
-                yield f"its {leaf} is missing in {side}"
+                yield f"{whose} is missing in {side}"
                 continue
             truth, found = self.arrays[one[key].array], arrays[other[key].array]
             if truth.shape != found.shape:
-                yield f"its {leaf} is {list(found.shape)}, the reference's {list(truth.shape)}"
+                yield f"{whose} is {list(found.shape)}, the reference's {list(truth.shape)}"
             elif not np.array_equal(truth, found, equal_nan=True):
-                yield f"its {leaf} {self._weight(key, truth, found)}"
+                yield f"{whose} {self._weight(key, truth, found)}"
 
     def _weight(self, key: str, truth: np.ndarray, found: np.ndarray) -> str:
         """Say what became of one tensor."""

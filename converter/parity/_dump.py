@@ -3,7 +3,7 @@
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..errors import ParityError, listing
+from ..errors import ParityError, brief, listing, nearest
 from ..running.scratch import ROOM
 from ..running.setup import Setup, code_of, read_setup
 from ..running.side import AnySide, class_name, find_class, is_class, make_side
@@ -194,6 +194,8 @@ class _Dump:
         """
         side, table, claimed = self.side, self.table, set[str]()
         state = side.state_of(self.model)
+        if side.name == "torch" and table.paddle_only:
+            _check_alone(table, state)
         with self._writer("weights") as writer:
             for one in self.paired:
                 for key, own, rule in one.tensors(side.name):
@@ -214,7 +216,12 @@ class _Dump:
         ]
         if left:
             name = NAMES[side.name]
-            heading = f"no row of {table.file} claims {len(left)} tensors of the {name} model:"
+            many = f"{len(left)} tensor{'s' * (len(left) != 1)}"
+            entry = "an [ignore] entry" if side.name == "torch" else "a [paddle_only] entry"
+            heading = (
+                f"no row of {table.file} claims {many} of the {name} model. Add a row, or {entry} "
+                f"with its reason:"
+            )
             raise ParityError(listing(heading, [f"{key} {list(state[key].shape)}" for key in left]))
         with self._writer("buffers") as writer:
             self.facts.buffers = write_buffers(
@@ -251,13 +258,11 @@ class _Dump:
         try:
             with self.side.no_grad():
                 call(self.subject.output, self.model, self.side.put(images))
-        except ValueError as error:
-            # Paddle then shows the place in its own source.
-            reason = str(error).partition("\n  [Hint")[0].strip()
+        except (ValueError, RuntimeError, AssertionError) as error:
             size = "x".join(map(str, images.shape[2:]))
             raise ParityError(
-                f"the {self.side.name} model does not take these images: {reason} (--input-size "
-                f"was {size}, batch {len(images)})"
+                f"the {NAMES[self.side.name]} model does not take these images: {brief(error)} "
+                f"(the input size is {size}, the batch {len(images)})"
             ) from error
 
     @contextmanager
@@ -305,6 +310,7 @@ def pair(side: AnySide, model: Any, table: Table, run: Callable[[], None]) -> li
     if not table.variants:  # a table of many variants describes more than one model has
         problems += [
             f"row {row.number}: the model has nothing called {row.name_on(side.name)}."
+            f"{_nearest(row.name_on(side.name), [n for n in names if n not in found_rows])}"
             for row in table.rows
             if not any(row.pair(side.name, own) for own in found_rows)
         ]
@@ -324,6 +330,25 @@ def pair(side: AnySide, model: Any, table: Table, run: Callable[[], None]) -> li
         heading = f"the {NAMES[side.name]} model does not fit {table.file}:"
         raise ParityError(listing(heading, problems))
     return paired
+
+
+def _check_alone(table: Table, keys: Iterable[str]) -> None:
+    """Refuse a table that says of a tensor of PyTorch's that PyTorch has none."""
+    targets = {key: claim.name_on("paddle") for key in keys for claim in table.claims(key, "torch")}
+    wrong = [
+        f"{target}: a row makes it of PyTorch's {key}. Remove the entry."
+        for key, target in targets.items()
+        if target and table.ignored(target, "paddle") is not None
+    ]
+    if wrong:
+        raise ParityError(
+            listing(f"the PyTorch model does not fit {table.file}, paddle_only:", wrong)
+        )
+
+
+def _nearest(pattern: str, names: Iterable[str]) -> str:
+    """Suggest a name for one that matches none; numbers stand where the pattern has {i}."""
+    return "" if "{" in pattern else nearest(pattern, names)
 
 
 def _unlike(own: str, layer: Any, kind: str, classes: Sequence[str]) -> str:

@@ -136,9 +136,10 @@ def _inputs(report: Report) -> str:
         exact, usual = (figures.get(run, [NONE] * 5) for run in ("float64", "float32"))
         verdict = "same" if one.same else one.note or "not the same"
         cells.append((one.name, *usual[:2], *exact[:2], usual[4], verdict))
-    heads = ("Input", *("Largest, float32", "mean"), *("Largest, float64", "mean"))
+    runs = ("float32", "float64")
+    heads = ("Input", *(f"{what}, {run}" for run in runs for what in ("Largest", "Mean")))
     caption = "Differences of the output, absolute, for every input; layers are those of the first"
-    return facts(caption, cells, (*heads, "Same top-1", "Verdict"))
+    return facts(caption, cells, (*heads, "Same top-1", "Verdict"), "facts inputs")
 
 
 def _of_check(data: dict[str, Any]) -> Iterator[Sequence[str]]:

@@ -1,6 +1,7 @@
 """What a side is made from: a model, its weights, a device. It travels to a worker as JSON."""
 
 import sys
+import traceback
 from dataclasses import dataclass, field
 from importlib import import_module
 from inspect import signature
@@ -8,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..errors import ModelError, nearest
+from ..errors import ModelError, VitconvertError, brief, nearest
 from ..files import sha256
 from ..models import build
 from ..sides import Side
@@ -71,8 +72,31 @@ def call_factory(name: str) -> Any:
     """Call "package.module:function", found in the current folder or installed.
 
     Raises:
-        ModelError: There is no such module or function, or it cannot be called without arguments.
+        ModelError: There is no such module or function, it cannot be called without arguments, or
+            its own code fails.
     """
+    try:
+        return _with_torchvision(name)
+    except VitconvertError:
+        raise
+    except Exception as error:  # the user's code may raise anything
+        raise ModelError(f"{name} raises {type(error).__name__}: {spell_fault(error)}") from error
+
+
+def spell_fault(error: Exception) -> str:
+    """Say what went wrong, and in which line of the user's code."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if _is_own(Path(frame.filename))]
+    where = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+    return f"{brief(error)}{where}"
+
+
+def _is_own(file: Path) -> bool:
+    """Tell whether a file is in the current folder and not of an installed package."""
+    return file.is_relative_to(Path.cwd()) and not _INSTALLED & set(file.parts)
+
+
+def _with_torchvision(name: str) -> Any:
     try:
         return _call_factory(name)
     except RuntimeError as error:
@@ -113,14 +137,13 @@ def code_of(name: str) -> dict[str, str]:
     Those are the module of "package.module:function", and all that lies below the current folder,
     but for installed packages.
     """
-    here, home = sys.modules.get(name.partition(":")[0]), Path.cwd()
+    here = sys.modules.get(name.partition(":")[0])
     files = set[Path]()
     for module in list(sys.modules.values()):
         file = vars(module).get("__file__") if isinstance(module, ModuleType) else None
         if isinstance(file, str) and file.endswith(".py"):
             path = Path(file)
-            own = path.is_relative_to(home) and not _INSTALLED & set(path.parts)
-            if module is here or own:
+            if module is here or _is_own(path):
                 files.add(path)
     return {str(path): sha256(path) for path in sorted(files)}
 

@@ -70,6 +70,16 @@ class Setting:
         """Name the attributes of one side that may hold it."""
         return self.torch if side == "torch" else self.paddle
 
+    def in_paddle(self, value: Any) -> str:
+        """Spell a value as Paddle's users write it: "epsilon=1e-06"; empty if it has none."""
+        attribute = next((name.lstrip("_") for name in self.paddle if name), "")
+        if self.turn == "not":
+            value = not value
+        elif self.turn == "complement" and isinstance(value, float | int):
+            value = round(1 - value, 12)  # 1 - 0.1 is not quite 0.9
+        own = (text for text, found in self.values.items() if found == value and "." not in text)
+        return f"{attribute}={next(own, value)}" if attribute else ""
+
 
 @dataclass(frozen=True)
 class Kind:

@@ -38,7 +38,8 @@ def parse_table(
     kinds = {**kinds, **{name: parse_kind(name, kind, problems) for name, kind in own.items()}}
     rows = data.get("rows")
     if not isinstance(rows, list):
-        problems.append(f"rows is {rows!r}, expected a list.")
+        is_there = f"is {rows!r}" if "rows" in data else "is missing"
+        problems.append(f"rows {is_there}, expected a list.{nearest('rows', data)}")
         rows = []
     read = tuple(_parse_rows(rows, kinds, problems))
     output = data.get("output")
@@ -86,7 +87,8 @@ def _parse_rows(rows: list[Any], kinds: Mapping[str, Kind], problems: list[str])
         torch, paddle, kind = entry
         where = f"row {number} ({torch})"
         if kind not in kinds:
-            told = f"kind {kind!r} is unknown.{nearest(kind, kinds)} There are: {', '.join(kinds)}."
+            meant = nearest(kind, kinds) or f" There are: {', '.join(kinds)}."
+            told = f"kind {kind!r} is unknown.{meant}"
             problems.append(f"{where}: {told}")
             continue
         if set(PLACEHOLDER.findall(torch)) != set(PLACEHOLDER.findall(paddle)):

@@ -200,6 +200,8 @@ def _parse_kinds(file: str, data: dict[str, Any]) -> dict[str, Kind]:
         if not isinstance(entry, dict)
     ]
     tables = {name: entry for name, entry in data.items() if isinstance(entry, dict)}
+    if inner := tables.pop("kinds", None):
+        problems += [f"[kinds.{name}]: expected [{name}] in a file of kinds." for name in inner]
     kinds = {name: parse_kind(name, entry, problems) for name, entry in tables.items()}
     if problems:
         raise TableError(listing(f"{file} cannot be used:", problems))
@@ -214,5 +216,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise TableError(f"{path}: is not a text; expected a table in TOML.") from error
     except (OSError, ValueError) as error:
         raise TableError(f"{path}: cannot be read as a table: {error}.") from error

@@ -97,8 +97,8 @@ def _unknown(checkpoint: Checkpoint, table: Table, side: Side) -> str:
         )
     return (
         f"is not a {table.title} checkpoint: {known}, which begin with {some(names, 3)}. See what "
-        f"it holds: vitconvert inspect FILE. For a model of your own, `vitconvert table` proposes "
-        f"a table, and `vitconvert convert` converts by it."
+        f"it holds: vitconvert inspect {checkpoint.path}. For a model of your own, `vitconvert "
+        f"table` proposes a table, and `vitconvert convert` converts by it."
     )
 
 

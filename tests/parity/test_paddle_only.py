@@ -277,7 +277,9 @@ def test_a_tensor_that_the_file_has_and_no_entry_names_is_an_error(folder: Path)
     replace(folder / "own.toml", '"proj" = "not used"', "")
     write_paddle(folder / "w.pdparams", in_paddle() | {"proj": np.ones((4, 2), "f4")})
 
-    with pytest.raises(ParityError, match=r"no row of .* claims 1 tensors .*:\n  proj \[4, 2\]"):
+    with pytest.raises(
+        ParityError, match=r"no row of .* claims 1 tensor of the Paddle model\..*:\n  proj \[4, 2\]"
+    ):
         check(folder)
 
 

@@ -336,3 +336,23 @@ def test_plain_attributes_of_blocks_are_settings() -> None:
 
     assert settings == {"training": False, "scale": 0.125, "heads": 4, "sizes": 7}
     assert differing(settings, {"scale": 0.25, "other": 1}) == {"scale": (0.125, 0.25)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting", "value", "spelled"),
+    [
+        ("layer_norm", "eps", 1e-6, "epsilon=1e-06"),
+        ("batch_norm", "momentum", 0.1, "momentum=0.9"),
+        ("gelu", "approximate", "none", "approximate=False"),
+        ("avg_pool2d", "count_include_pad", True, "exclusive=False"),
+        ("conv2d", "stride", 2, "stride=2"),
+        ("conv2d", "stride", [2, 1], "stride=[2, 1]"),
+    ],
+)
+def test_value_of_pytorch_is_spelled_as_paddle_takes_it(
+    kind: str, setting: str, value: Any, spelled: str
+) -> None:
+    """Who copies it into the Paddle model sets what PyTorch has."""
+    found = next(one for one in reading.read_kinds()[kind].settings if one.name == setting)
+
+    assert found.in_paddle(value) == spelled

@@ -1,10 +1,12 @@
 """Models of the user's own are built as their code expects."""
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from vitconvert import ModelError
 from vitconvert.running.setup import Setup, Subject, call_factory
 from vitconvert.running.side import make_side
 
@@ -45,3 +47,30 @@ def test_a_model_with_named_parameters_is_built_again_and_again(folder: Path) ->
 def test_a_model_may_import_torchvision_beside_a_cpu_build_of_torch(folder: Path) -> None:
     (folder / "vision_net.py").write_text(WITH_TORCHVISION)
     assert callable(call_factory("vision_net:build"))
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (
+            "def build():\n    return inner()\ndef inner():\n    return 1 / 0",
+            r"^faulty_net:build raises ZeroDivisionError: division by zero \(.*_net.py, line 4\)",
+        ),
+        (
+            "def build(:",
+            r"^faulty_net:build raises SyntaxError: invalid syntax \(faulty_net.py, line 1",
+        ),
+        ("import no_such_module", "^faulty_net:build: No module named 'no_such_module'"),
+    ],
+)
+def test_error_of_the_users_function_is_one_line_with_its_place(
+    code: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a traceback through vitconvert's own code."""
+    (tmp_path / "faulty_net.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.delitem(sys.modules, "faulty_net", raising=False)
+
+    with pytest.raises(ModelError, match=message):
+        call_factory("faulty_net:build")

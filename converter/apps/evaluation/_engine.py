@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import RunError
+from ...errors import RunError, brief
 from ...running.process import Worker
 from ...running.setup import Setup, read_setup
 from ...running.side import AnySide, TorchSide, as_function, make_side
@@ -138,10 +138,13 @@ def carry_out(data: dict[str, Any], parent: Parent) -> None:
         parent.tell(facts | {"num_classes": num_classes})
         _serve(memory, run, num_classes, task, gpu_peak, parent)
     except (OSError, MemoryError, ValueError, RuntimeError) as error:
-        # Frameworks append the place in their own source.
-        reason = str(error).partition("\n  [Hint")[0].strip() or "out of memory"
+        reason = "out of memory" if isinstance(error, MemoryError) else brief(error)
         name = NAMES[task.setup.framework]
-        raise RunError(f"the {name} model cannot run on these images: {reason}") from error
+        size = "x".join(map(str, task.shape[2:]))
+        raise RunError(
+            f"the {name} model cannot run on these images: {reason} (they are {size} pixels; "
+            f"--image-size gives another size)"
+        ) from error
 
 
 def _ready(task: Task) -> tuple[Run, dict[str, Any], GpuPeak]:

@@ -75,7 +75,8 @@ def read_pairs(path: Path) -> list[Entry]:
         problems.append("expected one or more [[pair]], each with name, torch and paddle.")
         given = []
     entries = list(_entries(given, problems))
-    for name, count in Counter(entry.name for entry in entries).items():
+    names = (data["name"] for data in given if isinstance(data.get("name"), str))
+    for name, count in Counter(names).items():
         if count > 1:
             problems.append(f"{count} pairs are called {name!r}, expected names that differ.")
     if problems:

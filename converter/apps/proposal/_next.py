@@ -1,15 +1,22 @@
 """Say what to do about a table that is not proved."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from ...errors import some
-from ...parity import Report, spell_value, wrong_settings
+from ...parity import Report, WrongSetting, spell_value, wrong_settings
+from ...tables.kinds import Kind
+from ._division import divisions
 from ._rows import Unclaimed
 from ._words import classes_without_kind
 
 
 def next_steps(
-    problems: Sequence[Unclaimed | str], report: Report | None, paddle_model: str
+    problems: Sequence[Unclaimed | str],
+    report: Report | None,
+    paddle_model: str,
+    kinds: Mapping[str, Kind],
+    file: Path | None,
 ) -> Iterator[str]:
     """Give a line for each thing to do, the most useful first; none if the table is proved.
 
@@ -17,14 +24,22 @@ def next_steps(
         problems: Tensors without a row.
         report: Of the run with the table; None if it was not run.
         paddle_model: The function that builds the Paddle model.
+        kinds: By name.
+        file: The user's own file of kinds.
     """
     if report is not None and report.proved:
         return
     again = "and run this command again"
     if classes := classes_without_kind(problems):
+        where, name = (f"{file}", file) if file else ("a file such as my.toml", "my.toml")
         yield (
-            f"write a kind for {some(classes, 4)} in a file such as my.toml, as "
-            f"mappings/_kinds.toml does, {again} with --kinds my.toml"
+            f"write a kind for {some(classes, 4)} in {where}, as mappings/_kinds.toml does, "
+            f"{again} with --kinds {name}"
+        )
+    elif [*divisions([one for one in problems if isinstance(one, Unclaimed)])]:
+        yield (
+            f"rewrite the model of {paddle_model} so that it divides these tensors as PyTorch's "
+            f"does, {again}"
         )
     elif problems:
         yield (
@@ -39,5 +54,14 @@ def next_steps(
         where = "the code" if culprit.kind == "output" else f"`{culprit.candidate_layer}`"
         yield f"repair {where} of the model of {paddle_model}, as the diagnosis says, {again}"
     for one in found:
-        value = spell_value(one.reference) if one.uniform else "that of PyTorch in each"
-        yield f"set {one.setting} to {value} in {one.where} of {paddle_model}, {again}"
+        yield f"set {_value(one, kinds)} in {one.where} of {paddle_model}, {again}"
+
+
+def _value(wrong: WrongSetting, kinds: Mapping[str, Kind]) -> str:
+    """Say what to set, as Paddle spells it where the kind says how."""
+    if not wrong.uniform:
+        return f"{wrong.setting} to that of PyTorch in each"
+    settings = kinds[wrong.kind].settings if wrong.kind in kinds else ()
+    setting = next((one for one in settings if one.name == wrong.setting), None)
+    spelled = setting.in_paddle(wrong.reference) if setting else ""
+    return spelled or f"{wrong.setting} to {spell_value(wrong.reference)}"

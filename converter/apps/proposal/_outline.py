@@ -14,7 +14,7 @@ import numpy as np
 from ...errors import ParityError
 from ...parity import Form, LiveCall, find_forms, watched
 from ...running.process import Task, run
-from ...running.setup import Setup, Subject
+from ...running.setup import Setup, Subject, spell_fault
 from ...running.side import AnySide, TorchSide, class_name, is_class, make_side
 from ...sides import NAMES, SIDES, Side
 from ...tables.kinds import Kind
@@ -220,10 +220,11 @@ def carry_out(job: dict[str, Any], _parent: object) -> dict[str, Any]:
         layers = [(own, layer) for own, layer in side.layers(model) if first[id(layer)] == own]
         try:
             forms, ran = _watch(side, model, layers, images, kinds)
-        except ValueError as error:
-            raise ParityError(f"the {name} model does not take these images: {error}") from error
-        except RuntimeError as error:
-            raise ParityError(f"the {name} model fails on {tuple(size)} images: {error}") from error
+        except (ValueError, RuntimeError, AssertionError, TypeError) as error:
+            raise ParityError(
+                f"the {name} model fails on images of {size[0]}x{size[1]} pixels: "
+                f"{spell_fault(error)}. --input-size gives another size."
+            ) from error
         if isinstance(side, TorchSide):
             _save(side, model, Path(job["state"]))
     units = []

@@ -22,6 +22,7 @@ from ._compress import compress, compress_keys
 from ._match import match_outlines
 from ._next import next_steps
 from ._outline import Outline, outline_both
+from ._own_kinds import unused_kinds
 from ._rows import DOUBTS, Match, Proposed
 from ._search import alternatives, touching
 from ._table_text import write_table
@@ -103,7 +104,8 @@ def propose_table(
         ParityError: There is no such function, or its model does not take such images.
         TableError: The file of kinds cannot be used.
     """
-    own = None if kinds is None else Path(kinds).absolute()
+    file = None if kinds is None else Path(kinds)
+    own = None if file is None else file.absolute()
     known, written = read_kinds(own), {} if own is None else read_toml(own)
     pythons: dict[Side, str | None] = {"torch": torch_python, "paddle": paddle_python}
     check_pythons(pythons)
@@ -117,7 +119,7 @@ def propose_table(
             )
         except RunError as error:
             raise ParityError(str(error)) from error
-        prover = _Prover(torch, paddle, folder, input_size, pythons, progress, known, written)
+        prover = _Prover(torch, paddle, folder, input_size, pythons, progress, known, written, file)
         return prover.propose()
 
 
@@ -178,6 +180,7 @@ class _Prover:
     progress: Progress | None
     kinds: Mapping[str, Kind]
     written: Mapping[str, Mapping[str, Any]]  # those of the user's own
+    file: Path | None  # that they are in
     runs: int = 0
 
     def __post_init__(self) -> None:
@@ -268,13 +271,18 @@ class _Prover:
         if not attempt.proved:
             doubts += [group.note for group in open_groups if not group.in_rows]
         lone = attempt.paddle_only
-        doubts += [f"{key}: {DOUBTS[why]}" for key, why in lone.items() if why in DOUBTS]
+        doubts += [
+            f"Paddle's {key}, which PyTorch lacks: {DOUBTS[why]}"
+            for key, why in lone.items()
+            if why in DOUBTS
+        ]
         doubts += fold_problems(match.problems)
         failure = attempt.failure
         if match.problems:
             failure = "some tensors have no row."
         elif not rows:
             failure = "the models have nothing in common."
+        models = self.torch, self.paddle
         head = _heading(self.torch, self.paddle, attempt, failure)
         every = [f"{row.torch} | {row.paddle}: {row.note}" for row in wrong]
         every += list_left_out(match.left_out, self.classes)
@@ -286,10 +294,16 @@ class _Prover:
             tuple(doubts),
             attempt.report,
             failure,
-            (*fold_rows(wrong, names), *fold_left_out(match.left_out, self.classes)),
+            (
+                *unused_kinds((n for n in self.written if n not in used), self.kinds, models),
+                *fold_rows(wrong, names),
+                *fold_left_out(match.left_out, self.classes),
+            ),
             len(match.problems),
             self.runs,
-            tuple(next_steps(match.problems, attempt.report, self.paddle.model)),
+            tuple(
+                next_steps(match.problems, attempt.report, self.paddle.model, self.kinds, self.file)
+            ),
         )
 
 

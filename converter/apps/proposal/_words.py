@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from ...errors import some
 from ...sides import NAMES, SIDES, Side
 from ._align import skeleton
+from ._division import Division, divisions
 from ._outline import Shape
 from ._rows import Proposed, Unclaimed
 
@@ -109,8 +110,27 @@ def fold_problems(problems: Sequence[Unclaimed | str], most: int = 2) -> list[st
             texts[_FIGURE.sub("#", one)].append(one)
     lines = [f"{t[0]} ({len(t)} such tensors)" if len(t) > 1 else t[0] for t in texts.values()]
     tensors = [one for one in problems if isinstance(one, Unclaimed)]
+    divided = [*divisions(tensors)]
+    told = {one for found in divided for one in (*found.few, *found.many)}
+    tensors = [one for one in tensors if one not in told]
     layers = _Leftover([one for one in tensors if one.is_layer], most)
-    return [*layers.lines(), *_bare([one for one in tensors if not one.is_layer], most), *lines]
+    bare = _bare([one for one in tensors if not one.is_layer], most)
+    return [*(_divided(one) for one in divided), *layers.lines(), *bare, *lines]
+
+
+def _divided(found: Division) -> str:
+    """Say which tensors of one model are several of the other."""
+    few, many = (_holders(side) for side in (found.few, found.many))
+    return (
+        f"{NAMES[found.few[0].side]} keeps in one tensor what {NAMES[found.many[0].side]} keeps "
+        f"in {found.times}: {few} beside {many}; a row cannot join or split tensors"
+    )
+
+
+def _holders(tensors: Sequence[Unclaimed]) -> str:
+    """Spell the layers of tensors, or the tensors themselves where a layer holds others."""
+    names = dict.fromkeys(one.layer if one.is_layer else one.key for one in tensors)
+    return some(spell_names(names), _MOST_ROWS)
 
 
 def classes_without_kind(problems: Sequence[Unclaimed | str]) -> list[str]:
@@ -167,12 +187,12 @@ class _Leftover:
             left = count(number, f"{NAMES[twin[0]]} layer")
             neither = "" if self.known[twin] else ", a class without a kind as well,"
             return (
-                f"{what}: no row, as no kind names this class; {left} of {twin[1]}{neither} with "
-                f"the same shapes {'is' if number == 1 else 'are'} left over"
+                f"{what}: no row, as no kind describes this class; {left} of {twin[1]}{neither} "
+                f"with the same shapes {'is' if number == 1 else 'are'} left over"
             )
         other = NAMES[SIDES[side == "torch"]]
         if not self.known[own]:
-            return f"{what}: no kind names this class; {other} has nothing of these shapes left"
+            return f"{what}: no kind describes this class; {other} has nothing of these shapes left"
         kept = sorted({shape for found in self.shapes[own].values() for shape in found})
         shapes = some([str(list(shape)) for shape in kept], _MOST_SHAPES)
         if all(found == side for found, _cls in self.shapes):

@@ -1,6 +1,6 @@
 """What a table leaves open is noted, tried where that can help, and said once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,13 +12,17 @@ from outlines import doubtful, match, outline, paired, unit
 
 from conftest import TOOLS
 from vitconvert.apps.proposal._match import match_outlines
+from vitconvert.apps.proposal._next import next_steps
 from vitconvert.apps.proposal._noise import calibrate, fill
+from vitconvert.apps.proposal._outline import Leaf, Outline, Unit
+from vitconvert.apps.proposal._own_kinds import unused_kinds
 from vitconvert.apps.proposal._rows import Group, Proposed, Unclaimed
 from vitconvert.apps.proposal._search import alternatives
 from vitconvert.apps.proposal._words import fold_problems, fold_rows, spell_names
 from vitconvert.cli import cli
 from vitconvert.parity import LayerResult
-from vitconvert.sides import Side
+from vitconvert.sides import SIDES, Side
+from vitconvert.tables.kinds import parse_kind
 
 # -- which branch is which
 
@@ -199,12 +203,65 @@ def test_tensors_without_a_row_are_one_line_for_each_cause() -> None:
     layers, torch, paddle, text = fold_problems(problems)
 
     assert layers == (
-        "25 PyTorch layers of timm.LayerNorm (blocks.{i}.norm{j}, norm): no row, as no kind names "
-        "this class; 25 Paddle layers of paddle.nn.LayerNorm with the same shapes are left over"
+        "25 PyTorch layers of timm.LayerNorm (blocks.{i}.norm{j}, norm): no row, as no kind "
+        "describes this class; 25 Paddle layers of paddle.nn.LayerNorm with the same shapes are "
+        "left over"
     )
     assert torch.endswith("Paddle has pos [1, 16, 24] left, of another shape")
     assert paddle.endswith("PyTorch has pos [1, 24, 4, 4] left, of another shape")
     assert text == "tensor 1 of a (2 such tensors)"
+
+
+def test_tensors_that_one_model_joins_are_named_side_by_side() -> None:
+    """Separate q, k and v, and PyTorch's own attention, which keeps one bare tensor for them."""
+    separate = [f"enc.{i}.{name}" for i in range(2) for name in "qkv"]
+    fused = [f"blocks.{i}.attn.qkv" for i in range(2)]
+
+    def layers(side: Side, names: list[str], wide: int) -> Iterator[Unclaimed]:
+        for name in names:
+            for leaf, shape in (("weight", (8, wide)), ("bias", (wide,))):
+                yield Unclaimed(side, name, f"{name}.{leaf}", shape, "Linear", True, True)
+
+    problems = [*layers("torch", fused, 24), *layers("paddle", separate, 8)]
+    bare = [
+        Unclaimed("torch", "attn", f"attn.in_proj_{leaf}", shape, "Attention", False, False)
+        for leaf, shape in (("weight", (24, 8)), ("bias", (24,)))
+    ]
+    other = [*bare, *layers("paddle", ["attn.q_proj", "attn.k_proj", "attn.v_proj"], 8)]
+
+    begin, end = (
+        "PyTorch keeps in one tensor what Paddle keeps in 3: ",
+        "; a row cannot join or split ",
+    )
+    assert fold_problems(problems) == [
+        f"{begin}blocks.{{i}}.attn.qkv beside enc.{{i}}.q, enc.{{i}}.k, enc.{{i}}.v{end}tensors"
+    ]
+    assert fold_problems(other) == [
+        f"{begin}attn.in_proj_weight, attn.in_proj_bias beside attn.q_proj, attn.k_proj, "
+        f"attn.v_proj{end}tensors"
+    ]
+    assert "so that it divides these tensors" in next(next_steps(problems, None, "p:b", {}, None))
+    more = [*problems, *layers("paddle", ["head"], 8)]
+    assert not any("keeps in one tensor" in line for line in fold_problems(more[2:]))
+
+
+def test_own_kind_that_describes_nothing_is_named() -> None:
+    """A class that is misspelt, and a tensor that has no rule."""
+    unit = Unit("s", "net.Scale", (Leaf("gamma", (8,)), Leaf("shift", (8,))))
+    models = [Outline(side, "net:build", "1", (unit,)) for side in SIDES]
+    rules = {"shift": {"paddle": "shift"}}
+    entries: dict[str, dict[str, Any]] = {
+        "misspelt": {"torch": "net.Scael", "paddle": "net.Scale"},
+        "short": {"torch": "net.Scale", "paddle": "net.Scale", "tensors": rules},
+    }
+    kinds = {name: parse_kind(name, entry, []) for name, entry in entries.items()}
+
+    misspelt, short = unused_kinds(kinds, kinds, models)
+
+    assert misspelt.startswith(
+        "kind misspelt: no layer of the PyTorch model is of net.Scael. Did you mean 'net.Scale'?"
+    )
+    assert short.startswith("kind short: it has no rule for gamma of net.Scale.")
 
 
 def test_rows_are_folded_by_reason() -> None:
@@ -267,5 +324,5 @@ def test_a_fault_that_no_pairing_mends_ends_the_search(
     dropout = "all 3 dropout: p is 0.2 in Paddle, expected 0.1."
     assert text.count("NOT PROVED: first wrong layer: blocks.0.norm (layer_norm)") == 1
     assert 0 < text.index(epsilon) < text.index("`bn` gives the same numbers") < text.index(dropout)
-    step = "next: set eps to 1e-06 in all 3 layer_norm of twin_open:paddle_norms, and"
-    assert text.index(dropout) < text.index(step) < text.index("next: set momentum to 0.1")
+    step = "next: set epsilon=1e-06 in all 3 layer_norm of twin_open:paddle_norms, and"
+    assert text.index(dropout) < text.index(step) < text.index("next: set momentum=0.9")
