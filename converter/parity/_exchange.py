@@ -142,7 +142,7 @@ def _weigh(
         note = f"is {given}, the reference's is {expected}"
         return choices[0] if choices else None, Finding(np.inf, note=note)
     way, finding = nearest(truth, array, choices, limit)
-    return way, replace(finding, note=not_finite(array))
+    return way, replace(finding, note=not_finite(way.bring(array, truth.shape), truth))
 
 
 def _both_count(one: np.ndarray, other: np.ndarray) -> bool:

@@ -361,6 +361,8 @@ def to_tree(value: Any, put: Callable[[Any], int | None]) -> Tree:
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if hasattr(value, "_fields") and isinstance(value, tuple):
+        value = dict(zip(value._fields, value, strict=True))
     if isinstance(value, list | tuple):
         return [to_tree(part, put) for part in value]
     if isinstance(value, dict):

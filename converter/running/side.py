@@ -76,6 +76,7 @@ class _Side(ABC):
         if not isinstance(model, getattr(self.library.nn, self.layer_class)):
             expected = f"{self.name}.nn.{self.layer_class}"
             raise ModelError(f"{subject.name} returns a {type(model)}; expected a {expected}.")
+        self._check_built(model)
         if subject.is_own or self.name == "torch":  # Paddle has built a shipped one in this type
             self.cast(model, dtype)
         model.eval()
@@ -98,6 +99,9 @@ class _Side(ABC):
     def _own_names(self) -> AbstractContextManager[Any]:
         """Return the context in which a model's tensors may be named as those of another one."""
         return nullcontext()
+
+    def _check_built(self, model: Any) -> None:
+        """Refuse a model whose tensors have no shapes yet."""
 
     @abstractmethod
     def _load(self, model: Any) -> None:
@@ -124,7 +128,14 @@ class _Side(ABC):
         return isinstance(value, self.library.Tensor)
 
     def array(self, tensor: Any) -> np.ndarray:
-        """Bring a tensor to NumPy."""
+        """Bring a tensor to NumPy.
+
+        Raises:
+            RunError: NumPy has no such numbers, or there are none yet.
+        """
+        dtype = str(tensor.dtype).rpartition(".")[2]
+        if dtype == "bfloat16" or dtype.startswith("float8"):
+            raise RunError(f"a layer takes or gives {dtype}, which cannot be compared.")
         return np.asarray(tensor.detach().cpu().numpy())
 
     @abstractmethod
@@ -163,6 +174,15 @@ class TorchSide(_Side):
 
     def _dtype(self, name: str) -> Any:
         return getattr(self.library, name)
+
+    def _check_built(self, model: Any) -> None:
+        is_lazy = self.library.nn.parameter.is_lazy
+        named = (*model.named_parameters(), *model.named_buffers())
+        if lazy := [key for key, tensor in named if is_lazy(tensor)]:
+            raise ModelError(
+                f"{self.setup.subject.name} returns a model whose {lazy[0]} has no shape yet, as in "
+                f"any lazy layer. Let the function call the model once before it returns it."
+            )
 
     def _load(self, model: Any) -> None:
         load_torch(model, self.state, self.setup.subject.read_table())
