@@ -256,7 +256,7 @@ class Comparison:
             arrays, result = self._arranged(result, row)
             truth = next(arrays[run] for run in _TRUTHS if run in arrays)
             for run, array in arrays.items():
-                if note := not_finite(array, truth):
+                if note := not_finite(array):
                     result = replace(result, verdict="not finite", note=f"{run} {note}")
                     return result if "float32" in run else self._inherited(result, layer)
             for side in ("reference", "candidate"):

@@ -96,7 +96,7 @@ def scale_of(truth: np.ndarray, other: np.ndarray) -> float:
 def _masked(truth: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Tell where both sides mask by -inf, if that is not everywhere."""
     places = (truth == -np.inf) & (other == -np.inf)
-    return places & (not places.all())
+    return np.asarray(places & (not places.all()))
 
 
 def spell(one: float, other: float) -> tuple[str, str]:

@@ -176,6 +176,4 @@ def _differences(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray
     if one is None or other is None or one.shape != other.shape or not one.size:
         return None
     with np.errstate(invalid="ignore"):
-        found = np.asarray(np.abs(one.astype(np.float64) - other))
-    found[(one == -np.inf) & (other == -np.inf)] = 0.0  # masked by both
-    return found
+        return np.asarray(np.abs(one.astype(np.float64) - other))

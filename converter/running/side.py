@@ -76,7 +76,6 @@ class _Side(ABC):
         if not isinstance(model, getattr(self.library.nn, self.layer_class)):
             expected = f"{self.name}.nn.{self.layer_class}"
             raise ModelError(f"{subject.name} returns a {type(model)}; expected a {expected}.")
-        self._check_built(model)
         if subject.is_own or self.name == "torch":  # Paddle has built a shipped one in this type
             self.cast(model, dtype)
         model.eval()
@@ -99,9 +98,6 @@ class _Side(ABC):
     def _own_names(self) -> AbstractContextManager[Any]:
         """Return the context in which a model's tensors may be named as those of another one."""
         return nullcontext()
-
-    def _check_built(self, model: Any) -> None:
-        """Refuse a model whose tensors have no shapes yet."""
 
     @abstractmethod
     def _load(self, model: Any) -> None:
@@ -175,14 +171,21 @@ class TorchSide(_Side):
     def _dtype(self, name: str) -> Any:
         return getattr(self.library, name)
 
-    def _check_built(self, model: Any) -> None:
+    def build(self, dtype: str) -> Any:
+        """Build the model in a floating type, in evaluation mode.
+
+        Raises:
+            ModelError: The user's function returns something else, or tensors without a shape.
+        """
+        model = super().build(dtype)
         is_lazy = self.library.nn.parameter.is_lazy
         named = (*model.named_parameters(), *model.named_buffers())
         if lazy := [key for key, tensor in named if is_lazy(tensor)]:
             raise ModelError(
-                f"{self.setup.subject.name} returns a model whose {lazy[0]} has no shape yet, as in "
-                f"any lazy layer. Let the function call the model once before it returns it."
+                f"{self.setup.subject.name} returns a model whose {lazy[0]} has no shape yet, as "
+                f"in any lazy layer. Let the function call the model once before it returns it."
             )
+        return model
 
     def _load(self, model: Any) -> None:
         load_torch(model, self.state, self.setup.subject.read_table())

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_values import FC, LAST, USUAL, compared, folder
 
 from conftest import known
-from test_values import FC, LAST, USUAL, compared, folder
 from vitconvert.parity._arrange import ways
 from vitconvert.parity._distance import apart, not_finite
 
@@ -31,7 +31,7 @@ def concatenate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(values, "PADDLE", values.PADDLE + "\ncat = paddle.concat\n")
 
 
-@pytest.mark.parametrize("number", ["- 1e9", "- 3e38", "- float('inf')"])
+@pytest.mark.parametrize("number", ["- 1e9", "- 3e38"])
 def test_a_mask_hides_no_difference(number: str, folder: Path) -> None:
     """Beside a huge number all else would be nothing."""
     assert compared(folder, masked(number), masked(number)).proved
@@ -46,7 +46,7 @@ def test_a_mask_hides_no_difference(number: str, folder: Path) -> None:
     ("torch", "paddle"),
     [
         pytest.param("x + float('inf')", "x + float('inf')", id="infinite"),
-        pytest.param("x - float('inf')", "x - float('inf')", id="masked throughout"),
+        pytest.param("x - float('inf')", "x - float('inf')", id="infinite below"),
         pytest.param("x * float('nan')", "x * float('nan')", id="NaN"),
         pytest.param("x[:0]", "x[:0]", id="no number"),
     ],
@@ -57,6 +57,25 @@ def test_what_holds_no_number_proves_nothing(torch: str, paddle: str, folder: Pa
 
     assert not report.proved
     assert known(report.culprit).layer == "model output"
+
+
+MASK = """
+m = tensor([[0.0] * 6 + [-float("inf")] * 6] * 12).to(x.dtype)
+x = self.layer(x, m)
+"""
+
+
+def test_a_layer_may_be_given_a_mask_of_infinities(folder: Path) -> None:
+    """In the same places; beside them all must agree."""
+    code = "def forward(self, x, m): return F.softmax(self.fc(x) @ turn(x, 0, 2, 1) + m, -1) @ x"
+    use = USUAL.replace("x = self.layer(x)", MASK.strip())
+
+    assert compared(folder, (code, use), (code, use)).proved
+    for wrong in (use.replace("* 6 +", "* 5 + [1.0] +"), use.replace('"inf"', '"nan"')):
+        report = compared(folder, (code, use), (code, wrong))
+        assert not report.proved
+        assert known(report.culprit).layer == "model output"
+        assert "gives to layer" in report.claim
 
 
 def test_an_output_is_not_laid_into_other_axes(folder: Path) -> None:
