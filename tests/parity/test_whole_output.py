@@ -130,7 +130,7 @@ def test_a_keyword_may_be_called_as_the_others_are_together(folder: Path) -> Non
         ([1e9, 0.9e9, 1.0, 0.0], [1e9, 0.9e9, 1.0 + 1e-3, 0.0], False, False),
     ],
 )
-def test_a_mask_is_no_measure(
+def test_a_mask_does_not_measure(
     truth: list[float], other: list[float], wrong: bool, broken: bool
 ) -> None:
     """Neither of a difference nor of what is finite."""
