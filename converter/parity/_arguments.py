@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ._distance import FLOAT64_LIMIT
@@ -43,7 +43,8 @@ class Arguments:
         full.apply_defaults()
         values = dict[str, Any]()
         for name, value in full.arguments.items():
-            values |= dict(sorted(value.items())) if self._is_free(name) else {name: value}
+            free = self._is_free(name)
+            values |= self._free_names(sorted(value.items())) if free else {name: value}
         return values
 
     @property
@@ -62,12 +63,18 @@ class Arguments:
         for name in self._bound.signature.parameters:
             passed = self._bound.arguments.get(name)
             if self._is_free(name):
-                made[name] = {key: values[key] for key in passed or ()}
+                names = zip(passed or (), self._free_names((passed or {}).items()), strict=True)
+                made[name] = {key: values[shown] for key, shown in names}
             elif name in self._bound.arguments or values[name] is not own[name]:
                 made[name] = values[name]
         copy = object.__new__(Arguments)
         copy._bound = inspect.BoundArguments(self._bound.signature, made)
         return copy
+
+    def _free_names(self, items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+        """Name keywords of any name; one may be called as a parameter that has no such name."""
+        known = self._bound.signature.parameters
+        return {f"{name} of **" if name in known else name: value for name, value in items}
 
     def _is_free(self, name: str) -> bool:
         """Tell whether a parameter takes keywords of any name."""

@@ -51,12 +51,11 @@ def ways(shape: Shape, to: Shape, whole: bool = False) -> list[Way]:
     Args:
         shape: What an array has.
         to: What it is to have.
-        whole: Whether it is of the whole model: whose users see the axes, so that none moves and
-            every image keeps its place.
+        whole: Whether it is of the whole model: whose users see the axes, so that none moves,
+            neighbours are merged or split alone, and every image keeps its place.
     """
     if whole:
-        same_batch = shape[:1] == to[:1]
-        return [AS_IT_IS] if shape == to or (same_batch and _size(shape) == _size(to)) else []
+        return [AS_IT_IS] if shape == to or (shape[:1] == to[:1] and _merge(shape, to)) else []
     return list(_ways(shape, to)) if _size(shape) == _size(to) else []
 
 
@@ -93,6 +92,15 @@ def nearest(
         if way is choices[0] or finding.difference < least.difference / 2:
             best, least = way, finding
     return best, least
+
+
+def _merge(shape: Shape, to: Shape) -> bool:
+    """Tell whether one shape is the other with neighbouring axes merged: [B, 8, 4, 4], [B, 8, 16].
+
+    [B, 8, 16] laid into [B, 16, 8] is not: no axis would be what it says.
+    """
+    inner, other = ({_size(one[:end]) for end in range(len(one) + 1)} for one in (shape, to))
+    return _size(shape) == _size(to) and (inner <= other or other <= inner)
 
 
 def _size(shape: Shape) -> int:

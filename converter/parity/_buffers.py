@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import ParityError, listing
 from ..running.side import AnySide
 from ..tables.table import Table, compile_pattern, join
-from ._distance import FLOAT64_LIMIT
+from ._distance import FLOAT64_LIMIT, scale_of
 from ._lone import Lone
 from ._record import Paired
 from ._trace import Buffer, Trace, Writer
@@ -197,7 +197,7 @@ def _apart(expected: np.ndarray, found: np.ndarray) -> str:
     if expected.dtype.kind in "fc" or found.dtype.kind in "fc":
         wide = all(array.dtype.name in ("float64", "complex128") for array in (expected, found))
         finite = np.isfinite(expected) & np.isfinite(found)
-        scale = float(np.abs(expected[np.isfinite(expected)]).max(initial=0.0)) or 1.0
+        scale = scale_of(expected[finite], found[finite]) or 1.0
         limit = (FLOAT64_LIMIT if wide else _FLOAT32_LIMIT) * scale
         close = np.zeros_like(unequal)
         close[finite] = np.abs(np.subtract(found[finite], expected[finite])) <= limit

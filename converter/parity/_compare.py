@@ -255,11 +255,11 @@ class Comparison:
         errors, worst = dict[str, float](), Finding(-1.0)
         for row in found:
             arrays, result = self._arranged(result, row)
+            truth = next(arrays[run] for run in _TRUTHS if run in arrays)
             for run, array in arrays.items():
                 if note := not_finite(array):
                     result = replace(result, verdict="not finite", note=f"{run} {note}")
                     return result if "float32" in run else self._inherited(result, layer)
-            truth = next(arrays[run] for run in _TRUTHS if run in arrays)
             for side in ("reference", "candidate"):
                 if (run := f"{side} float32") in arrays:
                     error = apart(truth, arrays[run]).difference

@@ -11,6 +11,8 @@ FLOAT64_LIMIT = 1e-10
 
 
 _NUMBER = re.compile("[0-9]+")
+_LEAST_MASK = 1e6  # a number that masks is at least that, and as many times all others
+
 INPUT_OF = "input of "  # in a finding: before the key of the layer that is called
 
 
@@ -70,12 +72,38 @@ def apart(truth: np.ndarray, other: np.ndarray) -> Finding:
     else:
         with np.errstate(invalid="ignore", over="ignore"):
             distance = np.abs(np.subtract(other, truth, dtype=np.float64))
-        scale = float(np.abs(truth).max())
+        scale = scale_of(truth, other)
+        if not np.isfinite(scale) and (masked := _masked(truth, other)).any():
+            distance[masked] = 0.0
+            scale = scale_of(truth[~masked], other[~masked])
     index = np.unravel_index(int(distance.argmax()), distance.shape)  # a NaN counts as largest
     largest = float(distance[index])
     relative = largest / (scale or 1.0) if np.isfinite(largest) and np.isfinite(scale) else np.inf
     place = tuple(map(int, index))
     return Finding(float(relative), "output", place, float(truth[index]), float(other[index]))
+
+
+def scale_of(truth: np.ndarray, other: np.ndarray) -> float:
+    """Give the largest value of floats, but for the number that masks some: it would hide all else.
+
+    Masks hold one huge number, which no side computes: both have it in the same places.
+    """
+    sizes = np.abs(truth)
+    largest = float(sizes.max(initial=0.0))
+    if not _LEAST_MASK <= largest < np.inf:
+        return largest
+    places = sizes == largest
+    numbers = truth[places]
+    if len(numbers) < 2 or (numbers != numbers[0]).any() or (other[places] != numbers).any():
+        return largest
+    rest = float(sizes[~places].max(initial=0.0))
+    return rest if rest * _LEAST_MASK <= largest and not places.all() else largest
+
+
+def _masked(truth: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Tell where both sides mask by -inf, if that is not everywhere."""
+    places = (truth == -np.inf) & (other == -np.inf)
+    return np.asarray(places & (not places.all()))
 
 
 def spell(one: float, other: float) -> tuple[str, str]:
@@ -86,8 +114,13 @@ def spell(one: float, other: float) -> tuple[str, str]:
     return f"{one:.17g}", f"{other:.17g}"
 
 
-def not_finite(array: np.ndarray) -> str:
-    """Say how many values are NaN or infinite: "has 2 values that are not finite"; "" if none."""
+def not_finite(array: np.ndarray, truth: np.ndarray | None = None) -> str:
+    """Say how many values are NaN or infinite: "has 2 values that are not finite"; "" if none.
+
+    Args:
+        array: Any.
+        truth: What it should be, of the same shape: where that masks by -inf, so may the array.
+    """
     if array.dtype.kind != "f":
         return ""
     # One pass without a mask in the usual case: a sum is finite only if all its terms are, and
@@ -95,6 +128,9 @@ def not_finite(array: np.ndarray) -> str:
     with np.errstate(all="ignore"):
         if np.isfinite(array.sum(dtype=np.float64)):
             return ""
-    count = array.size - int(np.isfinite(array).sum())
+    broken = ~np.isfinite(array)
+    if truth is not None:
+        broken &= ~_masked(truth, array)
+    count = int(broken.sum())
     values = "value that is" if count == 1 else "values that are"
     return f"has {count} {values} not finite" if count else ""

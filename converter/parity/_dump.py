@@ -170,7 +170,7 @@ class _Dump:
         inputs = dtype == DTYPES[0] and self.job.inputs_of_layers
         with self._writer(dtype) as writer:
             recorder = Recorder(self.side, writer, self._tick, inputs)
-            with watched(self.traced, recorder.around, self.forms) as call:
+            with watched(self.traced, recorder.around, self.forms, recorder.beside) as call:
                 self._forward(call)
         self.facts.runs[dtype] = recorder.calls
 

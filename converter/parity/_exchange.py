@@ -56,7 +56,7 @@ class Exchange:
         for place, index in pairs:
             tensor = mine[place][1]
             array, truth = self._array(tensor), self.arrays[index]
-            way, finding = _weigh(array, truth, limit, whole)
+            way, finding = _weigh(array, truth, limit, is_input, whole)
             is_wrong = finding.difference > limit
             if is_wrong:
                 finding = replace(finding, at=index)
@@ -132,7 +132,7 @@ def _once_each(
 
 
 def _weigh(
-    array: np.ndarray, truth: np.ndarray, limit: float, whole: bool
+    array: np.ndarray, truth: np.ndarray, limit: float, is_input: bool, whole: bool
 ) -> tuple[Way | None, Finding]:
     """Find the way to the reference's shape, if there is one, and the difference then."""
     choices = ways(array.shape, truth.shape, whole)
@@ -142,7 +142,9 @@ def _weigh(
         note = f"is {given}, the reference's is {expected}"
         return choices[0] if choices else None, Finding(np.inf, note=note)
     way, finding = nearest(truth, array, choices, limit)
-    return way, replace(finding, note=not_finite(array))
+    # A layer may be given a mask of -inf; what is not finite in what it gives is never right.
+    note = not_finite(way.bring(array, truth.shape), truth if is_input else None)
+    return way, replace(finding, note=note, difference=np.inf if note else finding.difference)
 
 
 def _both_count(one: np.ndarray, other: np.ndarray) -> bool:

@@ -110,7 +110,7 @@ def find_forms(
         output = own(*args, **kwargs)
         ran.add(id(layer))
         given = side.array(output) if side.is_tensor(output) else None
-        forms[:] = [form for form, one in zip(forms, made, strict=True) if _same(given, one)]
+        forms[:] = [form for form, one in zip(forms, made, strict=True) if same(given, one)]
         return output
 
     with ExitStack() as stack:
@@ -230,8 +230,8 @@ def _attempt(side: AnySide, form: Form, args: Any, kwargs: Any) -> np.ndarray | 
     return side.array(made).copy() if side.is_tensor(made) else None
 
 
-def _same(given: np.ndarray | None, made: np.ndarray | None) -> bool:
-    """Tell whether a layer gave what it was expected to give."""
+def same(given: np.ndarray | None, made: np.ndarray | None, limit: float = FLOAT64_LIMIT) -> bool:
+    """Tell whether a layer gave what it was expected to give, within a relative limit."""
     if given is None or made is None or (given.shape, given.dtype) != (made.shape, made.dtype):
         return False
-    return apart(given, made).difference <= FLOAT64_LIMIT
+    return apart(given, made).difference <= limit

@@ -12,10 +12,11 @@ import numpy as np
 
 from ..errors import ParityError
 from ..running.side import AnySide
-from ..sides import Side
+from ..sides import NAMES, Side
 from ..tables.kinds import Kind, TensorRule
 from ._arguments import Arguments
-from ._forms import Form, restore
+from ._distance import FLOAT64_LIMIT
+from ._forms import Form, restore, same
 from ._trace import Call, Writer, call_key, to_tree
 
 
@@ -40,6 +41,8 @@ class Paired:
                 yield keys[0], keys[1], rule
 
 
+# Relative; by how much two ways to compute one layer in float32 may differ at most.
+_FLOAT32_LIMIT = 1e-4
 _UNWATCHED = ""  # among the keys of calls that have begun
 
 
@@ -95,9 +98,16 @@ class LiveCall:
 Around = Callable[[LiveCall], Any]  # makes the call, and returns what the caller gets
 
 
+# Hears of a layer with a form in parts: its name, what the parts give, and what it gives itself.
+Beside = Callable[[str, Any, Any], None]
+
+
 @contextmanager
 def watched(
-    layers: Sequence[tuple[str, Any]], around: Around, forms: Mapping[int, Form] | None = None
+    layers: Sequence[tuple[str, Any]],
+    around: Around,
+    forms: Mapping[int, Form] | None = None,
+    beside: Beside | None = None,
 ) -> Iterator[Callable[..., Any]]:
     """Let every call of these layers go through `around`.
 
@@ -108,6 +118,8 @@ def watched(
         layers: Their names, and they themselves.
         around: Makes the call.
         forms: id of a layer -> how it computes, where that is known.
+        beside: Hears of each layer with a form in parts. Its caller then gets what its own code
+            gives, so that the model is what it is without being watched; else what the parts give.
 
     Yields:
         call(name, forward, *args, **kwargs), which sends a call of anything else the same way.
@@ -122,12 +134,33 @@ def watched(
         arguments = Arguments(forward, args, kwargs)
         return around(LiveCall(layer, counts[layer], parent, arguments, forward, running))
 
+    def both(
+        layer: str,
+        parted: Callable[..., Any],
+        forward: Callable[..., Any],
+        /,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        if beside is None:
+            return parted(*args, **kwargs)
+        unwatched = bool(running) and running[-1] == _UNWATCHED
+        made = None if unwatched else parted(*args, **kwargs)
+        running.append(_UNWATCHED)
+        try:
+            given = forward(*args, **kwargs)
+        finally:
+            running.pop()
+        if not unwatched:
+            beside(layer, made, given)
+        return given
+
     with ExitStack() as stack:
         for name, layer in layers:
             stack.callback(restore, layer, vars(layer).get("forward"))
             form, see = (forms or {}).get(id(layer)), partial(call, name)
             if form is not None and form.in_parts:
-                layer.forward = form.parted(see)
+                layer.forward = partial(both, name, form.parted(see), layer.forward)
             else:
                 layer.forward = partial(see, layer.forward)
         yield call
@@ -155,6 +188,24 @@ class Recorder:
         self.calls.append(Call(call.layer, call.number, call.parent, inputs, outputs, at_default))
         self.tick()
         return output
+
+    def beside(self, layer: str, parts: Any, own: Any) -> None:
+        """Hear what the parts of a layer give, and what its own code gives.
+
+        Raises:
+            ParityError: It computes something else than when its form was found.
+        """
+        tensors = self.side.is_tensor(parts) and self.side.is_tensor(own)
+        given, made = map(self.side.array, (own, parts)) if tensors else (None, None)
+        limit = FLOAT64_LIMIT
+        if given is not None and given.dtype != np.float64:
+            limit = _FLOAT32_LIMIT
+        if not same(given, made, limit):
+            name = NAMES[self.side.name]
+            raise ParityError(
+                f"{layer}: the {name} layer does not compute in every call and precision what it "
+                f"computes at first. Its class needs a kind of its own."
+            )
 
     def _put(self, value: Any) -> int | None:
         """Write a tensor, unless that very tensor is there already."""

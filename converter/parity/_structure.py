@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from math import prod
 
 from ._arrange import ways
 from ._trace import Arrays, Call, Trace, Tree, array_of, leaves, named_leaves, spell_tree
@@ -35,6 +36,8 @@ def rows(calls: Mapping[RunOf, Call], whole: bool = False) -> tuple[list[dict[Ru
         values = {run: _large(run, call.outputs) for run, call in calls.items()}
     first = next(iter(values))
     found: list[dict[RunOf, Value]] = [{} for _ in values[first]]
+    # A model may give float32 in every run: a dtype is that of the reference's run of the same.
+    bases = {run[1]: run for run in values if run[0] is first[0]}
     for run, own in values.items():
         places = [(name, place) for place, (name, _) in enumerate(values[first])]
         pairs = side_by_side(places, own)
@@ -42,7 +45,9 @@ def rows(calls: Mapping[RunOf, Call], whole: bool = False) -> tuple[list[dict[Ru
             return [], _unlike(values, run)
         for place, value in pairs:
             found[place][run] = value
-            if not _comparable((first, found[place][first]), (run, value), whole):
+            base = bases.get(run[1], first)
+            alike = _shapes_agree((first, found[place][first]), (run, value), whole)
+            if not alike or _kind(run, value) != _kind(base, found[place][base]):
                 return [], _unlike(values, run)
     return found, _unlike_plain(calls) if whole else ""
 
@@ -68,20 +73,19 @@ def _large(run: RunOf, tree: Tree) -> list[tuple[str, Value]]:
     ]
 
 
-def _comparable(one: tuple[RunOf, Value], other: tuple[RunOf, Value], whole: bool) -> bool:
-    """Tell whether two values are of one kind, and one can be brought to the other's shape."""
-    kinds, shapes = zip(*(_kind(*value) for value in (one, other)), strict=True)
-    return kinds[0] == kinds[1] and bool(ways(shapes[1], shapes[0], whole))
+def _shapes_agree(one: tuple[RunOf, Value], other: tuple[RunOf, Value], whole: bool) -> bool:
+    """Tell whether one value can be brought to the other's shape."""
+    return bool(ways(_shape(*other), _shape(*one), whole))
 
 
-def _kind(run: RunOf, value: Value) -> tuple[str, tuple[int, ...]]:
-    """Return dtype, but for that of the run and the width of integers, and shape."""
-    if isinstance(value, float):
-        return "", ()
-    arrays, dtype = _arrays(run), run[1]
-    found = arrays.dtype(value)
-    kind = "" if found in (dtype, "int64", "int32", "bool") else found
-    return kind, arrays.shape(value)
+def _shape(run: RunOf, value: Value) -> tuple[int, ...]:
+    return () if isinstance(value, float) else _arrays(run).shape(value)
+
+
+def _kind(run: RunOf, value: Value) -> str:
+    """Return the dtype, but for that of the run and the width of integers."""
+    found = run[1] if isinstance(value, float) else _arrays(run).dtype(value)
+    return "" if found in (run[1], "int64", "int32", "bool") else found
 
 
 def _unlike(values: Mapping[RunOf, list[tuple[str, Value]]], other: RunOf) -> str:
@@ -102,8 +106,7 @@ def _spell(values: list[str]) -> str:
 def _spell_value(run: RunOf, value: Value) -> str:
     if isinstance(value, float):
         return "a number"
-    kind, found = _kind(run, value)
-    return f"{kind} {list(found)}".lstrip()
+    return f"{_kind(run, value)} {list(_shape(run, value))}".lstrip()
 
 
 def _unlike_plain(calls: Mapping[RunOf, Call]) -> str:
@@ -113,6 +116,8 @@ def _unlike_plain(calls: Mapping[RunOf, Call]) -> str:
         what = spell_tree(call.outputs, partial(_leaf, run))
         if "something of class" in what or not arrays_in(call.outputs):
             return f"the model gives {what}, which cannot be compared"
+        if not any(prod(_arrays(run).shape(index)) for _, index in arrays_in(call.outputs)):
+            return f"the model gives {what}, which holds no number that could be compared"
         plain = [leaf for leaf in leaves(call.outputs) if isinstance(leaf, bool | int | str)]
         spelled.setdefault(repr(plain), f"{run[0].label} {run[1]} gives {what}")
         lengths.add(len(plain))

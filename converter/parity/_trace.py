@@ -352,6 +352,11 @@ def array_of(leaf: Tree) -> int | None:
     return leaf.get("array") if isinstance(leaf, dict) else None
 
 
+def named_fields(value: Any) -> tuple[str, ...] | None:
+    """Return the names in a named tuple; None for anything else."""
+    return getattr(value, "_fields", None) if isinstance(value, tuple) else None
+
+
 def to_tree(value: Any, put: Callable[[Any], int | None]) -> Tree:
     """Write down what a layer is called with, or gives.
 
@@ -363,6 +368,8 @@ def to_tree(value: Any, put: Callable[[Any], int | None]) -> Tree:
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if (fields_of := named_fields(value)) is not None:
+        value = dict(zip(fields_of, value, strict=True))
     if isinstance(value, list | tuple):
         return [to_tree(part, put) for part in value]
     if isinstance(value, dict):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
-from ._trace import Tree, array_of, named_leaves
+from ._trace import Tree, array_of, named_fields, named_leaves
 
 _MOST_AXES = 4
 One = TypeVar("One")
@@ -56,7 +56,7 @@ def arrays_in(tree: Tree) -> list[tuple[str, int]]:
 
 def named_parts(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Yield all that live values consist of, as `named_leaves` does of what is written down."""
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple) and named_fields(value) is None:
         for part in value:
             yield from named_parts(part, name)
     elif (parts := _named(value)) is not None:
@@ -96,7 +96,9 @@ def rebuilt(value: Any, visit: Callable[[Any], Any]) -> Any:
 
 
 def _named(value: Any) -> dict[Any, Any] | None:
-    """Return the parts of a dict or a dataclass."""
+    """Return the parts of a dict, a named tuple or a dataclass."""
+    if (names := named_fields(value)) is not None:
+        return dict(zip(names, value, strict=True))
     if isinstance(value, dict):
         return dict(value)
     if is_dataclass(value) and not isinstance(value, type):

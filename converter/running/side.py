@@ -124,7 +124,14 @@ class _Side(ABC):
         return isinstance(value, self.library.Tensor)
 
     def array(self, tensor: Any) -> np.ndarray:
-        """Bring a tensor to NumPy."""
+        """Bring a tensor to NumPy.
+
+        Raises:
+            RunError: NumPy has no such numbers, or there are none yet.
+        """
+        dtype = str(tensor.dtype).rpartition(".")[2]
+        if dtype == "bfloat16" or dtype.startswith("float8"):
+            raise RunError(f"a layer takes or gives {dtype}, which cannot be compared.")
         return np.asarray(tensor.detach().cpu().numpy())
 
     @abstractmethod
@@ -163,6 +170,22 @@ class TorchSide(_Side):
 
     def _dtype(self, name: str) -> Any:
         return getattr(self.library, name)
+
+    def build(self, dtype: str) -> Any:
+        """Build the model in a floating type, in evaluation mode.
+
+        Raises:
+            ModelError: The user's function returns something else, or tensors without a shape.
+        """
+        model = super().build(dtype)
+        is_lazy = self.library.nn.parameter.is_lazy
+        named = (*model.named_parameters(), *model.named_buffers())
+        if lazy := [key for key, tensor in named if is_lazy(tensor)]:
+            raise ModelError(
+                f"{self.setup.subject.name} returns a model whose {lazy[0]} has no shape yet, as "
+                f"in any lazy layer. Let the function call the model once before it returns it."
+            )
+        return model
 
     def _load(self, model: Any) -> None:
         load_torch(model, self.state, self.setup.subject.read_table())

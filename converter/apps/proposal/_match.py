@@ -327,7 +327,9 @@ class _Matcher:
                     key = join(unit.name, leaf.name)
                     if (unit.name in known[i] and model.kinds[unit.name]) or key in leaves[i]:
                         continue
-                    if why := why_alone(SIDES[i], unit, leaf, model.kinds[unit.name]):
+                    if unit.alias:  # of a layer that has its row, or is a problem, by that name
+                        alone[i][key] = f"another name of {join(unit.alias, leaf.name)}"
+                    elif why := why_alone(SIDES[i], unit, leaf, model.kinds[unit.name]):
                         alone[i][key] = why
                     else:
                         of_kind = model.kinds[unit.name] is not None

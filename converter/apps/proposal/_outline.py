@@ -70,6 +70,7 @@ class Unit:
         sources: A number for each tensor that the first call is given, the same for the same one.
         results: The same for each tensor that it gives.
         outputs: Their shapes.
+        alias: The first name of this layer, if this is another one of it.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Unit:
     sources: tuple[int, ...] = ()
     results: tuple[int, ...] = ()
     outputs: tuple[Shape, ...] = ()
+    alias: str = ""
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,8 @@ def carry_out(job: dict[str, Any], _parent: object) -> dict[str, Any]:
         leaves = _leaves(side, model)
         # A layer that is registered under two names is described under the first one alone.
         first = {id(layer): own for own, layer in reversed([*side.layers(model)])}
-        layers = [(own, layer) for own, layer in side.layers(model) if first[id(layer)] == own]
+        aliases = {own: first[id(layer)] for own, layer in side.layers(model)}
+        layers = [(own, layer) for own, layer in side.layers(model) if aliases[own] == own]
         try:
             forms, ran = _watch(side, model, layers, images, kinds)
         except (ValueError, RuntimeError, AssertionError, TypeError) as error:
@@ -231,7 +234,10 @@ def carry_out(job: dict[str, Any], _parent: object) -> dict[str, Any]:
     for own, layer in [("", model), *layers]:
         cls, facts = _spell(layer, framework, kinds, forms), ran.get(own, {})
         units.append(Unit(own, cls, tuple(leaves.pop(own, ())), **facts))
-    units += [Unit(own, SHARED, tuple(tensors)) for own, tensors in leaves.items()]
+    units += [
+        Unit(own, SHARED, tuple(tensors), alias=aliases.get(own, ""))
+        for own, tensors in leaves.items()
+    ]
     del model, layers, first
     with side.floating("float64"):
         # Another one: what the first has computed from its weights it may keep.

@@ -192,6 +192,11 @@ class _Prover:
             for unit in model.units
         }
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether there is anything to convert."""
+        return any(unit.tensors for unit in self.torch.units)
+
     def propose(self) -> Proposal:
         """Try the best guess, then without rows that do not hold, then other guesses."""
         choices, best = dict[Hashable, int](), self._without_wrong_blocks({})
@@ -225,7 +230,7 @@ class _Prover:
         ignore = compress_keys(match.ignore, self.names[0])
         alone = compress_keys(match.paddle_only, self.names[1])
         attempt = _Attempt(match, left, compress(rows, *self.names), ignore, alone)
-        if match.problems or not attempt.rows:
+        if match.problems or not attempt.rows or not self.has_weights:
             return attempt
         self.runs += 1
         path = self.folder / "proposed.toml"
@@ -280,6 +285,8 @@ class _Prover:
         failure = attempt.failure
         if match.problems:
             failure = "some tensors have no row."
+        elif not self.has_weights:
+            failure = "the PyTorch model has no tensors: there is nothing to convert."
         elif not rows:
             failure = "the models have nothing in common."
         models = self.torch, self.paddle
