@@ -38,7 +38,7 @@ help:
 	@echo "make fuzz         mutate checkpoint files for half an hour (make test: for seconds)"
 	@echo "make bench        measure conversion beside cp and the usual script, then bench-speed:"
 	@echo "make bench-speed  measure the models' speed beside PyTorch's"
-	@echo "make audit        compare timm's models with those of PaddleClas, for docs/audit.md (an hour)"
+	@echo "make audit        compare timm's models with those of PaddleClas, for docs/audit.md (half an hour)"
 	@echo "make lint types   check style and types        make format  put style right"
 	@echo "make wheel        build the wheel and try it, installed     make newer  so on newer Pythons"
 	@echo "make check        all of these, as CI does     make shapes  renew mappings/shapes/"

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..errors import ParityError, brief, listing, nearest
+from ..errors import ParityError, VitconvertError, brief, listing, nearest
 from ..running.scratch import ROOM
-from ..running.setup import Setup, code_of, read_setup
+from ..running.setup import Setup, code_of, read_setup, spell_fault
 from ..running.side import AnySide, class_name, find_class, is_class, make_side
 from ..sides import NAMES, Side
 from ..tables.table import Table
@@ -264,6 +264,11 @@ class _Dump:
                 f"the {NAMES[self.side.name]} model does not take these images: {brief(error)} "
                 f"(the input size is {size}, the batch {len(images)})"
             ) from error
+        except VitconvertError:
+            raise
+        except Exception as error:  # whatever a model of the user's own raises
+            name, kind = NAMES[self.side.name], type(error).__name__
+            raise ParityError(f"the {name} model raises {kind}: {spell_fault(error)}") from error
 
     @contextmanager
     def _writer(self, name: str) -> Iterator[Writer]:

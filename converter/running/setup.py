@@ -18,6 +18,7 @@ from ..tables.table import Table
 from .device import Device
 
 _INSTALLED = {"site-packages", "dist-packages"}
+_FRAMEWORKS = {"torch", "paddle"}  # whose own lines say nothing to a user
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,10 @@ def call_factory(name: str) -> Any:
 
 
 def spell_fault(error: Exception) -> str:
-    """Say what went wrong, and in which line of the user's code."""
+    """Say what went wrong, and in which line of the user's code, or else of a library's."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if _is_own(Path(frame.filename))]
+    others = [f for f in frames[-1:] if not _FRAMEWORKS & set(Path(f.filename).parts)]
+    own = [frame for frame in frames if _is_own(Path(frame.filename))] or others
     where = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
     return f"{brief(error)}{where}"
 

@@ -1,13 +1,14 @@
 """Models of the user's own are built as their code expects."""
 
 import sys
+import textwrap
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from vitconvert import ModelError
-from vitconvert.running.setup import Setup, Subject, call_factory
+from vitconvert.running.setup import Setup, Subject, call_factory, spell_fault
 from vitconvert.running.side import make_side
 
 NAMED = """
@@ -74,3 +75,19 @@ def test_error_of_the_users_function_is_one_line_with_its_place(
 
     with pytest.raises(ModelError, match=message):
         call_factory("faulty_net:build")
+
+
+@pytest.mark.torch
+def test_a_fault_is_placed_in_the_users_code_or_in_a_librarys(folder: Path) -> None:
+    """Never in the framework's, which runs both."""
+    import torch
+
+    (folder / "faulty.py").write_text("def build():\n    return unknown\n")
+    with pytest.raises(ModelError, match=r"'unknown' is not defined \(.*faulty\.py, line 2\)"):
+        call_factory("faulty:build")
+    with pytest.raises(TypeError) as library:
+        textwrap.dedent(3)  # type: ignore[arg-type]
+    assert "textwrap.py, line" in spell_fault(library.value)
+    with pytest.raises(RuntimeError) as framework:
+        torch.nn.Linear(2, 3)(torch.zeros(1, 4))
+    assert "torch" not in spell_fault(framework.value)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ParityError
+from ...errors import ParityError, VitconvertError
 from ...parity import Form, LiveCall, find_forms, watched
 from ...running.process import Task, run
 from ...running.setup import Setup, Subject, spell_fault
@@ -228,6 +228,11 @@ def carry_out(job: dict[str, Any], _parent: object) -> dict[str, Any]:
                 f"the {name} model fails on images of {size[0]}x{size[1]} pixels: "
                 f"{spell_fault(error)}. --input-size gives another size."
             ) from error
+        except VitconvertError:
+            raise
+        except Exception as error:  # whatever a model of the user's own raises
+            kind = type(error).__name__
+            raise ParityError(f"the {name} model raises {kind}: {spell_fault(error)}") from error
         if isinstance(side, TorchSide):
             _save(side, model, Path(job["state"]))
     units = []
