@@ -264,7 +264,7 @@ class _Dump:
                 f"the {NAMES[self.side.name]} model does not take these images: {brief(error)} "
                 f"(the input size is {size}, the batch {len(images)})"
             ) from error
-        except VitconvertError:
+        except (VitconvertError, OSError, MemoryError):
             raise
         except Exception as error:  # whatever a model of the user's own raises
             name, kind = NAMES[self.side.name], type(error).__name__

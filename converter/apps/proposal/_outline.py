@@ -228,7 +228,7 @@ def carry_out(job: dict[str, Any], _parent: object) -> dict[str, Any]:
                 f"the {name} model fails on images of {size[0]}x{size[1]} pixels: "
                 f"{spell_fault(error)}. --input-size gives another size."
             ) from error
-        except VitconvertError:
+        except (VitconvertError, OSError, MemoryError):
             raise
         except Exception as error:  # whatever a model of the user's own raises
             kind = type(error).__name__
