@@ -8,6 +8,7 @@ out: remove the file to compare it again. At the end the table in docs/audit.md 
 """
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -69,6 +70,7 @@ def row(name: str, found: dict[str, Any]) -> list[str]:
 
 def why_not(said: str) -> str:
     """Find why the models were not compared in what the command printed: one fact a line."""
+    said = re.sub(r"/\S*/site-packages/", "", said)  # where it is on this machine
     facts = said.replace("\n  ", " ").splitlines() or [""]
     undecided = [one for one in facts if one.startswith("undecided: ") and " row" not in one[:30]]
     telling = [one for one in undecided if "not the same function" in one]

@@ -96,6 +96,17 @@ class LayerResult:
         """Whether something is wrong with the layer itself, as far as is known."""
         return self.verdict not in ("same", "inherits")
 
+    @property
+    def rank(self) -> int:
+        """Its place among faults: 0 if it gives other numbers in the model, 2 if set otherwise.
+
+        In between is what is wrong alone but right in the model, which gives it something else,
+        such as a map that is padded already.
+        """
+        if self.verdict == "settings":
+            return 2
+        return int(self.float64 is not None and self.float64 <= FLOAT64_LIMIT)
+
 
 @dataclass(frozen=True)
 class SettingResult:

@@ -26,7 +26,7 @@ def diagnose(reference: Trace, candidate: Trace, layers: Sequence[LayerResult]) 
     several = [one for one in folded if len(one.layers) > 1]
     told = _told(layers, folded, several)
     wrong = [layer for layer in layers if layer.is_fault]
-    wrong.sort(key=lambda layer: layer.verdict == "settings")
+    wrong.sort(key=lambda layer: layer.rank)
     # The first in its own words, then what it shares with others, then what else there is.
     looked_into = [*wrong[:1], *(layer for layer in wrong[1:] if layer.layer not in told)]
     alike = dict[tuple[str, str], list[_Case]]()

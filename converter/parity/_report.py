@@ -101,11 +101,10 @@ class Report:
     def culprit(self) -> LayerResult | None:
         """The first layer that is wrong by itself, not for what it was given.
 
-        One of which only settings differ comes behind those that give other numbers.
+        Those that give other numbers in the model come first, see `LayerResult.rank`.
         """
         faults = [layer for layer in self.layers if layer.is_fault]
-        faults.sort(key=lambda layer: layer.verdict == "settings")
-        return next(iter(faults), self.first_diverging)
+        return min(faults, key=lambda layer: layer.rank, default=self.first_diverging)
 
     @property
     def claim(self) -> str:
