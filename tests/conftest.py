@@ -179,8 +179,8 @@ def paddle_in_float64() -> Iterator[None]:
 
 
 def left(folder: Path) -> list[str]:
-    """List what is in a folder, hidden files too."""
-    return sorted(path.name for path in folder.iterdir())
+    """List what is in a folder, hidden files too, but for Python's own of compiled modules."""
+    return sorted(path.name for path in folder.iterdir() if path.name != "__pycache__")
 
 
 def arrays(path: Path) -> dict[str, np.ndarray]:
