@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..errors import ParityError, VitconvertError, brief, listing, nearest
+from ..errors import ParityError, brief, listing, nearest
 from ..running.scratch import ROOM
-from ..running.setup import Setup, code_of, read_setup, spell_fault
+from ..running.setup import Setup, code_of, own_code, read_setup
 from ..running.side import AnySide, class_name, find_class, is_class, make_side
 from ..sides import NAMES, Side
 from ..tables.table import Table
@@ -255,20 +255,15 @@ class _Dump:
     def _forward(self, call: Callable[..., Any], images: np.ndarray | None = None) -> None:
         """Run the model on the images, or others; the call of it, hooks and all, is `call`'s."""
         images = self.images if images is None else images
-        try:
-            with self.side.no_grad():
+        with own_code(self.side.name), self.side.no_grad():
+            try:
                 call(self.subject.output, self.model, self.side.put(images))
-        except (ValueError, RuntimeError, AssertionError) as error:
-            size = "x".join(map(str, images.shape[2:]))
-            raise ParityError(
-                f"the {NAMES[self.side.name]} model does not take these images: {brief(error)} "
-                f"(the input size is {size}, the batch {len(images)})"
-            ) from error
-        except (VitconvertError, OSError, MemoryError):
-            raise
-        except Exception as error:  # whatever a model of the user's own raises
-            name, kind = NAMES[self.side.name], type(error).__name__
-            raise ParityError(f"the {name} model raises {kind}: {spell_fault(error)}") from error
+            except (ValueError, RuntimeError, AssertionError) as error:
+                size = "x".join(map(str, images.shape[2:]))
+                raise ParityError(
+                    f"the {NAMES[self.side.name]} model does not take these images: {brief(error)} "
+                    f"(the input size is {size}, the batch {len(images)})"
+                ) from error
 
     @contextmanager
     def _writer(self, name: str) -> Iterator[Writer]:

@@ -2,6 +2,8 @@
 
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from inspect import signature
@@ -9,10 +11,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..errors import ModelError, VitconvertError, brief, nearest
+from ..errors import ModelError, RunError, VitconvertError, brief, nearest
 from ..files import sha256
 from ..models import build
-from ..sides import Side
+from ..sides import NAMES, Side
 from ..tables.reading import find_variant, read_table
 from ..tables.table import Table
 from .device import Device
@@ -82,6 +84,24 @@ def call_factory(name: str) -> Any:
         raise
     except Exception as error:  # the user's code may raise anything
         raise ModelError(f"{name} raises {type(error).__name__}: {spell_fault(error)}") from error
+
+
+@contextmanager
+def own_code(framework: Side) -> Iterator[None]:
+    """Turn whatever the code of a user's model raises into one line, with its place.
+
+    Raises:
+        RunError: With what it was.
+    """
+    try:
+        yield
+    except (VitconvertError, OSError, MemoryError):
+        raise
+    except Exception as error:  # the user's code may raise anything
+        kind = type(error).__name__
+        raise RunError(
+            f"the {NAMES[framework]} model raises {kind}: {spell_fault(error)}"
+        ) from error
 
 
 def spell_fault(error: Exception) -> str:

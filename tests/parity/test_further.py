@@ -1,7 +1,6 @@
 """Several seeds and batch sizes: layers with the first input, the output with all of them."""
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Unpack
@@ -11,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from conftest import known
-from tools.small_pair import MODULES, PARAMETERS, plant, write_pair
+from tools.small_pair import PARAMETERS, enter, forget, plant
 from tracing import run_here
 from vitconvert import Pair, ParityError, Report, RunError, check_parity, compare_traces, dump
 from vitconvert.cli import cli
@@ -33,18 +32,11 @@ def folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Iterator[Path]:
     """A folder with the small pair, in which the user is."""
-    write_pair(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
+    enter(tmp_path, monkeypatch)
     if not request.node.get_closest_marker("own_process"):
         monkeypatch.setattr("vitconvert.parity._run.run", run_here)
     yield tmp_path
     forget()
-
-
-def forget() -> None:
-    for module in MODULES:
-        sys.modules.pop(module, None)
 
 
 def check(**options: Unpack[RunOptions]) -> Report:

@@ -1,8 +1,10 @@
 """A small pair of models of a user's own, written to a folder as modules, table and weights."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from safetensors.numpy import save_file
 
 from conftest import write_paddle
@@ -64,6 +66,19 @@ def write_pair(folder: Path) -> None:
     save_file(state, folder / "w.safetensors", {"format": "pt"})
     turned = {"fc.weight": np.ascontiguousarray(state["fc.weight"].T)}
     write_paddle(folder / "w.pdparams", state | turned)
+
+
+def enter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write the pair to a folder, and go there."""
+    write_pair(folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+
+
+def forget() -> None:
+    """Let the modules be imported anew: the next test writes others of these names."""
+    for module in MODULES:
+        sys.modules.pop(module, None)
 
 
 def plant(folder: Path, condition: str, factor: float = 1.001) -> None:

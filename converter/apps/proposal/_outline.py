@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ParityError, VitconvertError
+from ...errors import ParityError
 from ...parity import Form, LiveCall, find_forms, watched
 from ...running.process import Task, run
-from ...running.setup import Setup, Subject, spell_fault
+from ...running.setup import Setup, Subject, own_code, spell_fault
 from ...running.side import AnySide, TorchSide, class_name, is_class, make_side
 from ...sides import NAMES, SIDES, Side
 from ...tables.kinds import Kind
@@ -221,18 +221,14 @@ def carry_out(job: dict[str, Any], _parent: object) -> dict[str, Any]:
         first = {id(layer): own for own, layer in reversed([*side.layers(model)])}
         aliases = {own: first[id(layer)] for own, layer in side.layers(model)}
         layers = [(own, layer) for own, layer in side.layers(model) if aliases[own] == own]
-        try:
-            forms, ran = _watch(side, model, layers, images, kinds)
-        except (ValueError, RuntimeError, AssertionError, TypeError) as error:
-            raise ParityError(
-                f"the {name} model fails on images of {size[0]}x{size[1]} pixels: "
-                f"{spell_fault(error)}. --input-size gives another size."
-            ) from error
-        except (VitconvertError, OSError, MemoryError):
-            raise
-        except Exception as error:  # whatever a model of the user's own raises
-            kind = type(error).__name__
-            raise ParityError(f"the {name} model raises {kind}: {spell_fault(error)}") from error
+        with own_code(framework):
+            try:
+                forms, ran = _watch(side, model, layers, images, kinds)
+            except (ValueError, RuntimeError, AssertionError, TypeError) as error:
+                raise ParityError(
+                    f"the {name} model fails on images of {size[0]}x{size[1]} pixels: "
+                    f"{spell_fault(error)}. --input-size gives another size."
+                ) from error
         if isinstance(side, TorchSide):
             _save(side, model, Path(job["state"]))
     units = []

@@ -23,15 +23,15 @@ def uses(side: AnySide, model: Any, images: np.ndarray) -> dict[str, bool]:
 
     Returns:
         Key -> whether it is used, without those of which nothing is known: all, if the model
-        cannot be differentiated.
+        cannot be differentiated, or does not take one image.
     """
     parameters = side.parameters(model)
     try:
         outputs = floating(side, model(side.put(images)))
         loss = sum(output.sum() for output in outputs)
         gradients = side.grad(loss, list(parameters.values())) if outputs and parameters else ()
-    # For an operator without a derivative, and where the model stops all gradients.
-    except (RuntimeError, ValueError, MemoryError):
+    # Whatever the user's model raises on these images; an operator without a derivative, too.
+    except Exception:
         return {}
     pairs = zip(parameters, gradients, strict=False)
     used = {key: True for key, gradient in pairs if gradient is not None}

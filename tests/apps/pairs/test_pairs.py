@@ -1,14 +1,13 @@
 """Many pairs of models in one table, which a later run continues."""
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from tools.small_pair import MODULES, plant, write_pair
+from tools.small_pair import enter, forget, plant, write_pair
 from tracing import run_here
 from vitconvert.apps.pairs import check_pairs, read_pairs
 from vitconvert.cli import cli
@@ -27,18 +26,11 @@ PAIRS = "".join(f'[[pair]]\nname = "{name}"{GOOD}' for name in ("one", "two"))
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with the small pair and a list of two, in which the user is."""
-    write_pair(tmp_path)
+    enter(tmp_path, monkeypatch)
     (tmp_path / "pairs.toml").write_text(PAIRS)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr("vitconvert.parity._run.run", run_here)
     yield tmp_path
     forget()
-
-
-def forget() -> None:
-    for module in MODULES:
-        sys.modules.pop(module, None)
 
 
 def run(*arguments: str) -> Result:

@@ -190,6 +190,8 @@ def {side}_model():
         ),
         ("self.a(x).detach()", {"a": None, "b": None, "frozen": None}),
         ("float('nan') * self.a(x)", {"a": True, "b": None, "frozen": None}),
+        # A model that takes two images may not take one: nothing is known.
+        ("[self.a(x)][len(x)]", {"a": None, "b": None, "frozen": None}),
     ],
 )
 def test_what_the_output_depends_on(
