@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from planted import MODEL_FAULTS, WEIGHT_FAULTS, turn
 
@@ -42,6 +43,25 @@ def test_planted_fault_is_caught_and_named(
     assert known(report.first_diverging).layer == layer
     assert report.diagnosis[0].startswith(f"`{layer}` ")
     assert words in report.diagnosis[0]
+
+
+def test_weights_of_another_checkpoint_are_named_as_such(
+    torch_trace: Path, converted: Make, tmp_path: Path
+) -> None:
+    """Not one by one: no mistake in a conversion changes nearly all of them."""
+    rng = np.random.default_rng(0)
+    state = {
+        key: (1 + rng.uniform(size=array.shape)).astype(array.dtype)
+        for key, array in arrays(converted("shunted_t")).items()
+    }
+
+    report = compared(torch_trace, write_paddle(tmp_path / "x", state))
+
+    assert report.verdict == "NOT PROVED"
+    assert report.diagnosis[-1] == (
+        f"{report.weights} of {report.weights} weight tensors hold other values: neither "
+        f"checkpoint was converted from the other."
+    )
 
 
 @pytest.mark.parametrize("variant", MODEL_FAULTS)
