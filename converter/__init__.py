@@ -4,12 +4,15 @@ The public names are those of `__all__`. They are imported when first used, so t
 `import vitconvert` and `vitconvert --help` stay instant.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
 from .version import __version__ as __version__
 
+TYPE_CHECKING = False  # without importing typing: signals are not minded yet
+
 if TYPE_CHECKING:
+    from typing import Any
+
     from .apps.deploy import Predictor, export
     from .apps.evaluation import Evaluation, evaluate
     from .apps.explanation import explain
@@ -89,6 +92,8 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
 
 

@@ -1,6 +1,6 @@
 """`python -m vitconvert`, as launchers of several processes start it."""
 
-from .cli import main
+from .start import main
 
 if __name__ == "__main__":
     main()

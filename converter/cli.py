@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import signal
 import sys
 import warnings
 from importlib import import_module
@@ -14,8 +13,10 @@ from typing import Any
 import click
 
 from .errors import VitconvertError, nearest
+from .lines import Lines
+from .start import begin, running
 from .tables.reading import families, titles
-from .terminal import printable
+from .terminal import say
 from .version import __version__
 
 # Name of a command -> where it is defined, and what the list of commands says about it: `--help`
@@ -84,21 +85,28 @@ class Commands(click.Group):
         try:
             return super().main(*args, **extra)
         except VitconvertError as error:
-            click.echo(printable(f"Error: {error}"), err=True)
+            say(Lines(f"Error: {error.lines}"), err=True)
             sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Turn errors of the system into one message and exit status 1."""
         try:
+            running(True)
             return super().invoke(ctx)
+        except click.ClickException as error:
+            error.message = one_line(error.message)  # names of files are in it
+            raise
         except OSError as error:
             if error.errno == errno.EPIPE:  # the reader closed the pipe: click handles it
                 raise
-            click.echo(printable(f"Error: {error}."), err=True)
+            say(f"Error: {error}.", err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
+            running(False)
+            say("Interrupted.", err=True)
             ctx.exit(130)
+        finally:
+            running(False)
 
 
 @click.group(
@@ -130,12 +138,11 @@ class _Echo(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one message."""
-        click.echo(printable(record.getMessage()))
+        whole = isinstance(record.msg, Lines) and not record.args
+        say(record.msg if whole else record.getMessage())
 
 
 def main() -> None:
     """Run the command line; a termination signal cleans up as Ctrl-C does."""
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(ending) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(ending, signal.default_int_handler)
+    begin()
     cli(prog_name="vitconvert")

@@ -13,6 +13,7 @@ from .checkpoints import Checkpoint, Tensor, open_checkpoint
 from .checkpoints.target import MAX_SHARD_SIZE, Draft, Output, check_output, check_side, written
 from .errors import CheckpointError, ConversionError, VitconvertError, nearest, some
 from .files import check_distinct, check_sources_stay, check_target, unverified
+from .lines import Lines
 from .sides import CASTS, Side
 from .tables.identify import show_head, twins
 from .tables.plan import Plan, make_plan, source_side
@@ -69,7 +70,7 @@ def plan(
     except (CheckpointError, ConversionError) as error:
         if _SHARD.search(checkpoint.path.name):
             hint = "looks like one file of a sharded checkpoint: give its *.index.json instead."
-            raise type(error)(f"{src}: {hint}\n{error}") from error
+            raise type(error)(f"{src}: {hint}", Lines("\n"), error) from error
         raise
     for note in checkpoint.notes():
         log.info("%s: %s", src, note)
@@ -267,7 +268,7 @@ def _prove(
         log.info("the converted weights stay in %s", left)
         if isinstance(error, VitconvertError):  # it was read under a passing name
             told = str(error).replace(str(draft.part.absolute()), str(left))
-            raise type(error)(told) from error
+            raise type(error)(Lines(told)) from error
         raise
     path = dst if report.proved else unverified(dst)
     written_side = report.candidate if made.source == "torch" else report.reference

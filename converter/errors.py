@@ -15,9 +15,26 @@ A parity check that was carried out and failed is a result, not an exception.
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+from .lines import Lines, joined, one_line, printable
+
 
 class VitconvertError(Exception):
-    """Base of all errors that a user can cause and fix."""
+    """Base of all errors that a user can cause and fix.
+
+    Its text is one line, but for those of `listing` and of other such errors in it: a name in it
+    that comes from a file cannot begin another.
+    """
+
+    def __init__(self, *parts: object) -> None:
+        """Join texts, and other errors of this package, whose lines stay lines."""
+        texts = (p.lines if isinstance(p, VitconvertError) else p for p in parts)
+        spelled = (printable(one) if isinstance(one, str) else one_line(one) for one in texts)
+        super().__init__(Lines("".join(spelled)))
+
+    @property
+    def lines(self) -> Lines:
+        """The text, with its lines."""
+        return Lines(self.args[0])
 
 
 class CheckpointError(VitconvertError):
@@ -48,14 +65,17 @@ class RunError(VitconvertError):
     """A model could not be run, trained or deployed."""
 
 
-def listing(heading: str, problems: Sequence[str]) -> str:
+def listing(heading: str, problems: Sequence[str]) -> Lines:
     """Join all problems of one pass under a heading, one to a line."""
-    return "\n  ".join([heading, *problems])
+    return joined([heading, *problems], "\n  ")
 
 
 def brief(error: BaseException) -> str:
-    """Give what a framework says, without the place in its own source that Paddle appends."""
-    return str(error).partition("\n  [Hint")[0].strip() or type(error).__name__
+    """Give what a framework says, without the place in its own source that Paddle appends.
+
+    On one line: its own lines are those of somebody else.
+    """
+    return " ".join(str(error).partition("\n  [Hint")[0].split()) or type(error).__name__
 
 
 def some(names: Sequence[str], most: int = 8) -> str:

@@ -10,6 +10,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
+from .lines import one_line
 from .version import __version__
 
 NONE = "\u2013"
@@ -84,8 +85,8 @@ def items(lines: Iterable[str]) -> str:
 
 
 def text(value: object) -> str:
-    """Escape text; half a surrogate pair, which a file name may hold, is spelled out."""
-    return escape(str(value).encode("utf-8", "backslashreplace").decode("utf-8"))
+    """Escape text; what does not print, which a name may hold, is spelled out."""
+    return escape(one_line(value))
 
 
 def with_code(line: str) -> str:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
+from .lines import one_line
+from .lines import printable as printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
 Progress = Callable[[str, int, int], None]  # called with a text, the amount done and the total
 
 
-def printable(text: str) -> str:
-    """Spell out the control characters that a file may hold, so that none reaches a terminal."""
-    return "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
-    )
+def say(text: str = "", err: bool = False) -> None:
+    """Print one line, or `Lines`; what a file may have put into it is spelled out."""
+    import click
+
+    click.echo(printable(text), err=err)
 
 
 def console() -> Console:
@@ -35,5 +38,5 @@ def print_table(rows: Iterable[Sequence[str]], *headings: str, right: Sequence[s
         justify: Literal["left", "right"] = "right" if heading in right else "left"
         table.add_column(heading, justify=justify, no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        table.add_row(*(Text(one_line(cell)) for cell in row))
     console().print(table)

@@ -9,10 +9,10 @@ from vitconvert.markdown import code, code_block, command_line, table
 
 
 def test_a_cell_stays_in_its_row() -> None:
-    """A bar is escaped, once, and an end of line becomes a space."""
+    """A bar is escaped, once, and an end of line is spelled out."""
     lines = table(("name", "max \\|Δ\\|"), [("a|b\nc", "1")])
 
-    assert lines == ["| name | max \\|Δ\\| |", "| --- | ---: |", "| a\\|b c | 1 |"]
+    assert lines == ["| name | max \\|Δ\\| |", "| --- | ---: |", "| a\\|b\\nc | 1 |"]
 
 
 def test_code_holds_backticks() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import CheckpointError
+from ..lines import one_line
 from ..sides import Side
 from . import index, npz, pdparams, safe, torch_legacy, torch_zip
 from ._checkpoint import Checkpoint, peel
@@ -106,7 +107,9 @@ def _with_path(path: Path, read: Callable[[], Result]) -> Result:
         return read()
     except CheckpointError as error:
         text = str(error)
-        raise CheckpointError(text if str(path) in text else f"{path}: {text}") from error
+        # A path is in it as errors spell it.
+        about = "" if one_line(path) in text else f"{path}: "
+        raise CheckpointError(about, error) from error
 
 
 def _side_of(metadata: dict[str, str]) -> Side | None:

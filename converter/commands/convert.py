@@ -12,7 +12,7 @@ from ..files import unverified
 from ..markdown import command_line
 from ..sides import CASTS
 from ..tables.reading import load_table
-from ..terminal import print_table, printable
+from ..terminal import print_table, say
 from .options import (
     DEVICE,
     FILE,
@@ -111,7 +111,7 @@ def family_command(family: str) -> click.Command:
     def command(src: Path, dst: Path, no_parity: bool, **how: Any) -> None:
         done = _run(family, src, dst, parity=not no_parity, **how)
         if done is not None:
-            click.echo(f"{done.path} written; parity was not checked (--no-parity).")
+            say(f"{done.path} written; parity was not checked (--no-parity).")
 
     return command
 
@@ -185,8 +185,8 @@ def _show(plan: Plan, dtype: str | None) -> None:
     cast = f" Floating tensors would be cast to {dtype}." if dtype else ""
     if plan.source == "torch":
         for pattern, reason in plan.table.paddle_only.items():
-            click.echo(printable(f"Paddle alone has {pattern}, which is not written: {reason}"))
-    click.echo(f"{len(plan.steps)} tensors: {listed}.{cast} Nothing was written (--dry-run).")
+            say(f"Paddle alone has {pattern}, which is not written: {reason}")
+    say(f"{len(plan.steps)} tensors: {listed}.{cast} Nothing was written (--dry-run).")
 
 
 @click.command(name="convert")
@@ -236,8 +236,8 @@ def convert_by_table(
     done = _run(model, src, dst, parity=parity, reports=reports, rows=rows, **asked)
     if done is not None:
         count = sum(1 for step in done.plan.steps if step.target is not None)
-        click.echo(f"{done.path} written: {count} tensors. Not proved yet; to prove it:")
-        click.echo(_proving(done, src, rows, models, asked["weights"]))
+        say(f"{done.path} written: {count} tensors. Not proved yet; to prove it:")
+        say(_proving(done, src, rows, models, asked["weights"]))
 
 
 def _is_proof(models: dict[str, str | None], no_parity: bool, options: dict[str, Any]) -> bool:

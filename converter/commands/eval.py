@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..terminal import console, printable
+from ..lines import Lines
+from ..terminal import console, say
 from .options import (
     DEVICE,
     FILE,
@@ -185,11 +186,11 @@ def evaluate(
     if not is_first:
         return
     if not result.count:
-        click.echo("Interrupted before the first batch was complete.")
+        say("Interrupted before the first batch was complete.")
         sys.exit(130)
     show(result, console())
     if report is not None:
-        click.echo(f"{report} holds the report.")
+        say(f"{report} holds the report.")
     if markdown is not None:
         _write_markdown(result, markdown)
     if result.partial:
@@ -249,7 +250,7 @@ def _write_markdown(result: Evaluation, path: Path) -> None:
 
     text = markdown(result, this_command())
     if str(path) == "-":
-        click.echo("\n" + printable(text))
+        say(Lines("\n" + text))
     else:
         write_whole(path, text.encode(errors="replace"))
-        click.echo(f"{path} holds the table.")
+        say(f"{path} holds the table.")

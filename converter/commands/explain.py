@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..terminal import printable
+from ..terminal import say
 from .options import CLASSES, DEVICE, FILE, OUTPUT, Choice, known_variant, progress_bar
 
 _MAPS = (".npy", ".json")
@@ -121,10 +121,10 @@ def explain(
         )
     write_explained(found, out, maps, force)
     for one in found.explanations:
-        click.echo(printable(_line(found, one)))
-    click.echo(f"{out} holds {len(images)} explanation{'s' * (len(images) > 1)}: {found.method}.")
+        say(_line(found, one))
+    say(f"{out} holds {len(images)} explanation{'s' * (len(images) > 1)}: {found.method}.")
     if maps is not None:
-        click.echo(f"{maps} holds the maps.")
+        say(f"{maps} holds the maps.")
 
 
 def _meant(given: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..terminal import printable
+from ..terminal import say
 from .options import CLASSES, FILE, OUTPUT, ImageSize, known_variant
 
 
@@ -61,12 +61,12 @@ def export(variant: str, weights: Path, out: Path, classes: Path | None, **how: 
     size = facts.image_size
     pixels = f"{size[0]}x{size[1]} pixels" if size else "any size from 32x32 pixels on"
     output = f"{facts.num_classes} classes" if facts.num_classes else "features, no head"
-    click.echo(printable(f"{out} holds {variant}: images of {pixels}, any batch size, {output}."))
-    click.echo(
+    say(f"{out} holds {variant}: images of {pixels}, any batch size, {output}.")
+    say(
         f"Compared with the original model in float32: largest difference "
         f"{check.max_abs_diff:.1e}, {check.relative_diff:.1e} of the largest logit."
     )
-    click.echo(
+    say(
         f"Error from float64, of the largest logit: {check.error:.1e} as exported, "
         f"{check.eager_error:.1e} as the original model."
     )

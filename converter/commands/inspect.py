@@ -1,14 +1,15 @@
 """The commands that show what a checkpoint holds, and which models there are."""
 
-import shlex
 from itertools import islice
 from pathlib import Path
 
 import click
 
+from ..lines import Lines
+from ..markdown import quoted
 from ..sides import NAMES
 from ..tables.reading import load_table, variants
-from ..terminal import print_table, printable
+from ..terminal import print_table, say
 from .options import FILE
 
 # Of the header of a .safetensors, which may hold anything.
@@ -42,14 +43,14 @@ def inspect(file: Path, weights: str | None) -> None:
     checkpoint = open_checkpoint(file, weights)
     size = sum(path.stat().st_size for path in checkpoint.files)
     files = f" in {len(checkpoint.files)} files" if len(checkpoint.files) > 1 else ""
-    click.echo(f"{checkpoint.path}: {checkpoint.format}, {size:,} bytes{files}")
+    say(f"{checkpoint.path}: {checkpoint.format}, {size:,} bytes{files}")
     texts = islice(checkpoint.metadata.items(), _MOST_TEXTS)
     for line in (*checkpoint.notes(), *(f"{key}: {text[:_LONGEST_TEXT]}" for key, text in texts)):
-        click.echo(printable(f"  {line}"))
+        say(f"  {line}")
     tensors = checkpoint.tensors
     rows = ((name, str(list(one.shape)), one.dtype) for name, one in tensors.items())
     print_table(rows, "tensor", "shape", "dtype")
-    click.echo(f"{len(tensors)} tensors, {checkpoint.nbytes:,} bytes")
+    say(f"{len(tensors)} tensors, {checkpoint.nbytes:,} bytes")
     # Without linear layers both frameworks' tensors look alike; then the kind of file decides.
     own = checkpoint.side or "torch"
     found = identify(checkpoint.shapes)
@@ -60,10 +61,10 @@ def inspect(file: Path, weights: str | None) -> None:
         for match, side in found
         if side == own or match.variant.name not in sure
     ]
-    click.echo(f"looks like: {' or '.join(looks) or 'no variant known here'}")
+    say(f"looks like: {' or '.join(looks) or 'no variant known here'}")
     if not looks:
         end = ".pth" if own == "paddle" else ".pdparams"
-        click.echo(printable(_OWN_MODEL.format(src=shlex.quote(str(file)), end=end)))
+        say(Lines(_OWN_MODEL.format(src=quoted(str(file)), end=end)))
 
 
 @click.command()

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 
 from ..errors import CheckpointError, ModelError, nearest
+from ..lines import Lines, one_line
 from ..running.device import Device
-from ..terminal import console
+from ..terminal import console, say
 
 if TYPE_CHECKING:
     from ..parity import Report
@@ -265,16 +266,16 @@ def finish(
     }
     show(report, console())
     if converted is not None:
-        click.echo(f"{converted} holds the converted weights.")
+        say(f"{converted} holds the converted weights.")
     for name, path in reports.items():
         if path is None:
             continue
         text = makers[name](report)
         if str(path) == "-":
-            click.echo("\n" + text)
+            say(Lines("\n" + text))
         else:
             write_whole(path, text.encode())
-            click.echo(f"{path} holds the report.")
+            say(f"{path} holds the report.")
     if not report.proved:
         sys.exit(1)
 
@@ -313,7 +314,7 @@ def progress_bar(wanted: bool = True) -> Iterator[Progress | None]:
     def advance(text: str, done: int, total: int) -> None:
         if done < display.tasks[0].completed:  # the next part of the work has a time of its own
             display.reset(task)
-        display.update(task, description=text, completed=done, total=total)
+        display.update(task, description=one_line(text), completed=done, total=total)
 
     try:
         yield advance

@@ -10,7 +10,7 @@ import click
 
 from ..errors import ModelError
 from ..tables.reading import find_variant
-from ..terminal import printable
+from ..terminal import say
 from .options import (
     FILE,
     FOLDER,
@@ -153,7 +153,7 @@ def _compare_one(
     from ..parity import check_parity
 
     for note in open_checkpoint(torch_file, options["weights"]).notes():
-        click.echo(printable(f"{torch_file}: {note}"))
+        say(f"{torch_file}: {note}")
     with progress_bar() as progress:
         found = check_parity(
             model,
@@ -194,15 +194,15 @@ def _compare_pairs(
                 limit=limit or LIMIT,
                 command=this_command(),
                 force=force,
-                tell=lambda line: click.echo(printable(line)),
+                tell=say,
                 progress=progress,
                 **options,
             )
     except KeyboardInterrupt:
-        click.echo(f"{table} holds the results so far; the same command continues.")
+        say(f"{table} holds the results so far; the same command continues.")
         raise
     passed = sum(row.result(limit or LIMIT) == "PASS" for row in rows)
-    click.echo(f"{table} holds the table: {passed} of {len(rows)} models PASS.")
+    say(f"{table} holds the table: {passed} of {len(rows)} models PASS.")
     if passed < len(rows):
         sys.exit(1)
 
@@ -281,7 +281,7 @@ def dump(
     runs = " and ".join(sorted(trace.runs, reverse=True))
     calls = len(next(iter(trace.runs.values())).calls)
     device = trace.facts.environment.get("card", trace.facts.environment["device"])
-    click.echo(f"{out}: {trace.label} on {device}, {runs}, {calls} calls of layers, {size:,} bytes")
+    say(f"{out}: {trace.label} on {device}, {runs}, {calls} calls of layers, {size:,} bytes")
 
 
 @click.command()

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import ParityError
+from ..lines import joined, one_line
 from ..markdown import command_line
-from ..terminal import printable
+from ..terminal import say
 from .options import (
     FILE,
     OUTPUT,
@@ -88,16 +89,16 @@ def table(
         for step in proposal.next_steps:
             _echo(f"next: {step}")
         raise ParityError(f"not proved: {proposal.failure}")
-    click.echo(f"Both models ran {_times(proposal.runs)} with seeded noise as weights:")
+    say(f"Both models ran {_times(proposal.runs)} with seeded noise as weights:")
     try:
         finish(proposal.report, reports)
     finally:
         for step in proposal.next_steps:
             _echo(f"next: {step}")
-    click.echo("next: convert a checkpoint by this table, and prove it:")
+    say("next: convert a checkpoint by this table, and prove it:")
     models = ["--torch-model", torch_model, "--paddle-model", paddle_model]
     files = ["--src", "NET.pth", "--dst", "NET.pdparams"]
-    click.echo(command_line(["convert", "--table", str(out), *files, *models]))
+    say(command_line(["convert", "--table", str(out), *files, *models]))
 
 
 def _show_open(proposal: Proposal, out: Path) -> None:
@@ -118,13 +119,13 @@ def _show_open(proposal: Proposal, out: Path) -> None:
 def _echo(text: str) -> None:
     """Print a fact, folded for a narrow terminal."""
     lines = wrap(
-        printable(text),
+        one_line(text),
         _WIDTH,
         subsequent_indent="  ",
         break_long_words=False,
         break_on_hyphens=False,
     )
-    click.echo("\n".join(lines))
+    say(joined(lines))
 
 
 def _times(count: int) -> str:

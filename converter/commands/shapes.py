@@ -17,6 +17,7 @@ from ..files import write_whole
 from ..tables.reading import read_table, table_files
 from ..tables.table import Table
 from ..tables.variant import ShapePattern, Variant
+from ..terminal import say
 from .options import FILE
 
 
@@ -38,7 +39,7 @@ def shapes(tables: tuple[Path, ...]) -> None:
         target = path.parent / "shapes" / path.name
         target.parent.mkdir(exist_ok=True)
         write_whole(target, render(table).encode())
-        click.echo(f"{target} written: {len(table.variants)} variants.")
+        say(f"{target} written: {len(table.variants)} variants.")
 
 
 def shape_patterns(variant: Variant, table: Table) -> dict[str, ShapePattern]:

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import click
 
 from ..apps.training import Option, Settings, flag, options
+from ..terminal import say
 from .options import FILE, FILE_OR_FOLDER, OUTPUT, Choice, ImageSize, add, progress_bar
 
 # Types of fields whose annotation says too little.
@@ -88,14 +89,14 @@ def train(
             done = run(settings, out, resume=resume, force=force, listener=show)
     except Interrupted as interruption:
         if leads:
-            click.echo(str(interruption), err=True)
+            say(str(interruption), err=True)
         ctx.exit(130)
     if leads:
         folder = done.folder
         for name, row, file in (("best", done.best, folder.best), ("last", done.last, folder.last)):
-            click.echo(f"{name}: epoch {row['epoch']}, top-1 {row['val_top1']:.2f} %: {file}")
-        click.echo(f"curves: {folder.curves}, {folder.table}; log: {folder.log}")
-        click.echo(f"predictions: {folder.sheet}")
+            say(f"{name}: epoch {row['epoch']}, top-1 {row['val_top1']:.2f} %: {file}")
+        say(f"curves: {folder.curves}, {folder.table}; log: {folder.log}")
+        say(f"predictions: {folder.sheet}")
 
 
 def _settings(

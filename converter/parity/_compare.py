@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import ParityError
+from ..errors import ParityError, listing
 from ._arrange import nearest, ways
 from ._distance import FLOAT64_LIMIT, Finding, apart, not_finite, spell
 from ._settings import differing
@@ -128,10 +128,11 @@ def check_comparable(one: Trace, other: Trace) -> None:
     """
     if one.facts.input["sha256"] != other.facts.input["sha256"]:
         described = [f"{t.folder}: {describe_input(t.facts.input)}" for t in (one, other)]
-        raise ParityError(
+        heading = (
             "the traces were made from different inputs. Make one again with the same --input and "
-            "--batch:\n  " + "\n  ".join(described)
+            "--batch:"
         )
+        raise ParityError(listing(heading, described))
     if not set(one.facts.layers) & set(other.facts.layers):
         raise ParityError(
             f"{one.folder} is of {one.facts.model}, {other.folder} of {other.facts.model}: they "

@@ -9,6 +9,7 @@ from itertools import takewhile
 import numpy as np
 
 from ..errors import some
+from ..markdown import code
 from ._alike import WrongSetting, wrong_settings
 from ._compare import LayerResult, settings_of
 from ._distance import INPUT_OF, not_finite, place_of
@@ -111,14 +112,14 @@ class _Case:
         """Say which layer it is, by how much it differs, and why; and which others are like it."""
         text = self._describe(layers)
         if others:
-            names = some([f"`{case.layer.layer}`" for case in others], _MOST_SIBLINGS)
+            names = some([code(case.layer.layer) for case in others], _MOST_SIBLINGS)
             text += f" {len(others)} more at the same place: {names}."
         return text
 
     def _describe(self, layers: Sequence[LayerResult]) -> str:
-        subject = f"`{self.layer.layer}`"
+        subject = code(self.layer.layer)
         if self.layer.kind == "output":
-            subject = f"the code of the model itself (`{self.layer.layer}`)"
+            subject = f"the code of the model itself ({code(self.layer.layer)})"
         if self.layer.verdict == "settings":
             subject += " gives the same numbers, but is set otherwise"
         elif self.layer.verdict == "weights" and self.layer.alone is not None:
@@ -137,7 +138,7 @@ class _Case:
         if self._has_children():
             where = "after the last of them"
             if self.finding is not None and self.finding.where != "output":
-                where = f"before it calls `{self.finding.where.removeprefix(INPUT_OF)}`"
+                where = f"before it calls {code(self.finding.where.removeprefix(INPUT_OF))}"
             hint = f"the layers within it are not the cause: it is its own code, {where}"
         return f"{subject}: no usual cause explains it; {hint}."
 
@@ -245,9 +246,9 @@ class _Case:
         for other in self._others(key, lambda shape: shape == found.shape):
             array = self.arrays[self.weights[other].array]
             if np.array_equal(array, found):
-                same.append(f"`{other}`")
+                same.append(code(other))
             elif found.ndim == 2 and np.array_equal(array.T, found):
-                same.append(f"`{other}` transposed")
+                same.append(f"{code(other)} transposed")
         return f"equals that of {' and '.join(same[:_MOST_SIBLINGS])}: exchanged" if same else None
 
     def _rows_of_others(self, key: str, truth: np.ndarray, found: np.ndarray) -> str | None:
@@ -263,8 +264,8 @@ class _Case:
                 theirs = {row.tobytes() for row in self.arrays[weight.array]}
                 if rows <= theirs:
                     return (
-                        f"holds rows of `{other}` from row {int(wrong[0])} to {int(wrong[-1])}: "
-                        f"exchanged, such as q with k"
+                        f"holds rows of {code(other)} from row {int(wrong[0])} to "
+                        f"{int(wrong[-1])}: exchanged, such as q with k"
                     )
         return None
 

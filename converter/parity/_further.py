@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ..errors import ParityError
+from ..errors import ParityError, listing
 from ._compare import Comparison
 from ._figures import InputResult, figures_of_output, name_of_input
 from ._trace import Trace
@@ -20,10 +20,11 @@ def check_same_inputs(reference: Trace, candidate: Trace) -> None:
             f"{side.folder}: {'; '.join(map(name_of_input, side.facts.further_inputs)) or 'none'}"
             for side in sides
         ]
-        raise ParityError(
+        heading = (
             "the traces were made with different further inputs. Make one again with the same "
-            "--seeds, --batch and --input-size:\n  " + "\n  ".join(have)
+            "--seeds, --batch and --input-size:"
         )
+        raise ParityError(listing(heading, have))
 
 
 def compare_further(

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import some
-from ..markdown import MADE_WITH, code, code_block, table
+from ..lines import Lines
+from ..markdown import MADE_WITH, code, code_block, document, line, table
 from ..version import __version__
 from ._inputs import spell_shape
 from ._report import Report
@@ -119,7 +120,7 @@ def _inputs(report: Report) -> str:
     """Say what both models were given, with the hash of what the layers were compared with."""
     first = report.inputs
     shape, origin = spell_shape(first["shape"]), first.get("file", first.get("noise", ""))
-    one = f"{shape} ({code(str(origin))}), sha256 `{first['sha256'][:12]}`"
+    one = f"{shape} ({code(str(origin))}), sha256 {code(first['sha256'][:12])}"
     if not report.further:
         return f"input: {one}"
     return (
@@ -141,11 +142,11 @@ def _sides(report: Report) -> Iterator[str]:
     for side, facts in zip(describe_sides(report), report.sides, strict=True):
         tf32 = f", TF32 {'on' if facts.get('tf32') else 'off'}"
         file = code(str(facts["file"])) if "file" in facts else "weights as they were built"
-        digest = f" (sha256 `{facts['sha256']}`)" if "sha256" in facts else ""
+        digest = f" (sha256 {code(str(facts['sha256']))})" if "sha256" in facts else ""
         yield f"{side}{tf32}: {file}{digest}"
 
 
-def page(rows: Sequence[Row], limit: float = LIMIT, command: str = "") -> str:
+def page(rows: Sequence[Row], limit: float = LIMIT, command: str = "") -> Lines:
     """Give the table of several pairs.
 
     Args:
@@ -161,12 +162,12 @@ def page(rows: Sequence[Row], limit: float = LIMIT, command: str = "") -> str:
     lines += ["", *_table(rows, limit), ""]
     for row in rows:
         verdict = f"{row.verdict}, " if row.verdict else ""
-        lines.append(f"- **{code(row.model)}**: {verdict}{_line(row.claim)}")
-        lines += [f"  - {_line(detail)}" for detail in row.details]
+        lines.append(f"- **{code(row.model)}**: {line(verdict)}{line(row.claim)}")
+        lines += [f"  - {line(detail)}" for detail in row.details]
     return _ended(lines, limit, command)
 
 
-def markdown(report: Report, limit: float = LIMIT, command: str = "") -> str:
+def markdown(report: Report, limit: float = LIMIT, command: str = "") -> Lines:
     """Give the table of one report, with what it was measured on.
 
     Args:
@@ -175,23 +176,24 @@ def markdown(report: Report, limit: float = LIMIT, command: str = "") -> str:
         command: That made it, as `markdown.command_line` spells it; left out if empty.
     """
     row = row_of(report)
-    lines = [f"**{row.model}: {row.verdict}**, {_line(row.claim)}", "", *_table([row], limit), ""]
-    lines += [f"- {_line(detail)}" for detail in row.details]
+    lines = [
+        f"**{line(row.model)}: {row.verdict}**, {line(row.claim)}",
+        "",
+        *_table([row], limit),
+        "",
+    ]
+    lines += [f"- {line(detail)}" for detail in row.details]
     output = report.layers[-1].layer if report.layers else ""
     return _ended(lines, limit, command, output)
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _table(rows: Sequence[Row], limit: float) -> list[str]:
     cells = [
         (
-            *(row.model, row.input, f"{row.parameters:,}" if row.parameters else "-"),
+            *(line(row.model), line(row.input), f"{row.parameters:,}" if row.parameters else "-"),
             *(_figure(row.float32_max), _figure(row.float32_mean)),
             *(_spell(limit), row.result(limit), _figure(row.float64_max)),
-            *(row.same_top1 or "-", row.verdict or "-"),
+            *(line(row.same_top1 or "-"), line(row.verdict or "-")),
         )
         for row in rows
     ]
@@ -208,7 +210,7 @@ def _spell(limit: float) -> str:
     return re.sub(r"e([+-])0", r"e\1", short) if float(short) == limit else f"{limit:g}"
 
 
-def _ended(lines: Sequence[str], limit: float, command: str, output: str = "") -> str:
+def _ended(lines: Sequence[str], limit: float, command: str, output: str = "") -> Lines:
     """Add what the table means, and the command."""
     what = code(output) if output else "the output"
     meaning = [
@@ -217,4 +219,4 @@ def _ended(lines: Sequence[str], limit: float, command: str, output: str = "") -
         f"- {MADE_WITH} {__version__}",
     ]
     block = ["", *code_block(command)] if command else []
-    return "\n".join([*lines, *meaning, *block, ""])
+    return document([*lines, *meaning, *block])

@@ -46,7 +46,7 @@ def _as_parity_error() -> Iterator[None]:
     try:
         yield
     except (DataError, RunError) as error:
-        raise ParityError(str(error)) from error
+        raise ParityError(error) from error
 
 
 @_as_parity_error()

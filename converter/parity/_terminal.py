@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from ..errors import some
+from ..lines import one_line
 from ..sides import describe_side
 from ._compare import FLOAT32_FACTOR, FLOAT32_FLOOR, LayerResult
 from ._distance import FLOAT64_LIMIT
@@ -28,7 +29,7 @@ def show(report: Report, console: Console) -> None:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    labels = [f"{label}\nfloat32" for label in report.labels]
+    labels = [f"{one_line(label)}\nfloat32" for label in report.labels]
     for heading in ("layer", "kind", "alone\nfloat64", "model\nfloat64", *labels, "verdict"):
         is_figure = "float" in heading
         table.add_column(heading, justify="right" if is_figure else "left", no_wrap=True)
@@ -41,11 +42,14 @@ def show(report: Report, console: Console) -> None:
         verdict = f"{layer.verdict}: {off}" if off else layer.verdict
         errors = layer.float32_reference, layer.float32_candidate
         figures = map(_figure, (layer.alone, layer.float64, *errors))
-        table.add_row(*map(Text, (layer.layer, layer.kind, *figures)), Text(verdict, style))
+        table.add_row(
+            *(Text(one_line(t)) for t in (layer.layer, layer.kind, *figures)),
+            Text(one_line(verdict), style),
+        )
     console.print(table)
     console.print()
     for line in summary(report):
-        console.print(line, soft_wrap=True)
+        console.print(one_line(line), soft_wrap=True)
 
 
 def _folded(report: Report) -> Iterator[LayerResult | int]:

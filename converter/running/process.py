@@ -24,6 +24,7 @@ from itertools import chain, zip_longest
 from typing import Any
 
 from ..errors import RunError, listing
+from ..lines import Lines
 from ..sides import NAMES, Side
 from ..tables.reading import FOLDERS
 from .interpreters import importable
@@ -132,7 +133,7 @@ class Worker:
             except (TypeError, ValueError):  # something else prints as Python starts
                 continue
             if kind == "failed":
-                raise RunError(what)
+                raise RunError(Lines(what))  # as the worker raised it
             return kind == "done", what
         status = self._process.wait()
         self._stderr.seek(0)

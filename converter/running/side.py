@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..checkpoints import open_checkpoint
-from ..errors import ModelError, RunError
+from ..errors import ModelError, RunError, brief
 from ..models import load_paddle, load_torch
 from ..sides import NAMES, Side
 from .device import choose_device, import_framework
@@ -92,7 +92,7 @@ class _Side(ABC):
             self._load(model)
         except self.misfits as error:
             name = NAMES[self.name]
-            raise RunError(f"the weights do not fit the {name} model: {error}") from error
+            raise RunError(f"the weights do not fit the {name} model: {brief(error)}") from error
         return model
 
     def _own_names(self) -> AbstractContextManager[Any]:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-from ..errors import VitconvertError
+from ..errors import RunError, VitconvertError
 from ..sides import NAMES
 
 
@@ -63,9 +63,11 @@ def main(side: str) -> None:
             parent.send("failed", str(error))
         except (OSError, MemoryError) as error:
             reason = str(error) or "out of memory"
-            parent.send("failed", f"the {name} process cannot continue: {reason}")
+            failed = RunError(f"the {name} process cannot continue: {reason}")
+            parent.send("failed", str(failed))
         except SystemExit as error:
-            parent.send("failed", f"the {name} model ends the process: sys.exit({error.code!r}).")
+            failed = RunError(f"the {name} model ends the process: sys.exit({error.code!r}).")
+            parent.send("failed", str(failed))
         else:
             parent.send("done", answer)
 

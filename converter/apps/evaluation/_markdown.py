@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...markdown import MADE_WITH, code, code_block, table
+from ...lines import Lines
+from ...markdown import MADE_WITH, code, code_block, document, line, table
 from ...sides import describe_side
 from ...version import __version__
 from ._phrases import comparison, described, how_far, images, number, percent, unreadable, verdict
@@ -23,7 +24,7 @@ _LISTED = 3  # images that cannot be read, and published figures
 _Column = tuple[str, str, str, str]  # heading, figure, limit, PASS or FAIL
 
 
-def markdown(evaluation: Evaluation, command: str = "") -> str:
+def markdown(evaluation: Evaluation, command: str = "") -> Lines:
     """Return an evaluation as Markdown: a table, and what it was measured on.
 
     Args:
@@ -37,10 +38,10 @@ def markdown(evaluation: Evaluation, command: str = "") -> str:
         row[0] = f"**{name}**"
     lines = [_title(evaluation), "", *table(headings, rows), ""]
     facts = (how_far(evaluation), *_facts(evaluation))
-    lines += [f"- {' '.join(fact.split())}" for fact in facts if fact]
+    lines += [f"- {line(fact)}" for fact in facts if fact]
     if command:
         lines += ["", *code_block(command)]
-    return "\n".join([*lines, ""])
+    return document(lines)
 
 
 def _title(evaluation: Evaluation) -> str:
@@ -49,14 +50,16 @@ def _title(evaluation: Evaluation) -> str:
     if evaluation.same is not None and evaluation.count:
         word = "SAME" if evaluation.same else "NOT THE SAME"
     claim = (verdict(evaluation) or "").removeprefix("NOT THE SAME: ")
-    words = f"**{evaluation.variant}: {word}**" + (f", {_plain(claim)}" if claim else "")
-    return " ".join(words.split())
+    return f"**{line(evaluation.variant)}: {word}**" + (f", {line(claim)}" if claim else "")
 
 
 def _columns(evaluation: Evaluation) -> list[_Column]:
     """Return the columns, PyTorch before Paddle, as reviewers know the order."""
     sides: Sequence[Scores] = evaluation.sides[::-1]
-    found = [("model", evaluation.variant, "", ""), ("images", f"{evaluation.count:,}", "", "")]
+    found = [
+        ("model", line(evaluation.variant), "", ""),
+        ("images", f"{evaluation.count:,}", "", ""),
+    ]
     for side in sides:
         found.append((f"top-1 {side.label}", percent(evaluation.top1(side).value), "", ""))
     if difference := evaluation.accuracy_difference:
@@ -104,7 +107,7 @@ def _facts(evaluation: Evaluation) -> list[str]:
         f"{images(evaluation.count)} of {evaluation.num_classes:,} classes"
     )
     if left_out := unreadable(evaluation):
-        listed = "; ".join(f"{code(name)}: {_plain(reason)}" for name, reason in left_out[:_LISTED])
+        listed = "; ".join(f"{code(name)}: {reason}" for name, reason in left_out[:_LISTED])
         more = f" and {len(left_out) - _LISTED:,} more" if len(left_out) > _LISTED else ""
         facts.append(f"{images(len(left_out))} cannot be read and are left out: {listed}{more}")
     facts.append(f"preprocessing: {described(evaluation.preprocessing)}")
@@ -115,8 +118,3 @@ def _facts(evaluation: Evaluation) -> list[str]:
     python = evaluation.environment.get("python")
     facts.append(f"{MARK} {__version__}" + (f", Python {python}" if python else ""))
     return facts
-
-
-def _plain(text: str) -> str:
-    """Keep names of files from being read as HTML."""
-    return text.replace("<", "\\<")

@@ -18,6 +18,7 @@ import numpy as np
 
 from ...errors import DataError
 from ...files import cannot_be_written, check_folder, write_all
+from ...lines import csv_cell
 from ...page import without_nan
 from ...version import __version__
 from ._confusion import MATRIX, most_confused
@@ -217,7 +218,8 @@ def write_rows(evaluation: Evaluation) -> bytes:
     """Return images.csv, UTF-8: a heading and a row per image.
 
     Numbers have as many digits as it takes to read the same float64; truth is 1 or 0. A name or
-    class that would not be one line of text stands there as JSON, in quotes.
+    class that would not be one line of text stands there as JSON, in quotes. One that a spreadsheet
+    would take for a formula has an apostrophe before it, see `csv_cell`.
     """
     columns: dict[str, list[Any]] = {
         "index": evaluation.indices.tolist(),
@@ -245,4 +247,5 @@ def _cells(column: np.ndarray) -> list[Any]:
 
 
 def _spelled(name: str) -> str:
-    return name if name.isprintable() and not name.startswith('"') else json.dumps(name)
+    as_is = name.isprintable() and not name.startswith('"')
+    return csv_cell(name if as_is else json.dumps(name))

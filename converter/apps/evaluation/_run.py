@@ -28,7 +28,7 @@ _SAVE_EVERY = 60.0  # seconds
 class ReportError(RunError):
     """The report cannot be written; `result` holds the figures."""
 
-    def __init__(self, message: str, result: Evaluation) -> None:
+    def __init__(self, message: VitconvertError, result: Evaluation) -> None:
         super().__init__(message)
         self.result = result
 
@@ -127,7 +127,7 @@ def evaluate(
             state = run.state() if result.partial and team.size == 1 else None
             write_reports(result, folder, run.images, state)
         except VitconvertError as error:
-            raise ReportError(str(error), result) from error
+            raise ReportError(error, result) from error
     return result
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...errors import some
-from ...terminal import printable
+from ...lines import one_line
 from ._phrases import comparison, described, figures, how_far, images, rates, unreadable, verdict
 from ._published import published
 from ._result import Evaluation
@@ -27,7 +27,7 @@ def show(evaluation: Evaluation, console: Console) -> None:
 
     about = f"{evaluation.variant} on {evaluation.data} ({evaluation.described})"
     extent = f"{images(evaluation.count)}, {evaluation.num_classes:,} classes"
-    console.print(Text(_line(f"{about}: {extent}")))
+    console.print(Text(one_line(f"{about}: {extent}")))
     console.print()
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("", no_wrap=True)
@@ -41,17 +41,12 @@ def show(evaluation: Evaluation, console: Console) -> None:
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")
     for name, text in _facts(evaluation):
-        facts.add_row(name, Text(_line(text)))
+        facts.add_row(name, Text(one_line(text)))
     console.print(facts)
     if last := _last(evaluation):
         console.print()
     for line, style in last:
-        console.print(Text(_line(line), style))
-
-
-def _line(text: str) -> str:
-    """Escape what would control a terminal or break the line; names may hold anything."""
-    return printable(text).replace("\n", "\\n")
+        console.print(Text(one_line(line), style))
 
 
 def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:

@@ -118,7 +118,7 @@ def propose_table(
                 factories, input_size, pythons, folder / STATE, progress, own
             )
         except RunError as error:
-            raise ParityError(str(error)) from error
+            raise ParityError(error) from error
         prover = _Prover(torch, paddle, folder, input_size, pythons, progress, known, written, file)
         return prover.propose()
 

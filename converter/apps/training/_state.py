@@ -118,7 +118,7 @@ def read_state(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]
         checkpoint = open_checkpoint(path)
         arrays = {name: np.array(tensor.read()) for name, tensor in checkpoint.tensors.items()}
     except CheckpointError as error:
-        raise RunError(f"{path}: cannot resume from this file: {error}") from error
+        raise RunError(f"{path}: cannot resume from this file: ", error) from error
     if checkpoint.metadata.get("version") != VERSION:
         raise RunError(f"{path}: was written by another version of vitconvert. Start a new run.")
     try:

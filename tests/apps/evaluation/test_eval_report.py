@@ -423,7 +423,7 @@ def test_figures_in_images_csv_are_exact(two: bool, tmp_path: Path) -> None:
     assert ("torch_loss" in rows[0]) == ("difference" in rows[0]) == two
     for name in PER_PAIR if two else ():
         assert column(name) == getattr(found, name).tobytes()
-    names = [row["name"] for row in rows]
+    names = [row["name"].removeprefix("'") for row in rows]
     assert tuple(json.loads(n) if n.startswith('"') else n for n in names) == NAMES
 
 

@@ -1,0 +1,52 @@
+"""What ends a process ends it quietly, however early it comes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SLOW = "import time\nprint('importing', flush=True)\ntime.sleep(60)\n"
+WAYS = {
+    "python -m vitconvert": ["-m", "vitconvert"],
+    "the installed script": ["-c", "from vitconvert.start import main; main()"],
+}
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_signal_during_start_up_ends_as_later(
+    way: str, ending: signal.Signals, tmp_path: Path
+) -> None:
+    """With status 130 and one line, in the middle of the first import of another package."""
+    (tmp_path / "click.py").write_text(SLOW)
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    process = subprocess.Popen(
+        [sys.executable, *WAYS[way], "models"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"importing\n"
+    process.send_signal(ending)
+    printed = process.communicate(timeout=20)[1]
+
+    assert (process.returncode, printed) == (130, b"Interrupted.\n")
+
+
+def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
+    """As of a job in the background of a shell."""
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from vitconvert.start import begin; begin()\n"
+        "import click; print('done')"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+
+    assert printed.stdout == b"done\n", printed.stderr
