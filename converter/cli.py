@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from .errors import VitconvertError, nearest
-from .lines import Lines
+from .lines import Lines, one_line
 from .start import begin, running
 from .tables.reading import families, titles
 from .terminal import say

@@ -1,7 +1,7 @@
 """Text of a file within our own: spelled out, so that it cannot leave its place.
 
 A name or a text that a file holds may contain the end of a line, codes that control a terminal, or
-marks that turn the direction of writing. Printed as it is, it could forge one of our lines. So every
+marks that turn the direction of writing. Printed as it is, it could forge one of our lines. So a
 message is one line, and whatever would end it is spelled out, unless `Lines` says that its lines
 are ours. JSON alone holds texts as they are, as it has an escape of its own.
 """

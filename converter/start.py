@@ -1,4 +1,4 @@
-"""Where the program begins: what ends it is minded before anything else is imported."""
+"""How a signal ends the program; it imports nothing that takes time, see `__main__`."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ def begin() -> None:
 
 def running(is_so: bool) -> None:
     """Note whether a command runs, which cleans up when it is interrupted."""
-    global _is_running  # noqa: PLW0603 - a handler of signals has no other state
+    global _is_running
     _is_running = is_so
 
 
@@ -30,11 +30,3 @@ def _end(_signal: int, _frame: object) -> None:
         os.write(2, b"Interrupted.\n")
     finally:
         os._exit(_INTERRUPTED)
-
-
-def main() -> None:
-    """Run the command line."""
-    begin()
-    from .cli import main as run
-
-    run()

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 SLOW = "import time\nprint('importing', flush=True)\ntime.sleep(60)\n"
 WAYS = {
     "python -m vitconvert": ["-m", "vitconvert"],
-    "the installed script": ["-c", "from vitconvert.start import main; main()"],
+    "the installed script": ["-c", "from vitconvert.__main__ import main; main()"],
 }
 
 
