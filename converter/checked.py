@@ -1,7 +1,7 @@
 """Parsed TOML or JSON -> a dataclass, with every problem listed: wrong types, unknown words."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -9,6 +9,9 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from .errors import nearest
 
 T = TypeVar("T")
+
+_LARGEST = 2**63 - 1  # of a number: more fits neither an array nor a float
+_LONGEST = 200  # characters of a value in a problem
 
 
 _hints: Callable[[Any], dict[str, Any]] = cache(get_type_hints)
@@ -35,7 +38,7 @@ def checked(
 
     Args:
         cls: The dataclass; the types of its fields, and `expected`, say what each may be. A list
-            becomes a tuple.
+            becomes a tuple where the type is one, and a table a dataclass.
         data: Field -> value, as a file has it.
         where: What stands before the name of a field in a problem: "kind linear: ".
         problems: Gets every missing or unknown field, and every value that cannot be.
@@ -47,19 +50,33 @@ def checked(
     hints = _hints(cls)
     asked = {one.name: one for one in fields(cls) if one.name not in known}  # type: ignore[arg-type]
     found = [
-        f"{where}{name} is unknown.{nearest(name, asked)}" for name in data if name not in asked
+        f"{where}{shown(name, str)} is unknown.{nearest(name, asked)}"
+        for name in data
+        if name not in asked
     ]
+    values = dict[str, Any]()
     for name, field in asked.items():
         what = field.metadata.get("what") or _spelled(hints[name])
         if name not in data:
             if field.default is MISSING and field.default_factory is MISSING:
                 found.append(f"{where}{name} is missing, expected {what}.")
         elif not (_fits(data[name], hints[name]) and field.metadata.get("holds", _any)(data[name])):
-            found.append(f"{where}{name} is {data[name]!r}, expected {what}.")
+            found.append(f"{where}{name} is {shown(data[name])}, expected {what}.")
+        else:
+            values[name] = _taken(data[name], hints[name], f"{where}{name}", found)
     problems += found
     if found:
         return None
-    return cls(**known, **frozen(data))
+    return cls(**known, **values)
+
+
+def shown(value: Any, spell: Callable[[Any], str] = repr) -> str:
+    """Spell a value for a message, cut short; a number may have too many digits to be spelled."""
+    try:
+        text = spell(value)
+    except ValueError:
+        return "a number with too many digits"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def frozen(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,26 +91,66 @@ def tables_in(
     found = data.get(name, {})
     if isinstance(found, dict) and all(isinstance(one, dict) for one in found.values()):
         return found
-    problems.append(f"{where}{name} is {found!r}, expected a table of tables.")
+    problems.append(f"{where}{name} is {shown(found)}, expected a table of tables.")
     return {}
 
 
+def _is_table(hint: Any) -> bool:
+    """Tell the type of a table; one with fields of its own is a dataclass."""
+    origin = get_origin(hint)
+    return is_dataclass(hint) or (isinstance(origin, type) and issubclass(origin, Mapping))
+
+
+def _is_list(hint: Any) -> bool:
+    origin = get_origin(hint)
+    return isinstance(origin, type) and issubclass(origin, Sequence)
+
+
 def _fits(value: Any, hint: Any) -> bool:
-    """Tell whether a parsed value is of a type: an int is a float, too; a bool is not an int."""
+    """Tell whether a parsed value is of a type: an int is a float, too; a bool is not an int.
+
+    Whether a table has the fields of a dataclass, `_taken` finds out.
+    """
     origin, inner = get_origin(hint), get_args(hint)
     if hint is Any:
         return True
     if origin is Literal:
-        return value in inner
+        return any(type(value) is type(one) and value == one for one in inner)
     if origin in (Union, UnionType):
         return any(_fits(value, one) for one in inner)
-    if isinstance(origin, type) and issubclass(origin, Mapping):
-        return isinstance(value, dict) and all(_fits(one, inner[1]) for one in value.values())
-    if origin is tuple:
-        many = isinstance(value, list | tuple) and (inner[-1] is ... or len(value) == len(inner))
-        kinds = inner[:1] * len(value) if many and inner[-1] is ... else inner
-        return many and all(_fits(one, kind) for one, kind in zip(value, kinds, strict=True))
+    if _is_table(hint):
+        kind = inner[1] if inner else Any
+        return isinstance(value, dict) and all(_fits(one, kind) for one in value.values())
+    if _is_list(hint):
+        if not isinstance(value, list | tuple):
+            return False
+        if origin is not tuple or inner[-1] is ...:
+            return all(_fits(one, inner[0]) for one in value)
+        return len(value) == len(inner) and all(map(_fits, value, inner))
+    if type(value) is int and abs(value) > _LARGEST:
+        return False
     return type(value) in ((int, float) if hint is float else (hint,))
+
+
+def _taken(value: Any, hint: Any, where: str, problems: list[str]) -> Any:
+    """Give a value that fits as its type has it; tables become dataclasses, lists tuples."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (Union, UnionType):
+        own = next(one for one in inner if _fits(value, one))
+        return _taken(value, own, where, problems)
+    if is_dataclass(hint):
+        assert isinstance(hint, type)
+        return checked(hint, value, f"{where}.", problems)
+    if isinstance(value, dict) and inner:
+        taken = value.items()
+        return {n: _taken(v, inner[1], f"{where}.{shown(n, str)}", problems) for n, v in taken}
+    if isinstance(value, list | tuple):
+        kind = inner[0] if inner else Any
+        parts = [_taken(one, kind, f"{where}[{i}]", problems) for i, one in enumerate(value)]
+        return parts if origin is list else tuple(parts)
+    return value
 
 
 def _spelled(hint: Any) -> str:
@@ -103,7 +160,7 @@ def _spelled(hint: Any) -> str:
         return f"one of {', '.join(map(repr, inner))}"
     if origin in (Union, UnionType):
         return " or ".join(_spelled(one) for one in inner if one is not type(None))
-    if isinstance(origin, type) and issubclass(origin, Mapping):
+    if _is_table(hint):
         return "a table"
     plain = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
-    return "a list" if origin is tuple else plain.get(hint, "a value")
+    return "a list" if _is_list(hint) else plain.get(hint, "a value")

@@ -9,6 +9,7 @@ from ..lines import Lines
 from ..markdown import quoted
 from ..sides import NAMES
 from ..tables.reading import load_table, variants
+from ..tables.variant import PREPROCESSING
 from ..terminal import print_table, say
 from .options import FILE
 
@@ -83,9 +84,13 @@ def models() -> None:
     for name, variant in variants().items():
         height, width = variant.input_size
         millions = load_table(variant.family).parameters(variant) / 1e6
-        top1 = ", ".join(str(figures["top1"]) for figures in variant.published)
-        crops = {"{interpolation}, {crop_mode} {crop_pct}".format(**f) for f in variant.published}
-        how = ", ".join(crops)
+        top1 = ", ".join(str(figures["top1"]) for figures in variant.published if "top1" in figures)
+        how = ", ".join(
+            {
+                f"{known['interpolation']}, {known['crop_mode']} {known['crop_pct']}"
+                for known in ({**PREPROCESSING, **figures} for figures in variant.published)
+            }
+        )
         rows.append((name, f"{height}x{width}", f"{millions:.1f} M", top1 or "-", how or "-"))
     headings = ("variant", "input", "parameters", "top-1", "evaluated with")
     print_table(rows, *headings, right=("parameters", "top-1"))

@@ -10,6 +10,7 @@ from ..sides import Side
 _MOST_LIMIT = 1e-4  # float32 loses no more in one layer
 _LIMIT = expected(f"a number up to {_MOST_LIMIT}", lambda limit: 0 < limit <= _MOST_LIMIT)
 _CLASSES = expected("a text or a list of texts", lambda names: bool(names) and all(names))
+_LEAF = expected("a name without braces", lambda name: name is None or not set("{}") & set(name))
 _ATTRIBUTES = expected("a text or a list of texts")
 _LISTS = ("torch", "paddle")  # one text stands for a list of one
 
@@ -28,7 +29,7 @@ class TensorRule:
     """
 
     leaf: str
-    paddle: str | None = None
+    paddle: str | None = field(default=None, metadata=_LEAF)
     transpose: bool = False
     drop: str = ""
     buffer: bool = False
@@ -129,6 +130,11 @@ def parse_kind(name: str, entry: Mapping[str, Any], problems: list[str]) -> Kind
         f"{where}tensors.{leaf}: expected either paddle or drop."
         for leaf, rule in tensors.items()
         if ("paddle" in rule) == ("drop" in rule)
+    ]
+    problems += [
+        f"{where}tensors.{leaf}: expected a name without braces."
+        for leaf in tensors
+        if set("{}") & set(leaf)
     ]
     rules = [
         checked(TensorRule, rule, f"{where}tensors.{leaf}.", problems, leaf=leaf)

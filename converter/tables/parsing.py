@@ -2,16 +2,20 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ..checked import checked, tables_in
+from ..checked import checked, shown, tables_in
 from ..errors import TableError, listing, nearest
 from .kinds import Kind, parse_kind
 from .table import PLACEHOLDER, Row, Table
-from .variant import PREPROCESSING, ShapePattern, Variant
+from .variant import PREPROCESSING, Figures, ShapePattern, Variant
 
-_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_RANGE = re.compile(r"\{([0-9]+)\.\.([0-9]+)\}")
+_MOST_KEYS = 1_000_000  # of a variant; a few thousand are usual
+_MOST_DIGITS = 9
+_MOST_CLASSES = 10_000_000
 
 
 def parse_table(
@@ -38,13 +42,14 @@ def parse_table(
     kinds = {**kinds, **{name: parse_kind(name, kind, problems) for name, kind in own.items()}}
     rows = data.get("rows")
     if not isinstance(rows, list):
-        is_there = f"is {rows!r}" if "rows" in data else "is missing"
+        is_there = f"is {shown(rows)}" if "rows" in data else "is missing"
         problems.append(f"rows {is_there}, expected a list.{nearest('rows', data)}")
         rows = []
     read = tuple(_parse_rows(rows, kinds, problems))
     output = data.get("output")
-    if output is not None and output not in kinds:
-        problems.append(f"output is {output!r}, expected a kind: {', '.join(kinds)}.")
+    if output is not None and (not isinstance(output, str) or output not in kinds):
+        problems.append(f"output is {shown(output)}, expected a kind: {', '.join(kinds)}.")
+        output = None
     names = {"family": path.stem, "title": path.stem}
     taken = ("kinds", "rows", "output", "variants", "published_defaults")
     table = checked(
@@ -82,7 +87,7 @@ def _parse_rows(rows: list[Any], kinds: Mapping[str, Kind], problems: list[str])
         if not (
             isinstance(entry, list) and len(entry) == 3 and all(isinstance(x, str) for x in entry)
         ):
-            problems.append(f"row {number}: expected [torch, paddle, kind], found {entry}.")
+            problems.append(f"row {number}: expected [torch, paddle, kind], found {shown(entry)}.")
             continue
         torch, paddle, kind = entry
         where = f"row {number} ({torch})"
@@ -108,34 +113,79 @@ def _parse_variants(
     """Read the variants; what is published of one starts from [published_defaults]."""
     defaults = data.get("published_defaults", {})
     if not isinstance(defaults, dict):
-        problems.append(f"published_defaults is {defaults!r}, expected a table.")
+        problems.append(f"published_defaults is {shown(defaults)}, expected a table.")
         defaults = {}
     found = {}
     for name, entry in tables_in(data, "variants", "", problems).items():
         words = dict(entry)
         published = words.get("published", ())
+        where = f"variant {name}: "
         if isinstance(published, list) and all(isinstance(one, dict) for one in published):
             words["published"] = [defaults | one for one in published]
+            for figures in words["published"]:
+                _check_figures(figures, f"{where}published: ", problems)
         known = {
             "name": name,
             "family": data.get("family", path.stem),
-            "shapes": _expand(shapes, name),
+            "shapes": _expand(shapes, name, problems),
             "own_preprocessing": words.pop("preprocessing", {}),
         }
         own = known["own_preprocessing"]
         if not isinstance(own, dict) or own.keys() - PREPROCESSING.keys():
             asked = ", ".join(PREPROCESSING)
-            problems.append(f"variant {name}: preprocessing is {own!r}, expected any of {asked}.")
-        if variant := checked(Variant, words, f"variant {name}: ", problems, **known):
+            problems.append(f"{where}preprocessing is {shown(own)}, expected any of {asked}.")
+        else:
+            _check_figures(own, f"{where}preprocessing: ", problems)
+        if isinstance(config := words.get("config"), dict):
+            classes = config.get("num_classes", 0)
+            if type(classes) is not int or not 0 <= classes <= _MOST_CLASSES:
+                told = f"config.num_classes is {shown(classes)}, expected 0 to {_MOST_CLASSES}."
+                problems.append(f"{where}{told}")
+        if variant := checked(Variant, words, where, problems, **known):
             found[name] = variant
     return found
 
 
-def _expand(shapes: Mapping[str, Any], name: str) -> dict[str, ShapePattern]:
+def _check_figures(figures: Mapping[str, Any], where: str, problems: list[str]) -> None:
+    """Check what is used of the figures of a released checkpoint."""
+    known = {one.name for one in fields(Figures)}
+    used = {name: value for name, value in figures.items() if name in known}
+    checked(Figures, used, where, problems)
+
+
+def _expand(shapes: Mapping[str, Any], name: str, problems: list[str]) -> dict[str, ShapePattern]:
     """Give the shapes of a variant, by key; `same_as` names the one that has the same."""
+    where = f"shapes of {shown(name, str)}: "
     entry = shapes.get(name, {})
-    entry = shapes[entry["same_as"]] if "same_as" in entry else entry
-    return {key: tuple(shape) for pattern, shape in entry.items() for key in _range(pattern)}
+    other = entry.get("same_as") if isinstance(entry, dict) else None
+    if isinstance(other, str):
+        entry = shapes.get(other)
+    if not isinstance(entry, dict):
+        problems.append(f"{where}expected a table of shapes, found {shown(entry)}.")
+        return {}
+    found = dict[str, ShapePattern]()
+    for pattern, shape in entry.items():
+        if not isinstance(shape, list) or not all(map(_is_axis, shape)):
+            problems.append(f"{where}{pattern} is {shown(shape)}, expected a list of numbers.")
+        elif (size := _size_of_range(pattern)) + len(found) > _MOST_KEYS:
+            problems.append(f"{where}{pattern} and others are more than {_MOST_KEYS} tensors.")
+            break
+        elif size:
+            found |= {key: tuple(shape) for key in _range(pattern)}
+    return found
+
+
+def _is_axis(number: Any) -> bool:
+    return number == "num_classes" or (type(number) is int and 0 <= number < 2**40)
+
+
+def _size_of_range(pattern: str) -> int:
+    """Count the keys that `_range` gives; a number of too many digits counts as the most."""
+    if (match := _RANGE.search(pattern)) is None:
+        return 1
+    if max(map(len, match.groups())) > _MOST_DIGITS:
+        return _MOST_KEYS + 1
+    return max(0, int(match[2]) - int(match[1]) + 1)
 
 
 def _range(pattern: str) -> Iterator[str]:

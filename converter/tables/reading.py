@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -11,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import stored
 from ..errors import ModelError, TableError, listing, nearest
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         TableError: It cannot be read.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return stored.read_toml(path)
     except UnicodeDecodeError as error:
         raise TableError(f"{path}: is not a text; expected a table in TOML.") from error
     except (OSError, ValueError) as error:

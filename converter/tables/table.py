@@ -16,7 +16,7 @@ from ..sides import SIDES, Side
 from .kinds import Kind, TensorRule
 from .variant import IN_PIXELS, Variant
 
-PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
+PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}", re.ASCII)
 _REASONS = expected("key patterns, each with its reason", lambda why: all(why.values()))
 
 
@@ -42,7 +42,7 @@ class Row:
         match = self._patterns[side].fullmatch(layer)
         if match is None:
             return None
-        return self.torch.format(**match.groupdict()), self.paddle.format(**match.groupdict())
+        return fill(self.torch, match.groupdict()), fill(self.paddle, match.groupdict())
 
 
 @dataclass(frozen=True)
@@ -132,9 +132,9 @@ class Table:
         for pattern, row, rule in self._claimants.get((side, _skeleton(key)), []):
             if match := pattern.fullmatch(key):
                 numbers = match.groupdict()
-                layer, paddle = row.torch.format(**numbers), None
+                layer, paddle = fill(row.torch, numbers), None
                 if rule.paddle is not None:
-                    paddle = join(row.paddle.format(**numbers), rule.paddle)
+                    paddle = join(fill(row.paddle, numbers), rule.paddle)
                 found.append(Claim(row, rule, layer, join(layer, rule.leaf), paddle))
         return found
 
@@ -152,14 +152,31 @@ class Table:
 
     def ignored(self, key: str, side: Side = "torch") -> str | None:
         """Give the reason why a key of one side has no counterpart, or None if it has."""
-        patterns = self.ignore if side == "torch" else self.paddle_only
-        reasons = (why for one, why in patterns.items() if compile_pattern(one).fullmatch(key))
-        return next(reasons, None)
+        alike = self._alone[side].get(_skeleton(key), [])
+        return next((why for pattern, why in alike if pattern.fullmatch(key)), None)
+
+    @cached_property
+    def _alone(self) -> dict[Side, dict[str, list[tuple[re.Pattern[str], str]]]]:
+        """Patterns of keys without a counterpart, by side and by the key without its numbers."""
+        found: dict[Side, dict[str, list[tuple[re.Pattern[str], str]]]] = {}
+        sides: tuple[tuple[Side, Mapping[str, str]], ...] = (
+            ("torch", self.ignore),
+            ("paddle", self.paddle_only),
+        )
+        for side, patterns in sides:
+            found[side] = {}
+            for pattern, why in patterns.items():
+                alike = found[side].setdefault(_skeleton(pattern), [])
+                alike.append((compile_pattern(pattern), why))
+        return found
 
     def contradictions(self) -> Iterator[str]:
         """Say which patterns of [paddle_only] name a tensor that a row fills."""
+        alike: dict[str, list[str]] = {}
+        for alone in self.paddle_only:
+            alike.setdefault(_skeleton(alone), []).append(alone)
         for side, pattern, row, rule in self._patterns():
-            for alone in self.paddle_only if side == "paddle" else ():
+            for alone in alike.get(_skeleton(pattern), ()) if side == "paddle" else ():
                 if overlap(alone, pattern) and not may_lack(row.kind, rule.leaf):
                     yield (
                         f"paddle_only: {alone!r} names a tensor that row {row.number} "
@@ -190,9 +207,17 @@ def join(layer: str, leaf: str) -> str:
     return f"{layer}.{leaf}" if leaf else layer
 
 
+def fill(pattern: str, numbers: Mapping[str, str]) -> str:
+    """Put numbers in the place of the placeholders; nothing else in braces means anything."""
+    return PLACEHOLDER.sub(lambda found: numbers[found[1]], pattern)
+
+
 @cache
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """Turn a key pattern into a regular expression for the whole key; {x} is one integer."""
+    """Turn a key pattern into a regular expression for the whole key; {x} is one integer.
+
+    It takes all digits there are, and gives none back: matching takes one pass over the key.
+    """
     names, parts = set[str](), []
     for i, part in enumerate(PLACEHOLDER.split(pattern)):
         if i % 2 == 0:
@@ -201,7 +226,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
             parts.append(f"(?P={part})")
         else:
             names.add(part)
-            parts.append(f"(?P<{part}>[0-9]+)")
+            parts.append(f"(?P<{part}>[0-9]++)")
     return re.compile("".join(parts))
 
 

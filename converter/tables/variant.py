@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ..checked import expected, frozen
 from ..errors import DataError
@@ -18,7 +18,28 @@ PREPROCESSING: Mapping[str, Any] = {
     "mean": (0.485, 0.456, 0.406),
     "std": (0.229, 0.224, 0.225),
 }
-IN_PIXELS = expected("[height, width] in pixels", lambda size: min(size) > 0)
+_MOST_SIDE = 99_999  # pixels
+IN_PIXELS = expected(
+    f"[height, width] in pixels, 1 to {_MOST_SIDE}",
+    lambda size: 0 < min(size) <= max(size) <= _MOST_SIDE,
+)
+_Channels = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a table may say of a released checkpoint, as far as it is used; it may say more."""
+
+    crop_pct: float = field(
+        default=1.0, metadata=expected("a number above 0, up to 1", lambda share: 0 < share <= 1)
+    )
+    crop_mode: Literal["center", "squash"] = "center"
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bicubic"
+    mean: _Channels = (0, 0, 0)
+    std: _Channels = (1, 1, 1)
+    top1: float = 0.0
+    source: str = ""
+    weights: str = ""
 
 
 @dataclass(frozen=True)

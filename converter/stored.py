@@ -1,0 +1,87 @@
+"""Files of ours that come back: read in bounded time and memory, whatever they hold now.
+
+A run, a trace, an export or a table may have been changed, cut short, or be another thing under
+its name. What these functions cannot read raises OSError or ValueError, and nothing else; which
+fields there are, and of which types, `checked` finds out.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_MOST = 256 << 20  # bytes of a file; the largest trace that is known has some MB
+_DEEPEST = 60  # lists and tables within each other; none of ours has ten
+
+
+def read_bytes(path: Path, most: int = _MOST) -> bytes:
+    """Read a plain file whole; one that is a pipe is not waited for.
+
+    Raises:
+        OSError: It cannot be read, or is a pipe or a device.
+        ValueError: It is larger than that many bytes.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "is not a plain file", str(path))
+        if found.st_size > most:
+            raise ValueError(f"it has {found.st_size:,} bytes, expected at most {most:,}")
+        return file.read(most)
+
+
+def read_json(path: Path, most: int = _MOST) -> Any:
+    """Read a file of JSON.
+
+    Raises:
+        OSError: As `read_bytes`.
+        ValueError: It is not JSON, or too large or too deep.
+    """
+    return parse_json(read_bytes(path, most))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a file of TOML.
+
+    Raises:
+        OSError: As `read_bytes`.
+        ValueError: It is not TOML, or too large or too deep.
+    """
+    text = read_bytes(path).decode()
+    found: dict[str, Any] = _bounded(lambda: tomllib.loads(text.replace("\r\n", "\n")))
+    return found
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON.
+
+    Raises:
+        ValueError: It is not JSON, or too deep.
+    """
+    return _bounded(lambda: json.loads(text))
+
+
+def _bounded(parse: Callable[[], Any]) -> Any:
+    """Refuse what is nested deeper than whatever reads it later may recurse."""
+    deep = f"it is nested deeper than {_DEEPEST} levels"
+    try:
+        found = parse()
+    except RecursionError:
+        raise ValueError(deep) from None
+    level = [found]
+    for _ in range(_DEEPEST):
+        level = [inner for one in level for inner in _within(one)]
+        if not level:
+            return found
+    raise ValueError(deep)
+
+
+def _within(value: Any) -> list[Any]:
+    """Give the values of a list or a table."""
+    return list(value.values()) if isinstance(value, dict) else value if type(value) is list else []
