@@ -1,5 +1,6 @@
 """Parsed TOML or JSON -> a dataclass, with every problem listed: wrong types, unknown words."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
@@ -106,6 +107,15 @@ def _is_list(hint: Any) -> bool:
     return isinstance(origin, type) and issubclass(origin, Sequence)
 
 
+def _is_text(text: str) -> bool:
+    """Tell whether a text can be the name of a file; those that are not UTF-8 have surrogates."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
 def _fits(value: Any, hint: Any) -> bool:
     """Tell whether a parsed value is of a type: an int is a float, too; a bool is not an int.
 
@@ -120,7 +130,9 @@ def _fits(value: Any, hint: Any) -> bool:
         return any(_fits(value, one) for one in inner)
     if _is_table(hint):
         kind = inner[1] if inner else Any
-        return isinstance(value, dict) and all(_fits(one, kind) for one in value.values())
+        return isinstance(value, dict) and all(
+            _is_text(name) and _fits(one, kind) for name, one in value.items()
+        )
     if _is_list(hint):
         if not isinstance(value, list | tuple):
             return False
@@ -129,6 +141,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return len(value) == len(inner) and all(map(_fits, value, inner))
     if type(value) is int and abs(value) > _LARGEST:
         return False
+    if hint is str:
+        return isinstance(value, str) and _is_text(value)
     return type(value) in ((int, float) if hint is float else (hint,))
 
 

@@ -94,7 +94,7 @@ class Commands(click.Group):
             running(True)
             return super().invoke(ctx)
         except click.ClickException as error:
-            error.message = one_line(error.message)  # names of files are in it
+            vars(error)["message"] = one_line(error.message)  # names of files are in it
             raise
         except OSError as error:
             if error.errno == errno.EPIPE:  # the reader closed the pipe: click handles it

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..checked import shown
 from ..errors import DataError, listing
 from ._images import Images
 from ._trees import read_text
@@ -27,7 +28,7 @@ def open_list(file: Path, source: str) -> Images:
         if not line.strip():
             continue
         if not name or not label.isdecimal() or len(label) > _MOST_DIGITS:
-            problems.append(f"line {number} is {line!r}; expected a path and a label from 0.")
+            problems.append(f"line {number} is {shown(line)}; expected a path and a label from 0.")
         elif labels.setdefault(name.strip(), int(label)) != int(label):
             problems.append(f"line {number} gives {name} another label than an earlier line.")
     if problems:

@@ -1,10 +1,12 @@
 """Class names in the order of a model's head."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from .. import stored
 from ..errors import DataError
+
+_MOST_BYTES = 64 << 20  # of all names together
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
@@ -17,10 +19,10 @@ def read_classes(path: Path) -> tuple[str, ...]:
         DataError: The file is neither of these, or a name is missing.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig").rstrip()
+        text = stored.read_bytes(path, _MOST_BYTES).decode("utf-8-sig").rstrip()
         is_json = path.suffix.lower() == ".json"
-        data = json.loads(text) if is_json else {"classes": text.splitlines()}
-    except (OSError, ValueError, RecursionError) as error:  # ValueError: not text, not JSON
+        data = stored.parse_json(text) if is_json else {"classes": text.splitlines()}
+    except (OSError, ValueError) as error:  # ValueError: not text, not JSON
         raise DataError(f"{path}: cannot be read as class names: {error}.") from error
     names = data.get("classes") if isinstance(data, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

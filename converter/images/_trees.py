@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from .. import stored
 from ..errors import DataError
 
 _MOST_TEXT = 256 << 20  # bytes of a list of labels
@@ -111,11 +112,9 @@ def read_text(where: str, content: Path | bytes) -> str:
     """
     try:
         if isinstance(content, Path):
-            if content.stat().st_size > _MOST_TEXT:
-                raise DataError(f"{where}: is too large for a list of labels.")
-            content = content.read_bytes()
+            content = stored.read_bytes(content, _MOST_TEXT)
         return content.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{where}: cannot be read as text: {error}.") from error
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...errors import ModelError
+from ... import stored
+from ...checked import checked, expected
+from ...errors import ModelError, listing
 from ...files import sha256
 from ...running.device import import_framework
 
@@ -18,6 +20,17 @@ LEAST = 32  # pixels, of any side; smaller maps have nothing left in the last st
 _PROGRAMS = ("model.json", "model.pdmodel")  # of Paddle 3 and of 2.6
 # What a killed export may hold; the last is for training on, and is removed.
 _OWN = {NAME, *_PROGRAMS, "model.pdiparams", "model.pdiparams.info"}
+_MOST = 64 << 20  # bytes of the file, which holds the names of all classes
+_SIZE = expected('[height, width] in pixels, or "free"', lambda size: not size or min(size) > 0)
+_SOURCE = expected("a table with a sha256", lambda known: isinstance(known.get("sha256"), str))
+_FILES = expected(
+    f"names of files, {' or '.join(_PROGRAMS)} among them", lambda names: bool(_own_program(names))
+)
+
+
+def _own_program(files: Mapping[str, str]) -> str | None:
+    """Find the program among the files of an export."""
+    return next((name for name in _PROGRAMS if name in files), None)
 
 
 @dataclass(frozen=True)
@@ -41,17 +54,17 @@ class Facts:
     variant: str
     num_classes: int
     classes: tuple[str, ...]
-    image_size: tuple[int, int] | None
+    image_size: tuple[int, int] | None = field(metadata=_SIZE)
     preprocessing: Mapping[str, Any]
-    source: Mapping[str, Any]
+    source: Mapping[str, Any] = field(metadata=_SOURCE)
     versions: Mapping[str, str]
     check: Mapping[str, float]
-    files: Mapping[str, str]
+    files: Mapping[str, str] = field(metadata=_FILES)
 
     @property
     def program(self) -> str:
         """Return the name of the file with the program."""
-        return next(name for name in _PROGRAMS if name in self.files)
+        return _own_program(self.files) or _PROGRAMS[0]
 
     def to_json(self) -> str:
         """Return the text of the file; "free" stands for a free image size."""
@@ -78,7 +91,7 @@ def strangers(folder: Path) -> list[str]:
 def _read(folder: Path) -> dict[str, Any]:
     """Read vitconvert.json; nothing if it cannot be read, or is not of an export."""
     try:
-        facts = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        facts = stored.read_json(folder / NAME, _MOST)
     except (OSError, ValueError):
         return {}
     mark = facts.get("format") if isinstance(facts, dict) else None
@@ -102,20 +115,20 @@ def read_facts(folder: Path) -> Facts:
             f"{folder / NAME}: format is {data['format']!r}, expected {FORMAT!r}: another release "
             f"of vitconvert made it. Export the weights again."
         )
-    try:
-        size = data["image_size"]
-        own = {"image_size": None if size == "free" else (size[0], size[1])}
-        facts = Facts(**data | own | {"classes": tuple(data["classes"])})
-        program = facts.program
-    except (TypeError, KeyError, IndexError, StopIteration) as error:
-        raise ModelError(f"{folder / NAME}: is damaged. Export the weights again.") from error
-    for name, expected in facts.files.items():
+    if data.get("image_size") == "free":
+        data = data | {"image_size": None}
+    problems: list[str] = []
+    facts = checked(Facts, data, "", problems)
+    if facts is None:
+        advice = "Export the weights again."
+        raise ModelError(listing(f"{folder / NAME}: is damaged:", [*problems, advice]))
+    for name, digest in facts.files.items():
         path = folder / Path(name).name
         if not path.is_file():
             raise ModelError(f"{path}: is missing. Export the weights again.")
-        if sha256(path) != expected:
+        if sha256(path) != digest:
             raise ModelError(f"{path}: has changed since the export. Export the weights again.")
-    _check_release(folder, program, facts)
+    _check_release(folder, facts.program, facts)
     return facts
 
 

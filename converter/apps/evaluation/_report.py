@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ... import stored
 from ...errors import DataError
 from ...files import cannot_be_written, check_folder, write_all
 from ...lines import csv_cell
@@ -66,8 +67,8 @@ def check_report_folder(folder: Path, resume: bool, force: bool) -> None:
 
 def _is_report(folder: Path) -> bool:
     try:
-        found = json.loads((folder / REPORT).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        found = stored.read_json(folder / REPORT)
+    except (OSError, ValueError):
         return False
     return isinstance(found, dict) and found.get("kind") == MARK
 

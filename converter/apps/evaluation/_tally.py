@@ -10,12 +10,14 @@ import json
 import struct
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ... import stored
+from ...checked import checked, shown
 from ...errors import DataError
 from ...sides import Side
 from ._engine import Answer
@@ -25,6 +27,7 @@ PER_SIDE = {"predicted": "i8", "hit5": "?", "loss": "f8", "margin": "f8", "large
 PER_PAIR = {"difference": "f8", "mean_difference": "f8"}
 
 STATE = "state.npz"
+_MOST_BYTES = 4 << 30
 _FORMAT = "vitconvert evaluation state 1"
 _FACTS = "facts"  # the array that holds the bytes of the JSON
 # What NumPy raises for an archive that it did not write itself.
@@ -176,6 +179,17 @@ class State:
         return file.getvalue()
 
 
+@dataclass(frozen=True)
+class _Facts:
+    """What the JSON in the file says."""
+
+    format: str
+    request: dict[str, Any]
+    environment: dict[Side, dict[str, Any]]
+    columns: tuple[str, ...]
+    tally: Tally
+
+
 def read_state(path: Path) -> State:
     """Read the state of an unfinished evaluation. No pickle is read.
 
@@ -183,22 +197,19 @@ def read_state(path: Path) -> State:
         DataError: The file cannot be read, is damaged, or is something else.
     """
     try:
-        with zipfile.ZipFile(path) as file:
-            damaged = file.testzip()  # compares checksums, before anything is made of the content
-        if damaged is not None:
-            raise ValueError(f"the checksum of {damaged} is wrong")
-        with np.load(path, allow_pickle=False) as arrays:
-            columns = {name: arrays[name] for name in arrays.files}
-        facts = json.loads(columns.pop(_FACTS).tobytes())
-        if facts["format"] != _FORMAT:
-            raise ValueError(f"its format is {facts['format']!r}, expected {_FORMAT!r}")
-        if list(columns) != facts["columns"]:
-            raise ValueError(f"it holds the columns {list(columns)}, expected {facts['columns']}")
-        environment, known = facts["environment"], facts["tally"]
-        unreadable = [(int(index), str(reason)) for index, reason in known.pop("unreadable")]
-        tally = Tally({n: [c] for n, c in columns.items()}, unreadable, **known)
-        _check_columns(columns, list(environment))
-        return State(dict(facts["request"]), environment, tally)
+        columns = _read_columns(stored.read_bytes(path, _MOST_BYTES))
+        data, problems = stored.parse_json(columns.pop(_FACTS).tobytes()), list[str]()
+        mark = data.get("format") if isinstance(data, dict) else data
+        if mark != _FORMAT:
+            raise ValueError(f"its format is {shown(mark)}, expected {_FORMAT!r}")
+        facts = checked(_Facts, data, "", problems)
+        if facts is None:
+            raise ValueError(problems[0])
+        if tuple(columns) != facts.columns:
+            raise ValueError(f"it holds the columns {list(columns)}, expected {facts.columns}")
+        _check_columns(columns, list(facts.environment))
+        tally = replace(facts.tally, columns={n: [c] for n, c in columns.items()})
+        return State(facts.request, facts.environment, tally)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
     except (*_DAMAGED, *_DAMAGED_ZIP) as error:
@@ -206,6 +217,21 @@ def read_state(path: Path) -> State:
             f"{path}: is damaged, or is not the state of an evaluation: {error}. Start again with "
             f"--force."
         ) from error
+
+
+def _read_columns(content: bytes) -> dict[str, np.ndarray]:
+    """Read all arrays of a state; none is compressed, so all fit into as much as the file has."""
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        entries = file.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise ValueError("it is compressed")
+        if sum(entry.file_size for entry in entries) > len(content):
+            raise ValueError("its entries overlap")
+        damaged = file.testzip()  # compares checksums, before anything is made of the content
+    if damaged is not None:
+        raise ValueError(f"the checksum of {damaged} is wrong")
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
 
 
 def _check_columns(columns: Mapping[str, np.ndarray], sides: list[Side]) -> None:

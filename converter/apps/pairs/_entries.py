@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ... import stored
 from ...checked import checked, expected
 from ...errors import ModelError, ParityError, listing, nearest
 from ...parity import Pair
@@ -62,7 +62,7 @@ def read_pairs(path: Path) -> list[Entry]:
         ParityError: The file cannot be read or is malformed; all problems are listed.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = stored.read_toml(path)
     except (OSError, ValueError) as error:
         raise ParityError(f"{path}: cannot be read as a list of pairs: {error}.") from error
     problems = [

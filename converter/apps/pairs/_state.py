@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ... import stored
+from ...checked import checked, shown
 from ...checkpoints import open_checkpoint
 from ...errors import CheckpointError
 from ...files import check_target, sha256
@@ -34,6 +36,14 @@ class Kept:
     row: Row
 
 
+@dataclass(frozen=True)
+class _File:
+    """The whole file, with the results by the name of the pair."""
+
+    format: str
+    pairs: Mapping[str, Kept]
+
+
 def results_beside(table: Path) -> Path:
     """Name the file that keeps the results of a table."""
     return table.with_name(f"{table.name}.json")
@@ -49,23 +59,20 @@ def read_state(path: Path, force: bool) -> dict[str, Kept]:
     if not path.exists():
         return {}
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["format"] != _FORMAT:
-            raise ValueError(f"its format is {data['format']!r}")
-        kept = {
-            name: Kept(
-                one["request"],
-                one["code"],
-                Row(**one["row"] | {"details": tuple(one["row"]["details"])}),
-            )
-            for name, one in data["pairs"].items()
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        data = stored.read_json(path)
+        mark = data.get("format") if isinstance(data, dict) else data
+        if mark != _FORMAT:
+            raise ValueError(f"its format is {shown(mark)}")
+        problems: list[str] = []
+        found = checked(_File, data, "", problems)
+        if found is None:
+            raise ValueError(problems[0])
+    except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{path}: exists and does not hold results of pairs ({error}). Choose another name for "
             f"the table, or remove the file."
         ) from error
-    return {} if force else kept
+    return {} if force else dict(found.pairs)
 
 
 def spell_state(state: Mapping[str, Kept]) -> str:

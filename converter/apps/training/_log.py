@@ -19,26 +19,13 @@ from ...files import write_all, write_whole
 from ...images.sheet import Tile, make_sheet
 from ...lines import one_line
 from ._batches import spread
-from ._state import Folder
+from ._state import COLUMNS, Folder
 
 if TYPE_CHECKING:
     from ._evaluate import Validation
 
 Row = dict[str, Any]
 _MOST_TILES = 20  # images on the sheet of predictions
-
-# Columns of the CSV, in order; a row of the history also counts the evaluated images. Top-5 is None
-# with five classes or fewer, where it would be 100 % for any model.
-COLUMNS = (
-    "epoch",
-    "train_loss",
-    "val_loss",
-    "val_top1",
-    "val_top5",
-    "learning_rate",
-    "images_per_second",
-    "seconds",
-)
 
 
 def check_installed(visualdl: bool) -> None:

@@ -149,13 +149,18 @@ def restore_optimizer(optimizer: Any, model: Any, state: Mapping[str, Any]) -> N
     """
     import paddle
 
-    names = {key: value.name for key, value in model.named_parameters()}
+    parameters = dict(model.named_parameters())
+    names = {key: value.name for key, value in parameters.items()}
     renamed = {}
     for name, value in state.items():
         slot, _, key = name.partition(".")
         if key not in names:
             raise RunError(
                 f"the state of the optimizer holds {name}, but the model has no {key!r}."
+            )
+        if value.size != 1 and list(value.shape) != list(parameters[key].shape):
+            raise RunError(
+                f"the state of the optimizer holds {name} in the shape of another model."
             )
         renamed[f"{names[key]}_{slot}"] = paddle.to_tensor(value)
     if renamed:

@@ -50,7 +50,7 @@ def stored_settings(out: Path) -> Settings:
         CheckpointError: There is no run in that folder.
         RunError: Its run.json is damaged, or was written by another version.
     """
-    return from_dict(read_record(Folder(out))["options"], str(out))
+    return from_dict(read_record(Folder(out)).options, str(out))
 
 
 def train(
@@ -128,7 +128,7 @@ def _check(folder: Folder, settings: Settings, team: Team, resume: bool, force: 
     """
     if resume:
         check_same(stored_settings(folder.path), settings, str(folder.path))
-        begun = read_record(folder)["processes"]
+        begun = read_record(folder).processes
         if begun != team.size:
             raise RunError(
                 f"{folder.path} was started with {begun} processes; this command has {team.size}, "
@@ -218,7 +218,7 @@ def _resume(trainer: Trainer, folder: Folder, prepared: Prepared) -> None:
     Raises:
         RunError: The images have changed, or the state cannot be read.
     """
-    if read_record(folder)["images"] != prepared.fingerprint():
+    if read_record(folder).images != prepared.fingerprint():
         raise RunError(
             f"{folder.path} was started with other images than {prepared.images.source} and "
             f"{prepared.validation.images.source} hold now. Start a new run with --weights."

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal, NamedTuple, get_type_hints
 
-from ...errors import RunError, listing
+from ...checked import checked
+from ...errors import RunError, listing, some
 from ...running.device import Device
 
 Crop = Literal["padded", "resized", "none"]
@@ -140,13 +141,13 @@ def from_dict(options: Mapping[str, Any], where: str) -> Settings:
     """
     names = {field.name for field in fields(Settings)}
     if options.keys() != names:
-        odd = ", ".join(sorted(options.keys() ^ names))
+        odd = some(sorted(options.keys() ^ names))
         raise RunError(f"{where}: its options come from another version ({odd}). Start a new run.")
-    try:
-        size = options["img_size"]
-        return Settings(**{**options, "img_size": None if size is None else (size[0], size[1])})
-    except (TypeError, IndexError, KeyError) as error:
-        raise RunError(f"{where}: its options are damaged: {error!r:.200}.") from error
+    problems: list[str] = []
+    found = checked(Settings, options, "", problems)
+    if found is None:
+        raise RunError(listing(f"{where}: its options are damaged:", problems))
+    return found
 
 
 def options() -> dict[str, tuple[Any, Option]]:

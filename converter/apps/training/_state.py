@@ -11,30 +11,62 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ... import stored
+from ...checked import checked, expected, shown
 from ...checkpoints import held, open_checkpoint
 from ...checkpoints.target import Output, written
-from ...errors import CheckpointError, RunError
+from ...errors import CheckpointError, RunError, listing
 from ...files import check_folder, check_sources_stay, nothing_to_resume
 
 VERSION = "1"
 RUN = "a training run"
-# What run.json holds.
-_NAMES = {
-    "vitconvert",
-    "paddle",
-    "device",
-    "processes",
-    "options",
-    "classes",
-    "preprocessing",
-    "images",
-}
+# Columns of the learning curves, in order; a row of the history also counts the evaluated images.
+# Top-5 is None with five classes or fewer, where it would be 100 % for any model.
+COLUMNS = (
+    "epoch",
+    "train_loss",
+    "val_loss",
+    "val_top1",
+    "val_top5",
+    "learning_rate",
+    "images_per_second",
+    "seconds",
+)
+_MOST_RECORD = 64 << 20  # bytes of run.json, which holds the names of all classes
+
+
+@dataclass(frozen=True)
+class Record:
+    """What run.json holds, as far as it is read again."""
+
+    vitconvert: str
+    paddle: str
+    device: str
+    processes: int
+    options: Mapping[str, Any]
+    classes: tuple[str, ...]
+    preprocessing: Mapping[str, Any]
+    images: str
+
+
+def _are_rows(history: Sequence[Mapping[str, float | None]]) -> bool:
+    """Tell whether every epoch has all its figures; top-5 alone may be None."""
+    return all(
+        row.keys() >= set(COLUMNS)
+        and all(value is not None for name, value in row.items() if name != "val_top5")
+        for row in history
+    )
+
+
+_COUNT = expected("a whole number from 0", lambda number: number >= 0)
+_SECONDS = expected("a number from 0", lambda number: number >= 0)
+_ROWS = expected(f"a list of epochs, each with {', '.join(COLUMNS)}", _are_rows)
 
 
 class _File:
@@ -81,13 +113,19 @@ class Position:
         scaler: State of the loss scaling of mixed precision.
     """
 
-    epoch: int = 0
-    step: int = 0
+    epoch: int = field(default=0, metadata=_COUNT)
+    step: int = field(default=0, metadata=_COUNT)
     loss: float = 0.0
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, metadata=_SECONDS)
     best: float = -1.0
-    history: list[dict[str, Any]] = field(default_factory=list)
-    scaler: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, float | None]] = field(default_factory=list, metadata=_ROWS)
+    scaler: dict[str, bool | float | list[float]] = field(default_factory=dict)
+
+    def is_whole(self) -> bool:
+        """Whether its parts fit together."""
+        epochs = [row["epoch"] for row in self.history]
+        is_timed = not self.step or self.seconds > 0
+        return is_timed and epochs == list(range(1, self.epoch + 1))
 
 
 def write_checkpoint(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -121,15 +159,27 @@ def read_state(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]
         raise RunError(f"{path}: cannot resume from this file: ", error) from error
     if checkpoint.metadata.get("version") != VERSION:
         raise RunError(f"{path}: was written by another version of vitconvert. Start a new run.")
-    try:
-        position = Position(**json.loads(checkpoint.metadata["progress"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path}: does not hold the position of the run: {error!r:.200}.") from error
+    position = _read_position(path, checkpoint.metadata.get("progress", ""))
     weights, slots = (
         {name.removeprefix(part): array for name, array in arrays.items() if name.startswith(part)}
         for part in ("model.", "slot.")
     )
     return weights, slots, position
+
+
+def _read_position(path: Path, progress: str) -> Position:
+    heading, problems = f"{path}: does not hold the position of the run:", list[str]()
+    try:
+        data = stored.parse_json(progress)
+    except ValueError as error:
+        raise RunError(f"{heading} {error}. Start a new run.") from error
+    if not isinstance(data, dict):
+        problems.append(f"it is {shown(data)}, expected a table.")
+    elif found := checked(Position, data, "", problems):
+        if found.is_whole():
+            return found
+        problems.append("the history is not one of as many epochs as are done.")
+    raise RunError(listing(heading, problems))
 
 
 @contextmanager
@@ -150,7 +200,7 @@ def locked(folder: Folder) -> Iterator[None]:
         os.close(handle)
 
 
-def read_record(folder: Folder) -> dict[str, Any]:
+def read_record(folder: Folder) -> Record:
     """Read run.json.
 
     Raises:
@@ -158,19 +208,21 @@ def read_record(folder: Folder) -> dict[str, Any]:
         RunError: The file is not what a run stores.
     """
     try:
-        found = json.loads(folder.run.read_text(encoding="utf-8"))
+        found = stored.read_json(folder.run, _MOST_RECORD)
     except FileNotFoundError:
         raise nothing_to_resume(folder.path, RUN) from None
     except (OSError, ValueError) as error:
         raise RunError(f"{folder.run}: cannot be read: {error}.") from error
     if not isinstance(found, dict) or not isinstance(found.get("options"), dict):
         raise RunError(f"{folder.run}: is not the record of a training run.")
-    if missing := sorted(_NAMES - found.keys()):
-        raise RunError(
-            f"{folder.run}: is not the record of a training run: {', '.join(missing)} missing. "
-            f"Start a new run in another folder."
-        )
-    return found
+    problems, known = list[str](), {one.name for one in fields(Record)}
+    used = {name: value for name, value in found.items() if name in known}
+    record = checked(Record, used, "", problems)
+    if record is None:
+        advice = "Start a new run in another folder."
+        heading = f"{folder.run}: is not the record of a training run:"
+        raise RunError(listing(heading, [*problems, advice]))
+    return record
 
 
 def check_run_folder(folder: Folder, sources: Sequence[Path], resume: bool, force: bool) -> None:

@@ -77,9 +77,12 @@ class Trainer:
         Raises:
             RunError: The weights are not those of the model.
         """
-        own = self.model.state_dict()
-        if {k: tuple(v.shape) for k, v in own.items()} != {k: v.shape for k, v in weights.items()}:
+        own = {key: value.numpy() for key, value in self.model.state_dict().items()}
+        shapes = ({k: (v.shape, v.dtype) for k, v in of.items()} for of in (own, weights))
+        if next(shapes) != next(shapes):
             raise RunError(f"{self.folder.state}: holds the weights of another model.")
+        if position.step > self.batches.steps or not self._takes(position.scaler):
+            raise RunError(f"{self.folder.state}: does not hold the position of this run.")
         self.model.set_state_dict(dict(weights))
         restore_optimizer(self.optimizer, self.model, optimizer)
         if position.scaler:
@@ -91,16 +94,24 @@ class Trainer:
             self.scaler.load_state_dict(scaler)
         self.position = position
 
+    def _takes(self, scaler: Mapping[str, Any]) -> bool:
+        """Tell whether the state of a loss scaling is one of our own."""
+        own: dict[str, Any] = self.scaler.state_dict()
+        return own.keys() == scaler.keys() and all(
+            np.shape(value) == np.shape(scaler[name]) for name, value in own.items()
+        )
+
     def save(self) -> None:
         """Write the state; only the first process does."""
         if not self.team.leads:
             return
         weights = self._weights()
         if self.settings.amp:
-            self.position.scaler = {
+            scaler: dict[str, Any] = {
                 name: value.tolist() if isinstance(value, np.ndarray) else value
                 for name, value in self.scaler.state_dict().items()
             }
+            self.position.scaler = scaler
         optimizer = optimizer_state(self.optimizer, self.model)
         write_state(self.folder.state, weights, optimizer, self.position)
 
