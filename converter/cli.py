@@ -16,7 +16,7 @@ from .errors import VitconvertError, nearest
 from .lines import Lines, one_line
 from .start import begin, running
 from .tables.reading import families, titles
-from .terminal import say
+from .terminal import fitted, say
 from .version import __version__
 
 # Name of a command -> where it is defined, and what the list of commands says about it: `--help`
@@ -94,7 +94,8 @@ class Commands(click.Group):
             running(True)
             return super().invoke(ctx)
         except click.ClickException as error:
-            vars(error)["message"] = one_line(error.message)  # names of files are in it
+            lines = fitted([one_line(error.message)], sys.stderr)  # names of files are in it
+            vars(error)["message"] = "\n".join(lines)
             raise
         except OSError as error:
             if error.errno == errno.EPIPE:  # the reader closed the pipe: click handles it

@@ -16,7 +16,7 @@ _ACTIVE = re.compile(
     r"\\(?=[!-/:-@\[-`{-~])|[*<`~]|(?<![^\W_])_|_(?![^\W_])|\](?=[\[(:])|&(?=[#\w])"
 )
 _AT_START = re.compile(r"^(\d*)([#>+=.)-])")
-_WIDTH = 88  # characters of a line of a command
+_WIDTH = 78  # characters of a line of a command
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:

@@ -237,7 +237,7 @@ def convert_by_table(
     if done is not None:
         count = sum(1 for step in done.plan.steps if step.target is not None)
         say(f"{done.path} written: {count} tensors. Not proved yet; to prove it:")
-        say(_proving(done, src, rows, models, asked["weights"]))
+        say(_proving(done, src, rows, models, asked["weights"]), whole=True)
 
 
 def _is_proof(models: dict[str, str | None], no_parity: bool, options: dict[str, Any]) -> bool:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..lines import Lines
-from ..terminal import console, say
+from ..terminal import say, say_report
 from .options import (
     DEVICE,
     FILE,
@@ -18,6 +17,7 @@ from .options import (
     OUTPUT,
     Choice,
     ImageSize,
+    aside,
     check_replaced,
     known_variant,
     model_options,
@@ -125,7 +125,12 @@ def _known(ctx: click.Context, param: click.Parameter, name: str | None) -> str 
     type=OUTPUT,
     help="Folder for report.html, report.json, images.csv and the images that differ.",
 )
-@click.option("--markdown", type=OUTPUT, help="Write a table for a pull request; - prints it.")
+@click.option(
+    "--markdown",
+    type=OUTPUT,
+    callback=aside,
+    help="Write a table for a pull request; - prints it.",
+)
 @click.option("--resume", is_flag=True, help="Resume the interrupted evaluation in --report.")
 @click.option("--force", is_flag=True, help="Replace an existing report.")
 def evaluate(
@@ -181,14 +186,14 @@ def evaluate(
                 model, data, report=report, preprocessing=how, progress=progress, **options
             )
     except ReportError as error:
-        show(error.result, console())
+        show(error.result)
         raise
     if not is_first:
         return
     if not result.count:
         say("Interrupted before the first batch was complete.")
         sys.exit(130)
-    show(result, console())
+    show(result)
     if report is not None:
         say(f"{report} holds the report.")
     if markdown is not None:
@@ -250,7 +255,7 @@ def _write_markdown(result: Evaluation, path: Path) -> None:
 
     text = markdown(result, this_command())
     if str(path) == "-":
-        say(Lines("\n" + text))
+        say_report(text)
     else:
         write_whole(path, text.encode(errors="replace"))
         say(f"{path} holds the table.")

@@ -65,7 +65,7 @@ def inspect(file: Path, weights: str | None) -> None:
     say(f"looks like: {' or '.join(looks) or 'no variant known here'}")
     if not looks:
         end = ".pth" if own == "paddle" else ".pdparams"
-        say(Lines(_OWN_MODEL.format(src=quoted(str(file)), end=end)))
+        say(Lines(_OWN_MODEL.format(src=quoted(str(file)), end=end)), whole=True)
 
 
 @click.command()

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 
 from ..errors import CheckpointError, ModelError, nearest
-from ..lines import Lines, one_line
+from ..lines import one_line
 from ..running.device import Device
-from ..terminal import console, say
+from ..terminal import only_report, say, say_report, shown
 
 if TYPE_CHECKING:
     from ..parity import Report
     from ..terminal import Progress
 
+_EVERY_LAYER = "vitconvert.every_layer"  # of click's context: whether a report shows all layers
 _PATIENCE = 1.0  # seconds before a progress bar appears
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -140,11 +141,22 @@ def report_options(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def with_reports(**given: Any) -> None:
         reports = {name: given.pop(name) for name in _REPORTS}
+        click.get_current_context().meta[_EVERY_LAYER] = given.pop("every_layer")
         command(reports=reports, **given)
 
+    click.option("--all", "every_layer", is_flag=True, help="Show every layer, not ten.")(
+        with_reports
+    )
     for name, (what, _mark) in reversed(_REPORTS.items()):
-        click.option(f"--{name}", type=OUTPUT, help=f"Write {what}.")(with_reports)
+        click.option(f"--{name}", type=OUTPUT, callback=aside, help=f"Write {what}.")(with_reports)
     return with_reports
+
+
+def aside(_ctx: click.Context, _param: click.Parameter, path: Path | None) -> Path | None:
+    """Keep stdout for a report that is printed there."""
+    if str(path) == "-":
+        only_report()
+    return path
 
 
 INPUT_SIZE = click.option(
@@ -264,7 +276,7 @@ def finish(
         "html": html,
         "markdown": lambda one: markdown(one, limit or LIMIT, this_command()),
     }
-    show(report, console())
+    show(report, click.get_current_context().meta.get(_EVERY_LAYER, False))
     if converted is not None:
         say(f"{converted} holds the converted weights.")
     for name, path in reports.items():
@@ -272,7 +284,7 @@ def finish(
             continue
         text = makers[name](report)
         if str(path) == "-":
-            say(Lines("\n" + text))
+            say_report(text)
         else:
             write_whole(path, text.encode())
             say(f"{path} holds the report.")
@@ -303,8 +315,7 @@ def progress_bar(wanted: bool = True) -> Iterator[Progress | None]:
         progress.TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
-        # Messages go above the bar on a terminal, and to their file where stdout is one.
-        redirect_stdout=sys.stdout.isatty(),
+        redirect_stdout=False,  # `say` writes above the bar
     )
     task = display.add_task("starting", total=None)
     timer = threading.Timer(_PATIENCE, display.start)
@@ -317,7 +328,8 @@ def progress_bar(wanted: bool = True) -> Iterator[Progress | None]:
         display.update(task, description=one_line(text), completed=done, total=total)
 
     try:
-        yield advance
+        with shown(display):
+            yield advance
     finally:
         timer.cancel()
         timer.join()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import ParityError
-from ..lines import joined, one_line
 from ..markdown import command_line
 from ..terminal import say
 from .options import (
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from ..apps.proposal import Proposal
 
 _MOST_LINES = 10  # of what is left out, and of what is undecided
-_WIDTH = 80
 
 
 @click.command()
@@ -87,45 +84,33 @@ def table(
     _show_open(proposal, out)
     if proposal.report is None:
         for step in proposal.next_steps:
-            _echo(f"next: {step}")
+            say(f"next: {step}")
         raise ParityError(f"not proved: {proposal.failure}")
     say(f"Both models ran {_times(proposal.runs)} with seeded noise as weights:")
     try:
         finish(proposal.report, reports)
     finally:
         for step in proposal.next_steps:
-            _echo(f"next: {step}")
+            say(f"next: {step}")
     say("next: convert a checkpoint by this table, and prove it:")
     models = ["--torch-model", torch_model, "--paddle-model", paddle_model]
     files = ["--src", "NET.pth", "--dst", "NET.pdparams"]
-    say(command_line(["convert", "--table", str(out), *files, *models]))
+    say(command_line(["convert", "--table", str(out), *files, *models]), whole=True)
 
 
 def _show_open(proposal: Proposal, out: Path) -> None:
     """Print what the table leaves out and leaves open: not more than a screen of it."""
     for name, lines in (("left out", proposal.left_out), ("undecided", proposal.undecided)):
         for line in lines[:_MOST_LINES]:
-            _echo(f"{name}: {line}")
+            say(f"{name}: {line}")
         if len(lines) > _MOST_LINES:
-            _echo(f"{name}: {len(lines) - _MOST_LINES} more, see {out}")
+            say(f"{name}: {len(lines) - _MOST_LINES} more, see {out}")
     rows, doubtful = len(proposal.rows), sum(row.undecided for row in proposal.rows)
     held = f"{out} holds {rows} row{'s' * (rows != 1)}, {doubtful} of them undecided"
     if proposal.missing:
         are = "tensor has" if proposal.missing == 1 else "tensors have"
         held += f"; {proposal.missing} {are} no row"
-    _echo(f"{held}.")
-
-
-def _echo(text: str) -> None:
-    """Print a fact, folded for a narrow terminal."""
-    lines = wrap(
-        one_line(text),
-        _WIDTH,
-        subsequent_indent="  ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    say(joined(lines))
+    say(f"{held}.")
 
 
 def _times(count: int) -> str:

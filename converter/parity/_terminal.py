@@ -2,78 +2,76 @@
 
 from __future__ import annotations
 
-from itertools import groupby
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from ..errors import some
-from ..lines import one_line
 from ..sides import describe_side
+from ..terminal import Cell, Style, print_table, say
 from ._compare import FLOAT32_FACTOR, FLOAT32_FLOOR, LayerResult
 from ._distance import FLOAT64_LIMIT
 from ._inputs import spell_shape
 from ._lone import checked, not_compared
 from ._report import Report
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from rich.console import Console
-
-_FOLDED = ("same", "inherits")  # verdicts of innocent layers
-_MOST_ALIKE = 4
+_MOST = 10  # layers that are shown unless all are asked for
+_STYLES: dict[str, Style] = {"same": {"fg": "green"}, "inherits": {"fg": "yellow"}}
+_FAULT: Style = {"fg": "red", "bold": True}
 
 
-def show(report: Report, console: Console) -> None:
-    """Print the table of all layers and the verdict."""
-    from rich.table import Table
-    from rich.text import Text
+def show(report: Report, every_layer: bool = False) -> None:
+    """Print the verdict, what was compared, and a table of layers.
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    labels = [f"{one_line(label)}\nfloat32" for label in report.labels]
-    for heading in ("layer", "kind", "alone\nfloat64", "model\nfloat64", *labels, "verdict"):
-        is_figure = "float" in heading
-        table.add_column(heading, justify="right" if is_figure else "left", no_wrap=True)
-    for layer in _folded(report):
-        if isinstance(layer, int):
-            table.add_row(Text("  ⋮"), "", "", "", "", "", Text(f"{layer} more", "dim"))
-            continue
-        style = {"same": "green", "inherits": "yellow"}.get(layer.verdict, "bold red")
-        off = dict(zip(("reference", "candidate"), report.labels, strict=True)).get(layer.off)
-        verdict = f"{layer.verdict}: {off}" if off else layer.verdict
-        errors = layer.float32_reference, layer.float32_candidate
-        figures = map(_figure, (layer.alone, layer.float64, *errors))
-        table.add_row(
-            *(Text(one_line(t)) for t in (layer.layer, layer.kind, *figures)),
-            Text(one_line(verdict), style),
-        )
-    console.print(table)
-    console.print()
-    for line in summary(report):
-        console.print(one_line(line), soft_wrap=True)
-
-
-def _folded(report: Report) -> Iterator[LayerResult | int]:
-    """Yield the layers to show: if something is wrong, the first and last of many alike.
-
-    Between them stands how many are left out. The reports have them all.
+    Args:
+        report: What was found.
+        every_layer: Whether the table has all layers, or the ten that are wrong or furthest off.
     """
-    for verdict, group in groupby(report.layers, lambda layer: layer.verdict):
-        run = list(group)
-        if report.first_diverging is None or len(run) <= _MOST_ALIKE or verdict not in _FOLDED:
-            yield from run
-        else:
-            yield run[0]
-            yield len(run) - 2
-            yield run[-1]
+    verdict, *facts = summary(report)
+    say(verdict, style=_STYLES["same"] if report.verdict != "NOT PROVED" else _FAULT)
+    for line in facts:
+        say(line)
+    say()
+    layers = list(report.layers if every_layer else _chosen(report))
+    labels = [f"{label}\nfloat32" for label in report.labels]
+    figures = ("alone\nfloat64", "model\nfloat64", *labels)
+    rows = [_row(layer, report) for layer in layers]
+    print_table(rows, "layer", "kind", *figures, "verdict", right=figures)
+    if left := len(report.layers) - len(layers):
+        say(f"{left} of {len(report.layers)} outputs are not shown: --all shows every one")
+
+
+def _row(layer: LayerResult, report: Report) -> tuple[str | Cell, ...]:
+    off = dict(zip(("reference", "candidate"), report.labels, strict=True)).get(layer.off)
+    verdict = f"{layer.verdict}: {off}" if off else layer.verdict
+    figures = (layer.alone, layer.float64, layer.float32_reference, layer.float32_candidate)
+    style = _STYLES.get(layer.verdict, _FAULT)
+    return (layer.layer, layer.kind, *map(_figure, figures), Cell(verdict, style))
+
+
+def _chosen(report: Report) -> list[LayerResult]:
+    """Choose the layers to show, in order of execution: the wrong ones, or the furthest off.
+
+    The whole output is always among them.
+    """
+
+    def importance(layer: LayerResult) -> tuple[bool, int, float]:
+        if layer is report.layers[-1] or layer in (report.culprit, report.first_diverging):
+            return False, 0, 0.0
+        if layer.verdict != "same":
+            return False, 1 + (layer.rank if layer.is_fault else len(_STYLES) + 1), 0.0
+        return True, 0, -max(layer.float64 or 0.0, layer.alone or 0.0)
+
+    best = sorted(range(len(report.layers)), key=lambda at: importance(report.layers[at]))
+    return [report.layers[at] for at in sorted(best[:_MOST])]
 
 
 def summary(report: Report) -> list[str]:
-    """Say in a few lines what was compared and what came out."""
+    """Say in a few lines what came out, and what was compared."""
     reference, sides = report.reference, describe_sides(report)
-    lines = [
+    lines = [f"{report.verdict}: {report.claim}", *report.diagnosis]
+    lines.append(
         f"{report.model}: {len(report.layers) - 1} layers and the output compared, input "
         f"{spell_shape(report.inputs['shape'])}, {sides[0]}, {sides[1]}, {report.seconds:.1f} s"
-    ]
+    )
     if (reference["framework"], reference.get("read_by")) == ("torch", "vitconvert"):
         lines.append("torch.load refuses this file: vitconvert's own reader read both sides.")
     faults = [layer for layer in report.layers if layer.verdict != "same"]
@@ -91,7 +89,7 @@ def summary(report: Report) -> list[str]:
         )
     lines += [one.spell() for one in report.forms]
     lines += [*arranged(report), *lone(report), *_further(report), *backward(report)]
-    return [*lines, f"{report.verdict}: {report.claim}", *report.diagnosis]
+    return lines
 
 
 def describe_sides(report: Report) -> list[str]:

@@ -2,51 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ...errors import some
 from ...lines import one_line
+from ...terminal import Cell, Style, print_table, say
 from ._phrases import comparison, described, figures, how_far, images, rates, unreadable, verdict
 from ._published import published
 from ._result import Evaluation
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 _LISTED = 3  # images that cannot be read, and published figures
+_BOLD: Style = {"bold": True}
+_DIM: Style = {"dim": True}
+_GREEN: Style = {"fg": "green"}
+_RED: Style = {"fg": "red", "bold": True}
 
 
-def show(evaluation: Evaluation, console: Console) -> None:
+def show(evaluation: Evaluation) -> None:
     """Print the figures of every side, how they compare, and the verdict.
 
     The 95% intervals are Wilson's score interval for a share, and for the difference of two sides
     on the same images Bonett and Price's adjusted Wald interval for paired samples.
     """
-    from rich.table import Table
-    from rich.text import Text
-
     about = f"{evaluation.variant} on {evaluation.data} ({evaluation.described})"
-    extent = f"{images(evaluation.count)}, {evaluation.num_classes:,} classes"
-    console.print(Text(one_line(f"{about}: {extent}")))
-    console.print()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("", no_wrap=True)
-    for side in evaluation.sides:
-        table.add_column(Text(side.label), justify="right", no_wrap=True)
-    for name, texts in figures(evaluation):
-        table.add_row(Text(name, "dim" if name.startswith(" ") else ""), *map(Text, texts))
-    console.print(table)
-    console.print()
-    facts = Table(box=None, pad_edge=False, show_header=False)
-    facts.add_column(style="bold", no_wrap=True)
-    facts.add_column(overflow="fold")
-    for name, text in _facts(evaluation):
-        facts.add_row(name, Text(one_line(text)))
-    console.print(facts)
+    say(f"{about}: {images(evaluation.count)}, {evaluation.num_classes:,} classes")
+    say()
+    labels = [side.label for side in evaluation.sides]
+    rows = [
+        (Cell(name, _DIM if name.startswith(" ") else None), *texts)
+        for name, texts in figures(evaluation)
+    ]
+    print_table(rows, "", *labels, right=labels)
+    say()
+    print_table([(Cell(name, _BOLD), one_line(text)) for name, text in _facts(evaluation)], "", "")
     if last := _last(evaluation):
-        console.print()
+        say()
     for line, style in last:
-        console.print(Text(one_line(line), style))
+        say(line, style=style)
 
 
 def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
@@ -73,12 +63,12 @@ def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
     return facts
 
 
-def _last(evaluation: Evaluation) -> list[tuple[str, str]]:
+def _last(evaluation: Evaluation) -> list[tuple[str, Style]]:
     """Return the last lines: whether the evaluation is partial, and the verdict on two sides."""
     lines = []
     if partial := how_far(evaluation):
-        lines.append((partial, "bold yellow"))
+        lines.append((partial, {"fg": "yellow", "bold": True}))
     if (text := verdict(evaluation)) is not None:
         good = evaluation.same and evaluation.count
-        lines.append((text, "green" if good else "bold red"))
+        lines.append((text, _GREEN if good else _RED))
     return lines
