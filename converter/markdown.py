@@ -69,6 +69,11 @@ def code_block(text: str) -> list[str]:
     return [f"{fence}bash", *text.splitlines(), fence]
 
 
+def folded(summary: str, lines: Sequence[str]) -> list[str]:
+    """Fold lines under a summary, which is ours: a reader opens them."""
+    return ["<details>", f"<summary>{summary}</summary>", "", *lines, "", "</details>"]
+
+
 def _longest_ticks(text: str) -> int:
     return max(map(len, re.findall("`+", text)), default=0)
 

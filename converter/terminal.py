@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from .lines import Lines, printable
+from .lines import Lines, one_line, printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Display
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]  # called with a text, the amount done and the total
 
 _NARROWEST = 12  # columns that are left to a column of a table that must be folded
-_WORDS = re.compile(r"[^\s./_:,]*[\s./_:,]*")  # of a name, with what ends each
+_PARTS = re.compile(r"[^./_:,]+[./_:,\s]*|[./_:,\s]+")  # of a name, with what ends each
 _ASIDE = "vitconvert.aside"  # of click's context: whether stdout is for a report alone
 _displays: list[Display] = []  # the progress bar that is shown, if any
 
@@ -68,6 +68,11 @@ def _stream(err: bool) -> TextIO:
 
     context = click.get_current_context(silent=True)
     return sys.stderr if err or (context and context.meta.get(_ASIDE)) else sys.stdout
+
+
+def columns() -> int | None:
+    """Give the width of the terminal that is printed on; None if it is none."""
+    return _columns(_stream(err=False))
 
 
 def _columns(stream: TextIO | None) -> int | None:
@@ -164,7 +169,7 @@ def table_lines(
     columns: int | None = None,
 ) -> Iterator[str]:
     """Give the lines of a table: as wide as it must be, or folded to a number of columns."""
-    body = [[c if isinstance(c, Cell) else Cell(c) for c in row] for row in rows]
+    body = [[_one_line(cell) for cell in row] for row in rows]
     heads = [[Cell(heading, {"bold": True}) for heading in headings]] if any(headings) else []
     widths = [
         max(
@@ -173,8 +178,8 @@ def table_lines(
         )
         for at in range(len(headings))
     ]
-    widths = widths if columns is None else _narrowed(widths, columns)
     is_right = [heading in right for heading in headings]
+    widths = widths if columns is None else _narrowed(widths, is_right, columns)
     for number, row in enumerate([*heads, *body]):
         parts = [folded(cell.text, width) for cell, width in zip(row, widths, strict=True)]
         height = max(map(len, parts), default=1)
@@ -183,6 +188,11 @@ def table_lines(
         for line in range(height):
             texts = [part[line] if line < len(part) else "" for part in parts]
             yield _line(row, texts, widths, is_right)
+
+
+def _one_line(cell: str | Cell) -> Cell:
+    text, style = (cell, None) if isinstance(cell, str) else (cell.text, cell.style)
+    return Cell(one_line(text), style)
 
 
 def _line(
@@ -207,28 +217,36 @@ def _width(text: str) -> int:
     return len(text) if text.isascii() else cell_len(text)
 
 
-def _narrowed(widths: Sequence[int], columns: int) -> list[int]:
-    """Take from the widest columns until all fit side by side."""
+def _narrowed(widths: Sequence[int], fixed: Sequence[bool], columns: int) -> list[int]:
+    """Take from the widest columns of words until all fit side by side; figures stay whole."""
     found = list(widths)
+    words = [at for at, is_fixed in enumerate(fixed) if not is_fixed]
     over = sum(found) + 2 * (len(found) - 1) - columns
-    while over > 0 and max(found, default=0) > _NARROWEST:
-        found[found.index(max(found))] -= 1
+    while over > 0 and words and found[widest := max(words, key=found.__getitem__)] > _NARROWEST:
+        found[widest] -= 1
         over -= 1
     return found
 
 
 def folded(text: str, width: int) -> list[str]:
-    """Fold a cell after a blank, or after a dot or the like in a name; inside a word if it must."""
+    """Fold a cell at a blank; a longer name after a dot or the like, or where it must be."""
     lines = []
     for line in text.split("\n"):
         current = ""
-        for word in filter(None, _WORDS.findall(line)):
+        for word in _pieces(line, width):
             if current and _width(current) + _width(word.rstrip()) > width:
                 lines.append(current.rstrip())
                 current = ""
             current += word
-            while _width(current.rstrip()) > width:
-                lines.append(current[:width])
-                current = current[width:]
         lines.append(current.rstrip())
     return lines
+
+
+def _pieces(line: str, width: int) -> Iterator[str]:
+    """Give the parts that stay whole: words, or what a word that is too long is made of."""
+    for word in re.findall(r"\s*\S+\s*", line):
+        for part in [word] if _width(word.strip()) <= width else _PARTS.findall(word):
+            while _width(part.rstrip()) > width:
+                yield part[:width]
+                part = part[width:]
+            yield part

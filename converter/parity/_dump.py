@@ -159,7 +159,9 @@ class _Dump:
             self.cast(dtype)
 
     def about_model(self) -> None:
-        """Note how large the model is, and which files of the user's own code it is built by."""
+        """Note the model's class and size, and which files of the user's own code build it."""
+        kind = type(self.model)
+        self.facts.environment["model"] = f"{kind.__module__}.{kind.__qualname__}"
         trained = self.side.parameters(self.model).values()
         self.facts.parameters = sum(math.prod(tensor.shape) for tensor in trained)
         if self.subject.is_own:

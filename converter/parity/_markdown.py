@@ -10,7 +10,7 @@ from typing import Literal
 
 from ..errors import some
 from ..lines import Lines
-from ..markdown import MADE_WITH, code, code_block, document, line, table
+from ..markdown import MADE_WITH, code, code_block, document, folded, line, table
 from ..version import __version__
 from ._inputs import spell_shape
 from ._report import Report
@@ -109,6 +109,7 @@ def _details(report: Report) -> Iterator[str]:
     yield _inputs(report)
     yield from _own_errors(report)
     yield from _sides(report)
+    yield f"compared on {report.date}, in {report.seconds:.1f} s"
     if report.limits:
         limits = ", ".join(f"{kind} {limit:.0e}" for kind, limit in report.limits.items())
         yield f"Paddle computes these in float32 even here, with a limit of their own: {limits}"
@@ -138,12 +139,14 @@ def _own_errors(report: Report) -> Iterator[str]:
 
 
 def _sides(report: Report) -> Iterator[str]:
-    """Say which file each side had, with which release, and where it ran."""
+    """Say which model and file each side had, with which releases, and where it ran."""
     for side, facts in zip(describe_sides(report), report.sides, strict=True):
         tf32 = f", TF32 {'on' if facts.get('tf32') else 'off'}"
         file = code(str(facts["file"])) if "file" in facts else "weights as they were built"
         digest = f" (sha256 {code(str(facts['sha256']))})" if "sha256" in facts else ""
-        yield f"{side}{tf32}: {file}{digest}"
+        python = f", Python {facts['python']}" if "python" in facts else ""
+        model = f", {code(str(facts['model']))}" if "model" in facts else ""
+        yield f"{side}{python}{tf32}{model}: {file}{digest}"
 
 
 def page(rows: Sequence[Row], limit: float = LIMIT, command: str = "") -> Lines:
@@ -184,7 +187,24 @@ def markdown(report: Report, limit: float = LIMIT, command: str = "") -> Lines:
     ]
     lines += [f"- {line(detail)}" for detail in row.details]
     output = report.layers[-1].layer if report.layers else ""
-    return _ended(lines, limit, command, output)
+    return _ended(lines, limit, command, output, _layers(report))
+
+
+def _layers(report: Report) -> list[str]:
+    """Give the table of all layers, folded."""
+    labels = [f"{label} float32" for label in report.labels]
+    headings = ("layer", "kind", "verdict", "alone float64", "model float64", *labels)
+    rows = [
+        (
+            *map(code, (layer.layer, layer.kind)),
+            layer.verdict,
+            *map(_figure, (layer.alone, layer.float64)),
+            *map(_figure, (layer.float32_reference, layer.float32_candidate)),
+        )
+        for layer in report.layers
+    ]
+    summary = f"{len(rows)} outputs, layer by layer: differences relative to the largest value"
+    return folded(summary, table(headings, rows, left=3))
 
 
 def _table(rows: Sequence[Row], limit: float) -> list[str]:
@@ -210,8 +230,14 @@ def _spell(limit: float) -> str:
     return re.sub(r"e([+-])0", r"e\1", short) if float(short) == limit else f"{limit:g}"
 
 
-def _ended(lines: Sequence[str], limit: float, command: str, output: str = "") -> Lines:
-    """Add what the table means, and the command."""
+def _ended(
+    lines: Sequence[str],
+    limit: float,
+    command: str,
+    output: str = "",
+    layers: Sequence[str] = (),
+) -> Lines:
+    """Add what the table means, the command, and the table of layers."""
     what = code(output) if output else "the output"
     meaning = [
         f"- PASS: nothing is wrong in the proof, and max |Δ| in float32 is below {_spell(limit)}; "
@@ -219,4 +245,4 @@ def _ended(lines: Sequence[str], limit: float, command: str, output: str = "") -
         f"- {MADE_WITH} {__version__}",
     ]
     block = ["", *code_block(command)] if command else []
-    return document([*lines, *meaning, *block])
+    return document([*lines, *meaning, *([""] * bool(layers)), *layers, *block])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from ..page import without_nan
@@ -15,6 +16,10 @@ from ._lone import Lone, checked, not_compared
 from ._trace import Likeness
 
 Verdict = Literal["PROVED", "NOT PROVED", "MEASURED"]
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Report:
         paddle_only: Tensors that Paddle alone has, by the table, and what each was compared with.
         limits: Kinds of layers with a float64 limit of their own -> that limit.
         seconds: Wall time of the whole check.
+        date: When it ended, in UTC: "2026-02-01 12:34 UTC".
     """
 
     model: str
@@ -66,6 +72,7 @@ class Report:
     forms: tuple[Likeness, ...] = ()
     paddle_only: tuple[Lone, ...] = ()
     limits: dict[str, float] = field(default_factory=dict)
+    date: str = field(default_factory=_now)
 
     @property
     def verdict(self) -> Verdict:

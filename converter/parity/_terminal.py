@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..errors import some
 from ..sides import describe_side
-from ..terminal import Cell, Style, print_table, say
+from ..terminal import Cell, Style, columns, print_table, say
 from ._compare import FLOAT32_FACTOR, FLOAT32_FLOOR, LayerResult
 from ._distance import FLOAT64_LIMIT
 from ._inputs import spell_shape
@@ -14,6 +14,7 @@ from ._lone import checked, not_compared
 from ._report import Report
 
 _MOST = 10  # layers that are shown unless all are asked for
+_WIDE = 72  # columns that a table with all figures needs
 _STYLES: dict[str, Style] = {"same": {"fg": "green"}, "inherits": {"fg": "yellow"}}
 _FAULT: Style = {"fg": "red", "bold": True}
 
@@ -31,20 +32,22 @@ def show(report: Report, every_layer: bool = False) -> None:
         say(line)
     say()
     layers = list(report.layers if every_layer else _chosen(report))
-    labels = [f"{label}\nfloat32" for label in report.labels]
-    figures = ("alone\nfloat64", "model\nfloat64", *labels)
-    rows = [_row(layer, report) for layer in layers]
+    figures = ["alone\nfloat64", "model\nfloat64"]
+    if (columns() or _WIDE) >= _WIDE:  # what float32 makes of it is in the lines above
+        figures += [f"{label}\nfloat32" for label in report.labels]
+    rows = [_row(layer, report, len(figures)) for layer in layers]
     print_table(rows, "layer", "kind", *figures, "verdict", right=figures)
     if left := len(report.layers) - len(layers):
         say(f"{left} of {len(report.layers)} outputs are not shown: --all shows every one")
 
 
-def _row(layer: LayerResult, report: Report) -> tuple[str | Cell, ...]:
+def _row(layer: LayerResult, report: Report, count: int) -> tuple[str | Cell, ...]:
+    """Give the cells of a layer, with so many of its figures."""
     off = dict(zip(("reference", "candidate"), report.labels, strict=True)).get(layer.off)
     verdict = f"{layer.verdict}: {off}" if off else layer.verdict
     figures = (layer.alone, layer.float64, layer.float32_reference, layer.float32_candidate)
     style = _STYLES.get(layer.verdict, _FAULT)
-    return (layer.layer, layer.kind, *map(_figure, figures), Cell(verdict, style))
+    return (layer.layer, layer.kind, *map(_figure, figures[:count]), Cell(verdict, style))
 
 
 def _chosen(report: Report) -> list[LayerResult]:

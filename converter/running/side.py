@@ -1,6 +1,7 @@
 """Either framework: a model with its weights as a function of arrays."""
 
 import os
+import platform
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,7 +38,12 @@ class _Side(ABC):
 
     def environment(self) -> dict[str, Any]:
         """Return what ran where, settings read back and probed."""
-        facts = {self.name: self.library.__version__, "device": self.device, **self._environment()}
+        facts = {
+            self.name: self.library.__version__,
+            "python": platform.python_version(),
+            "device": self.device,
+            **self._environment(),
+        }
         if self.device != "cpu":
             card = {"card": self.cuda.get_device_name(), "driver": driver()}
             facts = {**facts, **card, "tf32": effective_tf32(self._matmul)}

@@ -24,6 +24,7 @@ def report() -> Report:
     second = figures("float64", 3e-15, 8), figures("float32", 1.1e-6, 8, 0.875)
     inputs = {**NOISE, "shape": [8, 3, 32, 48], "sha256": "d" * 64}
     torch = {"framework": "torch", "label": "torch", "torch": "2.13", "file": "s.pth"}
+    torch |= {"python": "3.11.7", "model": "net.Net"}
     paddle = {"framework": "paddle", "label": "Paddle", "paddle": "3.3", "file": "a|`b`.pdparams"}
     on_gpu = {"device": "gpu", "card": "a card", "tf32": True}
     return Report(
@@ -39,6 +40,7 @@ def report() -> Report:
         weights=4,
         never_run=("aux",),
         seconds=1.5,
+        date="2026-02-01 12:34 UTC",
     )
 
 
@@ -58,12 +60,23 @@ def test_the_table_of_one_pair() -> None:
 - inputs: 2 (1 seed x batch 1, 8) of seeded noise; the layers are compared with 1x3x32x48 \
 (`input:tiny:1x3x32x48`), sha256 `cccccccccccc`, the output with all
 - largest own float32 error of the output, against float64: torch 1e-06, Paddle 2e-06
-- torch 2.13 on cpu, TF32 off: `s.pth` (sha256 `{"a" * 64}`)
+- torch 2.13 on cpu, Python 3.11.7, TF32 off, `net.Net`: `s.pth` (sha256 `{"a" * 64}`)
 - Paddle 3.3 on a card, TF32 on: `` a|`b`.pdparams `` (sha256 `{"b" * 64}`)
+- compared on 2026-02-01 12:34 UTC, in 1.5 s
 - not compared, because neither model runs them: aux
 - PASS: nothing is wrong in the proof, and max |Δ| in float32 is below 1e-4; Δ is absolute, over \
 all elements of `logits` with all inputs
 - made with vitconvert {__version__}
+
+<details>
+<summary>2 outputs, layer by layer: differences relative to the largest value</summary>
+
+| layer | kind | verdict | alone float64 | model float64 | torch float32 | Paddle float32 |
+| --- | --- | --- | ---: | ---: | ---: | ---: |
+| `fc` | `linear` | same | 0 | 1e-15 | - | - |
+| `logits` | `output` | same | 0 | 1e-15 | - | - |
+
+</details>
 
 ```bash
 vitconvert parity tiny

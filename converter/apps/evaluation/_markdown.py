@@ -117,4 +117,6 @@ def _facts(evaluation: Evaluation) -> list[str]:
         facts.append(f"{ran}, {known.get('dtype', 'float32')}: {file} (sha256 {code(digest)})")
     python = evaluation.environment.get("python")
     facts.append(f"{MARK} {__version__}" + (f", Python {python}" if python else ""))
+    if date := evaluation.environment.get("date"):
+        facts.append(f"evaluated on {date}")
     return facts

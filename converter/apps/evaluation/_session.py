@@ -10,6 +10,7 @@ import time
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -281,4 +282,5 @@ def _machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "numpy": np.__version__,
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     }

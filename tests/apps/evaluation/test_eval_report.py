@@ -4,15 +4,16 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 from evaluated import EVIL, disagreeing, evaluation, photos, random
-from rich.console import Console
 
 from conftest import left
 from vitconvert.apps.evaluation._confusion import most_confused, worst_classes
@@ -29,12 +30,22 @@ NAMES = ("a/1.png", 'quote".png', "comma, and\nline\r.png", "\ud800half", EVIL, 
 
 
 def printed(found: Evaluation, width: int = 80) -> str:
-    """Give what the terminal shows."""
-    file = io.StringIO()
-    show(found, Console(file=file, width=width))
-    text = file.getvalue()
+    """Give what a terminal shows."""
+    screen = Screen()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(screen):
+        patch.setenv("COLUMNS", str(width))
+        show(found)
+    text = click.unstyle(screen.getvalue())
     assert max(map(len, text.splitlines())) <= width
     return text
+
+
+class Screen(io.StringIO):
+    """A terminal that keeps what is shown."""
+
+    def isatty(self) -> bool:
+        """Tell that it is one."""
+        return True
 
 
 def words(text: str) -> str:
