@@ -30,7 +30,7 @@ def say(text: str = "", err: bool = False, whole: bool = False, style: Style | N
     """Print one line, or `Lines`; what a file may have put into it is spelled out.
 
     On a terminal it is folded between words; elsewhere a line stays one line. A reader that has
-    closed the pipe ends nothing: what is to be said to nobody is dropped.
+    closed the pipe ends nothing: what is to be printed to nobody is dropped.
 
     Args:
         text: To print.
@@ -57,7 +57,7 @@ def say_report(text: str) -> None:
 
 
 def only_report() -> None:
-    """Keep stdout for a report: until the command ends all else is said on stderr."""
+    """Keep stdout for a report: until the command ends all else is printed on stderr."""
     import click
 
     click.get_current_context().meta[_ASIDE] = True
@@ -106,7 +106,7 @@ def _write(stream: TextIO | None, text: str) -> None:
 
 @contextmanager
 def shown(display: Display) -> Iterator[None]:
-    """Let what is said stand above a progress bar, until it is gone."""
+    """Let what is printed stand above a progress bar, until it is gone."""
     _displays.append(display)
     try:
         yield

@@ -26,7 +26,7 @@ def show(evaluation: Evaluation) -> None:
     say(f"{about}: {images(evaluation.count)}, {evaluation.num_classes:,} classes")
     say()
     labels = [side.label for side in evaluation.sides]
-    rows = [
+    rows: list[tuple[str | Cell, ...]] = [
         (Cell(name, _DIM if name.startswith(" ") else None), *texts)
         for name, texts in figures(evaluation)
     ]
