@@ -1,5 +1,6 @@
 """Labelled images: finding, preprocessing and loading them in batches."""
 
+from ._classes import order_classes, synsets
 from ._images import Images, check_classes
 from ._loader import Batch, load_batches
 from ._names import check_names, read_classes
@@ -15,7 +16,9 @@ __all__ = [
     "check_names",
     "load_batches",
     "open_images",
+    "order_classes",
     "preprocessing_of",
     "read_classes",
     "read_image",
+    "synsets",
 ]

@@ -1,25 +1,15 @@
-"""ImageNet's validation images as they are distributed: one flat folder, labels in a file.
-
-Models number classes by the sorted list of their 1000 synsets. The development kit numbers them 1
-to 1000 in another order (1 is n02119789, a kit fox; sorted it is 278): used as labels, its numbers
-give an accuracy near zero, without any error. `ilsvrc2012.txt` lists the synset of each.
-
-Source of that list: `meta.mat` of ILSVRC2012_devkit_t12, by way of two copies that agree:
-fh295/semanticCNN imagenet_labels/ILSVRC2012_mapping.txt, commit 8de6228, and map_clsloc.txt of the
-localisation kit, wisetrue95/Classification2020 data/map_clsloc.txt, commit b9af3cd.
-"""
+"""ImageNet's validation images as they are distributed: one flat folder, labels in a file."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import DataError, some
+from ._classes import label_by_synset, synsets, synsets_by_id
 from ._images import Images
 from ._trees import Tree, left_out, read_text
 
@@ -37,12 +27,6 @@ LABEL_FILES = (
 _KIT = Path("ILSVRC2012_devkit_t12/data")
 
 Label = Callable[[str], int]  # name of an image -> its label
-
-
-@cache
-def synsets_by_id() -> tuple[str, ...]:
-    """Give the 1000 synsets in the order of the development kit, whose numbers start at 1."""
-    return tuple(files(__package__).joinpath("ilsvrc2012.txt").read_text("ascii").split())
 
 
 def is_imagenet(tree: Tree) -> bool:
@@ -85,7 +69,7 @@ def open_imagenet(tree: Tree, beside: Path, source: str) -> Images:
             )
     described = f"{tree.of}{len(names)} validation images of ImageNet, labels of {where}"
     described += left_out(len(tree.files.keys() - set(names) - set(LABEL_FILES)))
-    classes = tuple(sorted(synsets_by_id()))
+    classes = synsets()
     return Images(source, described, classes, labels, names, lambda i: tree.read(names[i]))
 
 
@@ -158,16 +142,11 @@ def _by_name(where: str, lines: list[str]) -> Label:
 
 def _position(where: str, given: str) -> int:
     """Give a label: the position of a synset in the sorted list, or the number itself."""
-    if _SYNSET.fullmatch(given) and given in _positions():
-        return _positions()[given]
-    if given.isdecimal() and len(given) < 5 and int(given) < len(_positions()):
+    if _SYNSET.fullmatch(given) and given in label_by_synset():
+        return label_by_synset()[given]
+    if given.isdecimal() and len(given) < 5 and int(given) < len(label_by_synset()):
         return int(given)
     raise DataError(
         f"{where}: has the label {given!r}; expected one of ImageNet's 1000 synsets, or its "
         f"position in their sorted list, 0 to 999. Is this a different file of the same name?"
     )
-
-
-@cache
-def _positions() -> Mapping[str, int]:
-    return {synset: i for i, synset in enumerate(sorted(synsets_by_id()))}

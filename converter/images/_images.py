@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import DataError, some
+from ._classes import imply_classes
 from ._open import read_image
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Images:
         names: One per image, unique, as a user would look it up: "cat/0001.jpg".
         read: Gives the file of an image, its bytes, or its pixels uint8 [H, W, 3], by its index;
             may be called from several threads.
+        are_listed_numbers: Whether `classes` are numbers in a list, counted from 1.
     """
 
     source: str
@@ -36,6 +38,7 @@ class Images:
     labels: np.ndarray
     names: tuple[str, ...]
     read: Callable[[int], Path | bytes | np.ndarray]
+    are_listed_numbers: bool = False
 
     def __len__(self) -> int:
         return len(self.names)
@@ -52,6 +55,16 @@ class Images:
 
             return Image.fromarray(found)
         return read_image(found, self.names[index])
+
+    def implied_classes(self, num_classes: int) -> tuple[str, ...]:
+        """Give the names of all classes of a head, as far as those of the images tell; or ().
+
+        The 1000 synsets if the images have some of them; 0 and following if the classes are some of
+        these numbers. Numbers in a list mean what they say if the head has more classes than that.
+        """
+        if self.are_listed_numbers and len(self.classes) < num_classes:
+            return tuple(str(label) for label in range(num_classes))
+        return imply_classes(self.classes, num_classes)
 
 
 def check_classes(images: Images, num_classes: int) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import DataError, some
 from ._archives import ARCHIVES, is_archive, read_archive
 from ._cifar import FORMS, find_cifar, open_cifar
+from ._classes import how_ordered, order_classes
 from ._imagenet import is_imagenet, open_imagenet
 from ._images import Images
 from ._lists import open_list
@@ -127,14 +128,14 @@ def _holds_classes(tree: Tree, name: str) -> bool:
 
 
 def _class_folders(tree: Tree, source: str, split: str) -> Images:
-    classes = tuple(sorted(tree.folders))
+    classes = order_classes(tree.folders)
     label = {name: i for i, name in enumerate(classes)}
     inside = [name for name in tree.files if "/" in name]
     names = tuple(name for name in inside if name.lower().endswith(SUFFIXES))
     if not names:
         raise _nothing(tree, source)
     labels = np.array([label[name.split("/", 1)[0]] for name in names], np.int64)
-    described = tree.of + _count(len(classes), "class folder")
+    described = tree.of + _count(len(classes), "class folder") + how_ordered(classes)
     if split:
         described += f", split {split}"
     used = set(labels.tolist())

@@ -18,7 +18,7 @@ from PIL import Image
 from tools import handmade
 from vitconvert import DataError
 from vitconvert.images import Images, check_classes, open_images
-from vitconvert.images._imagenet import synsets_by_id
+from vitconvert.images._classes import synsets_by_id
 from vitconvert.images._sources import Split
 
 # Ten entries in the order that sorts apart from one by whole names: "a-b" is after "a".
