@@ -94,7 +94,8 @@ def train(
         folder = done.folder
         for name, row, file in (("best", done.best, folder.best), ("last", done.last, folder.last)):
             click.echo(f"{name}: epoch {row['epoch']}, top-1 {row['val_top1']:.2f} %: {file}")
-        click.echo(f"curves: {folder.curves}, {folder.table}; log: {folder.log}")
+        drawn = f"{folder.curves}, " if folder.curves.exists() else ""
+        click.echo(f"curves: {drawn}{folder.table}; log: {folder.log}")
         click.echo(f"predictions: {folder.sheet}")
 
 

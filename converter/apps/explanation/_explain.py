@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ...errors import DataError, nearest, some
-from ...images import Preprocessing, check_names, preprocessing_of, read_image
+from ...images import Preprocessing, known_classes, preprocessing_of, read_image
 from ...running.device import Device
 from ...sides import Side
 from ...tables.reading import find_variant
@@ -131,7 +131,8 @@ def explain(
         weights: A .pdparams for Paddle; a .pth or .safetensors for PyTorch.
         images: Files of images.
         target: Number or name of the class to explain; the predicted one of each image if None.
-        classes: Their names in the order of the head; numbers only if there are none.
+        classes: Their names in the order of the head; if left out, those in the run.json of a
+            training beside the weights, or else numbers only.
         framework: That of the weights if None.
         device: "auto" takes a GPU where the framework sees one.
         preprocessing: As the variant was published with if None.
@@ -151,7 +152,8 @@ def explain(
     words, passes = _described(options, preprocessing.size)
     seen = [_seen(path, preprocessing) for path in images]
     classifier = load_classifier(variant, weights, framework, device)
-    check_names(classes, classifier.num_classes, weights)
+    known = known_classes(weights, classifier.num_classes, classes)
+    classes = known.names if known else ()
     wanted = None if target is None else find_class(target, classes, classifier.num_classes)
     found = list[Explanation]()
     for name, image in zip(short_names(images), seen, strict=True):

@@ -14,7 +14,7 @@ import numpy as np
 from ...errors import RunError, listing
 from ._evaluate import Validation, evaluate
 from ._interrupt import Interrupted
-from ._log import VisualDL, draw_curves, draw_predictions, write_logs
+from ._log import VisualDL, draw_curves, draw_predictions, draws_curves, write_logs
 from ._model import make_optimizer, optimizer_state, restore_optimizer
 from ._random import Purpose, generator
 from ._state import Position, write_checkpoint, write_state
@@ -222,7 +222,8 @@ class Trainer:
     def _draw(self, often: bool) -> None:
         """Draw the curves; with `often`, at most every half minute."""
         now = time.monotonic()
-        if self.position.history and (not often or now - self._drawn > _REDRAW):
+        is_due = not often or now - self._drawn > _REDRAW
+        if self.position.history and is_due and draws_curves():
             draw_curves(self.folder.curves, self.position.history, self.settings.variant)
             self._drawn = now
 

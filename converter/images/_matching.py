@@ -1,0 +1,236 @@
+"""The classes of images beside those of a model: labels are mapped by name where names are known.
+
+Two lists of the same names in another order give a wrong accuracy without any error, so that equal
+numbers of classes prove nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DataError, nearest, some
+from ._classes import _SYNSET, are_numbers, order_classes, synsets
+from ._images import Images, check_classes
+from ._names import check_names, read_classes
+
+_LOG = logging.getLogger("vitconvert")
+_RUN = "run.json"  # of a training, beside its weights
+_SHOWN = 4  # names of a list
+_ADVICE = (
+    "Take images of the model's classes; or, if they are the same under other names, give "
+    "--classes FILE with the names that the images have, one a line in the order of the model's "
+    "head."
+)
+
+
+@dataclass(frozen=True)
+class Known:
+    """The names of a model's classes, in the order of its head, and where they come from."""
+
+    names: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Images whose labels are a model's.
+
+    Attributes:
+        images: With the model's classes and labels.
+        how: What the labels follow, in words.
+        by_name: Whether the names of both were compared.
+    """
+
+    images: Images
+    how: str
+    by_name: bool = False
+
+
+def known_classes(
+    weights: Path,
+    num_classes: int | None = None,
+    given: Sequence[str] = (),
+    stored: Known | None = None,
+) -> Known | None:
+    """Find the names of a model's classes.
+
+    Args:
+        weights: Its checkpoint; a training left its run.json beside it.
+        num_classes: Size of its head; None if that is not known.
+        given: Names that the user gave, which come first.
+        stored: Names that the checkpoint has itself.
+
+    Returns:
+        The names; None if they are not known.
+
+    Raises:
+        DataError: More or fewer are given than the head has, or the training had another order.
+    """
+    stored = stored or _stored(weights, num_classes)
+    if not given:
+        return stored
+    if num_classes is not None:
+        check_names(given, num_classes, weights)
+    names = tuple(given)
+    if stored is not None and names != stored.names and sorted(names) == sorted(stored.names):
+        raise DataError(
+            f"--classes has the names of {stored.source} in another order ({some(names, _SHOWN)}; "
+            f"there {some(stored.names, _SHOWN)}), but {weights} has that one. Leave "
+            f"--classes out."
+        )
+    return Known(names, "--classes")
+
+
+def _stored(weights: Path, num_classes: int | None) -> Known | None:
+    """Read the names in the run.json beside weights; a file that does not fit is reported."""
+    path = weights.parent / _RUN
+    if weights.is_dir() or not path.is_file():
+        return None
+    try:
+        names = read_classes(path)
+    except DataError as error:
+        _LOG.warning(f"{error} The names of its classes are not used.")
+        return None
+    if num_classes is not None and len(names) != num_classes:
+        _LOG.warning(
+            f"{path} names {len(names)} classes, {weights} has a head for {num_classes}: the names "
+            f"are not used."
+        )
+        return None
+    return Known(names, str(path))
+
+
+def match_classes(
+    images: Images, num_classes: int, known: Known | None = None, advice: str = _ADVICE
+) -> Matched:
+    """Give images the classes of a model, and the labels that those have there.
+
+    Names that are known on both sides are compared: the same in another order are mapped, and so
+    are some of the model's; others are refused. Whole numbers as names are labels themselves. If
+    nothing is known of the model, the names of the images may tell (synsets of ImageNet); else
+    labels are positions, which needs as many classes as the head has.
+
+    Args:
+        images: Their classes may be fewer than the model's.
+        num_classes: Size of the head.
+        known: Its classes.
+        advice: What the user can do about names that the model does not have.
+
+    Raises:
+        DataError: The classes do not fit.
+    """
+    if known is not None and len(known.names) != num_classes:
+        raise DataError(
+            f"{known.source} names {len(known.names)} classes; the model has a head for "
+            f"{num_classes}."
+        )
+    if not images.classes:
+        check_classes(images, num_classes)
+        named = replace(images, classes=known.names if known else ())
+        return Matched(named, "by position: labels are the numbers in the list")
+    if known is None:
+        return _unknown(images, num_classes)
+    used = [images.classes[label] for label in np.unique(images.labels)]
+    of = f"{len(used):,} of {num_classes:,}"
+    if places := _find(used, known.names):
+        same = images.classes == known.names
+        how = f"the names and the order of {known.source}"
+        how = how if same else f"mapped by name: {of}, in the order of {known.source}"
+        return Matched(_mapped(images, used, places, known.names), how, by_name=True)
+    if are_numbers(used) and not are_numbers(known.names) and max(map(int, used)) < num_classes:
+        how = f"mapped by number: {of}, {used[-1]} is {known.names[int(used[-1])]} ({known.source})"
+        return Matched(_mapped(images, used, [int(n) for n in used], known.names), how)
+    implied = images.implied_classes(num_classes)
+    if implied and (places := _find(used, implied)):
+        how = f"mapped by synset: {of}, names of {known.source}"
+        return Matched(_mapped(images, used, places, known.names), how)
+    numbered = are_numbers(used) or are_numbers(known.names)
+    if numbered and len(images.classes) == num_classes:
+        # Words and numbers cannot be compared; the numbers may be counted from 1.
+        how = f"by position: {_positions(images)}; {known.source} has {some(known.names, 3)}"
+        return Matched(replace(images, classes=known.names), how)
+    raise _others(images, used, known, advice)
+
+
+def _unknown(images: Images, num_classes: int) -> Matched:
+    """Match images with a model whose own names are not known."""
+    names = images.implied_classes(num_classes)
+    used = [images.classes[label] for label in np.unique(images.labels)]
+    if names and names != images.classes and (places := _find(used, names)):
+        kind = "synset of ImageNet" if names[0].startswith(synsets()[0]) else "number"
+        how = f"mapped by {kind}: {len(used):,} of {num_classes:,}"
+        return Matched(_mapped(images, used, places, names), how)
+    try:
+        check_classes(images, num_classes)
+    except DataError as error:
+        raise DataError(f"{error} Or give the names of the model's: --classes FILE.") from error
+    return Matched(images, f"by position: {_positions(images)}; the model's names are not known")
+
+
+def _positions(images: Images) -> str:
+    """Say which order the labels of images follow."""
+    names = images.classes
+    order = "in the order given there"
+    if names == order_classes(names):
+        order = "sorted as text" if list(names) == sorted(names) else "sorted by number"
+    shown = [f"{label} is {name}" for label, name in enumerate(names[:2])]
+    return f"{', '.join(shown)}{', …' * (len(names) > 2)} ({order})"
+
+
+def _find(wanted: Sequence[str], names: Sequence[str]) -> list[int]:
+    """Find each of some names among a model's; nothing if one is missing, or there twice.
+
+    One name may be written in two ways: an accent as a character of its own, as archives of macOS
+    have it, a synset with words behind it, a number with zeros before it.
+    """
+    for spelled in _SPELLINGS:
+        places: dict[str, list[int]] = {}
+        for place, name in enumerate(names):
+            places.setdefault(spelled(name), []).append(place)
+        found = [places.get(spelled(name), []) for name in wanted]
+        if all(len(one) == 1 for one in found) and len({one[0] for one in found}) == len(found):
+            return [one[0] for one in found]
+    return []
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _as_synset(name: str) -> str:
+    match = _SYNSET.match(name)
+    return match[1] if match else _composed(name)
+
+
+def _as_number(name: str) -> str:
+    return (name.lstrip("0") or "0") if are_numbers([name]) else _composed(name)
+
+
+_SPELLINGS: tuple[Callable[[str], str], ...] = (_composed, _as_synset, _as_number)
+
+
+def _mapped(
+    images: Images, used: Sequence[str], places: Sequence[int], names: tuple[str, ...]
+) -> Images:
+    """Give images the labels that their classes have in a model."""
+    place = dict(zip(used, places, strict=True))
+    labels = np.array([place.get(name, -1) for name in images.classes], np.int64)
+    return replace(images, classes=names, labels=labels[images.labels])
+
+
+def _others(images: Images, used: Sequence[str], known: Known, advice: str) -> DataError:
+    """Name the classes that a model does not have."""
+    odd = [name for name in used if not _find([name], known.names)]
+    odd = odd or list(used)
+    near = nearest(odd[0], known.names)
+    return DataError(
+        f"{images.source} ({images.described}): {len(odd)} of its {len(used)} classes "
+        f"{'is' if len(odd) == 1 else 'are'} not among the model's: {some(odd, _SHOWN)}.{near} "
+        f"{known.source} has {len(known.names)}: {some(known.names, _SHOWN)}. {advice}"
+    )
