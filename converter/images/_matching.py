@@ -22,6 +22,7 @@ from ._names import check_names, read_classes
 _LOG = logging.getLogger("vitconvert")
 _RUN = "run.json"  # of a training, beside its weights
 _SHOWN = 4  # names of a list
+_MOST_DIGITS = 9  # of a label
 _ADVICE = (
     "Take images of the model's classes; or, if they are the same under other names, give "
     "--classes FILE with the names that the images have, one a line in the order of the model's "
@@ -128,7 +129,7 @@ def match_classes(
     if known is not None and len(known.names) != num_classes:
         raise DataError(
             f"{known.source} names {len(known.names)} classes; the model has a head for "
-            f"{num_classes}."
+            f"{num_classes}. Give the right names: --classes FILE."
         )
     if not images.classes:
         check_classes(images, num_classes)
@@ -136,35 +137,52 @@ def match_classes(
         return Matched(named, "by position: labels are the numbers in the list")
     if known is None:
         return _unknown(images, num_classes)
-    used = [images.classes[label] for label in np.unique(images.labels)]
-    of = f"{len(used):,} of {num_classes:,}"
+    return _compared(images, known, advice)
+
+
+def _compared(images: Images, known: Known, advice: str) -> Matched:
+    """Match images with a model by the names of both."""
+    used, count = _used(images), len(known.names)
+    of = f"{len(used):,} of {count:,} classes of {known.source}"
     if places := _find(used, known.names):
         same = images.classes == known.names
-        how = f"the names and the order of {known.source}"
-        how = how if same else f"mapped by name: {of}, in the order of {known.source}"
+        how = f"compared by name: {of}, in the same order" if same else f"mapped by name: {of}"
         return Matched(_mapped(images, used, places, known.names), how, by_name=True)
-    if are_numbers(used) and not are_numbers(known.names) and max(map(int, used)) < num_classes:
-        how = f"mapped by number: {of}, {used[-1]} is {known.names[int(used[-1])]} ({known.source})"
-        return Matched(_mapped(images, used, [int(n) for n in used], known.names), how)
-    implied = images.implied_classes(num_classes)
-    if implied and (places := _find(used, implied)):
-        how = f"mapped by synset: {of}, names of {known.source}"
+    if not are_numbers(known.names) and (places := _as_labels(used, count)):
+        how = f"mapped by number: {of}, {used[-1]} is {known.names[places[-1]]}"
         return Matched(_mapped(images, used, places, known.names), how)
-    numbered = are_numbers(used) or are_numbers(known.names)
-    if numbered and len(images.classes) == num_classes:
-        # Words and numbers cannot be compared; the numbers may be counted from 1.
+    numbered = are_numbers(used)
+    if not numbered and (places := _find(used, images.implied_classes(count))):
+        how = f"mapped by synset: {of}"
+        return Matched(_mapped(images, used, places, known.names), how)
+    # Words and numbers cannot be compared.
+    from_1 = numbered and _as_labels(used, count + 1) == list(range(1, count + 1))
+    if len(images.classes) == count and are_numbers(known.names) != numbered and from_1 == numbered:
         how = f"by position: {_positions(images)}; {known.source} has {some(known.names, 3)}"
         return Matched(replace(images, classes=known.names), how)
     raise _others(images, used, known, advice)
 
 
+def _used(images: Images) -> list[str]:
+    """Name the classes that images have; a folder may be empty."""
+    return [images.classes[label] for label in np.unique(images.labels)]
+
+
+def _as_labels(names: Sequence[str], num_classes: int) -> list[int]:
+    """Read names as labels of a head; nothing if they are not different ones."""
+    if not are_numbers(names) or max(len(name) for name in names) > _MOST_DIGITS:
+        return []
+    labels = [int(name) for name in names]
+    fits = max(labels) < num_classes and len({*labels}) == len(labels)
+    return labels if fits else []
+
+
 def _unknown(images: Images, num_classes: int) -> Matched:
     """Match images with a model whose own names are not known."""
-    names = images.implied_classes(num_classes)
-    used = [images.classes[label] for label in np.unique(images.labels)]
+    names, used = images.implied_classes(num_classes), _used(images)
     if names and names != images.classes and (places := _find(used, names)):
         kind = "synset of ImageNet" if names[0].startswith(synsets()[0]) else "number"
-        how = f"mapped by {kind}: {len(used):,} of {num_classes:,}"
+        how = f"mapped by {kind}: {len(used):,} of {num_classes:,} classes"
         return Matched(_mapped(images, used, places, names), how)
     try:
         check_classes(images, num_classes)
@@ -226,11 +244,10 @@ def _mapped(
 
 def _others(images: Images, used: Sequence[str], known: Known, advice: str) -> DataError:
     """Name the classes that a model does not have."""
-    odd = [name for name in used if not _find([name], known.names)]
-    odd = odd or list(used)
-    near = nearest(odd[0], known.names)
+    odd = [name for name in used if not _find([name], known.names)] or list(used)
     return DataError(
-        f"{images.source} ({images.described}): {len(odd)} of its {len(used)} classes "
-        f"{'is' if len(odd) == 1 else 'are'} not among the model's: {some(odd, _SHOWN)}.{near} "
-        f"{known.source} has {len(known.names)}: {some(known.names, _SHOWN)}. {advice}"
+        f"{images.source} ({images.described}): has other classes than {known.source}: that "
+        f"lacks {some(odd, _SHOWN)}.{nearest(odd[0], known.names)} Found {len(used)}: "
+        f"{some(used, _SHOWN)}. Expected some of {len(known.names)}: {some(known.names, _SHOWN)}. "
+        f"{advice}"
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ._settings import Settings
 
 _COMPARED = 16  # images, of two sets that seem to be one
-_TRAINING = "the set of training images"
+_TRAINING = "the training images"
 _ADVICE = "Both sets need the same classes; the validation images may lack some."
 
 
@@ -41,6 +42,7 @@ class Prepared:
         ordered: Whose order the classes of the training images follow, if not their own.
         matched: How those of the validation images became theirs, if they differ.
         is_new_head: Whether the weights' head is for other classes, though for as many.
+        unreadable: Index and reason of training images that cannot be read, as far as is known.
     """
 
     images: Images
@@ -51,6 +53,7 @@ class Prepared:
     ordered: str = ""
     matched: str = ""
     is_new_head: bool = False
+    unreadable: Mapping[int, str] = field(default_factory=dict)
 
     def batches(self, settings: Settings, team: Team) -> Batches:
         """Give the batches for one process of a team."""
@@ -60,7 +63,8 @@ class Prepared:
                 f"least one for each of {team.size} processes."
             )
         augmentation = Augmentation(self.validation.preprocessing, settings)
-        return Batches(self.images, self.chosen, len(self.classes), augmentation, settings, team)
+        parts = self.images, self.chosen, len(self.classes), augmentation, settings, team
+        return Batches(*parts, unreadable=dict(self.unreadable))
 
     def fingerprint(self) -> str:
         """Identify the images by classes, labels and names; their location may change."""
@@ -105,7 +109,7 @@ def prepare(settings: Settings, resumed: Known | None = None) -> Prepared:
     preprocessing = preprocessing_of(variant, size=settings.img_size)
     chosen = spread(len(images), settings.limit)
     data = Validation(matched.images, spread(len(validation), settings.limit), preprocessing)
-    check_readable("training images", images, chosen, preprocessing)
+    unreadable = check_readable("training images", images, chosen, preprocessing)
     check_readable("validation images", data.images, data.chosen, preprocessing)
     same_names = matched.images.classes == validation.classes and matched.by_name
     return Prepared(
@@ -117,6 +121,7 @@ def prepare(settings: Settings, resumed: Known | None = None) -> Prepared:
         ordered.remark,
         "" if same_names else matched.how,
         ordered.is_other,
+        unreadable,
     )
 
 

@@ -20,7 +20,9 @@ _REASONS = 3  # that are listed
 _NAMED = 3  # images of a reason
 
 
-def check_readable(what: str, images: Images, chosen: np.ndarray, how: Preprocessing) -> None:
+def check_readable(
+    what: str, images: Images, chosen: np.ndarray, how: Preprocessing
+) -> dict[int, str]:
     """Read some images of every class; the run is to fail now, not after an epoch.
 
     Args:
@@ -28,6 +30,9 @@ def check_readable(what: str, images: Images, chosen: np.ndarray, how: Preproces
         images: Of the set.
         chosen: int64 [N], indices of those that the run uses.
         how: What images are prepared with.
+
+    Returns:
+        Index and reason of those that cannot be read.
 
     Raises:
         DataError: None of them can be read, for these reasons.
@@ -44,14 +49,14 @@ def check_readable(what: str, images: Images, chosen: np.ndarray, how: Preproces
             how.crop(images.open(index))
         except DataError as error:
             found[index] = str(error)
-    if not found:
-        return
     where = f"{images.source} ({images.described})"
-    if len(found) == tried:
+    if found and len(found) == tried:
         each = f"none of {tried:,} {what}" if tried < len(chosen) else f"none of the {what}"
         raise DataError(listing(f"{where}: {each} can be read:", reasons(images, found)))
-    heading = f"{where}: {len(found)} of {tried:,} {what} that were tried cannot be read:"
-    _LOG.warning(listing(heading, reasons(images, found)))
+    if found:
+        heading = f"{where}: {len(found)} of {tried:,} {what} that were tried cannot be read:"
+        _LOG.warning(listing(heading, reasons(images, found)))
+    return found
 
 
 def in_turns(labels: np.ndarray, chosen: np.ndarray) -> Iterator[int]:

@@ -204,8 +204,8 @@ def _tell(settings: Settings, prepared: Prepared, batches: Batches, device: str)
         _LOG.info(f"{name} {len(chosen)}{of} images: {part.source}, {part.described}{remark}")
     if not draws_curves():
         _LOG.warning(
-            "Matplotlib is not installed: no curves are drawn, curves.csv has their numbers. To have "
-            "them drawn: pip install matplotlib"
+            "Matplotlib is not installed: no curves are drawn; curves.csv has their numbers. To "
+            "have them drawn: pip install matplotlib"
         )
     if prepared.is_same:
         _LOG.warning(

@@ -59,7 +59,7 @@ class Trainer:
         self.scaler = paddle.amp.GradScaler(enable=self.settings.amp)
         self._net = paddle.DataParallel(self.model) if self.team.size > 1 else self.model
         self._drawn = -_REDRAW
-        self._named = 0  # unreadable images that were reported
+        self._named = len(self.batches.unreadable)  # images that were reported
 
     @property
     def is_done(self) -> bool:
