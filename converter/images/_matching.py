@@ -180,7 +180,7 @@ def _as_labels(names: Sequence[str], num_classes: int) -> list[int]:
 def _unknown(images: Images, num_classes: int) -> Matched:
     """Match images with a model whose own names are not known."""
     names, used = images.implied_classes(num_classes), _used(images)
-    if names and names != images.classes and (places := _find(used, names)):
+    if places := _find(used, names):
         kind = "synset of ImageNet" if names[0].startswith(synsets()[0]) else "number"
         how = f"mapped by {kind}: {len(used):,} of {num_classes:,} classes"
         return Matched(_mapped(images, used, places, names), how)

@@ -93,11 +93,14 @@ def test_labels_without_names_are_positions_which_is_said() -> None:
     """Those of class folders, and the numbers in a list."""
     listed = match_classes(images((), [2, 0]), 3, Known(("a", "b", "c"), "run.json"))
     folders = match_classes(images(["2", "10"]), 2)
+    numbers = match_classes(images(["0", "1", "3"]), 4)
 
     assert listed.images.classes == ("a", "b", "c")
     assert listed.how == "by position: labels are the numbers in the list"
     assert "0 is 2, 1 is 10 (sorted by number)" in folders.how
     assert "not known" in folders.how
+    assert numbers.images.labels.tolist() == [0, 1, 3]
+    assert numbers.how == "mapped by number: 3 of 4 classes"
 
 
 def test_names_lie_beside_the_weights(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
