@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,7 @@ import numpy as np
 from ..errors import DataError, some
 from ._archives import ARCHIVES, is_archive, read_archive
 from ._cifar import FORMS, find_cifar, open_cifar
-from ._classes import how_ordered, order_classes
+from ._classes import composed, how_ordered, order_classes
 from ._imagenet import is_imagenet, open_imagenet
 from ._images import Images
 from ._layouts import SUFFIXES, explain, is_image
@@ -27,7 +28,7 @@ _ALL_SPLITS = tuple(name for names in SPLITS.values() for name in names)
 _KAGGLE = ("ILSVRC", "Data", "CLS-LOC")  # the folders of ImageNet's images in Kaggle's download
 
 
-def open_images(data: str | Path, split: Split = "val") -> Images:
+def open_images(data: str | Path, split: Split = "val", *, exif: bool = False) -> Images:
     """Find the labelled images of a split, without reading them.
 
     Supported layouts:
@@ -48,10 +49,19 @@ def open_images(data: str | Path, split: Split = "val") -> Images:
     Args:
         data: Folder or archive.
         split: Which split. A folder without splits is taken as it is.
+        exif: Whether to turn images as their EXIF orientation says.
 
     Raises:
         DataError: The path does not exist, has none of these layouts, or holds no image.
     """
+    images = _open(data, split)
+    if not exif:
+        return images
+    described = f"{images.described}, turned by EXIF"
+    return replace(images, described=described, exif=True)
+
+
+def _open(data: str | Path, split: Split) -> Images:
     path = Path(data)
     if not path.exists():
         raise DataError(f"{data}: no such folder or file.")
@@ -81,8 +91,8 @@ def _open_folder(path: Path, split: Split, source: str) -> Images:
                     return _from_tree(read_archive(archive), (path,), split, source, name)
         if not any(path.glob("ILSVRC2012_val_*")):
             folder = Folder(path)
-            if name := _list_of(folder.where, folder.top, split):
-                return open_list(folder, name, source)
+            if listed := _list_of(folder.where, folder.top, split):
+                return open_list(folder, listed, source)
         for form in FORMS:
             if (path / form.folder).is_dir():
                 path = path / form.folder
@@ -160,8 +170,8 @@ def _from_tree(
             )
         elif is_imagenet(tree):
             return open_imagenet(tree, above, folders, source)
-        elif not found and (name := _list_of(tree.where, tree.top, split)):
-            return open_list(tree, name, source)
+        elif not found and (listed := _list_of(tree.where, tree.top, split)):
+            return open_list(tree, listed, source)
         elif "/".join(_KAGGLE) in tree.nested:
             inner = _KAGGLE
         elif tree.read_entry and len(tree.folders) == 1 and _holds_classes(tree, *tree.folders):
@@ -183,8 +193,9 @@ def _holds_classes(tree: Tree, name: str) -> bool:
 
 
 def _class_folders(tree: Tree, source: str, split: str) -> Images:
-    classes = order_classes(tree.folders)
-    label = {name: i for i, name in enumerate(classes)}
+    folders = order_classes(tree.folders)
+    label = {name: i for i, name in enumerate(folders)}
+    classes = composed(folders)
     inside = [name for name in tree.files if "/" in name]
     names = tuple(name for name in inside if is_image(name))
     if not names or explain(tree, is_only_sure=True):

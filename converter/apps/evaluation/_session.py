@@ -113,7 +113,7 @@ class Session:
 
     def open(self, data: str) -> None:
         """Find the images, and choose this process's share of them."""
-        self.data, self.images = data, open_images(data, "val")
+        self.data, self.images = data, open_images(data, "val", exif=self.how.exif)
         if self.num_classes:
             check_classes(self.images, self.num_classes)
         count = len(self.images)
@@ -237,7 +237,7 @@ class Session:
             variant=self.variant.name,
             num_classes=self.num_classes,
             data=self.data,
-            described=self.images.described,
+            described=self.images.described + self.images.orientation,
             classes=self.images.classes,
             preprocessing=self.preprocessing.to_dict(),
             indices=indices,

@@ -71,8 +71,8 @@ def prepare(settings: Settings) -> Prepared:
     from ...images import check_classes, open_images, preprocessing_of
 
     _table, variant = check_variant(settings.variant)
-    images = open_images(settings.data, "train")
-    validation = open_images(settings.val_data or settings.data, "val")
+    images = open_images(settings.data, "train", exif=settings.exif)
+    validation = open_images(settings.val_data or settings.data, "val", exif=settings.exif)
     _check_fit(images, validation)
     is_same = _are_same(images, validation)
     if is_same and settings.val_data is None:
