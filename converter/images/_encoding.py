@@ -48,7 +48,8 @@ def decode(names: Sequence[bytes]) -> Decoded:
     """
     if all(name.isascii() for name in names) or (any(map(_is_surely_utf8, names)) and _fits(names)):
         return Decoded([name.decode() for name in names], "")
-    parts = {part for name in names for part in re.split(rb"[/\\\t\r\n]", name)}
+    # Not at back slashes, which are half of other characters in Shift-JIS, GBK and Big5.
+    parts = {part for name in names for part in re.split(rb"[/\t\r\n]", name)}
     tried = sorted(part for part in parts if not part.isascii())[:_MOST_SCORED]
     scored = [(score, title) for title in _ENCODINGS if (score := _score(tried, title)) is not None]
     # The first of equal ones: the order of the table.
