@@ -43,8 +43,8 @@ class Decoded(NamedTuple):
 def decode(names: Sequence[bytes]) -> Decoded:
     """Find the encoding of all names together, and decode them; the same bytes give the same text.
 
-    UTF-8 is taken if it fits and has a character of three bytes or more: other encodings hardly
-    ever look like it. cp437, which zip files are defined to have, takes any bytes.
+    UTF-8 is taken if it fits and has a character of three bytes or more: other encodings do
+    not look like it. cp437, which zip files are defined to have, takes any bytes.
     """
     if all(name.isascii() for name in names) or (any(map(_is_surely_utf8, names)) and _fits(names)):
         return Decoded([name.decode() for name in names], "")

@@ -13,7 +13,7 @@ from ._trees import Tree
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 # A folder of all images, not a class.
-_POOLS = {"images", "image", "img", "imgs", "jpg", "jpegimages", "pictures", "photos"}
+_POOLS = {"images", "image", "img", "imgs", "jpg", "jpegimages", "photos"}
 _PACKED = re.compile(r".*\.(tfrecords?|rec|lmdb|mdb|parquet|arrow|h5|hdf5|npy|npz|mat)", re.I)
 _LISTS = re.compile(r".*(list|label|annotation|class|train|val|test).*\.(txt|csv|json|tsv)", re.I)
 _ZIPS = re.compile(r".*\.(zip|tar|tar\.gz|tgz|tar\.bz2|tar\.xz)", re.I)
@@ -63,7 +63,7 @@ def _file(pattern: re.Pattern[str]) -> Callable[[Tree], str]:
 
 
 def _unlabelled(tree: Tree) -> str:
-    """Find the only folder with images, which is no class by its name."""
+    """Find the only folder with images, which has no name of a class."""
     if len(tree.folders) != 1 or any(map(is_image, tree.top)):
         return ""
     (name,) = tree.folders
@@ -100,9 +100,9 @@ LAYOUTS = (
         _folders("Annotations", "annotations", "ImageSets", "labels/train", "SegmentationClass"),
         "expected one class per image, in class folders or in a list.",
     ),
-    Layout("images in a pool", _unlabelled, _A_LIST, is_sure=True),
+    Layout("images without their labels", _unlabelled, _A_LIST, is_sure=True),
     Layout("images with a list", _file(_LISTS), _A_LIST),
-    Layout("images without labels", _flat, _A_LIST),
+    Layout("images side by side", _flat, _A_LIST),
     Layout("packed data", _file(_PACKED), "unpack it to images in class folders."),
     Layout("archives in a folder", _file(_ZIPS), "give the archive itself to --data."),
 )

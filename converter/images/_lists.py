@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Protocol
 
@@ -27,7 +27,7 @@ ANNOTATIONS = "val_annotations.txt"  # of Tiny ImageNet's val
 WNIDS = "wnids.txt"  # its classes
 
 # Where paths may start, besides the folder of the list.
-_FOLDERS = ("images", "image", "img", "imgs", "jpg", "JPEGImages", "pictures", "data", "..")
+_FOLDERS = ("images", "image", "img", "imgs", "jpg", "JPEGImages", "photos", "data")
 _ENDINGS = ("", ".jpg", ".jpeg", ".JPEG", ".png")
 _MOST_STRIPPED = 8  # folders in front of a path that was made on another machine
 _TRIED = 16  # paths that tell where all paths start
@@ -225,9 +225,13 @@ def _locate(place: Place, name: str, paths: Sequence[str]) -> tuple[list[tuple[s
     """
     tried = [paths[i * len(paths) // _TRIED] for i in range(min(_TRIED, len(paths)))]
     best, most = None, 0
-    starts = ("", *_FOLDERS, *_SPLITS["val"], *_SPLITS["train"])
+    inside = ("", *_FOLDERS, *_SPLITS["val"], *_SPLITS["train"])
     # As they stand; then with slashes, in other folders, and without folders in front.
-    for way in product(_ENDINGS, range(_MOST_STRIPPED), starts, (False, True)):
+    ways = (
+        product(_ENDINGS, range(_MOST_STRIPPED), starts, (False, True))
+        for starts in (inside, ("..",))
+    )
+    for way in chain.from_iterable(ways):
         hits = sum(place.has(_change(path, *way)) for path in tried)
         if hits > most:
             best, most = way, hits

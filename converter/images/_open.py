@@ -13,7 +13,17 @@ from ..errors import DataError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_ORIENTATION = 0x0112  # tag of EXIF
+_ORIENTATION, _SHORT = 0x0112, 3  # tag of EXIF, and the type of its value
+# Orientation -> what makes it upright, of Pillow's Transpose.
+_WAYS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
 _MOST_BYTES = 1 << 30  # of one image's file
 # Pillow's other formats do not occur in data sets, and one starts another program (EPS).
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
@@ -64,7 +74,7 @@ def open_image(source: Path | bytes, name: str, *, exif: bool = False) -> Opened
     Raises:
         DataError: It cannot be read, is cut short, or has more than 8 bits per channel.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     try:
         data = _read(source, name)
@@ -75,9 +85,10 @@ def open_image(source: Path | bytes, name: str, *, exif: bool = False) -> Opened
                     f"Save it with 8 bits."
                 )
             opened.load()
-            is_turned = _orientation(opened) != 1
-            turned = ImageOps.exif_transpose(opened) if exif and is_turned else opened
-            return Opened(turned.convert("RGB"), is_turned and not exif)
+            way = _WAYS.get(_orientation(opened))
+            if way is None or not exif:
+                return Opened(opened.convert("RGB"), way is not None)
+            return Opened(opened.transpose(Image.Transpose[way]).convert("RGB"), False)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{name}: has too many pixels: {error}") from error
     except UnidentifiedImageError as error:
@@ -90,12 +101,26 @@ def open_image(source: Path | bytes, name: str, *, exif: bool = False) -> Opened
 
 
 def _orientation(image: Image) -> int:
-    """Read the orientation of EXIF, 1 to 8; 1, which is upright, if there is none."""
+    """Read the orientation of EXIF, 1 to 8; 1, which is upright, if there is none.
+
+    Read here, because Pillow warns of what is damaged behind it. Source of the format: TIFF 6.0,
+    section 2, which EXIF uses.
+    """
+    data = image.info.get("exif", b"")
+    data = data.removeprefix(b"Exif\0\0") if isinstance(data, bytes) else b""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
     try:
-        found = image.getexif().get(_ORIENTATION, 1)
-    except _DAMAGED:  # the pixels can be read all the same
-        return 1
-    return found if found in range(1, 9) else 1
+        if order is None:
+            return 1
+        (at,) = struct.unpack_from(f"{order}I", data, 4)
+        (count,) = struct.unpack_from(f"{order}H", data, at)
+        for entry in range(count):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", data, at + 2 + 12 * entry)
+            if (tag, kind) == (_ORIENTATION, _SHORT):
+                return int(value) if value in range(1, 9) else 1
+    except struct.error:  # cut short; the pixels can be read all the same
+        pass
+    return 1
 
 
 def _read(source: Path | bytes, name: str) -> bytes:
