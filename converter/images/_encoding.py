@@ -16,6 +16,7 @@ from importlib.resources import files
 from typing import NamedTuple
 
 _MOST_SCORED = 2000  # parts of paths; more tell no more
+_MOST_BYTES = 255  # of a part that is scored, which is what file systems allow
 _COMMON, _USUAL, _ODD, _WRONG = 1.0, 0.3, -0.4, -1.0  # points of a byte of a character
 _FALL, _LEAST = 0.0004, 0.6  # characters.toml begins with the commonest
 
@@ -50,7 +51,8 @@ def decode(names: Sequence[bytes]) -> Decoded:
         return Decoded([name.decode() for name in names], "")
     # Not at back slashes, which are half of other characters in Shift-JIS, GBK and Big5.
     parts = {part for name in names for part in re.split(rb"[/\t\r\n]", name)}
-    tried = sorted(part for part in parts if not part.isascii())[:_MOST_SCORED]
+    odd = (part for part in parts if not part.isascii() and len(part) <= _MOST_BYTES)
+    tried = sorted(odd)[:_MOST_SCORED]
     scored = [(score, title) for title in _ENCODINGS if (score := _score(tried, title)) is not None]
     # The first of equal ones: the order of the table.
     for _, title in sorted(scored, key=lambda found: -found[0]):

@@ -24,7 +24,8 @@ LABEL_FILES = (
     "val.txt",
     "LOC_val_solution.csv",
 )
-_KIT = Path("ILSVRC2012_devkit_t12/data")
+# Folders with them, beside the images: the development kit's, MMPretrain's, Caffe's.
+_KITS = ("", "ILSVRC2012_devkit_t12/data", "meta", "caffe_ilsvrc12")
 
 Label = Callable[[str], int]  # name of an image -> its label
 
@@ -85,7 +86,7 @@ def _label_files(trees: Sequence[Tree], folders: Sequence[Path]) -> Mapping[str,
             if tree.has(name):
                 found[f"{tree.where}/{name}"] = tree.read(name)
         for folder in folders:
-            for file in (folder / name, folder / _KIT / name):
+            for file in (folder / kit / name for kit in _KITS):
                 if file.is_file():
                     found[str(file)] = file
     return {where: read_text(where, content)[0] for where, content in found.items()}

@@ -75,8 +75,11 @@ class Folder:
     @property
     def top(self) -> frozenset[str]:
         """Names of the files directly in it."""
-        with os.scandir(self.path) as entries:
-            return frozenset(entry.name for entry in entries if entry.is_file())
+        try:
+            with os.scandir(self.path) as entries:
+                return frozenset(entry.name for entry in entries if entry.is_file())
+        except OSError as error:
+            raise DataError(f"{error.filename}: cannot be listed: {error.strerror}.") from error
 
     def has(self, name: str) -> bool:
         """Tell whether it has a file of this name."""

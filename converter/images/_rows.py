@@ -19,10 +19,12 @@ _SEPARATORS = ("\t", ",", ";", " ")
 _PATHS = (
     *("filename", "file_name", "file", "filepath", "file_path", "fname", "path", "name", "id"),
     *("image", "images", "image_id", "imageid", "image_name", "image_path", "img", "img_path"),
+    *("文件名", "图片", "图像", "路径"),
 )
 _LABELS = (
     *("label", "labels", "label_id", "label_name", "class", "class_id", "class_name", "classname"),
     *("category", "category_id", "category_name", "target", "y", "breed", "species"),
+    *("标签", "类别"),
 )
 _SEVERAL = re.compile(r"\.\w{2,5}[\t ]\d+(,\d+)+")  # labels of one image
 _NUMBER = re.compile(r"[0-9]+(\.0+)?")  # pandas writes 3 as 3.0 in a column with gaps
@@ -72,6 +74,8 @@ def read_rows(where: str, content: Path | bytes, label_column: int | None = None
     path_at, label_at, skipped = 0, label_column, 0
     if columns := _columns(where, _split(lines[0][1], separator)) if lines else None:
         (path_at, label_at), lines, sample = columns, lines[1:], sample[1:]
+    elif label_at is None and _has_more_columns(sample, separator):
+        label_at = 1
     labels: dict[str, str] = {}
     problems = []
     given = [_row(line, separator, path_at, label_at)[1] for line in sample]
@@ -105,6 +109,12 @@ def _choose(lines: Sequence[str]) -> str:
             if rows and all(path and fits(label) for path, label in rows):
                 return separator
     return " "
+
+
+def _has_more_columns(lines: Sequence[str], separator: str) -> bool:
+    """Tell lines such as "1.jpg,0,cat"; a path with such commas is not likely."""
+    rows = [_split(line, separator) for line in lines if line[0] != "#"]
+    return bool(rows) and all(len(row) > 2 and _NUMBER.fullmatch(row[1]) for row in rows)
 
 
 def _is_label(label: str, is_number: bool) -> bool:

@@ -177,7 +177,9 @@ def _from_tree(
         elif tree.read_entry and len(tree.folders) == 1 and _holds_classes(tree, *tree.folders):
             inner = tuple(tree.folders)
         else:
-            return _class_folders(tree, source, found)
+            return _class_folders(tree, source, found) or _listed_above(
+                tree, folders, split, source
+            )
         for name in inner:
             above.append(tree)
             tree = tree.below(name)
@@ -192,14 +194,28 @@ def _holds_classes(tree: Tree, name: str) -> bool:
     return bool(inner.folders) or is_listed or is_imagenet(inner)
 
 
-def _class_folders(tree: Tree, source: str, split: str) -> Images:
+def _listed_above(tree: Tree, folders: Sequence[Path], split: Split, source: str) -> Images:
+    """Find the list of images side by side in the folder above them.
+
+    Raises:
+        DataError: There is none.
+    """
+    above = Folder(folders[0])
+    listed = find_list(above.top, split) or "" if any(map(is_image, tree.top)) else ""
+    if tree.read_entry or "_list." not in listed:  # val.txt may be anything there
+        raise _nothing(tree, source)
+    return open_list(above, listed, source)
+
+
+def _class_folders(tree: Tree, source: str, split: str) -> Images | None:
+    """Give the images of class folders; None if there are none."""
     folders = order_classes(tree.folders)
     label = {name: i for i, name in enumerate(folders)}
     classes = composed(folders)
     inside = [name for name in tree.files if "/" in name]
     names = tuple(name for name in inside if is_image(name))
     if not names or explain(tree, is_only_sure=True):
-        raise _nothing(tree, source)
+        return None
     labels = np.array([label[name.split("/", 1)[0]] for name in names], np.int64)
     described = tree.of + _count(len(classes), "class folder") + how_ordered(classes)
     if split:

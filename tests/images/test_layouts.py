@@ -129,6 +129,10 @@ FORMS = {
         + "\n".join(f'{i},{n}.0,"{p}"' for i, (p, n) in enumerate(zip(TREE, LABELS, strict=True))),
         "",
     ),
+    "names behind": (
+        "\n".join(f'"{p}",{n},x{n}' for p, n in zip(TREE, LABELS, strict=True)),
+        "",
+    ),
     "labels from 1": (listed(" ", labels=[1, 1, 2, 2]), ", labels from 1 to 2 taken as 0 to 1"),
 }
 
@@ -147,6 +151,16 @@ def test_lists_are_read_as_programs_write_them(form: str, packed: bool, tmp_path
     assert images.names == tuple(TREE)
     assert [np.asarray(images.open(i))[0, 0, 0] for i in range(4)] == [0, 1, 2, 3]
     assert images.described == f"{'zip of ' * packed}4 images listed in val_list.txt{remark}"
+
+
+def test_a_list_may_lie_above_its_images(tmp_path: Path) -> None:
+    """The folder of images is given, side by side."""
+    make(tmp_path, ["jpg/1.png", "jpg/2.png"])
+    (tmp_path / "val_list.txt").write_text("jpg/1.png 1\njpg/2.png 0\n")
+    images = open_images(tmp_path / "jpg")
+    assert (images.labels.tolist(), images.names) == ([1, 0], ("jpg/1.png", "jpg/2.png"))
+    with pytest.raises(DataError, match="images side by side"):
+        open_images(tmp_path / "jpg", "train")
 
 
 def test_labels_from_1_are_named_by_their_numbers(tmp_path: Path) -> None:

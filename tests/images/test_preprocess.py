@@ -149,7 +149,9 @@ def test_exif_orientation_is_applied_on_request(
 
 def test_broken_exif_does_not_matter(tmp_path: Path) -> None:
     """The pixels can be read."""
-    photo(40, 20).save(tmp_path / "x.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff broken")
+    photo(40, 20).save(
+        tmp_path / "x.jpg", dpi=(72, 72), exif=b"Exif\0\0MM\0*\xff\xff\xff\xff broken"
+    )
     for exif in (False, True):
         image, is_turned = open_image(tmp_path / "x.jpg", "x", exif=exif)
         assert (image.size, is_turned) == ((40, 20), False)
