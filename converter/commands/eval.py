@@ -103,6 +103,7 @@ def _known(ctx: click.Context, param: click.Parameter, name: str | None) -> str 
     help="Use at most this many images, evenly spread.  [default: all images]",
 )
 @click.option("--strict", is_flag=True, help="Stop at the first image that cannot be read.")
+@click.option("--exif", is_flag=True, help="Turn images as their EXIF orientation says.")
 @click.option("--image-size", "size", type=ImageSize(), metavar="HxW", help="Input size in pixels.")
 @click.option(
     "--crop-pct",

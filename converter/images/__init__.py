@@ -5,7 +5,7 @@ from ._images import Images, check_classes
 from ._loader import Batch, load_batches
 from ._matching import Known, Matched, known_classes, match_classes
 from ._names import read_classes
-from ._open import read_image
+from ._open import open_image, read_image
 from ._preprocess import Preprocessing, preprocessing_of
 from ._sources import open_images
 
@@ -19,6 +19,7 @@ __all__ = [
     "known_classes",
     "load_batches",
     "match_classes",
+    "open_image",
     "open_images",
     "order_classes",
     "preprocessing_of",

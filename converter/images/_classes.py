@@ -13,6 +13,7 @@ localisation kit, wisetrue95/Classification2020 data/map_clsloc.txt, commit b9af
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -52,7 +53,17 @@ def order_classes(names: Iterable[str]) -> tuple[str, ...]:
 
 def how_ordered(classes: Sequence[str]) -> str:
     """Say in which order classes are if sorting them as texts gives another; else nothing."""
-    return ", sorted by number" if list(classes) != sorted(classes) else ""
+    is_other = are_numbers(classes) and list(classes) != sorted(classes)
+    return ", sorted by number" if is_other else ""
+
+
+def composed(names: Sequence[str]) -> tuple[str, ...]:
+    """Give accented letters one form: macOS stores e with an accent as two characters.
+
+    The order stays that of the names as they are stored.
+    """
+    found = tuple(unicodedata.normalize("NFC", name) for name in names)
+    return found if len(set(found)) == len(names) else tuple(names)
 
 
 def are_numbers(names: Sequence[str]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,8 @@ LABEL_FILES = (
     "val.txt",
     "LOC_val_solution.csv",
 )
-_KIT = Path("ILSVRC2012_devkit_t12/data")
+# Folders with them, beside the images: the development kit's, MMPretrain's, Caffe's.
+_KITS = ("", "ILSVRC2012_devkit_t12/data", "meta", "caffe_ilsvrc12")
 
 Label = Callable[[str], int]  # name of an image -> its label
 
@@ -34,24 +35,28 @@ def is_imagenet(tree: Tree) -> bool:
     return any(_IMAGE.fullmatch(name) for name in tree.files)
 
 
-def open_imagenet(tree: Tree, beside: Path, source: str) -> Images:
+def open_imagenet(
+    tree: Tree, above: Sequence[Tree], folders: Sequence[Path], source: str
+) -> Images:
     """Find ImageNet's validation images and their labels.
 
     Args:
         tree: The images, side by side.
-        beside: The folder of the tree, which may hold the labels, too.
+        above: Trees that it lies in, and which may hold the labels, too.
+        folders: Folders that may hold them.
         source: The path as the user gave it.
 
     Raises:
         DataError: There are no labels, or they contradict each other or do not fit.
     """
     names = tuple(name for name in tree.files if _IMAGE.fullmatch(name))
-    texts = _label_files(tree, beside)
+    texts = _label_files((tree, *above), folders)
     if not texts:
         raise DataError(
             f"{tree.where}: has {len(names)} images of ImageNet but no labels. Expected one of "
-            f"these files there or in {beside}: {', '.join(LABEL_FILES)}. Or sort the images "
-            f"into folders by synset (n01440764, …)."
+            f"these files there or in {' or '.join(map(str, folders))}: {', '.join(LABEL_FILES)} "
+            f"(the last one lies in the top folder of Kaggle's download). Or sort the images into "
+            f"folders by synset (n01440764, …)."
         )
     found = {}
     for where, text in texts.items():
@@ -68,21 +73,23 @@ def open_imagenet(tree: Tree, beside: Path, source: str) -> Images:
                 f"Remove the wrong one."
             )
     described = f"{tree.of}{len(names)} validation images of ImageNet, labels of {where}"
-    described += left_out(len(tree.files.keys() - set(names) - set(LABEL_FILES)))
+    described += left_out(len(tree.files.keys() - set(names) - set(LABEL_FILES))) + tree.remark
     classes = synsets()
     return Images(source, described, classes, labels, names, lambda i: tree.read(names[i]))
 
 
-def _label_files(tree: Tree, beside: Path) -> Mapping[str, str]:
-    """Read all label files in both places."""
-    found = {}
+def _label_files(trees: Sequence[Tree], folders: Sequence[Path]) -> Mapping[str, str]:
+    """Read all label files in these places."""
+    found: dict[str, Path | bytes] = {}
     for name in LABEL_FILES:
-        if name in tree.files:
-            found[f"{tree.where}/{name}"] = tree.read(name)
-        for folder in (beside, beside / _KIT):
-            if (folder / name).is_file():
-                found[str(folder / name)] = folder / name
-    return {where: read_text(where, content) for where, content in found.items()}
+        for tree in trees:
+            if tree.has(name):
+                found[f"{tree.where}/{name}"] = tree.read(name)
+        for folder in folders:
+            for file in (folder / kit / name for kit in _KITS):
+                if file.is_file():
+                    found[str(file)] = file
+    return {where: read_text(where, content)[0] for where, content in found.items()}
 
 
 def _reader(where: str, text: str) -> Label:

@@ -488,7 +488,7 @@ def test_lists_of_paths_and_labels_are_read_as_paddleclas_does(tmp_path: Path) -
         (b"a.png -1", "line 1 is 'a.png -1'"),
         (b"a.png\n" * 9, "(?s)line 5 .*and 4 more"),
         (b"", "is empty"),
-        (b"\xff\xfe", "cannot be read as text"),
+        (b"\xff\xfex", "cannot be read as text"),
     ],
 )
 def test_malformed_lists_are_errors(content: bytes, message: str, tmp_path: Path) -> None:

@@ -67,8 +67,8 @@ def evaluate(
         resume: Whether to continue the interrupted evaluation in `report`.
         force: Whether to replace an existing report.
         progress: Called with a text, the images done and their total.
-        options: What `EvaluationOptions` has: device, batch_size, workers, limit, dtype, engine and
-            strict.
+        options: What `EvaluationOptions` has: device, batch_size, workers, limit, dtype, engine,
+            strict and exif.
 
     Returns:
         The result; `partial` if Ctrl-C ended it. If several processes share the work (see

@@ -119,7 +119,7 @@ class Session:
 
     def open(self, source: str) -> None:
         """Find the images, and choose this process's share of them."""
-        self.data = Data(source, self.known, self.how.limit, self.team)
+        self.data = Data(source, self.known, self.how, self.team)
         self.data.label(self.num_classes)
 
     def request(self) -> dict[str, Any]:
@@ -240,7 +240,7 @@ class Session:
             variant=self.variant.name,
             num_classes=self.num_classes,
             data=self.data.source,
-            described=images.described,
+            described=images.described + images.orientation,
             classes=images.classes,
             matching=self.data.matching,
             preprocessing=self.preprocessing.to_dict(),

@@ -89,8 +89,8 @@ def prepare(settings: Settings, resumed: Known | None = None) -> Prepared:
     from ...images import Known, match_classes, open_images, preprocessing_of
 
     _table, variant = check_variant(settings.variant)
-    images = open_images(settings.data, "train")
-    validation = open_images(settings.val_data or settings.data, "val")
+    images = open_images(settings.data, "train", exif=settings.exif)
+    validation = open_images(settings.val_data or settings.data, "val", exif=settings.exif)
     for part in (images, validation):
         if not len(part):
             raise DataError(f"{part.source} ({part.described}): holds no images.")

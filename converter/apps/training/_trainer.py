@@ -60,6 +60,7 @@ class Trainer:
         self._net = paddle.DataParallel(self.model) if self.team.size > 1 else self.model
         self._drawn = -_REDRAW
         self._named = len(self.batches.unreadable)  # images that were reported
+        self._knows_turned = False
 
     @property
     def is_done(self) -> bool:
@@ -155,6 +156,7 @@ class Trainer:
         )
         if not np.isfinite(score["val_loss"]):
             raise RunError(self._diverged("logits that are not finite"))
+        self._name_turned()
         return self._close_epoch(score)
 
     def _step(self, images: np.ndarray, targets: np.ndarray) -> float:
@@ -263,6 +265,14 @@ class Trainer:
                 reasons.append(f"and {len(found) - _MOST_NAMED} more")
             count = "1 image" if len(found) == 1 else f"{len(found)} images"
             _LOG.warning(listing(f"{count} cannot be read; others take their places:", reasons))
+
+    def _name_turned(self) -> None:
+        """Report once how many images have an orientation that was not applied."""
+        sets = {"training": self.batches.images, "validation": self.validation.images}
+        found = [f"{n}: {i.orientation.lstrip(', ')}." for n, i in sets.items() if i.oriented]
+        if found and self.team.leads and not self._knows_turned:
+            _LOG.warning(listing("The images are used as they are stored:", found))
+        self._knows_turned = True
 
     def _weights(self) -> dict[str, np.ndarray]:
         """Read the weights.
