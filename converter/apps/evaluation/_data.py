@@ -15,6 +15,7 @@ from ...images import Known, known_classes, match_classes, open_images
 
 if TYPE_CHECKING:
     from ...running.team import Team
+    from ._options import EvaluationOptions
 
 _ORDER = 0  # seed of the order in which images are evaluated
 
@@ -32,20 +33,22 @@ class Data:
         fingerprint: Of names and labels as they were found.
     """
 
-    def __init__(self, source: str, known: Known | None, limit: int | None, team: Team) -> None:
+    def __init__(
+        self, source: str, known: Known | None, how: EvaluationOptions, team: Team
+    ) -> None:
         """Find the images; `label` is next.
 
         Args:
             source: A path.
             known: Names of the model's classes.
-            limit: Evaluate so many images only.
+            how: Has limit.
             team: The processes that share them.
         """
         self.source, self.known = source, known
         self.images = self._found = open_images(source, "val")
         self.matching = ""
         count = len(self._found)
-        self.chosen = np.linspace(0, count, min(limit or count, count), False).astype(np.int64)
+        self.chosen = np.linspace(0, count, min(how.limit or count, count), False).astype(np.int64)
         share = self.chosen[team.rank :: team.size]
         self.share = np.random.default_rng(_ORDER).permutation(share)
         facts = (self._found.names, self._found.labels.tolist(), self._found.classes)

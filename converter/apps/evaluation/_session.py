@@ -119,7 +119,7 @@ class Session:
 
     def open(self, source: str) -> None:
         """Find the images, and choose this process's share of them."""
-        self.data = Data(source, self.known, self.how.limit, self.team)
+        self.data = Data(source, self.known, self.how, self.team)
         self.data.label(self.num_classes)
 
     def request(self) -> dict[str, Any]:

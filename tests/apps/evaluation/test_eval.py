@@ -174,8 +174,8 @@ def test_limit_takes_images_of_every_class(one: Evaluate, images: Path, tmp_path
 def test_images_are_evaluated_in_random_order(images: Path) -> None:
     """So that an interrupted evaluation has seen all classes; each image once, in any process."""
     teams = [Team(rank, 2) for rank in (0, 1)]
-    first, second = (Data(str(images), None, None, team) for team in teams)
-    again = Data(str(images), None, None, teams[0])
+    first, second = (Data(str(images), None, EvaluationOptions(), team) for team in teams)
+    again = Data(str(images), None, EvaluationOptions(), teams[0])
 
     assert sorted([*first.share, *second.share]) == list(range(43))
     assert first.share.tolist() == again.share.tolist()
