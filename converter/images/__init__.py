@@ -2,8 +2,9 @@
 
 from ._classes import order_classes, synsets
 from ._images import Images, check_classes
+from ._known import Known, known_classes
 from ._loader import Batch, load_batches
-from ._matching import Known, Matched, known_classes, match_classes
+from ._matching import Matched, match_classes
 from ._names import read_classes
 from ._open import open_image, read_image
 from ._preprocess import Preprocessing, preprocessing_of
