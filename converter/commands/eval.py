@@ -11,6 +11,7 @@ import click
 
 from ..terminal import say, say_report
 from .options import (
+    CLASSES,
     DEVICE,
     FILE,
     FILE_OR_FOLDER,
@@ -69,6 +70,7 @@ def _known(ctx: click.Context, param: click.Parameter, name: str | None) -> str 
 @click.option(
     "--torch-key", metavar="KEY", help="Key of the weights, if the PyTorch file holds several."
 )
+@click.option("--classes", type=FILE, help=CLASSES)
 @model_options
 @click.option("--table", type=FILE, help="Of such models: checks names; may [ignore] tensors.")
 @click.option(
@@ -102,6 +104,7 @@ def _known(ctx: click.Context, param: click.Parameter, name: str | None) -> str 
     help="Use at most this many images, evenly spread.  [default: all images]",
 )
 @click.option("--strict", is_flag=True, help="Stop at the first image that cannot be read.")
+@click.option("--exif", is_flag=True, help="Turn images as their EXIF orientation says.")
 @click.option("--image-size", "size", type=ImageSize(), metavar="HxW", help="Input size in pixels.")
 @click.option(
     "--crop-pct",
@@ -141,14 +144,17 @@ def evaluate(
     torch_model: str | None,
     paddle_model: str | None,
     table: Path | None,
+    classes: Path | None,
     **options: Any,
 ) -> None:
     """Measure accuracy on labelled images: top-1, top-5, loss and speed.
 
     With --weights and --torch-weights, both models run side by side. Images are preprocessed once,
     as the variant was published, and both models get the very same arrays. The exit status is 0
-    only if both classify all images the same, except for rounding. Ctrl-C shows the figures so
-    far; --resume continues. Models of your own take the place of VARIANT.
+    only if both classify all images the same, except for rounding. If the names of the model's
+    classes are known, those of the images are compared with them: another order is mapped, other
+    names are refused. Ctrl-C shows the figures so far; --resume continues. Models of your own take
+    the place of VARIANT.
 
     \b
     Examples:
@@ -169,6 +175,7 @@ def evaluate(
                       --torch-weights S --data DIR
     """
     from ..apps.evaluation import ReportError, evaluate, show
+    from ..images import read_classes
     from ..running.team import expected_team
     from ..tables.variant import PREPROCESSING
 
@@ -178,8 +185,10 @@ def evaluate(
     model = _subject(variant, models, table, options)
     is_first = expected_team().leads
     if markdown is not None and is_first:
-        _check_markdown(markdown, report=report, table=table, **_weights(options))
+        named = {"report": report, "table": table, "classes": classes}
+        _check_markdown(markdown, **named, **_weights(options))
     how = {name: options.pop(name) for name in ("size", *PREPROCESSING)}
+    options["classes"] = () if classes is None else read_classes(classes)
     try:
         with progress_bar(is_first) as progress:
             result = evaluate(

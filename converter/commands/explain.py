@@ -74,6 +74,7 @@ _MAPS = (".npy", ".json")
     show_default=True,
     help="Images per batch.",
 )
+@click.option("--exif", is_flag=True, help="Turn images as their EXIF orientation says.")
 @click.option("--device", type=DEVICE, default="auto", show_default=True, help="Where to run.")
 @click.option("--force", is_flag=True, help="Replace existing files.")
 def explain(

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..errors import some
 from ..terminal import say
 from .options import CLASSES, FILE, OUTPUT, ImageSize, known_variant
 
@@ -49,8 +50,7 @@ def export(variant: str, weights: Path, out: Path, classes: Path | None, **how: 
       vitconvert export shunted_s --weights shunt_s.pdparams --out shunt_s
       vitconvert export shunted_s --weights D --out DIR --image-size 256x192
       vitconvert export shiftvit_cifar --weights D --out DIR --image-size free
-      vitconvert export shunted_s --weights run/best.pdparams --out DIR \\
-                        --classes run/run.json
+      vitconvert export shunted_s --weights D --out DIR --classes names.txt
     """
     from ..apps.deploy import export as write
     from ..images import read_classes
@@ -61,6 +61,7 @@ def export(variant: str, weights: Path, out: Path, classes: Path | None, **how: 
     size = facts.image_size
     pixels = f"{size[0]}x{size[1]} pixels" if size else "any size from 32x32 pixels on"
     output = f"{facts.num_classes} classes" if facts.num_classes else "features, no head"
+    output += f" ({some(facts.classes, 3)})" if facts.classes else ""
     say(f"{out} holds {variant}: images of {pixels}, any batch size, {output}.")
     say(
         f"Compared with the original model in float32: largest difference "

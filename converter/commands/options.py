@@ -58,7 +58,10 @@ class Existing(click.Path):
 FILE, FOLDER, FILE_OR_FOLDER = Existing(folder=False), Existing(file=False), Existing()
 OUTPUT = click.Path(path_type=Path)
 PYTHON = "Interpreter that has {}; its packages and its version of Python are used."
-CLASSES = "Names of the classes: a text, one to a line, or a training's run.json."
+CLASSES = (
+    "Names of the model's classes: a text, one to a line, or a training's run.json.  [default: "
+    "the run.json beside the weights, if there is one]"
+)
 DEVICE = Choice(get_args(Device))
 
 

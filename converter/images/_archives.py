@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import os
+import struct
 import tarfile
 import tempfile
 import weakref
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from ..errors import DataError
+from ._encoding import decode, recode
 from ._trees import Tree, in_order, is_hidden
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 # First bytes of a file -> the module that decompresses it; not every Python has all of them.
 _DECOMPRESSORS = {b"\x1f\x8b": "gzip", b"BZ": "bz2", b"\xfd7": "lzma"}
+_IS_UTF8 = 0x800  # flag of an entry of a zip
+_UNICODE_PATH = 0x7075  # id of Info-ZIP's extra field
 _MOST_BYTES = 1 << 30  # of one file of an archive
 _MOST_UNPACKED = 64 << 30  # of a compressed tar
 _DAMAGED = (
@@ -33,8 +38,12 @@ _DAMAGED = (
 )
 
 
-# Every entry: its name, whether it is a folder, and what stands for it; and what reads that.
-_Opened = tuple[list[tuple[str, bool, Any]], Callable[[Any], bytes]]
+class _Opened(NamedTuple):
+    """Every entry: its name, whether it is a folder, and what stands for it; what reads that."""
+
+    entries: list[tuple[str, bool, Any]]
+    read: Callable[[Any], bytes]
+    remark: str  # on the encoding of names
 
 
 def _open_zip(path: Path) -> _Opened:
@@ -44,7 +53,47 @@ def _open_zip(path: Path) -> _Opened:
         _check_size(entry.file_size)
         return file.read(entry)  # verifies the checksum, and is safe in threads
 
-    return [(entry.filename, entry.is_dir(), entry) for entry in file.infolist()], read
+    entries = file.infolist()
+    names, remark = _zip_names(entries)
+    return _Opened(
+        [(name, name.endswith("/"), e) for name, e in zip(names, entries, strict=True)],
+        read,
+        remark,
+    )
+
+
+def _zip_names(entries: Sequence[zipfile.ZipInfo]) -> tuple[list[str], str]:
+    """Give the names of entries, of which zip files note the encoding if it is UTF-8 only."""
+    names = [_noted_name(entry) for entry in entries]
+    found = decode([_raw(e) for e, name in zip(entries, names, strict=True) if name is None])
+    others = iter(found.names)
+    whole = [next(others) if name is None else name for name in names]
+    if not any("/" in name for name in whole):  # packed by a Windows program against the rules
+        whole = [name.replace("\\", "/") for name in whole]
+    return [name.partition("\0")[0] for name in whole], found.remark
+
+
+def _noted_name(entry: zipfile.ZipInfo) -> str | None:
+    """Give the name of an entry if its encoding is noted, by a flag or in Info-ZIP's extra field.
+
+    Source of both: PKWARE, APPNOTE.TXT 6.3.10, 4.4.4 and 4.6.9.
+    """
+    if entry.flag_bits & _IS_UTF8:
+        return entry.orig_filename
+    extra = entry.extra
+    while len(extra) >= 4:
+        kind, size = struct.unpack_from("<2H", extra)
+        field, extra = extra[4 : 4 + size], extra[4 + size :]
+        if kind == _UNICODE_PATH and len(field) > 5 and field[0] == 1:
+            (crc,) = struct.unpack_from("<I", field, 1)
+            if crc == zlib.crc32(_raw(entry)):  # else the name was changed later
+                with suppress(UnicodeDecodeError):
+                    return field[5:].decode()
+    return None
+
+
+def _raw(entry: zipfile.ZipInfo) -> bytes:
+    return entry.orig_filename.encode("cp437")  # as what Python decodes it
 
 
 def _open_tar(path: Path) -> _Opened:
@@ -66,9 +115,14 @@ def _open_tar(path: Path) -> _Opened:
     if module is not None:
         with import_module(module).open(path, "rb") as packed:
             _copy(packed, file)
-    with tarfile.open(fileobj=file) as tar:  # leaves the file open
-        entries = [entry for entry in tar if entry.isdir() or entry.isreg()]
-    return [(e.name, e.isdir(), (e.offset_data, e.size)) for e in entries], read
+    with tarfile.open(fileobj=file, encoding="utf-8", errors="surrogateescape") as tar:
+        entries = [entry for entry in tar if entry.isdir() or entry.isreg()]  # leaves the file open
+    names, remark = recode(entry.name for entry in entries)
+    return _Opened(
+        [(names.get(e.name, e.name), e.isdir(), (e.offset_data, e.size)) for e in entries],
+        read,
+        remark,
+    )
 
 
 def _check_size(size: int) -> None:
@@ -99,7 +153,7 @@ def read_archive(path: Path) -> Tree:
     """
     is_zip = path.name.lower().endswith(".zip")
     try:
-        entries, read = (_open_zip if is_zip else _open_tar)(path)
+        entries, read, remark = (_open_zip if is_zip else _open_tar)(path)
     except (*_DAMAGED, _lzma_error()) as error:
         raise DataError(
             f"{path}: cannot be read as an archive: {_reason(error)}. It is cut short, damaged or "
@@ -124,7 +178,7 @@ def read_archive(path: Path) -> Tree:
         if not is_folder:
             files[name] = place
     kind = "zip" if is_zip else "tar"
-    return Tree(str(path), kind, in_order(files), frozenset(folders), read_entry)
+    return Tree(str(path), kind, in_order(files), frozenset(folders), read_entry, remark)
 
 
 def _clean(name: str) -> str:

@@ -7,6 +7,7 @@ executed: the reader of checkpoints reads them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,8 @@ def _load(tree: Tree, name: str) -> dict[Any, Any]:
         raise DataError(f"{where}: is missing. Unpack the whole archive again.")
     try:
         content = tree.read(name)
+        if isinstance(content, Path) and not content.is_file():  # a pipe would wait for ever
+            raise DataError(f"{where}: is not a file.")
         found = read_tree(Held(content) if isinstance(content, bytes) else File(content))
         if not isinstance(found, dict):
             raise DataError(f"{where}: holds no dict; expected a batch of CIFAR.")

@@ -1,25 +1,15 @@
-"""ImageNet's validation images as they are distributed: one flat folder, labels in a file.
-
-Models number classes by the sorted list of their 1000 synsets. The development kit numbers them 1
-to 1000 in another order (1 is n02119789, a kit fox; sorted it is 278): used as labels, its numbers
-give an accuracy near zero, without any error. `ilsvrc2012.txt` lists the synset of each.
-
-Source of that list: `meta.mat` of ILSVRC2012_devkit_t12, by way of two copies that agree:
-fh295/semanticCNN imagenet_labels/ILSVRC2012_mapping.txt, commit 8de6228, and map_clsloc.txt of the
-localisation kit, wisetrue95/Classification2020 data/map_clsloc.txt, commit b9af3cd.
-"""
+"""ImageNet's validation images as they are distributed: one flat folder, labels in a file."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from functools import cache
-from importlib.resources import files
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import DataError, some
+from ._classes import label_by_synset, synsets, synsets_by_id
 from ._images import Images
 from ._trees import Tree, left_out, read_text
 
@@ -34,15 +24,10 @@ LABEL_FILES = (
     "val.txt",
     "LOC_val_solution.csv",
 )
-_KIT = Path("ILSVRC2012_devkit_t12/data")
+# Folders with them, beside the images: the development kit's, MMPretrain's, Caffe's.
+_KITS = ("", "ILSVRC2012_devkit_t12/data", "meta", "caffe_ilsvrc12")
 
 Label = Callable[[str], int]  # name of an image -> its label
-
-
-@cache
-def synsets_by_id() -> tuple[str, ...]:
-    """Give the 1000 synsets in the order of the development kit, whose numbers start at 1."""
-    return tuple(files(__package__).joinpath("ilsvrc2012.txt").read_text("ascii").split())
 
 
 def is_imagenet(tree: Tree) -> bool:
@@ -50,24 +35,28 @@ def is_imagenet(tree: Tree) -> bool:
     return any(_IMAGE.fullmatch(name) for name in tree.files)
 
 
-def open_imagenet(tree: Tree, beside: Path, source: str) -> Images:
+def open_imagenet(
+    tree: Tree, above: Sequence[Tree], folders: Sequence[Path], source: str
+) -> Images:
     """Find ImageNet's validation images and their labels.
 
     Args:
         tree: The images, side by side.
-        beside: The folder of the tree, which may hold the labels, too.
+        above: Trees that it lies in, and which may hold the labels, too.
+        folders: Folders that may hold them.
         source: The path as the user gave it.
 
     Raises:
         DataError: There are no labels, or they contradict each other or do not fit.
     """
     names = tuple(name for name in tree.files if _IMAGE.fullmatch(name))
-    texts = _label_files(tree, beside)
+    texts = _label_files((tree, *above), folders)
     if not texts:
         raise DataError(
             f"{tree.where}: has {len(names)} images of ImageNet but no labels. Expected one of "
-            f"these files there or in {beside}: {', '.join(LABEL_FILES)}. Or sort the images "
-            f"into folders by synset (n01440764, …)."
+            f"these files there or in {' or '.join(map(str, folders))}: {', '.join(LABEL_FILES)} "
+            f"(the last one lies in the top folder of Kaggle's download). Or sort the images into "
+            f"folders by synset (n01440764, …)."
         )
     found = {}
     for where, text in texts.items():
@@ -84,21 +73,23 @@ def open_imagenet(tree: Tree, beside: Path, source: str) -> Images:
                 f"Remove the wrong one."
             )
     described = f"{tree.of}{len(names)} validation images of ImageNet, labels of {where}"
-    described += left_out(len(tree.files.keys() - set(names) - set(LABEL_FILES)))
-    classes = tuple(sorted(synsets_by_id()))
+    described += left_out(len(tree.files.keys() - set(names) - set(LABEL_FILES))) + tree.remark
+    classes = synsets()
     return Images(source, described, classes, labels, names, lambda i: tree.read(names[i]))
 
 
-def _label_files(tree: Tree, beside: Path) -> Mapping[str, str]:
-    """Read all label files in both places."""
-    found = {}
+def _label_files(trees: Sequence[Tree], folders: Sequence[Path]) -> Mapping[str, str]:
+    """Read all label files in these places."""
+    found: dict[str, Path | bytes] = {}
     for name in LABEL_FILES:
-        if name in tree.files:
-            found[f"{tree.where}/{name}"] = tree.read(name)
-        for folder in (beside, beside / _KIT):
-            if (folder / name).is_file():
-                found[str(folder / name)] = folder / name
-    return {where: read_text(where, content) for where, content in found.items()}
+        for tree in trees:
+            if tree.has(name):
+                found[f"{tree.where}/{name}"] = tree.read(name)
+        for folder in folders:
+            for file in (folder / kit / name for kit in _KITS):
+                if file.is_file():
+                    found[str(file)] = file
+    return {where: read_text(where, content)[0] for where, content in found.items()}
 
 
 def _reader(where: str, text: str) -> Label:
@@ -158,16 +149,11 @@ def _by_name(where: str, lines: list[str]) -> Label:
 
 def _position(where: str, given: str) -> int:
     """Give a label: the position of a synset in the sorted list, or the number itself."""
-    if _SYNSET.fullmatch(given) and given in _positions():
-        return _positions()[given]
-    if given.isdecimal() and len(given) < 5 and int(given) < len(_positions()):
+    if _SYNSET.fullmatch(given) and given in label_by_synset():
+        return label_by_synset()[given]
+    if given.isdecimal() and len(given) < 5 and int(given) < len(label_by_synset()):
         return int(given)
     raise DataError(
         f"{where}: has the label {given!r}; expected one of ImageNet's 1000 synsets, or its "
         f"position in their sorted list, 0 to 999. Is this a different file of the same name?"
     )
-
-
-@cache
-def _positions() -> Mapping[str, int]:
-    return {synset: i for i, synset in enumerate(sorted(synsets_by_id()))}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import DataError, some
-from ._open import read_image
+from ._classes import imply_classes
+from ._open import open_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,6 +29,9 @@ class Images:
         names: One per image, unique, as a user would look it up: "cat/0001.jpg".
         read: Gives the file of an image, its bytes, or its pixels uint8 [H, W, 3], by its index;
             may be called from several threads.
+        are_listed_numbers: Whether `classes` are numbers in a list, counted from 1.
+        exif: Whether the orientation that a camera noted is applied.
+        oriented: Indices of images read so far whose orientation was not applied.
     """
 
     source: str
@@ -36,6 +40,9 @@ class Images:
     labels: np.ndarray
     names: tuple[str, ...]
     read: Callable[[int], Path | bytes | np.ndarray]
+    are_listed_numbers: bool = False
+    exif: bool = False
+    oriented: set[int] = field(default_factory=set, repr=False)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -51,7 +58,29 @@ class Images:
             from PIL import Image
 
             return Image.fromarray(found)
-        return read_image(found, self.names[index])
+        image, is_turned = open_image(found, self.names[index], exif=self.exif)
+        if is_turned:
+            self.oriented.add(index)
+        return image
+
+    @property
+    def orientation(self) -> str:
+        """Count the images read so far whose orientation was not applied, after a comma; or ""."""
+        count = len(self.oriented)
+        if not count:
+            return ""
+        which = "1 image has" if count == 1 else f"{count:,} images have"
+        return f", {which} an EXIF orientation that is not applied (--exif applies it)"
+
+    def implied_classes(self, num_classes: int) -> tuple[str, ...]:
+        """Give the names of all classes of a head, as far as those of the images tell; or ().
+
+        The 1000 synsets if the images have some of them; 0 and following if the classes are some of
+        these numbers. Numbers in a list mean what they say if the head has more classes than that.
+        """
+        if self.are_listed_numbers and len(self.classes) < num_classes:
+            return tuple(str(label) for label in range(num_classes))
+        return imply_classes(self.classes, num_classes)
 
 
 def check_classes(images: Images, num_classes: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import stored
 from ..errors import DataError
+from ._encoding import decode_text, recode
 
 _MOST_TEXT = 256 << 20  # bytes of a list of labels
 
@@ -26,6 +27,7 @@ class Tree:
         nested: Names of all folders below it, with files or without.
         read_entry: Gives the bytes of a file of an archive by its name and what `files` has; may be
             called from several threads.
+        remark: What to say of it, as the end of a description: the encoding of names.
     """
 
     where: str
@@ -33,6 +35,7 @@ class Tree:
     files: dict[str, object]
     nested: frozenset[str]
     read_entry: Callable[[str, Any], bytes] | None = None
+    remark: str = ""
 
     @property
     def of(self) -> str:
@@ -56,12 +59,22 @@ class Tree:
         assert isinstance(place, Path)
         return place
 
+    def has(self, name: str) -> bool:
+        """Tell whether it has a file of this name."""
+        return name in self.files
+
+    @cached_property
+    def top(self) -> frozenset[str]:
+        """Names of the files directly in it."""
+        return frozenset(name for name in self.files if "/" not in name)
+
     def below(self, folder: str) -> Tree:
         """Give the tree of a folder that is directly in this one."""
         start = folder + "/"
         files = {n.removeprefix(start): p for n, p in self.files.items() if n.startswith(start)}
         nested = frozenset(n.removeprefix(start) for n in self.nested if n.startswith(start))
-        return Tree(f"{self.where}/{folder}", self.kind, files, nested, self.read_entry)
+        where = f"{self.where}/{folder}"
+        return Tree(where, self.kind, files, nested, self.read_entry, self.remark)
 
 
 def read_folder(path: Path) -> Tree:
@@ -92,7 +105,14 @@ def read_folder(path: Path) -> Tree:
                     files[inside] = Path(entry.path)
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be listed: {error.strerror}.") from error
-    return Tree(str(path), "folder", in_order(files), frozenset(folders - {""}))
+    names, remark = recode([*files, *folders])  # not UTF-8: unpacked from an archive as they were
+    folders = {names.get(name, name) for name in folders - {""}}
+    if names:
+        renamed = {names.get(name, name): place for name, place in files.items()}
+        if len(renamed) < len(files):
+            raise DataError(f"{path}: two files have one name in two encodings; rename one.")
+        files = renamed
+    return Tree(str(path), "folder", in_order(files), frozenset(folders), remark=remark)
 
 
 def _visible(folder: Path) -> list[os.DirEntry[str]]:
@@ -104,8 +124,11 @@ def is_hidden(part: str) -> bool:
     return part.startswith(".") or part == "__MACOSX"
 
 
-def read_text(where: str, content: Path | bytes) -> str:
+def read_text(where: str, content: Path | bytes) -> tuple[str, str]:
     """Read a list of labels.
+
+    Returns:
+        The text, and a remark on its encoding if that is not UTF-8, as the end of a description.
 
     Raises:
         DataError: The file is not text, or too large.
@@ -113,9 +136,12 @@ def read_text(where: str, content: Path | bytes) -> str:
     try:
         if isinstance(content, Path):
             content = stored.read_bytes(content, _MOST_TEXT)
-        return content.decode("utf-8-sig")
+        text, encoding = decode_text(content)
     except (OSError, ValueError) as error:
         raise DataError(f"{where}: cannot be read as text: {error}.") from error
+    if "\0" in text:
+        raise DataError(f"{where}: cannot be read as text: it has zero bytes.")
+    return text, f", list in {encoding}" * bool(encoding)
 
 
 def left_out(count: int) -> str:

@@ -7,12 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from either import on_each_side
 from vision import torchvision_transforms
 from vitconvert import DataError
-from vitconvert.images import Preprocessing, preprocessing_of, read_image
+from vitconvert.images import (
+    Preprocessing,
+    open_image,
+    open_images,
+    preprocessing_of,
+    read_image,
+)
 from vitconvert.sides import Side
 from vitconvert.tables.reading import find_variant, variants
 
@@ -114,13 +120,41 @@ def test_normalising_is_the_formula() -> None:
     np.testing.assert_allclose(made, exact, rtol=0, atol=1e-6)
 
 
-def test_exif_orientation_is_not_applied(tmp_path: Path) -> None:
-    """As in torchvision: the pixels are taken as they are stored."""
+@pytest.mark.parametrize("orientation", range(10))
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+def test_exif_orientation_is_applied_on_request(
+    suffix: str, orientation: int, tmp_path: Path
+) -> None:
+    """As in torchvision, pixels are taken as stored; with exif as Pillow's ImageOps turns them."""
     image, exif = photo(40, 20), Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees
-    image.save(tmp_path / "x.png", exif=exif)
+    exif[0x0112] = orientation
+    file = tmp_path / "a" / f"x.{suffix}"
+    file.parent.mkdir()
+    image.save(file, exif=exif)
+    expected = ImageOps.exif_transpose(Image.open(file)).convert("RGB")
+    stored, turned = open_images(tmp_path), open_images(tmp_path, exif=True)
 
-    assert read_image(tmp_path / "x.png", "x").size == (40, 20)
+    as_stored, as_turned = stored.open(0), turned.open(0)
+
+    assert as_turned.tobytes() == expected.tobytes()
+    assert as_turned.size == ((20, 40) if 5 <= orientation <= 8 else (40, 20))
+    assert as_stored.tobytes() == read_image(file, "x").tobytes()
+    # Pillow turns TIFFs when it reads them.
+    is_other = suffix != "tif" and 2 <= orientation <= 8
+    assert (as_stored.tobytes() != as_turned.tobytes()) == is_other
+    assert ("1 image has an EXIF orientation that is not" in stored.orientation) == is_other
+    assert turned.orientation == ""
+    assert turned.described == "1 class folder, turned by EXIF"
+
+
+def test_broken_exif_does_not_matter(tmp_path: Path) -> None:
+    """The pixels can be read."""
+    photo(40, 20).save(
+        tmp_path / "x.jpg", dpi=(72, 72), exif=b"Exif\0\0MM\0*\xff\xff\xff\xff broken"
+    )
+    for exif in (False, True):
+        image, is_turned = open_image(tmp_path / "x.jpg", "x", exif=exif)
+        assert (image.size, is_turned) == ((40, 20), False)
 
 
 def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 from tools import handmade
 from vitconvert import DataError
 from vitconvert.images import Images, check_classes, open_images
-from vitconvert.images._imagenet import synsets_by_id
+from vitconvert.images._classes import synsets_by_id
 from vitconvert.images._sources import Split
 
 # Ten entries in the order that sorts apart from one by whole names: "a-b" is after "a".
@@ -488,7 +488,7 @@ def test_lists_of_paths_and_labels_are_read_as_paddleclas_does(tmp_path: Path) -
         (b"a.png -1", "line 1 is 'a.png -1'"),
         (b"a.png\n" * 9, "(?s)line 5 .*and 4 more"),
         (b"", "is empty"),
-        (b"\xff\xfe", "cannot be read as text"),
+        (b"\xff\xfex", "cannot be read as text"),
     ],
 )
 def test_malformed_lists_are_errors(content: bytes, message: str, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from ...checkpoints import open_checkpoint
 from ...errors import ModelError, RunError
 from ...files import cannot_be_written, check_room, sha256
-from ...images import check_names
+from ...images import known_classes
 from ...models import check_side, require
 from ...running.device import Device, import_framework
 from ...running.setup import Setup, Subject
@@ -83,7 +83,8 @@ def export(
         image_size: Height and width in pixels; "free" for any, where the model allows it; the
             variant's own if None. A fixed size runs a little faster.
         num_classes: Number that the checkpoint must have; any if None.
-        classes: Their names in the order of the head, kept in vitconvert.json; () if not known.
+        classes: Their names in the order of the head, kept in vitconvert.json; if left out, those
+            in the run.json of a training beside the weights, if there is one.
         force: Replace a folder that is an export.
 
     Raises:
@@ -106,7 +107,8 @@ def export(
     count = check_paddle(checkpoint, table, found)
     if num_classes not in (None, count):
         raise ModelError(f"{source} has {count} classes; --num-classes says {num_classes}.")
-    check_names(classes, count, source)
+    known = known_classes(source, count, classes)
+    classes = known.names if known else ()
     # Twice: the program is no more than the weights, nor are the kernels of exchanged layers.
     check_room(target.parent, 2 * sum(tensor.nbytes for tensor in checkpoint.tensors.values()))
     with made_beside(target) as part:

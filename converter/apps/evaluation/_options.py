@@ -22,6 +22,7 @@ class EvaluationOptions:
         dtype: "float32" or "float64".
         engine: What runs the Paddle model: "eager", or "inference", its deployed form.
         strict: Whether an image that cannot be read ends it.
+        exif: Whether images are turned as their EXIF orientation says.
     """
 
     device: Device = "auto"
@@ -31,6 +32,7 @@ class EvaluationOptions:
     dtype: DType = "float32"
     engine: Runner = "eager"
     strict: bool = False
+    exif: bool = False
 
     def check(self) -> None:
         """Refuse what makes no sense.
@@ -62,3 +64,4 @@ class EvaluationArguments(TypedDict, total=False):
     dtype: DType
     engine: Runner
     strict: bool
+    exif: bool

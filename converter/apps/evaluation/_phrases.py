@@ -191,7 +191,7 @@ def how_far(evaluation: Evaluation) -> str:
         advice = "To resume, add --resume to the same command."
     return (
         f"PARTIAL: interrupted after {done:,} of {evaluation.wanted:,} images; the figures are "
-        f"for these only. {advice}"
+        f"for these only, which were drawn at random from all of them. {advice}"
     )
 
 

@@ -217,6 +217,8 @@ def _how(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
     """Return what the images were, how they were prepared, and on what all of this ran."""
     yield "images", evaluation.data
     yield "found there", evaluation.described
+    if evaluation.matching:
+        yield "classes", evaluation.matching
     yield "evaluated", f"{evaluation.count:,} of {evaluation.wanted:,}"
     yield "preprocessing", described(evaluation.preprocessing)
     yield "processes", str(evaluation.processes)

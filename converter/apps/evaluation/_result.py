@@ -124,7 +124,8 @@ class Evaluation:
         num_classes: Size of the head.
         data: The images, as the user named them.
         described: What vitconvert found there.
-        classes: Names in label order; () if there are numbers only.
+        classes: Names in label order, those of the model where they are known; () if there are
+            numbers only.
         preprocessing: How images became the input.
         indices: int64 [N], which images of the data were evaluated, in this order.
         names: One per evaluated image.
@@ -141,6 +142,7 @@ class Evaluation:
         environment: Machine and versions.
         options: Options of the run.
         processes: How many shared the work.
+        matching: How the classes of the images became those of the model, in words.
     """
 
     variant: str
@@ -163,6 +165,7 @@ class Evaluation:
     environment: Mapping[str, Any]
     options: Mapping[str, Any]
     processes: int = 1
+    matching: str = ""
 
     @property
     def count(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Unpack
@@ -40,6 +40,7 @@ def evaluate(
     weights: str | Path | None = None,
     torch_weights: str | Path | None = None,
     torch_key: str | None = None,
+    classes: Sequence[str] = (),
     preprocessing: Mapping[str, Any] | None = None,
     report: str | Path | None = None,
     resume: bool = False,
@@ -56,6 +57,9 @@ def evaluate(
         weights: Of the Paddle model: a .pdparams or .safetensors, or the folder of an export.
         torch_weights: Of the PyTorch model.
         torch_key: Key of the weights in that file where it holds several.
+        classes: Names of the model's classes in the order of its head, with which those of the
+            images are compared; if left out, those in the run.json of a training beside the
+            weights, or of an export.
         preprocessing: Overrides of the variant's own: size, crop_pct, crop_mode,
             interpolation, mean, std. A pair of your own has ImageNet's usual ones, and the size
             that its table states, or 224 x 224.
@@ -63,8 +67,8 @@ def evaluate(
         resume: Whether to continue the interrupted evaluation in `report`.
         force: Whether to replace an existing report.
         progress: Called with a text, the images done and their total.
-        options: What `EvaluationOptions` has: device, batch_size, workers, limit, dtype, engine and
-            strict.
+        options: What `EvaluationOptions` has: device, batch_size, workers, limit, dtype, engine,
+            strict and exif.
 
     Returns:
         The result; `partial` if Ctrl-C ended it. If several processes share the work (see
@@ -93,14 +97,14 @@ def evaluate(
     files = {side: Path(path) for side, path in given.items() if path is not None}
     found = variant_of(variant, files)
     seen = preprocessing_of(found, **(preprocessing or {}))
-    run = Session(variant, found, files, torch_key, how, team, seen)
+    run = Session(variant, found, files, torch_key, how, team, seen, classes)
     run.open(str(data))
     run.reported = folder is not None and team.size == 1
     if resume and folder is not None:
         run.resume(read_state(folder / STATE))
     if team.launcher:
         team.join()
-        if len(set(team.gather(run.fingerprint))) > 1:
+        if len(set(team.gather(run.data.fingerprint))) > 1:
             raise RunError(f"{data}: the processes found different images or labels there.")
     with closing(run.steps(progress)) as steps:
         saved = time.monotonic()
@@ -125,7 +129,7 @@ def evaluate(
     if folder is not None and team.leads:
         try:
             state = run.state() if result.partial and team.size == 1 else None
-            write_reports(result, folder, run.images, state)
+            write_reports(result, folder, run.data.images, state)
         except VitconvertError as error:
             raise ReportError(error, result) from error
     return result
@@ -134,6 +138,6 @@ def evaluate(
 def _save(run: Session, folder: Path) -> None:
     """Update the report; a failure now need not be one at the end."""
     try:
-        write_reports(run.result(), folder, run.images, run.state())
+        write_reports(run.result(), folder, run.data.images, run.state())
     except VitconvertError as error:
         logging.getLogger("vitconvert").warning("%s The evaluation continues.", error)

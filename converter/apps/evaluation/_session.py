@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import tempfile
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ import numpy as np
 
 from ...checkpoints import open_checkpoint
 from ...errors import DataError, ModelError, RunError
-from ...images import Preprocessing, check_classes, load_batches, open_images
+from ...images import Known, Preprocessing, load_batches
 from ...models import require
 from ...parity import Pair, describe_checkpoint
 from ...running.setup import Setup, Subject
@@ -28,6 +27,7 @@ from ...tables.identify import show_head
 from ...tables.variant import Variant
 from ...terminal import Progress
 from ...version import __version__
+from ._data import Data, names_of
 from ._engine import Engine, Task
 from ._options import EvaluationOptions
 from ._result import Evaluation, Scores
@@ -49,6 +49,7 @@ class Session:
         how: EvaluationOptions,
         team: Team,
         preprocessing: Preprocessing,
+        classes: Sequence[str] = (),
     ) -> None:
         if not files:
             raise RunError("no weights: give --weights (Paddle), --torch-weights, or both.")
@@ -62,10 +63,13 @@ class Session:
         self.keys: dict[Side, str | None] = {"torch": torch_key, "paddle": None}
         self.preprocessing, self.tally, self.reported = preprocessing, Tally(), False
         self.about: dict[Side, dict[str, Any]] = {}
+        self.stored: dict[Path, Known] = {}
         self.setups = {side: self._setup(side) for side in files}
         self.num_classes = 0  # of a model of the user's not known before it runs
         if not isinstance(model, Pair):
             self._agree({side: one.subject.num_classes for side, one in self.setups.items()})
+        paths, heads = list(files.values()), self.num_classes or None
+        self.known = names_of(paths, heads, classes, self.stored)
         self.environment: dict[Side, dict[str, Any]] = {}
 
     def _agree(self, heads: Mapping[Side, int]) -> None:
@@ -108,21 +112,16 @@ class Session:
         size, wanted = facts.image_size, self.preprocessing.size
         if size not in (None, wanted):
             raise RunError(f"{path}: takes images of {size} pixels, not {wanted}.")
+        if facts.classes:
+            self.stored[path] = Known(facts.classes, str(path))
         self.about["paddle"] = {"file": str(path), "sha256": facts.source["sha256"]}
         subject = Subject(self.variant.name, facts.num_classes, output="logits")
         return Setup("paddle", subject, str(path.absolute()), device=self.how.device)
 
-    def open(self, data: str) -> None:
+    def open(self, source: str) -> None:
         """Find the images, and choose this process's share of them."""
-        self.data, self.images = data, open_images(data, "val")
-        if self.num_classes:
-            check_classes(self.images, self.num_classes)
-        count = len(self.images)
-        chosen = np.linspace(0, count, min(self.how.limit or count, count), endpoint=False)
-        self.chosen = chosen.astype(np.int64)
-        self.share = self.chosen[self.team.rank :: self.team.size]
-        known = (self.images.names, self.images.labels.tolist(), self.images.classes)
-        self.fingerprint = hashlib.sha256(json.dumps(known).encode()).hexdigest()
+        self.data = Data(source, self.known, self.how, self.team)
+        self.data.label(self.num_classes)
 
     def request(self) -> dict[str, Any]:
         """Return what decides the figures, as JSON."""
@@ -130,10 +129,11 @@ class Session:
         request = {
             **{name: value for name, value in asdict(self.how).items() if name not in _FREE},
             "torch_key": self.keys["torch"],
-            "images": self.fingerprint,
+            "images": self.data.fingerprint,
+            "classes": None if self.known is None else self.known.names,
             "variant": self.variant.name,
-            "described": self.images.described,
-            "wanted": len(self.chosen),
+            "described": self.data.images.described,
+            "wanted": len(self.data.chosen),
             "preprocessing": self.preprocessing.to_dict(),
             "weights": {
                 labels[s]: [facts["sha256"], facts.get("shards")] for s, facts in self.about.items()
@@ -152,12 +152,15 @@ class Session:
         Raises:
             RunError: That one had other options, or the images have changed.
         """
-        for name, expected in self.request().items():
-            found = state.request.get(name)
+        request = self.request()
+        for name in request | dict(state.request):
+            found, expected = state.request.get(name), request.get(name)
             if found != expected:
                 change = f"{name} was {found}, is now {expected}"
                 if name == "images":
                     change = "the images or labels have changed"
+                if name == "classes":
+                    change = "the names of the model's classes have changed"
                 raise RunError(
                     f"--resume continues the same evaluation only: {change}. Start again with "
                     f"--force."
@@ -169,11 +172,11 @@ class Session:
         """Run batch by batch."""
         done = {int(i) for column in self.tally.columns.get("index", ()) for i in column}
         done |= {index for index, _ in self.tally.unreadable}
-        left = [int(i) for i in self.share if int(i) not in done]
+        left = [int(i) for i in self.data.share if int(i) not in done]
         if not left:
             return
         largest = min(self.how.batch_size, len(left))
-        before, count = len(done), len(self.share)
+        before, count = len(done), len(self.data.share)
         if progress is not None:
             progress("starting", before, count)
         with ExitStack() as stack:
@@ -182,11 +185,11 @@ class Session:
                 engine.wait()
                 self.environment[side] = engine.facts
             self._agree({side: engine.num_classes for side, engine in engines.items()})
-            check_classes(self.images, self.num_classes)
+            self.data.label(self.num_classes)
             start = last = time.monotonic()
             before_this, is_warm = self.tally.seconds, False
             batches = load_batches(
-                self.images, left, self.preprocessing, self.how.batch_size, self.how.workers
+                self.data.images, left, self.preprocessing, self.how.batch_size, self.how.workers
             )
             for number, batch in enumerate(stack.enter_context(closing(batches))):
                 self._unreadable(batch.unreadable)
@@ -195,7 +198,7 @@ class Session:
                     order = list(engines)[:: -1 if number % 2 else 1]
                     found = {side: engines[side].run(batch.images, not is_warm) for side in order}
                     answers = {side: found[side] for side in engines}
-                    self.tally.add(batch.indices, self.images.labels[batch.indices], answers)
+                    self.tally.add(batch.indices, self.data.images.labels[batch.indices], answers)
                 now = time.monotonic()
                 self.tally.seconds = before_this + now - start
                 if is_warm:
@@ -233,22 +236,23 @@ class Session:
         """Return the result so far."""
         arrays, tally = self.tally.arrays(), self.tally
         empty = np.zeros(0)
-        indices = arrays.get("index", np.zeros(0, np.int64))
+        indices, images = arrays.get("index", np.zeros(0, np.int64)), self.data.images
         return Evaluation(
             variant=self.variant.name,
             num_classes=self.num_classes,
-            data=self.data,
-            described=self.images.described,
-            classes=self.images.classes,
+            data=self.data.source,
+            described=images.described + images.orientation,
+            classes=images.classes,
+            matching=self.data.matching,
             preprocessing=self.preprocessing.to_dict(),
             indices=indices,
-            names=tuple(self.images.names[i] for i in indices),
-            labels=self.images.labels[indices],
+            names=tuple(images.names[i] for i in indices),
+            labels=images.labels[indices],
             sides=tuple(self._scores(side, arrays) for side in self.setups),
             difference=arrays.get("difference", empty),
             mean_difference=arrays.get("mean_difference", empty),
-            unreadable=tuple((self.images.names[i], why) for i, why in sorted(tally.unreadable)),
-            wanted=len(self.chosen),
+            unreadable=tuple((images.names[i], why) for i, why in sorted(tally.unreadable)),
+            wanted=len(self.data.chosen),
             seconds=tally.seconds,
             end_to_end=tally.run_timed / tally.run_seconds if tally.run_seconds else None,
             published=self.variant.published,
@@ -256,7 +260,7 @@ class Session:
             options={
                 **asdict(self.how),
                 "torch_key": self.keys["torch"],
-                "images": self.fingerprint,
+                "images": self.data.fingerprint,
                 "report": self.reported,
             },
             processes=self.team.size,

@@ -58,6 +58,8 @@ def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
         if len(broken):
             names = some([evaluation.names[row] for row in broken], _LISTED)
             facts.append(("not finite", f"logits of {side.label}: {names}; counted as wrong"))
+    if evaluation.matching:
+        facts.append(("classes", evaluation.matching))
     facts.append(("preprocessing", described(evaluation.preprocessing)))
     facts.append(("end to end", rates(evaluation)))
     return facts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ...errors import DataError, nearest, some
-from ...images import Preprocessing, check_names, preprocessing_of, read_image
+from ...images import Preprocessing, known_classes, open_image, preprocessing_of
 from ...running.device import Device
 from ...sides import Side
 from ...tables.reading import find_variant
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 Method = Literal["occlusion", "lime"]
 
+_LOG = logging.getLogger("vitconvert")
 _LIME = "LIME"  # as it is called in words
 
 
@@ -40,6 +42,7 @@ class Options:
         samples: Samples of LIME.
         seed: Seed of LIME; occlusion draws nothing at random.
         batch_size: Images that the model is given at once.
+        exif: Whether images are turned as their EXIF orientation says.
     """
 
     method: Method = "occlusion"
@@ -49,6 +52,7 @@ class Options:
     samples: int = 1000
     seed: int = 0
     batch_size: int = 32
+    exif: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,8 @@ def explain(
         weights: A .pdparams for Paddle; a .pth or .safetensors for PyTorch.
         images: Files of images.
         target: Number or name of the class to explain; the predicted one of each image if None.
-        classes: Their names in the order of the head; numbers only if there are none.
+        classes: Their names in the order of the head; if left out, those in the run.json of a
+            training beside the weights, or else numbers only.
         framework: That of the weights if None.
         device: "auto" takes a GPU where the framework sees one.
         preprocessing: As the variant was published with if None.
@@ -149,9 +154,12 @@ def explain(
     options = options or Options()
     preprocessing = preprocessing or preprocessing_of(find_variant(variant)[1])
     words, passes = _described(options, preprocessing.size)
-    seen = [_seen(path, preprocessing) for path in images]
+    if options.exif:
+        words += ", images turned by EXIF"
+    seen = [_seen(path, preprocessing, options.exif) for path in images]
     classifier = load_classifier(variant, weights, framework, device)
-    check_names(classes, classifier.num_classes, weights)
+    known = known_classes(weights, classifier.num_classes, classes)
+    classes = known.names if known else ()
     wanted = None if target is None else find_class(target, classes, classifier.num_classes)
     found = list[Explanation]()
     for name, image in zip(short_names(images), seen, strict=True):
@@ -208,8 +216,10 @@ def _described(options: Options, size: tuple[int, int]) -> tuple[str, int]:
     return f"occlusion, window {window} px, stride {stride} px", passes
 
 
-def _seen(path: Path, preprocessing: Preprocessing) -> Image:
-    image = read_image(path, str(path))
+def _seen(path: Path, preprocessing: Preprocessing, exif: bool) -> Image:
+    image, is_turned = open_image(path, str(path), exif=exif)
+    if is_turned:
+        _LOG.warning("%s has an EXIF orientation that is not applied; --exif applies it.", path)
     try:
         return preprocessing.crop(image)
     except DataError as error:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...errors import DataError
+from ...errors import DataError, listing
 from ._random import Purpose, generator
+from ._readable import reasons
 
 if TYPE_CHECKING:
     from ...images import Images
@@ -97,7 +98,8 @@ class Batches:
                 continue
             self.augmentation.preprocessing.normalise(np.asarray(image), out)
             return int(self.images.labels[index])
-        raise DataError(f"{self.images.source}: none of its images can be read.")
+        heading = f"{self.images.source}: none of the training images can be read:"
+        raise DataError(listing(heading, reasons(self.images, self.unreadable)))
 
 
 def spread(count: int, limit: int | None) -> np.ndarray:

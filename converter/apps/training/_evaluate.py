@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import RunError
+from ...errors import RunError, listing
 from ..evaluation import judge
+from ._readable import reasons
 
 if TYPE_CHECKING:
     from ...images import Images, Preprocessing
@@ -57,11 +58,13 @@ def evaluate(
 
     own = [int(index) for index in data.chosen[team.rank :: team.size]]
     sums = np.zeros(5)  # loss, top-1, top-5, images, unreadable
+    why = dict[int, str]()
     model.eval()
     try:
         with paddle.no_grad():
             for batch in load_batches(data.images, own, data.preprocessing, batch_size, workers):
                 sums[4] += len(batch.unreadable)
+                why |= dict(batch.unreadable)
                 if len(batch.indices):
                     logits = model(paddle.to_tensor(batch.images)).numpy()
                     labels = data.images.labels[batch.indices]
@@ -73,7 +76,8 @@ def evaluate(
         model.train()
     loss, top1, top5, count, unreadable = team.add([float(value) for value in sums])
     if not count:
-        raise RunError(f"{data.images.source}: none of its images can be read.")
+        heading = f"{data.images.source}: none of the validation images can be read:"
+        raise RunError(listing(heading, reasons(data.images, why)))
     return {
         "val_loss": loss / count,
         "val_top1": 100 * top1 / count,

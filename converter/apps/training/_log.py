@@ -29,18 +29,18 @@ _MOST_TILES = 20  # images on the sheet of predictions
 
 
 def check_installed(visualdl: bool) -> None:
-    """Check that the packages that draw and log are there, before any work is done.
+    """Check that the package that logs is there, before any work is done.
 
     Raises:
         RunError: It is not installed; the message says how to get it.
     """
-    if find_spec("matplotlib") is None:
-        raise RunError(
-            "Matplotlib, which draws the learning curves, is not installed. Install it: pip "
-            "install matplotlib"
-        )
     if visualdl and find_spec("visualdl") is None:
         raise RunError("--visualdl: VisualDL is not installed. Install it: pip install visualdl")
+
+
+def draws_curves() -> bool:
+    """Tell whether the package that draws the learning curves is installed."""
+    return find_spec("matplotlib") is not None
 
 
 def write_logs(folder: Folder, history: Sequence[Row]) -> None:

@@ -37,13 +37,16 @@ def check_variant(name: str) -> tuple[Table, Variant]:
     return table, variant
 
 
-def make_model(settings: Settings, num_classes: int, weights: Path | None) -> Any:
+def make_model(
+    settings: Settings, num_classes: int, weights: Path | None, is_new_head: bool = False
+) -> Any:
     """Build a model in training mode; a head for other classes is not loaded.
 
     Args:
         settings: Has variant, drop path rate and seed.
         num_classes: Of the head.
         weights: Paddle checkpoint; freshly initialised if None.
+        is_new_head: Whether the checkpoint's head is for other classes, though for as many.
 
     Raises:
         CheckpointError: The file does not hold a whole model of the variant.
@@ -57,7 +60,7 @@ def make_model(settings: Settings, num_classes: int, weights: Path | None) -> An
     paddle.seed(settings.seed)
     model = build("paddle", variant, num_classes)
     if weights is not None:
-        _load(model, weights, table, variant, num_classes)
+        _load(model, weights, table, variant, num_classes, is_new_head)
     model.train()
     return model
 
@@ -80,12 +83,14 @@ def check_size(model: Any, size: tuple[int, int]) -> None:
         model.train()
 
 
-def _load(model: Any, path: Path, table: Table, variant: Variant, num_classes: int) -> None:
+def _load(
+    model: Any, path: Path, table: Table, variant: Variant, num_classes: int, is_new_head: bool
+) -> None:
     """Load weights; if the file has another head, the model keeps its random one."""
     checkpoint = open_checkpoint(path)
     check_side("paddle", checkpoint)
     found = check_paddle(checkpoint, table, variant)
-    if found != num_classes:
+    if is_new_head or found != num_classes:
         # The head: tensors whose shape depends on the number of classes.
         keys = [key for key, shape in variant.shapes.items() if "num_classes" in shape]
         head = {claim.paddle for key in keys for claim in table.claims(key)}
@@ -93,6 +98,7 @@ def _load(model: Any, path: Path, table: Table, variant: Variant, num_classes: i
         fresh = {key: held(value.numpy()) for key, value in state.items() if key in head}
         checkpoint = replace(checkpoint, tensors={**checkpoint.tensors, **fresh})
         has = f"a head for {found} classes" if found else "no head"
+        has += ", which are others" if found == num_classes else ""
         _LOG.info(f"{path} has {has}; it is replaced by a random one for {num_classes} classes")
     load_paddle(model, checkpoint, table)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,15 +14,19 @@ import numpy as np
 from ...errors import DataError
 from ._augment import Augmentation
 from ._batches import Batches, spread
+from ._classes import in_order
 from ._evaluate import Validation
 from ._model import check_variant
+from ._readable import check_readable
 
 if TYPE_CHECKING:
-    from ...images import Images
+    from ...images import Images, Known
     from ...running.team import Team
     from ._settings import Settings
 
 _COMPARED = 16  # images, of two sets that seem to be one
+_TRAINING = "the training images"
+_ADVICE = "Both sets need the same classes; the validation images may lack some."
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,10 @@ class Prepared:
         validation: Validation images.
         classes: Names, or numbers as texts, in the order of labels.
         is_same: Whether training and validation images are the same.
+        ordered: Whose order the classes of the training images follow, if not their own.
+        matched: How those of the validation images became theirs, if they differ.
+        is_new_head: Whether the weights' head is for other classes, though for as many.
+        unreadable: Index and reason of training images that cannot be read, as far as is known.
     """
 
     images: Images
@@ -41,6 +50,10 @@ class Prepared:
     validation: Validation
     classes: tuple[str, ...]
     is_same: bool
+    ordered: str = ""
+    matched: str = ""
+    is_new_head: bool = False
+    unreadable: Mapping[int, str] = field(default_factory=dict)
 
     def batches(self, settings: Settings, team: Team) -> Batches:
         """Give the batches for one process of a team."""
@@ -50,7 +63,8 @@ class Prepared:
                 f"least one for each of {team.size} processes."
             )
         augmentation = Augmentation(self.validation.preprocessing, settings)
-        return Batches(self.images, self.chosen, len(self.classes), augmentation, settings, team)
+        parts = self.images, self.chosen, len(self.classes), augmentation, settings, team
+        return Batches(*parts, unreadable=dict(self.unreadable))
 
     def fingerprint(self) -> str:
         """Identify the images by classes, labels and names; their location may change."""
@@ -61,19 +75,25 @@ class Prepared:
         return digest.hexdigest()
 
 
-def prepare(settings: Settings) -> Prepared:
-    """Open both sets of images and compare their classes.
+def prepare(settings: Settings, resumed: Known | None = None) -> Prepared:
+    """Open both sets of images, compare their classes, and read some images of each.
+
+    Args:
+        settings: Of the run.
+        resumed: The classes of the run that is resumed, whose order stays.
 
     Raises:
-        DataError: One is empty, they do not fit each other or the number of classes, or they are
-            the same and `val_data` does not say so.
+        DataError: One is empty or cannot be read, they do not fit each other or the number of
+            classes, or they are the same and `val_data` does not say so.
     """
-    from ...images import check_classes, open_images, preprocessing_of
+    from ...images import Known, match_classes, open_images, preprocessing_of
 
     _table, variant = check_variant(settings.variant)
-    images = open_images(settings.data, "train")
-    validation = open_images(settings.val_data or settings.data, "val")
-    _check_fit(images, validation)
+    images = open_images(settings.data, "train", exif=settings.exif)
+    validation = open_images(settings.val_data or settings.data, "val", exif=settings.exif)
+    for part in (images, validation):
+        if not len(part):
+            raise DataError(f"{part.source} ({part.described}): holds no images.")
     is_same = _are_same(images, validation)
     if is_same and settings.val_data is None:
         raise DataError(
@@ -81,6 +101,38 @@ def prepare(settings: Settings) -> Prepared:
             f"on its own training images. Expected train/ and val/ or test/ with class folders, or "
             f"train.zip and test.zip; or choose validation images with --val-data."
         )
+    num_classes = _count(settings, images)
+    ordered = in_order(images, num_classes, settings.weights, resumed)
+    images = ordered.images
+    classes = images.classes or tuple(str(label) for label in range(num_classes))
+    matched = match_classes(validation, num_classes, Known(classes, _TRAINING), _ADVICE)
+    preprocessing = preprocessing_of(variant, size=settings.img_size)
+    chosen = spread(len(images), settings.limit)
+    data = Validation(matched.images, spread(len(validation), settings.limit), preprocessing)
+    unreadable = check_readable("training images", images, chosen, preprocessing)
+    check_readable("validation images", data.images, data.chosen, preprocessing)
+    same_names = matched.images.classes == validation.classes and matched.by_name
+    return Prepared(
+        images,
+        chosen,
+        data,
+        classes,
+        is_same,
+        ordered.remark,
+        "" if same_names else matched.how,
+        ordered.is_other,
+        unreadable,
+    )
+
+
+def _count(settings: Settings, images: Images) -> int:
+    """Give the number of classes, that of the training images.
+
+    Raises:
+        DataError: Another is asked for, or a label is too large.
+    """
+    from ...images import check_classes
+
     found, asked = len(images.classes), settings.num_classes
     if found and asked not in (None, found):
         raise DataError(
@@ -88,32 +140,8 @@ def prepare(settings: Settings) -> Prepared:
             f"head gets the classes of the images."
         )
     num_classes = (found or int(images.labels.max()) + 1) if asked is None else asked
-    for part in (images, validation):
-        check_classes(part, num_classes)
-    classes = images.classes or tuple(str(label) for label in range(num_classes))
-    preprocessing = preprocessing_of(variant, size=settings.img_size)
-    chosen = spread(len(validation), settings.limit)
-    return Prepared(
-        images,
-        spread(len(images), settings.limit),
-        Validation(validation, chosen, preprocessing),
-        classes,
-        is_same,
-    )
-
-
-def _check_fit(images: Images, validation: Images) -> None:
-    """Refuse an empty set, or two whose labels mean other classes."""
-    for part in (images, validation):
-        if not len(part):
-            raise DataError(f"{part.source} ({part.described}): holds no images.")
-    if images.classes and validation.classes and images.classes != validation.classes:
-        odd = sorted({*images.classes} ^ {*validation.classes})
-        raise DataError(
-            f"{images.source} ({images.described}) and {validation.source} "
-            f"({validation.described}) have different classes: {', '.join(odd[:8])}. Labels are "
-            f"positions in the sorted list, so both sets need the same classes."
-        )
+    check_classes(images, num_classes)
+    return num_classes
 
 
 def _are_same(first: Images, second: Images) -> bool:

@@ -12,13 +12,14 @@ from typing import Any
 
 from ...errors import RunError
 from ...files import cannot_be_written, write_whole
+from ...images import Known, read_classes
 from ...models import require
 from ...running.device import choose_device, import_framework
 from ...running.team import Team, expected_team
 from ...version import __version__
 from ._batches import Batches
 from ._interrupt import stop_requests
-from ._log import check_installed
+from ._log import check_installed, draws_curves
 from ._model import check_size, check_variant, make_model
 from ._prepare import Prepared, prepare
 from ._settings import Settings, check_same, from_dict
@@ -82,12 +83,14 @@ def train(
     require("paddle")
     folder, team = Folder(Path(out)), expected_team(["paddle"])
     _check(folder, settings, team, resume, force)
-    prepared = prepare(settings)
+    stored = Known(read_classes(folder.run), str(folder.run)) if resume else None
+    prepared = prepare(settings, stored)
     device = _set_device(settings, team)
     weights = None if settings.weights is None else Path(settings.weights)
     resumed = resume and folder.state.exists()
     # A resumed run has its weights in the state.
-    model = make_model(settings, len(prepared.classes), None if resumed else weights)
+    source, is_new_head = None if resumed else weights, prepared.is_new_head
+    model = make_model(settings, len(prepared.classes), source, is_new_head)
     check_size(model, prepared.validation.preprocessing.size)
     batches = prepared.batches(settings, team)
     if team.leads:
@@ -196,7 +199,14 @@ def _tell(settings: Settings, prepared: Prepared, batches: Batches, device: str)
         ("evaluating on", data.images, data.chosen),
     ):
         of = f" of {len(part)}" if len(chosen) < len(part) else ""
-        _LOG.info(f"{name} {len(chosen)}{of} images: {part.source}, {part.described}")
+        remark = prepared.ordered if part is prepared.images else prepared.matched
+        remark = f"; {remark}" if remark else ""
+        _LOG.info(f"{name} {len(chosen)}{of} images: {part.source}, {part.described}{remark}")
+    if not draws_curves():
+        _LOG.warning(
+            "Matplotlib is not installed: no curves are drawn; curves.csv has their numbers. To "
+            "have them drawn: pip install matplotlib"
+        )
     if prepared.is_same:
         _LOG.warning(
             "training and evaluation use the same images: top-1 says nothing about new ones"

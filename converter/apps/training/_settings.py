@@ -92,6 +92,7 @@ class Settings:
     crop: Crop | None = option(None, _CROP, None, "padded up to 64 pixels, else resized")  # noqa: RUF009
     crop_scale: float = option(0.25, "Smallest share of the area that resized cuts out.", _SHARE)
     img_size: tuple[int, int] | None = option(None, "Image size in pixels.", None, _VARIANT)
+    exif: bool = option(False, "Turn images as their EXIF orientation says.")
     seed: int = option(0, "Seed of everything random.", _SEED)
     limit: int | None = option(
         None, "Use at most this many images of each set, evenly spread.", _FROM_1, "all images"

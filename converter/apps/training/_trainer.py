@@ -14,7 +14,7 @@ import numpy as np
 from ...errors import RunError, listing
 from ._evaluate import Validation, evaluate
 from ._interrupt import Interrupted
-from ._log import VisualDL, draw_curves, draw_predictions, write_logs
+from ._log import VisualDL, draw_curves, draw_predictions, draws_curves, write_logs
 from ._model import make_optimizer, optimizer_state, restore_optimizer
 from ._random import Purpose, generator
 from ._state import Position, write_checkpoint, write_state
@@ -59,7 +59,8 @@ class Trainer:
         self.scaler = paddle.amp.GradScaler(enable=self.settings.amp)
         self._net = paddle.DataParallel(self.model) if self.team.size > 1 else self.model
         self._drawn = -_REDRAW
-        self._named = 0  # unreadable images that were reported
+        self._named = len(self.batches.unreadable)  # images that were reported
+        self._knows_turned = False
 
     @property
     def is_done(self) -> bool:
@@ -166,6 +167,7 @@ class Trainer:
         )
         if not np.isfinite(score["val_loss"]):
             raise RunError(self._diverged("logits that are not finite"))
+        self._name_turned()
         return self._close_epoch(score)
 
     def _step(self, images: np.ndarray, targets: np.ndarray) -> float:
@@ -233,7 +235,8 @@ class Trainer:
     def _draw(self, often: bool) -> None:
         """Draw the curves; with `often`, at most every half minute."""
         now = time.monotonic()
-        if self.position.history and (not often or now - self._drawn > _REDRAW):
+        is_due = not often or now - self._drawn > _REDRAW
+        if self.position.history and is_due and draws_curves():
             draw_curves(self.folder.curves, self.position.history, self.settings.variant)
             self._drawn = now
 
@@ -273,6 +276,14 @@ class Trainer:
                 reasons.append(f"and {len(found) - _MOST_NAMED} more")
             count = "1 image" if len(found) == 1 else f"{len(found)} images"
             _LOG.warning(listing(f"{count} cannot be read; others take their places:", reasons))
+
+    def _name_turned(self) -> None:
+        """Report once how many images have an orientation that was not applied."""
+        sets = {"training": self.batches.images, "validation": self.validation.images}
+        found = [f"{n}: {i.orientation.lstrip(', ')}." for n, i in sets.items() if i.oriented]
+        if found and self.team.leads and not self._knows_turned:
+            _LOG.warning(listing("The images are used as they are stored:", found))
+        self._knows_turned = True
 
     def _weights(self) -> dict[str, np.ndarray]:
         """Read the weights.

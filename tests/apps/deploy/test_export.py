@@ -310,7 +310,9 @@ def test_command_says_what_it_wrote_and_how_exact_it_is(converted: Make, tmp_pat
     assert done.returncode == 0
     lines = [line for line in done.stdout.splitlines() if " " in line]
     first, second, third = lines[-3:]
-    assert first.endswith(f"holds {TINY}: images of 32x32 pixels, any batch size, 10 classes.")
+    assert first.endswith(
+        f"holds {TINY}: images of 32x32 pixels, any batch size, 10 classes (a, b, c and 7 more)."
+    )
     assert second.startswith("Compared with the original model in float32: largest difference")
     assert third.startswith("Error from float64")
     assert json.loads((tmp_path / "out" / "vitconvert.json").read_text())["classes"][1] == "b"

@@ -21,10 +21,11 @@ import vitconvert
 from conftest import Make, arrays, write_paddle
 from vitconvert import CheckpointError, DataError, ModelError, RunError
 from vitconvert.apps.evaluation import Evaluation, ReportError, evaluate
+from vitconvert.apps.evaluation._data import Data
 from vitconvert.apps.evaluation._options import EvaluationArguments, EvaluationOptions
 from vitconvert.apps.evaluation._tally import Tally, judge
 from vitconvert.images import open_images, preprocessing_of
-from vitconvert.running.team import expected_team
+from vitconvert.running.team import Team, expected_team
 from vitconvert.tables.reading import find_variant
 from vitconvert.tables.variant import Variant
 
@@ -152,12 +153,33 @@ def test_unreadable_images_are_counted_and_listed(
 
 
 @pytest.mark.paddle
-def test_limit_takes_images_of_every_class(one: Evaluate) -> None:
-    """Evenly spread, not the first ones, which are all of one class."""
-    result = one(limit=10)
+def test_limit_takes_images_of_every_class(one: Evaluate, images: Path, tmp_path: Path) -> None:
+    """Evenly spread, not the first ones, which are all of one class; labels follow the names."""
+    copy = shutil.copytree(images, tmp_path / "copy")
+    (copy / "class0").rename(copy / "null")  # sorts last
+    shutil.rmtree(copy / "class9")
+    names = ["null", *CLASSES[1:]]
+    result = one(copy, limit=10, classes=names)
 
     assert result.count == result.wanted == 10
-    assert len(set(result.labels.tolist())) >= 9
+    assert len(set(result.labels.tolist())) == 9
+    assert [name.split("/")[0] for name in result.names] == [names[i] for i in result.labels]
+    assert result.classes == tuple(names)
+    assert result.matching == "mapped by name: 9 of 10 classes of --classes"
+    assert result.confusion(result.sides[0]).sum() == 10
+    with pytest.raises(DataError, match="other classes than --classes: that lacks null"):
+        one(copy, classes=CLASSES)
+
+
+def test_images_are_evaluated_in_random_order(images: Path) -> None:
+    """So that an interrupted evaluation has seen all classes; each image once, in any process."""
+    teams = [Team(rank, 2) for rank in (0, 1)]
+    first, second = (Data(str(images), None, EvaluationOptions(), team) for team in teams)
+    again = Data(str(images), None, EvaluationOptions(), teams[0])
+
+    assert sorted([*first.share, *second.share]) == list(range(43))
+    assert first.share.tolist() == again.share.tolist()
+    assert len(set(first.images.labels[first.share[:10]])) > 5
 
 
 @pytest.mark.paddle

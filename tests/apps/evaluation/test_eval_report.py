@@ -302,7 +302,8 @@ def test_the_terminal_shows_every_figure() -> None:
 def test_a_partial_evaluation_says_how_to_go_on() -> None:
     """With what is done, of how many; images that cannot be read are done with."""
     found = replace(random(90), wanted=200, unreadable=(("x.png", "truncated"),) * 10)
-    told = "PARTIAL: interrupted after 100 of 200 images; the figures are for these only."
+    told = "PARTIAL: interrupted after 100 of 200 images; the figures are for these only, "
+    told += "which were drawn at random from all of them."
 
     assert told in words(printed(found))
     assert "--resume" in printed(found)

@@ -189,8 +189,10 @@ def test_images_that_cannot_be_read_are_told_once(tmp_path: Path) -> None:
                   "--batch-size", 3, "--image-size", 16)  # fmt: skip
 
     assert done.exit_code == 0, done.output
-    assert done.output.count("1 image cannot be read; others take their places") == 1
-    assert done.output.count("red/002.png") == 1
+    assert "data (3 class folders, split train): 1 of 9 training images that were" in done.output
+    assert "data (3 class folders, split val): 1 of 7 validation images that were" in done.output
+    assert done.output.index("1 of 7") < done.output.index("epoch 1/2")
+    assert done.output.count("red/002.png") == done.output.count("blue/003.png") == 1
     assert [row["val_unreadable"] for row in rows(tmp_path / "run")] == [1, 1]
     assert [row["val_images"] for row in rows(tmp_path / "run")] == [6, 6]
 
@@ -442,15 +444,23 @@ def test_wrong_calls_are_told_from_the_start(whole: Path, data: Path, tmp_path: 
     assert (tmp_path / "full" / "thesis.tex").exists()
 
 
-def test_what_draws_is_asked_for_first(
+def test_without_matplotlib_no_curves_are_drawn(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not after an hour of training."""
+    """Which is said before the first epoch; VisualDL is needed only where it is asked for."""
     from vitconvert.apps.training import _log
 
     monkeypatch.setattr(_log, "find_spec", lambda _name: None)
-    with pytest.raises(RunError, match="Install it: pip install matplotlib"):
-        train(settings(data), tmp_path / "run")
+    with pytest.raises(RunError, match="Install it: pip install visualdl"):
+        train(settings(data, visualdl=True), tmp_path / "run")
+    done = invoke(QUICK["variant"], "--data", data, "--out", tmp_path / "run", "--epochs", 1,
+                  "--limit", 3, "--image-size", 16)  # fmt: skip
+
+    assert done.exit_code == 0, done.output
+    assert done.output.index("no curves are drawn") < done.output.index("epoch 1/1")
+    assert "curves.png" not in done.output
+    assert {p.name for p in (tmp_path / "run").glob("*.*")} >= {"curves.csv", "predictions.png"}
+    assert not (tmp_path / "run" / "curves.png").exists()
 
 
 def test_sets_with_other_classes_are_refused(data: Path, tmp_path: Path) -> None:
@@ -458,7 +468,7 @@ def test_sets_with_other_classes_are_refused(data: Path, tmp_path: Path) -> None
     other = make_images(tmp_path / "other")
     (other / "val" / "red").rename(other / "val" / "pink")
 
-    with pytest.raises(DataError, match="have different classes: pink, red"):
+    with pytest.raises(DataError, match=r"other classes than the training images: .* lacks pink"):
         train(settings(data, val_data=str(other)), tmp_path / "run")
 
 
