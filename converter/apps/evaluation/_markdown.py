@@ -107,7 +107,7 @@ def _facts(evaluation: Evaluation) -> list[str]:
         f"{images(evaluation.count)} of {evaluation.num_classes:,} classes"
     )
     if evaluation.matching:
-        facts.append(f"classes: {_plain(evaluation.matching)}")
+        facts.append(f"classes: {evaluation.matching}")
     if left_out := unreadable(evaluation):
         listed = "; ".join(f"{code(name)}: {reason}" for name, reason in left_out[:_LISTED])
         more = f" and {len(left_out) - _LISTED:,} more" if len(left_out) > _LISTED else ""
