@@ -15,7 +15,7 @@ _CODE = re.compile(r"((?<!`)(?:`(?!`).+?(?<!`)`|``(?!`).+?(?<!`)``)(?!`))")
 _ACTIVE = re.compile(
     r"\\(?=[!-/:-@\[-`{-~])|[*<`~]|(?<![^\W_])_|_(?![^\W_])|\](?=[\[(:])|&(?=[#\w])"
 )
-_AT_START = re.compile(r"^(\d*)([#>+=.)-])")
+_AT_START = re.compile(r"^(\d*)([#+.)-]+(?=\s)|>)")
 _WIDTH = 88  # characters of a line of a command
 
 
