@@ -25,6 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from safetensors.numpy import save_file
+from small_trace import write_trace
 
 from vitconvert.apps.deploy import _manifest
 from vitconvert.apps.evaluation._tally import read_state
@@ -37,52 +38,10 @@ from vitconvert.apps.training._state import read_state as read_position
 from vitconvert.errors import VitconvertError
 from vitconvert.images import open_images, read_classes
 from vitconvert.parity import Row, compare_traces, html, markdown, show
-from vitconvert.parity._facts import Call, Facts, Layer, Weight, write_facts
 from vitconvert.parity._markdown import page
-from vitconvert.parity._trace import Writer
 from vitconvert.tables.parsing import parse_table
 from vitconvert.tables.reading import read_kinds, read_table
 from vitconvert.tables.table import Table
-
-SHAPE = (2, 3)
-
-
-def write_trace(folder: Path, framework: str) -> dict[str, Any]:
-    """Write a trace of one layer, and give what its trace.json says."""
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    call = {"dict": {"x": {"array": 0}}}
-    runs, places = {}, {}
-    for dtype in ("float64", "float32", "weights"):
-        with Writer(folder / f"{dtype}.bin") as writer:
-            for _ in range(2):
-                kind = "float32" if dtype == "float32" else "float64"
-                writer.add(rng.standard_normal(SHAPE).astype(kind))
-        places[dtype] = writer.arrays.places
-        if dtype != "weights":
-            runs[dtype] = [
-                Call("fc", 1, "logits", call, {"array": 1}),
-                Call("logits", 1, None, call, [{"array": 1}, None, 2.5]),
-            ]
-    facts = Facts(
-        framework=framework,
-        model="tiny",
-        output="logits",
-        environment={framework: "1.0", "device": "cpu", "threads": 1},
-        checkpoint={"file": "x.pth", "sha256": "a" * 64},
-        input={"shape": [2, 3], "noise": "input:tiny", "seed": 0, "sha256": "b" * 64},
-        layers={
-            "fc": Layer("fc", "linear", {"eps": 1e-6}, spelled={"eps": "epsilon=1e-06"}),
-            "logits": Layer("", "output", {}),
-        },
-        weights={"fc.weight": Weight("fc", "fc.weight", 0)},
-        runs=runs,
-        places=places,
-        parameters=6,
-    )
-    write_facts(folder, facts)
-    found: dict[str, Any] = json.loads((folder / "trace.json").read_text())
-    return found
 
 
 def compare(path: Path) -> None:

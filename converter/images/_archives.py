@@ -20,6 +20,12 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 # First bytes of a file -> the module that decompresses it; not every Python has all of them.
 _DECOMPRESSORS = {b"\x1f\x8b": "gzip", b"BZ": "bz2", b"\xfd7": "lzma"}
 _MOST_BYTES = 1 << 30  # of one file of an archive
+# Types of entries that hold the name of the next, or more about it; and their bytes at most.
+_DESCRIBING = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
+_MOST_DESCRIBED = 1 << 20
 _MOST_UNPACKED = 64 << 30  # of a compressed tar
 _DAMAGED = (
     zipfile.BadZipFile,
@@ -47,6 +53,18 @@ def _open_zip(path: Path) -> _Opened:
     return [(entry.filename, entry.is_dir(), entry) for entry in file.infolist()], read
 
 
+class _Entry(tarfile.TarInfo):
+    """An entry of a tar; one that describes the next, which is read into memory, stays small."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> _Entry:
+        """Read an entry's block."""
+        entry = super().frombuf(buf, encoding, errors)
+        if entry.size < 0 or (entry.type in _DESCRIBING and entry.size > _MOST_DESCRIBED):
+            raise tarfile.ReadError(f"a header has {entry.size:,} bytes")
+        return entry
+
+
 def _open_tar(path: Path) -> _Opened:
     with path.open("rb") as compressed:
         module = _DECOMPRESSORS.get(compressed.read(2))
@@ -66,8 +84,14 @@ def _open_tar(path: Path) -> _Opened:
     if module is not None:
         with import_module(module).open(path, "rb") as packed:
             _copy(packed, file)
-    with tarfile.open(fileobj=file) as tar:  # leaves the file open
-        entries = [entry for entry in tar if entry.isdir() or entry.isreg()]
+    entries, end = list[tarfile.TarInfo](), -1
+    with tarfile.open(fileobj=file, tarinfo=_Entry) as tar:  # leaves the file open
+        for entry in tar:
+            if entry.size < 0 or entry.offset_data <= end:  # the next one would be an earlier one
+                raise ValueError(f"an entry has {entry.size:,} bytes")
+            end = entry.offset_data
+            if entry.isdir() or entry.isreg():
+                entries.append(entry)
     return [(e.name, e.isdir(), (e.offset_data, e.size)) for e in entries], read
 
 
