@@ -1,4 +1,4 @@
-"""Damage to files of ours that come back: their JSON, and their bytes."""
+"""Damage to our own files that come back: their JSON, and their bytes."""
 
 import json
 import os

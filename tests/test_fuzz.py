@@ -1,4 +1,4 @@
-"""Files of ours that were changed: read, or refused by an error that a user can mend.
+"""Our own files that were changed: read, or refused by an error that a user can mend.
 
 Good files are made; values of their JSON are replaced by others, or their bytes are damaged. There
 is never another exception, nor a wait.
@@ -269,7 +269,7 @@ def test_damaged_bytes_are_refused_or_read(kind: str, data: Any, folder: Path) -
 
 @pytest.mark.parametrize("kind", ["trace", "run", "export", "pairs", "classes"])
 def test_what_is_not_a_plain_file_is_not_waited_for(kind: str, folder: Path) -> None:
-    """A pipe under the name of a file of ours."""
+    """A pipe under the name of one of our own files."""
     path = folder / KINDS[kind].name
     good(kind, folder)
     path.unlink(missing_ok=True)

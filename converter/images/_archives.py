@@ -57,7 +57,7 @@ class _Entry(tarfile.TarInfo):
     """An entry of a tar; one that describes the next, which is read into memory, stays small."""
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> _Entry:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Entry:
         """Read an entry's block."""
         entry = super().frombuf(buf, encoding, errors)
         if entry.size < 0 or (entry.type in _DESCRIBING and entry.size > _MOST_DESCRIBED):
