@@ -70,7 +70,7 @@ test-compat: .venv/ready .venv-compat/ready
 
 fuzz: .venv/ready
 	@echo "==> Mutating files; the first failure ends it"
-	@HYPOTHESIS_PROFILE=long $(BIN)/pytest -q tests/checkpoints/test_fuzz.py tests/test_fuzz.py
+	@HYPOTHESIS_PROFILE=long $(BIN)/pytest -q tests/checkpoints/test_fuzz.py tests/test_own_files.py
 
 bench: .venv/ready
 	@$(BIN)/python benchmarks/run.py

@@ -85,8 +85,8 @@ def changed(draw: Callable[..., Any], data: Any) -> Any:
 @st.composite
 def damaged(draw: Callable[..., Any], content: bytes) -> bytes:
     """Draw the bytes of a file that was cut short, or in which some were replaced."""
-    at = draw(st.integers(0, len(content)))
-    new = draw(
+    at: int = draw(st.integers(0, len(content)))
+    new: bytes = draw(
         st.sampled_from([b"", b"", b"\0", b"[", b"{", b'"', b"\xff", b"9" * 30, DEEP.encode()])
     )
     return (

@@ -23,7 +23,7 @@ from vitconvert.apps.evaluation import markdown as markdown_of_evaluation
 from vitconvert.apps.evaluation import show as show_evaluation
 from vitconvert.apps.evaluation._disagreements import find_shown
 from vitconvert.apps.evaluation._report import ROWS, write_reports
-from vitconvert.apps.evaluation._report import html as html_of_evaluation
+from vitconvert.apps.evaluation._report_html import html as html_of_evaluation
 from vitconvert.cli import _Echo, cli
 from vitconvert.errors import DataError, RunError, listing
 from vitconvert.images import open_images

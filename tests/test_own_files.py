@@ -3,7 +3,7 @@
 Good files are made; values of their JSON are replaced by others, or their bytes are damaged. There
 is never another exception, nor a wait.
 
-    HYPOTHESIS_PROFILE=long pytest tests/test_fuzz.py   takes minutes, new files
+    HYPOTHESIS_PROFILE=long pytest tests/test_own_files.py   takes minutes, new files
 """
 
 import gzip
@@ -53,7 +53,7 @@ def compare(path: Path) -> None:
     report.to_json()
 
 
-ROW = dict.fromkeys(COLUMNS, 0.5) | {"epoch": 1}
+ROW: dict[str, float | None] = {**dict.fromkeys(COLUMNS, 0.5), "epoch": 1}
 RECORD = {
     "vitconvert": "1",
     "paddle": "3",
