@@ -35,7 +35,7 @@ help:
 	@echo "make test         run the tests"
 	@echo "make test-slow    run the slow tests: every variant in full, the README's Python"
 	@echo "make test-compat  read, write, run, export and prove on Paddle 2.6.2 with NumPy 1"
-	@echo "make fuzz         mutate checkpoint files for half an hour (make test: for seconds)"
+	@echo "make fuzz         mutate files that vitconvert reads for half an hour (make test: for seconds)"
 	@echo "make bench        measure conversion beside cp and the usual script, then bench-speed:"
 	@echo "make bench-speed  measure the models' speed beside PyTorch's"
 	@echo "make audit        compare timm's models with those of PaddleClas, for docs/audit.md (half an hour)"
@@ -69,8 +69,8 @@ test-compat: .venv/ready .venv-compat/ready
 		-m "compat or (not torch and not slow)" $(OF_PADDLE)
 
 fuzz: .venv/ready
-	@echo "==> Mutating checkpoint files; the first failure ends it"
-	@HYPOTHESIS_PROFILE=long $(BIN)/pytest -q tests/checkpoints/test_fuzz.py
+	@echo "==> Mutating files; the first failure ends it"
+	@HYPOTHESIS_PROFILE=long $(BIN)/pytest -q tests/checkpoints/test_fuzz.py tests/test_own_files.py
 
 bench: .venv/ready
 	@$(BIN)/python benchmarks/run.py

@@ -13,9 +13,9 @@ MADE_WITH = "made with vitconvert"  # every report in Markdown holds it
 # Code from backticks to as many; it stays as it is. Outside of it, what means more than itself.
 _CODE = re.compile(r"((?<!`)(?:`(?!`).+?(?<!`)`|``(?!`).+?(?<!`)``)(?!`))")
 _ACTIVE = re.compile(
-    r"\\(?=[!-/:-@\[-`{-~])|[*<`~]|(?<![^\W_])_|_(?![^\W_])|\](?=[\[(:])|&(?=[#\w])"
+    r"\\(?=[!-/:-@\[-`{-~])|[*<`~]|(?<![^\W_])_|_(?![^\W_])|\](?=[\[(])|&(?=[#\w])"
 )
-_AT_START = re.compile(r"^(\d*)([#>+=.)-])")
+_AT_START = re.compile(r"^(\d*)([#+.)-]+(?=\s)|>|\[(?=[^\]]*\]:))")
 _WIDTH = 78  # characters of a line of a command
 
 

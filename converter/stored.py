@@ -1,4 +1,4 @@
-"""Files of ours that come back: read in bounded time and memory, whatever they hold now.
+"""Our own files that come back: read in bounded time and memory, whatever they hold now.
 
 A run, a trace, an export or a table may have been changed, cut short, or be another thing under
 its name. What these functions cannot read raises OSError or ValueError, and nothing else; which
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 _MOST = 256 << 20  # bytes of a file; the largest trace that is known has some MB
-_DEEPEST = 60  # lists and tables within each other; none of ours has ten
+_DEEPEST = 60  # lists and tables within each other; vitconvert writes fewer than ten
 
 
 def read_bytes(path: Path, most: int = _MOST) -> bytes:

@@ -25,6 +25,12 @@ _DECOMPRESSORS = {b"\x1f\x8b": "gzip", b"BZ": "bz2", b"\xfd7": "lzma"}
 _IS_UTF8 = 0x800  # flag of an entry of a zip
 _UNICODE_PATH = 0x7075  # id of Info-ZIP's extra field
 _MOST_BYTES = 1 << 30  # of one file of an archive
+# Types of entries that hold the name of the next, or more about it; and their bytes at most.
+_DESCRIBING = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
+_MOST_DESCRIBED = 1 << 20
 _MOST_UNPACKED = 64 << 30  # of a compressed tar
 _DAMAGED = (
     zipfile.BadZipFile,
@@ -96,6 +102,18 @@ def _raw(entry: zipfile.ZipInfo) -> bytes:
     return entry.orig_filename.encode("cp437")  # as what Python decodes it
 
 
+class _Entry(tarfile.TarInfo):
+    """An entry of a tar; one that describes the next, which is read into memory, stays small."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Entry:
+        """Read an entry's block."""
+        entry = super().frombuf(buf, encoding, errors)
+        if entry.size < 0 or (entry.type in _DESCRIBING and entry.size > _MOST_DESCRIBED):
+            raise tarfile.ReadError(f"a header has {entry.size:,} bytes")
+        return entry
+
+
 def _open_tar(path: Path) -> _Opened:
     with path.open("rb") as compressed:
         module = _DECOMPRESSORS.get(compressed.read(2))
@@ -115,8 +133,15 @@ def _open_tar(path: Path) -> _Opened:
     if module is not None:
         with import_module(module).open(path, "rb") as packed:
             _copy(packed, file)
-    with tarfile.open(fileobj=file, encoding="utf-8", errors="surrogateescape") as tar:
-        entries = [entry for entry in tar if entry.isdir() or entry.isreg()]  # leaves the file open
+    entries, end = list[tarfile.TarInfo](), -1
+    how: Any = {"tarinfo": _Entry, "encoding": "utf-8", "errors": "surrogateescape"}
+    with tarfile.open(fileobj=file, **how) as tar:  # leaves the file open
+        for entry in tar:
+            if entry.size < 0 or entry.offset_data <= end:  # the next one would be an earlier one
+                raise ValueError(f"an entry has {entry.size:,} bytes")
+            end = entry.offset_data
+            if entry.isdir() or entry.isreg():
+                entries.append(entry)
     names, remark = recode(entry.name for entry in entries)
     return _Opened(
         [(names.get(e.name, e.name), e.isdir(), (e.offset_data, e.size)) for e in entries],

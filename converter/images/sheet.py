@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from ..lines import printable
+
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
 
@@ -141,10 +143,11 @@ def wrap(text: str, font: Any, width: int, most: int) -> list[str]:
     """Break a text into lines that are at most `width` pixels wide.
 
     Lines break between words; text beyond `most` lines, and a word that is too long, end in an
-    ellipsis. Characters that cannot be printed are replaced.
+    ellipsis. Lines are those of `Lines`; characters that do not
+    print are spelled out.
     """
     lines: list[str] = []
-    for paragraph in _drawable(text, font).split("\n"):
+    for paragraph in _drawable(printable(text), font).split("\n"):
         line = ""
         for word in paragraph.split():
             longer = f"{line} {word}".strip()

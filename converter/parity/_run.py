@@ -278,7 +278,7 @@ def compare_traces(
         traces.reverse()
     try:
         return _compare(traces[0], traces[1], Meter(progress), start)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise ParityError(
             f"{reference} or {candidate}: is not a whole trace ({type(error).__name__}: {error}). "
             f"Make both again with `vitconvert dump`."

@@ -8,7 +8,9 @@ from ..checked import checked, expected, tables_in
 from ..sides import Side
 
 _MOST_LIMIT = 1e-4  # float32 loses no more in one layer
-_LIMIT = expected(f"a number up to {_MOST_LIMIT}", lambda limit: 0 < limit <= _MOST_LIMIT)
+_LIMIT = expected(
+    f"a number up to {_MOST_LIMIT}", lambda limit: limit is None or 0 < limit <= _MOST_LIMIT
+)
 _CLASSES = expected("a text or a list of texts", lambda names: bool(names) and all(names))
 _LEAF = expected("a name without braces", lambda name: name is None or not set("{}") & set(name))
 _ATTRIBUTES = expected("a text or a list of texts")

@@ -20,7 +20,7 @@ PREPROCESSING: Mapping[str, Any] = {
 }
 _MOST_SIDE = 99_999  # pixels
 IN_PIXELS = expected(
-    f"[height, width] in pixels, 1 to {_MOST_SIDE}",
+    "[height, width] in pixels",
     lambda size: 0 < min(size) <= max(size) <= _MOST_SIDE,
 )
 _Channels = tuple[float, float, float]

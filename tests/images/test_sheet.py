@@ -8,6 +8,7 @@ from PIL import Image, ImageFont
 
 from vitconvert.images import sheet as sheets
 from vitconvert.images.sheet import BACKGROUND, Tile, fit, load_font, make_sheet, wrap
+from vitconvert.lines import Lines
 
 GREEN, RED = (27, 128, 84), (204, 50, 40)
 
@@ -84,7 +85,7 @@ def test_right_and_wrong_differ_without_colour() -> None:
 def test_lines_are_as_wide_as_there_is_room() -> None:
     """Broken between words, then shortened with an ellipsis."""
     font = load_font(13)
-    text = "sulphur-crested cockatoo, Kakatoe galerita\n" + "x" * 100
+    text = Lines("sulphur-crested cockatoo, Kakatoe galerita\n" + "x" * 100)
     lines = wrap(text, font, 160, 4)
 
     assert 3 <= len(lines) <= 4
@@ -96,7 +97,10 @@ def test_lines_are_as_wide_as_there_is_room() -> None:
     assert len(few) == 2
     assert few[1].endswith("…")
     assert font.getlength(few[1]) <= 160
-    assert wrap("cat (true: dog)\nmargin 0.12", font, 160, 4) == ["cat (true: dog)", "margin 0.12"]
+    assert wrap(Lines("cat (true: dog)\nmargin 0.12"), font, 160, 4) == [
+        "cat (true: dog)",
+        "margin 0.12",
+    ]
 
 
 @pytest.mark.parametrize(

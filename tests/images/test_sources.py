@@ -609,3 +609,22 @@ def test_damaged_batches_are_errors(
         file.write_bytes(whole[:5000] if content == CUT else content)
     with pytest.raises(DataError, match=message):
         open_images(tmp_path)
+
+
+def tar_header(size: int, kind: bytes, name: str = "x") -> bytes:
+    """Make the block before an entry of a tar."""
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.REGTYPE])
+@pytest.mark.parametrize("size", [-1024, 1 << 40])
+def test_sizes_in_a_tar_are_bounded(kind: bytes, size: int, tmp_path: Path) -> None:
+    """Nothing is allocated for them, and none leads back to an earlier entry."""
+    pax = b"13 size=-512\n".ljust(512, b"\0")
+    back = tar_header(13, tarfile.XHDTYPE) + pax + tar_header(0, tarfile.REGTYPE, "a/1.png")
+    for content in (tar_header(size, kind, "a/1.png") + bytes(1024), back + bytes(1024)):
+        (tmp_path / "x.tar").write_bytes(content)
+        with pytest.raises(DataError):
+            open_images(str(tmp_path / "x.tar")).open(0)

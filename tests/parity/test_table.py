@@ -124,7 +124,7 @@ def test_the_table_of_many_pairs() -> None:
     """What failed and what is missing have their rows, too, each with its reason."""
     rows = [
         row_of(report(), "a|b"),
-        Row("gone", claim="x.pth: cannot be read:\n  no such file.", failed=True),
+        Row("gone", claim="x.pth: cannot be read: no such file.", failed=True),
         Row("later", claim="not compared yet."),
     ]
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from ...errors import DataError
 from ...images.sheet import Tile, make_sheet
+from ...lines import joined
 from ._phrases import class_name, number, worst_first
 from ._result import Evaluation
 
@@ -82,4 +83,4 @@ def _caption(evaluation: Evaluation, shown: Shown) -> str:
         lines.append(f"{side.label}: {predicted} (+{number(float(side.margin[shown.row]))})")
     if shown.image is None:
         lines.append("cannot be read any more")
-    return "\n".join(lines)
+    return joined(lines)

@@ -204,7 +204,7 @@ def read_state(path: Path) -> State:
             raise ValueError(f"its format is {shown(mark)}, expected {_FORMAT!r}")
         facts = checked(_Facts, data, "", problems)
         if facts is None:
-            raise ValueError(problems[0])
+            raise ValueError(problems[0].rstrip("."))
         if tuple(columns) != facts.columns:
             raise ValueError(f"it holds the columns {list(columns)}, expected {facts.columns}")
         _check_columns(columns, list(facts.environment))

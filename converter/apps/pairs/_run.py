@@ -130,7 +130,8 @@ class _Series:
         self.tell(f"{entry.name}: {result}, {row.verdict}: {row.claim} ({seconds:.1f} s)")
 
     def _failed(self, entry: Entry, error: VitconvertError) -> None:
-        self.rows[entry.name] = Row(entry.name, claim=str(error), failed=True)
+        claim = " ".join(str(error).split())  # several lines if it is a list of problems
+        self.rows[entry.name] = Row(entry.name, claim=claim, failed=True)
         self.tell(f"{entry.name}: ERROR: {error}")
 
     def save(self) -> None:

@@ -66,7 +66,7 @@ def read_state(path: Path, force: bool) -> dict[str, Kept]:
         problems: list[str] = []
         found = checked(_File, data, "", problems)
         if found is None:
-            raise ValueError(problems[0])
+            raise ValueError(problems[0].rstrip("."))
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{path}: exists and does not hold results of pairs ({error}). Choose another name for "

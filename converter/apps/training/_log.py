@@ -17,7 +17,7 @@ import numpy as np
 from ...errors import DataError, RunError
 from ...files import write_all, write_whole
 from ...images.sheet import Tile, make_sheet
-from ...lines import one_line
+from ...lines import joined
 from ._batches import spread
 from ._state import COLUMNS, Folder
 
@@ -109,9 +109,10 @@ def draw_predictions(
     tiles = []
     for (image, label), row in zip(seen, shares, strict=True):
         found = int(row.argmax())
-        truth = "" if found == label else f"\nis: {one_line(classes[label])}"
-        caption = f"{one_line(classes[found])} {100 * row[found]:.0f} %{truth}"
-        tiles.append(Tile(image, caption, found == label))
+        caption = [f"{classes[found]} {100 * row[found]:.0f} %"]
+        if found != label:
+            caption.append(f"is: {classes[label]}")
+        tiles.append(Tile(image, joined(caption), found == label))
     file = io.BytesIO()
     make_sheet(tiles, title).save(file, "PNG")
     write_whole(path, file.getvalue())

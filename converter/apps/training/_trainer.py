@@ -97,8 +97,8 @@ class Trainer:
 
     def _takes(self, scaler: Mapping[str, Any]) -> bool:
         """Tell whether the state of a loss scaling is one of our own."""
-        own: dict[str, Any] = self.scaler.state_dict()
-        return own.keys() == scaler.keys() and all(
+        own: Any = self.scaler.state_dict()
+        return bool(own.keys() == scaler.keys()) and all(
             np.shape(value) == np.shape(scaler[name]) for name, value in own.items()
         )
 

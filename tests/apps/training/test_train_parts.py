@@ -20,7 +20,7 @@ from vitconvert.apps.training._batches import Batches, mixed, smoothed, spread
 from vitconvert.apps.training._prepare import prepare
 from vitconvert.apps.training._random import Purpose, generator
 from vitconvert.apps.training._settings import check_same
-from vitconvert.apps.training._state import Position, read_state, write_state
+from vitconvert.apps.training._state import COLUMNS, Position, read_state, write_state
 from vitconvert.commands.train import train
 from vitconvert.images import open_images, preprocessing_of
 from vitconvert.running.team import Team
@@ -298,7 +298,10 @@ def test_state_comes_back_as_it_was_written(tmp_path: Path) -> None:
         "moment1_0.blocks.0.fc.weight": np.array([[1e-30]], np.float32),
         "beta1_pow_acc_0.x": np.ones(1),
     }
-    position = Position(3, 2, 0.1 + 0.2, 5.5, 71.0, [{"epoch": 1, "val_top1": 1 / 3}], {"scale": 2})
+    history: list[dict[str, float | None]] = [
+        {**dict.fromkeys(COLUMNS, 1 / 3), "epoch": epoch} for epoch in (1, 2, 3)
+    ]
+    position = Position(3, 2, 0.1 + 0.2, 5.5, 71.0, history, {"scale": 2})
     write_state(tmp_path / "resume.safetensors", model, slots, position)
 
     found = read_state(tmp_path / "resume.safetensors")
