@@ -14,6 +14,8 @@ from ._trees import Tree
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 # A folder of all images, not a class.
 _POOLS = {"images", "image", "img", "imgs", "jpg", "jpegimages", "photos"}
+_SPLITS = {"train", "val", "validation", "test"}
+_VOC = {"Annotations", "JPEGImages"}
 _PACKED = re.compile(r".*\.(tfrecords?|rec|lmdb|mdb|parquet|arrow|h5|hdf5|npy|npz|mat)", re.I)
 _LISTS = re.compile(r".*(list|label|annotation|class|train|val|test).*\.(txt|csv|json|tsv)", re.I)
 _ZIPS = re.compile(r".*\.(zip|tar|tar\.gz|tgz|tar\.bz2|tar\.xz)", re.I)
@@ -71,6 +73,17 @@ def _unlabelled(tree: Tree) -> str:
     return f"all images in {name}/" if name.lower() in _POOLS and is_flat else ""
 
 
+def _only_splits(tree: Tree) -> str:
+    """Find splits in place of classes."""
+    is_split = tree.folders and tree.folders <= _SPLITS
+    return f"images side by side in {'/ and '.join(sorted(tree.folders))}/" if is_split else ""
+
+
+def _boxes(tree: Tree) -> str:
+    """Find a set in the layout of Pascal VOC."""
+    return "Annotations/ and JPEGImages/" if tree.folders >= _VOC else ""
+
+
 def _flat(tree: Tree) -> str:
     count = sum(map(is_image, tree.top))
     return f"{count} image{'s' * (count > 1)} side by side" if count else ""
@@ -100,6 +113,13 @@ LAYOUTS = (
         _folders("Annotations", "annotations", "ImageSets", "labels/train", "SegmentationClass"),
         "expected one class per image, in class folders or in a list.",
     ),
+    Layout(
+        "a set for detection or segmentation",
+        _boxes,
+        "expected one class per image, in class folders or in a list.",
+        is_sure=True,
+    ),
+    Layout("splits without their labels", _only_splits, _A_LIST, is_sure=True),
     Layout("images without their labels", _unlabelled, _A_LIST, is_sure=True),
     Layout("images with a list", _file(_LISTS), _A_LIST),
     Layout("images side by side", _flat, _A_LIST),

@@ -16,17 +16,20 @@ from vitconvert.images import open_images
 from vitconvert.images._encoding import decode, recode
 
 # Names of classes, as they occur; and the encoding of Python that a system would pack them in.
-SETS = {
-    "GBK": ("gbk", ["合格", "划痕", "缺口"], ["猫", "狗", "鹿", "青蛙"], ["苹果", "香蕉"]),
-    "Shift-JIS": ("cp932", ["良品", "不良品", "傷"], ["ねこ", "いぬ"], ["リンゴ", "バナナ", "表"]),
-    "EUC-KR": ("cp949", ["정상", "불량"], ["고양이", "강아지", "사슴"], ["사과", "바나나"]),
-    "Big5": ("cp950", ["貓", "狗", "鹿"], ["良品", "刮痕"], ["蘋果", "香蕉", "番茄"]),
-    "cp437": ("cp437", ["Café", "Müll"], ["Äpfel", "Grün"], ["crème", "forêt"]),
-    "cp866": ("cp866", ["кошка", "собака"], ["Брак", "Хорошо"]),
-    "Windows-1251": ("cp1251", ["кошка", "собака"], ["Брак", "Хорошо"]),
-    "": ("utf-8", ["合格", "缺口"], ["Café", "été"], ["кошка"], ["25°C"], ["e\u0301te\u0301"]),
+SETS: dict[str, tuple[str, list[list[str]]]] = {
+    "GBK": ("gbk", [["合格", "划痕", "缺口"], ["猫", "狗", "鹿", "青蛙"], ["苹果", "香蕉"]]),
+    "Shift-JIS": (
+        "cp932",
+        [["良品", "不良品", "傷"], ["ねこ", "いぬ"], ["リンゴ", "バナナ", "表"]],
+    ),
+    "EUC-KR": ("cp949", [["정상", "불량"], ["고양이", "강아지", "사슴"], ["사과", "바나나"]]),
+    "Big5": ("cp950", [["貓", "狗", "鹿"], ["良品", "刮痕"], ["蘋果", "香蕉", "番茄"]]),
+    "cp437": ("cp437", [["Café", "Müll"], ["Äpfel", "Grün"], ["crème", "forêt"]]),
+    "cp866": ("cp866", [["кошка", "собака"], ["Брак", "Хорошо"]]),
+    "Windows-1251": ("cp1251", [["кошка", "собака"], ["Брак", "Хорошо"]]),
+    "": ("utf-8", [["合格", "缺口"], ["Café", "été"], ["кошка"], ["25°C"], ["e\u0301te\u0301"]]),
 }
-CASES = [(title, names) for title, (_, *sets) in SETS.items() for names in sets]
+CASES = [(title, names) for title, (_, sets) in SETS.items() for names in sets]
 
 
 @pytest.mark.parametrize(("title", "names"), CASES)

@@ -320,6 +320,8 @@ def test_tiny_imagenet_is_read_as_downloaded(packed: bool, tmp_path: Path) -> No
         (["wnids.txt"], "Tiny ImageNet"),
         (["data_batch_1"], "CIFAR"),
         (["VOC/x", "Annotations/1.xml"], "a set for detection or segmentation"),
+        (["Annotations/1.xml", "JPEGImages/1.jpg"], "a set for detection or segmentation"),
+        (["train/1.png", "val/1.png"], "splits without their labels"),
         (["images/1.png", "my labels.csv"], "images without their labels"),
         (["1.png", "my labels.csv"], "images with a list"),
         (["1.png", "2.png"], "images side by side"),
