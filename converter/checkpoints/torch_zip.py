@@ -21,13 +21,21 @@ _TYPES = {dtype: name for name, dtype in reversed(STORAGES.items())}  # plain on
 _RECORDS = {"data.pkl", "byteorder", "version", "constants.pkl"}  # that have a meaning
 
 
-def read_tree(file: File) -> Any:
-    """Give the saved object, tensors as lazy `Tensor`, everything else inert.
+def names_in(file: File) -> set[str]:
+    """Give the names of all classes and functions in a file.
 
     Raises:
-        CheckpointError: The file is cut short or not of this format.
+        CheckpointError: The file is cut short or malformed.
     """
-    entries = _zip.read_directory(file)
+    entries, found = _zip.read_directory(file), set[str]()
+    pickled = entries[_folder(entries) + "data.pkl"]
+    data = _zip.open_entry(file, pickled, may_lack_checksum=True)
+    pickles.load(data, {}, lambda _: None, names=found)
+    return found
+
+
+def _folder(entries: Mapping[str, _zip.Entry]) -> str:
+    """Give the folder of the records, with its slash; refuse what torch would find elsewhere."""
     named = [name for name in entries if name.endswith("/data.pkl")]
     if len(named) != 1:
         raise CheckpointError(
@@ -41,6 +49,17 @@ def read_tree(file: File) -> Any:
             f"records; they are in {folder!r}. Save the weights again."
         )
     _refuse_other_case(entries)
+    return folder
+
+
+def read_tree(file: File) -> Any:
+    """Give the saved object, tensors as lazy `Tensor`, everything else inert.
+
+    Raises:
+        CheckpointError: The file is cut short or not of this format.
+    """
+    entries = _zip.read_directory(file)
+    folder = _folder(entries)
     if folder + "constants.pkl" in entries:
         raise CheckpointError(
             "a TorchScript program, not a checkpoint. Save its weights: "

@@ -74,7 +74,7 @@ ZIPS = {
     "NUL": (added("archive/data/1\0x"), OUTSIDE),
     "newline": (added("archive/\nx"), OUTSIDE),
     "no name": (added(""), OUTSIDE),
-    "name that is not UTF-8": (added(b"archive/\xff", flags=1 << 11), "the zip directory is damaged"),
+    "name that is not UTF-8": (added(b"archive/\xff", flags=1 << 11), "directory is damaged"),
     "other name in its place": (changed("data/0", local_name=b"archive/data/1"), "another name"),
     "moved by its extra field": (changed("data/0", moved=4), "not where its directory says"),
     "sizes disagree": (changed("data/0", size=80), "archive/data/0"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ModelError
-from ...files import sha256
+from ...plain import sha256
 from ...running.device import import_framework
 
 NAME = "vitconvert.json"
