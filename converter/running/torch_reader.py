@@ -48,7 +48,7 @@ def _read(path: Path, is_npz: bool) -> Any:
             warnings.simplefilter("ignore")  # of protocols other than 2, most of which it refuses
             return _npz(path) if is_npz else _torch(path)
     except Exception:
-        # Whatever its reasons, which differ between releases: ours steps in, and it is said.
+        # Whatever its reasons, which differ between releases: ours steps in, and reports name it.
         return None
 
 

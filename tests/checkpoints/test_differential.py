@@ -1,4 +1,4 @@
-"""Two readers, one file, one answer: what PyTorch, NumPy and Paddle would read otherwise is refused.
+"""Two readers, one file, one answer: what other programs would read otherwise is refused.
 
 `tools/twisted_files.py` has the files: each contradicts itself, or is written as nobody does.
 """
@@ -18,6 +18,12 @@ from tools.readers import read_npz, read_safetensors, torch_load
 from vitconvert import CheckpointError, open_checkpoint
 from vitconvert.running.torch_reader import read_with_torch
 
+PICKLES = [
+    (form, name)
+    for form in ("zip", "legacy")
+    for name in twisted.TORCH_PICKLES
+    if (form, name) != ("legacy", "two values")  # that form has several anyway
+]
 Reader = Callable[[Path], Any]
 Values = dict[str, list[Any]]
 
@@ -34,8 +40,8 @@ def read(path: Path) -> Values:
     return values({name: tensor.read() for name, tensor in found.tensors.items()})
 
 
-def check(path: Path, case: tuple[bytes, str | None], theirs: Reader) -> None:
-    """Check that a file is refused as it must be, or read as the other program reads it."""
+def check(path: Path, case: tuple[bytes, str | None], theirs: Reader | None) -> None:
+    """Check that a file is refused as it must be, or read as the other program reads it, if any."""
     content, message = case
     path.write_bytes(content)
     if message is not None:
@@ -44,12 +50,8 @@ def check(path: Path, case: tuple[bytes, str | None], theirs: Reader) -> None:
         return
     ours = read(path)
     assert ours
-    try:
-        other = theirs(path)
-    except Exception as error:
-        print(f"the other reader refuses it: {error!r:.200}")
-        return
-    assert ours == values(other)
+    if theirs is not None:
+        assert ours == values(theirs(path))
 
 
 @pytest.mark.torch
@@ -60,17 +62,15 @@ def test_zips_are_read_as_torch_reads_them(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("name", twisted.TORCH_PICKLES)
-@pytest.mark.parametrize("form", ["zip", "legacy"])
+@pytest.mark.parametrize(("form", "name"), PICKLES)
 def test_pickles_are_read_as_torch_reads_them(form: str, name: str, tmp_path: Path) -> None:
     """Names in other spellings, twice, or put aside and replaced."""
     tree, message = twisted.TORCH_PICKLES[name]
-    if form == "legacy" and name == "two values":
-        pytest.skip("a file of the older form has several")
     file = zipped(*torch_entries(tree, {"0": twisted.ONE}))
     content = file if form == "zip" else twisted.legacy(tree)
+    theirs = None if name in twisted.REFUSED_BY_TORCH else torch_load
 
-    check(tmp_path / "x.pth", (content, message), torch_load)
+    check(tmp_path / "x.pth", (content, message), theirs)
 
 
 @pytest.mark.torch

@@ -9,8 +9,6 @@ from dataclasses import replace
 
 from .handmade import (
     Entry,
-    call,
-    name_of,
     named,
     npy,
     number,
@@ -35,6 +33,8 @@ TREE = named(("w", plain_tensor("0", [2])))
 
 
 def legacy(tree: bytes, count: int = 2) -> bytes:
+    """Make a file of the older form, which says None more of a storage."""
+    tree = tree.replace(number(2) + b"tQ", number(2) + b"NtQ")
     return torch_legacy(tree, {"0": (count, ONE + OTHER if count == 4 else ONE)})
 
 
@@ -68,7 +68,7 @@ def end64_of(facts: tuple[int, int, int], at: int, gap: bytes = b"") -> bytes:
 
 def two_directories() -> tuple[bytes, tuple[int, int, int], tuple[int, int, int]]:
     """Make entries and the directories of two files in one; give it without an end."""
-    body, lines, (count, size, start) = parts(zipped(*ENTRIES))
+    body, lines, (count, size, _start) = parts(zipped(*ENTRIES))
     more, other, _ = parts(zipped(*OTHERS))
     moved = [replace(entry, header=at) for entry, at in zip(OTHERS, places(more), strict=True)]
     shifted = [replace(entry, header=len(body) + (entry.header or 0)) for entry in moved]
@@ -230,6 +230,7 @@ TORCH_PICKLES: Twisted = {
         None,
     ),
 }
+REFUSED_BY_TORCH = ("names with quotes", "names behind marks")
 LEGACY: Twisted = {
     "parts": (
         legacy(named(("a", part_of("7", 0)), ("b", part_of("8", 2))), 4),
@@ -274,10 +275,6 @@ PDPARAMS: Twisted = {
     "split table that is the dict": (
         pickled(b"}q\x05(" + text("w") + paddle(ONE) + text("UnpackBigParamInfor@@") + b"h\x05u"),
         "do not fit together",
-    ),
-    "called to change a dict": (
-        pickled(named(("w", paddle(ONE)), ("x", call("collections.Counter", name_of("a.b"))))),
-        None,
     ),
 }
 
