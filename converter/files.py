@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .errors import CheckpointError
+from .plain import real
 
 # What file systems say that cannot reserve room.
 _NOT_KNOWN = (errno.EINVAL, errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -104,7 +106,7 @@ def _check_around(path: Path) -> None:
 
 def _check_writable(path: Path, folder: Path) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise CheckpointError(f"{path}: no permission to write into {folder.resolve()}.")
+        raise CheckpointError(f"{path}: no permission to write into {real(folder)}.")
 
 
 def _is_free(folder: Path) -> bool:
@@ -132,10 +134,10 @@ def check_distinct(**files: Path | None) -> None:
     seen: dict[Path, str] = {}
     for role, path in files.items():
         if path is not None:
-            real = path.resolve()
-            if real in seen:
-                raise CheckpointError(f"{path}: {seen[real]} and {role} are the same file.")
-            seen[real] = role
+            place = real(path)
+            if place in seen:
+                raise CheckpointError(f"{path}: {seen[place]} and {role} are the same file.")
+            seen[place] = role
 
 
 def check_sources_stay(sources: Sequence[Path], targets: Sequence[Path]) -> None:
@@ -144,16 +146,10 @@ def check_sources_stay(sources: Sequence[Path], targets: Sequence[Path]) -> None
     Raises:
         CheckpointError: A target is a source.
     """
-    real = {path.resolve() for path in sources}
+    places = {real(path) for path in sources}
     for target in targets:
-        if target.resolve() in real:
+        if real(target) in places:
             raise CheckpointError(f"{target}: would be written, but is part of the source.")
-
-
-def sha256(path: Path) -> str:
-    """Hash a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_room(folder: Path, size: int) -> None:
@@ -296,11 +292,14 @@ def hold(handle: int) -> None:
 def remove_unheld(part: Path, remove: Callable[[Path], object]) -> None:
     """Remove a temporary file or folder, unless it cannot be or a process holds it.
 
-    Not the newest: a moment passes between the making of one and its lock.
+    Not the newest: a moment passes between the making of one and its lock. Nor what has such a name
+    and is neither, such as a pipe or a link.
     """
     with suppress(OSError):
-        if time.time() - part.stat().st_mtime > _NEW:
-            handle = os.open(part, os.O_RDONLY)
+        found = part.lstat()
+        is_ours = stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)
+        if is_ours and time.time() - found.st_mtime > _NEW:
+            handle = os.open(part, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 remove(part)

@@ -7,14 +7,14 @@ fields there are, and of which types, `checked` finds out.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import stat
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from .plain import descriptor
 
 _MOST = 256 << 20  # bytes of a file; the largest trace that is known has some MB
 _DEEPEST = 60  # lists and tables within each other; vitconvert writes fewer than ten
@@ -27,12 +27,10 @@ def read_bytes(path: Path, most: int = _MOST) -> bytes:
         OSError: It cannot be read, or is a pipe or a device.
         ValueError: It is larger than that many bytes.
     """
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "is not a plain file", str(path))
-        if found.st_size > most:
-            raise ValueError(f"it has {found.st_size:,} bytes, expected at most {most:,}")
+    with os.fdopen(descriptor(path), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise ValueError(f"it has {size:,} bytes, expected at most {most:,}")
         return file.read(most)
 
 

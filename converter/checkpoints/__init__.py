@@ -24,6 +24,7 @@ __all__ = [
     "Tensor",
     "floats",
     "held",
+    "names_in",
     "open_checkpoint",
 ]
 
@@ -65,6 +66,20 @@ def open_checkpoint(path: str | Path, weights: str | None = None) -> Checkpoint:
     return peel(
         path, tree, weights, format=format_name, side=side, files=(path,), metadata=metadata
     )
+
+
+def names_in(path: Path, format_name: str) -> set[str]:
+    """Give the names of all classes and functions that a PyTorch file refers to.
+
+    Args:
+        path: The file.
+        format_name: TORCH_ZIP or TORCH_LEGACY.
+
+    Raises:
+        CheckpointError: It cannot be read.
+    """
+    read = torch_zip.names_in if format_name == TORCH_ZIP else torch_legacy.names_in
+    return read(File(path))
 
 
 def _open_sharded(path: Path, file: File, weights: str | None) -> Checkpoint:
@@ -123,7 +138,7 @@ def _read_by_format(file: File, head: bytes) -> tuple[str, Any, dict[str, str]]:
         if npz.looks_like(file):
             return NPZ, npz.read_tree(file), {}
         return TORCH_ZIP, torch_zip.read_tree(file), {}
-    if head.startswith(torch_legacy.MAGIC):
+    if torch_legacy.looks_like(head):
         return TORCH_LEGACY, torch_legacy.read_tree(file), {}
     if safe.looks_like(head):
         return SAFETENSORS, *safe.read_tree(file)

@@ -138,7 +138,8 @@ def peel(path: Path, tree: Any, weights: str | None, **facts: Any) -> Checkpoint
             f"key such as 'model'; found {_describe(tree)}.{_advice(tree)}"
         )
     named = {k: v for k, v in tree.items() if isinstance(k, str) and isinstance(v, Tensor)}
-    skipped = {_name(k): _describe(v) for k, v in tree.items() if k not in {**named, **holders}}
+    taken = {**named, **holders}
+    skipped = {_name(k): _describe(v) for k, v in tree.items() if k not in taken}
     options += tuple(holders)
     counters = [name for name in _COUNTERS if name in named and len(named) > len(_COUNTERS)]
     beside |= {name: _describe(named.pop(name)) for name in counters}

@@ -46,6 +46,7 @@ class Storages:
         self.find = find
         self.big_endian = big_endian
         self.types: dict[str, str] = {}
+        self.places: dict[str, Any] = {}  # torch remembers storages and parts of them by one key
 
     def persistent_load(self, identity: Any) -> Typed:
         """Give the storage with this persistent id.
@@ -66,7 +67,13 @@ class Storages:
             raise CheckpointError(f"storages of type {name} are not supported.")
         if self.types.setdefault(key, storage_type.name) != storage_type.name:
             raise CheckpointError(f"the pickle gives storage {key:.40} two types.")
-        first = part[0][1] if part and part[0] is not None else 0
+        first, view = 0, part[0] if part else None
+        if view is not None:
+            own, first, _size = view
+            if self.places.setdefault(own, (key, first)) != (key, first):
+                raise CheckpointError(f"the pickle gives storage {own:.40} two places.")
+        if self.places.setdefault(key, (key, None)) != (key, None):
+            raise CheckpointError(f"the pickle gives storage {key:.40} two places.")
         check_axes([numel, first])
         return self.find(key, numel, DTYPES[dtype].itemsize), dtype, first
 

@@ -23,9 +23,10 @@ END = struct.Struct("<4s4H2IH")
 END64 = struct.Struct("<4sQ2H2I4Q")
 LOCATOR64 = struct.Struct("<4sIQI")
 
-_ENCRYPTED = 1
+_ENCRYPTED, _STREAMED, _UTF8 = 1, 8, 1 << 11  # flags of an entry
 _ZIP64 = 1  # id of the extra field that holds numbers of 64 bits
-_FULL = 0xFFFFFFFF  # in place of such a number
+_NAME = 0x7075  # id of the extra field that holds a second name
+_FULL, _MANY = 0xFFFFFFFF, 0xFFFF  # in place of such a number
 _MOST_DIRECTORY = 16 << 20  # bytes: some 200,000 entries
 _MOST_INFLATED = 1 << 28  # bytes of one compressed entry, unpacked
 
@@ -41,18 +42,29 @@ class Entry:
     size: int
     header: int
     limit: int = 0  # where the next entry begins
+    codec: str = "utf-8"  # of its name
+
+    @property
+    def encoded(self) -> bytes:
+        """The bytes of its name."""
+        return self.name.encode(self.codec)
 
 
 def read_directory(file: Storage) -> dict[str, Entry]:
     """List the entries of a zip file by name.
 
+    What zip readers understand differently is refused: PyTorch's, Python's (which NumPy uses) and
+    this one give the same entries for every file that is read.
+
     Raises:
-        CheckpointError: The directory is missing or damaged, or entries overlap, share a name, or
-            have a name that leaves the folder.
+        CheckpointError: The directory is missing, damaged or contradicts itself, or entries
+            overlap, share a name, or have a name that leaves the folder.
     """
     start, size, count = _find_directory(file)
-    if size > _MOST_DIRECTORY or start + size > file.size:
-        raise CheckpointError(_NO_DIRECTORY)
+    if size > _MOST_DIRECTORY:
+        raise CheckpointError(
+            f"the zip directory has {size} bytes; the limit is {_MOST_DIRECTORY}."
+        )
     data = file.read(start, size)
     entries: dict[str, Entry] = {}
     at = 0
@@ -68,9 +80,13 @@ def read_directory(file: Storage) -> dict[str, Entry]:
                 f"an entry of the zip has the name {entry.name!r}; expected a relative path."
             )
         entries[entry.name] = entry
+    if at != size:
+        raise CheckpointError(
+            f"the zip directory holds more than the {count} entries that its end counts. {_OTHERS}"
+        )
     ordered = sorted(entries.values(), key=lambda entry: entry.header)
     for entry, after in pairwise([*ordered, Entry("the directory", 0, 0, 0, 0, start)]):
-        if entry.header + LOCAL.size + len(entry.name) + entry.packed > after.header:
+        if entry.header + LOCAL.size + len(entry.encoded) + entry.packed > after.header:
             raise CheckpointError(
                 f"{entry.name!r} and {after.name!r} of the zip overlap, or lie past its end."
             )
@@ -84,22 +100,49 @@ _NO_DIRECTORY = (
 )
 
 
+_OTHERS = (
+    "Programs read such a file differently, so it is refused. Take it from its source, or save the "
+    "weights again."
+)
+
+
 def _find_directory(file: Storage) -> tuple[int, int, int]:
-    """Give where the directory begins, its size in bytes and the number of its entries."""
+    """Give where the directory begins, its size in bytes and the number of its entries.
+
+    Some readers believe the first of the two end records, some the second; some count entries,
+    some bytes; some expect the directory where its offset says, some in front of its end.
+    """
     begin = max(0, file.size - END.size - 0xFFFF)
     tail = file.read(begin, file.size - begin)
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or at + END.size > len(tail):
         raise CheckpointError(_NO_DIRECTORY)
-    _, _, _, _, count, size, start, _ = END.unpack_from(tail, at)
-    if _FULL in (size, start) or count == 0xFFFF:
-        locator = begin + at - LOCATOR64.size
-        if locator < 0 or file.read(locator, 4) != b"PK\x06\x07":
+    _, disk, first, here, count, size, start, comment = END.unpack_from(tail, at)
+    if at + END.size + comment != len(tail):
+        raise CheckpointError(f"the zip does not end where its end record says. {_OTHERS}")
+    plain, at = (count, size, start), begin + at
+    if at >= LOCATOR64.size and file.read(at - LOCATOR64.size, 4) == b"PK\x06\x07":
+        at -= LOCATOR64.size
+        _, disk64, end, disks = LOCATOR64.unpack(file.read(at, LOCATOR64.size))
+        if end != at - END64.size or file.read(end, 4) != b"PK\x06\x06" or disk64 or disks > 1:
             raise CheckpointError(_NO_DIRECTORY)
-        end = LOCATOR64.unpack(file.read(locator, LOCATOR64.size))[2]
-        if end + END64.size > locator or file.read(end, 4) != b"PK\x06\x06":
-            raise CheckpointError(_NO_DIRECTORY)
-        count, size, start = END64.unpack(file.read(end, END64.size))[7:10]
+        _, _, _, _, disk, first, here, count, size, start = END64.unpack(file.read(end, END64.size))
+        at, wide = end, (count, size, start)
+        full = (_MANY, _FULL, _FULL)
+        if any(n not in (one, most) for n, one, most in zip(plain, wide, full, strict=True)):
+            raise CheckpointError(
+                f"the two end records of the zip contradict each other: {plain} and {wide} "
+                f"(entries, bytes, begin of the directory). {_OTHERS}"
+            )
+    elif _FULL in (size, start) or count == _MANY:
+        raise CheckpointError(_NO_DIRECTORY)
+    if disk or first or here not in (count, min(count, _MANY)):
+        raise CheckpointError(f"the zip is a part of several, or miscounts its entries. {_OTHERS}")
+    if start + size != at:
+        raise CheckpointError(
+            f"the zip directory ends at byte {start + size}, its end record begins at byte {at}: "
+            f"the file is cut short, or bytes were put before or into it. {_OTHERS}"
+        )
     return start, size, count
 
 
@@ -113,22 +156,36 @@ def _parse(data: bytes, at: int) -> tuple[Entry, int]:
         raise ValueError("an entry is encrypted")
     at += CENTRAL.size
     text = data[at : at + name]
-    sizes = _wide_numbers(data[at + name : at + name + extra], [size, packed, header])
+    more = _extra(data[at + name : at + name + extra])
+    if _NAME in more:
+        raise ValueError("an entry has two names")
+    sizes = _wide_numbers(more, [size, packed, header])
     at += name + extra + comment
     if at > len(data):
         raise ValueError("an entry is cut short")
-    return Entry(text.decode(), method, crc, sizes[1], sizes[0], sizes[2]), at
+    codec = "utf-8" if flags & _UTF8 or text.isascii() else "cp437"  # as the format has it
+    return Entry(text.decode(codec), method, crc, sizes[1], sizes[0], sizes[2], codec=codec), at
 
 
-def _wide_numbers(extra: bytes, numbers: list[int]) -> list[int]:
+def _extra(data: bytes) -> dict[int, bytes]:
+    """Give the extra fields of an entry by their id."""
+    found: dict[int, bytes] = {}
+    while len(data) >= 4:
+        field, length = struct.unpack_from("<2H", data)
+        if len(data) < 4 + length or (field == _ZIP64 and field in found):
+            raise ValueError("an extra field does not fit, or occurs twice")
+        found[field], data = data[4 : 4 + length], data[4 + length :]
+    return found
+
+
+def _wide_numbers(fields: dict[int, bytes], numbers: list[int]) -> list[int]:
     """Replace numbers that do not fit 32 bits by those of the extra field."""
-    while len(extra) >= 4:
-        field, length = struct.unpack_from("<2H", extra)
-        if field == _ZIP64:
-            wide = iter(struct.unpack_from(f"<{length // 8}Q", extra, 4))
-            return [next(wide, n) if n == _FULL else n for n in numbers]
-        extra = extra[4 + length :]
-    return numbers
+    data = fields.get(_ZIP64, b"")
+    wide = iter(struct.unpack_from(f"<{len(data) // 8}Q", data))
+    try:
+        return [next(wide) if n == _FULL else n for n in numbers]
+    except StopIteration:
+        raise ValueError("a number of 64 bits is missing") from None
 
 
 def _leaves_its_folder(name: str) -> bool:
@@ -139,6 +196,31 @@ def _leaves_its_folder(name: str) -> bool:
         or any(c in name for c in "\\:")
         or ".." in name.split("/")
     )
+
+
+def _find_data(file: Storage, entry: Entry) -> int:
+    """Give where the bytes of an entry begin, behind its header, which must say the same of it."""
+    magic, _, flags, method, _, _, _, packed, size, name, extra = LOCAL.unpack(
+        file.read(entry.header, LOCAL.size)
+    )
+    text = file.read(entry.header + LOCAL.size, name + extra) if magic == MAGIC else b""
+    start: int = entry.header + LOCAL.size + name + extra
+    if magic != MAGIC or start + entry.packed > entry.limit:
+        raise CheckpointError(f"entry {entry.name!r} of the zip is not where its directory says.")
+    if text[:name] != entry.encoded:
+        raise CheckpointError(f"entry {entry.name!r} of the zip has another name in its header.")
+    try:
+        sizes = _wide_numbers(_extra(text[name:]), [size, packed])
+    except ValueError:
+        sizes = []
+    # A header written before its data has sizes of 0, and says so.
+    streamed = flags & _STREAMED and {size, packed} <= {0, _FULL}
+    if method != entry.method or not (streamed or sizes == [entry.size, entry.packed]):
+        raise CheckpointError(
+            f"entry {entry.name!r} of the zip has another size or compression in its header than "
+            f"in the directory. {_OTHERS}"
+        )
+    return start
 
 
 def open_entry(file: File, entry: Entry, may_lack_checksum: bool = False) -> Storage:
@@ -153,13 +235,7 @@ def open_entry(file: File, entry: Entry, may_lack_checksum: bool = False) -> Sto
         CheckpointError: The entry is not where the directory says, uses an unknown compression, or
             would be too large unpacked.
     """
-    header = file.read(entry.header, LOCAL.size)
-    magic, *_, name, extra = LOCAL.unpack(header)
-    start = entry.header + LOCAL.size + name + extra
-    if magic != MAGIC or start + entry.packed > entry.limit:
-        raise CheckpointError(f"entry {entry.name!r} of the zip is not where its directory says.")
-    if file.read(entry.header + LOCAL.size, name) != entry.name.encode():
-        raise CheckpointError(f"entry {entry.name!r} of the zip has another name in its header.")
+    start = _find_data(file, entry)
     if entry.method == STORED and entry.packed == entry.size:
         if may_lack_checksum and entry.crc == 0:
             return Part(file, start, entry.packed)

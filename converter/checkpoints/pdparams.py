@@ -11,9 +11,8 @@ from ..errors import CheckpointError
 from . import pickles
 from ._checkpoint import DEEPEST
 from ._tensor import DTYPES, Tensor, check_axes, view
-from .pickles import integer, text
 from .storage import Held, Joined, Latin, Storage
-from .writing import Layout
+from .writing import Layout, integer, text
 
 # Paddle's own entries beside the tensors.
 NAME_TABLE = "StructuredToParameterName@@"
@@ -96,6 +95,7 @@ class _Array:
 
     def set_state(self, state: Any) -> None:
         _version, shape, dtype, fortran, data = state
+        self.tensor = None  # the last state counts
         if not isinstance(dtype, _Dtype) or dtype.code not in _READABLE:
             self.what = f"array of dtype {getattr(dtype, 'code', '?')!r}"  # such as objects
             return
@@ -138,7 +138,7 @@ def _resolve(tree: Any, seen: dict[int, Any], depth: int) -> Any:
 def _join(tree: dict[Any, Any], parts: Any) -> None:
     """Join tensors that protocols 2 and 3 split, because these cannot hold 4 GiB in one piece."""
     try:
-        for name, info in parts.items():
+        for name, info in list(parts.items()):  # they may be the tree itself
             if not all(isinstance(piece, str) for piece in (name, *info["slices"])):
                 raise TypeError("names that are not strings")
             pieces = [tree.pop(piece) for piece in info["slices"]]

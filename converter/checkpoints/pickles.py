@@ -10,18 +10,24 @@ until it is asked for.
 """
 
 import struct
+from codecs import escape_decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import CheckpointError
+from ._keys import safe
 from .storage import Part, Storage
 
 _MARK = object()
 
 _WINDOW = 16 << 10  # bytes of the pickle read at a time
 _LONGEST_TEXT = 4096  # bytes; a longer one is not a name
-_MOST_STEPS = 2_000_000  # a few seconds; the optimizer of a large model takes 100,000
+
+# Steps: two seconds, or one for each four bytes that were interpreted, up to twenty seconds. The
+# optimizer of a large model takes 100,000; a tensor takes 40 and has 200 bytes.
+_STEPS, _MOST_STEPS, _BYTES = 2_000_000, 20_000_000, 4
+_CHARACTERS = 32  # of a text that a builder may copy in one step
 
 # What interpreting malformed data may raise.
 MALFORMED = (
@@ -29,6 +35,7 @@ MALFORMED = (
     AttributeError,
     LookupError,
     RecursionError,
+    RuntimeError,
     TypeError,
     ValueError,
     struct.error,
@@ -69,6 +76,7 @@ def load(
     builders: Mapping[str, Builder],
     persistent_load: Callable[[Any], Any] | None = None,
     start: int = 0,
+    names: set[str] | None = None,
 ) -> tuple[Any, int]:
     """Interpret a pickle.
 
@@ -78,6 +86,7 @@ def load(
             result has a method `set_state`, that gets the pickled state.
         persistent_load: Gives the object for a persistent id, for files that have them.
         start: Where it begins.
+        names: Gets every name that the pickle refers to.
 
     Returns:
         The pickled object, made of plain data, the builders' results, `Part`, `Text` and `Opaque`;
@@ -86,7 +95,7 @@ def load(
     Raises:
         CheckpointError: The pickle is malformed or cut short.
     """
-    machine = _Machine(source, builders, persistent_load, start)
+    machine = _Machine(source, builders, persistent_load, start, set() if names is None else names)
     try:
         return machine.run(), machine.at
     except MALFORMED as error:
@@ -105,19 +114,24 @@ class _Machine:
         builders: Mapping[str, Builder],
         persistent_load: Callable[[Any], Any] | None,
         start: int,
+        names: set[str],
     ) -> None:
         self.source = source
         self.window = b""  # the bytes of the source from `begin` on
         self.begin = start
         self.builders = builders
         self.persistent_load = persistent_load
+        # torch.load, whose files alone have persistent ids, and paddle.load differ in this.
+        self.encoding = "latin-1" if persistent_load is None else "utf-8"
+        self.names = names
         self.at = self.start = start
-        self.steps = 0
+        self.steps = self.taken = 0
         self.stack: list[Any] = []
-        self.memo: dict[int, Any] = {}
+        self.memo: dict[bytes, Any] = {}  # a file cannot choose bytes that hash alike
 
     def run(self) -> Any:
-        while self.steps < _MOST_STEPS:
+        most = _STEPS
+        while self.steps < most or self.steps < (most := self.most()):
             self.steps += 1
             self.start = self.at
             code = self.take(1)[0]
@@ -125,9 +139,13 @@ class _Machine:
                 return self.stack.pop()
             _OPS[code](self)
         raise CheckpointError(
-            f"refused: the pickle has more than {_MOST_STEPS:,} instructions, or copies its own "
-            f"content too often."
+            f"refused: the pickle has more than {most:,} instructions, or copies its own content "
+            f"too often."
         )
+
+    def most(self) -> int:
+        """Give how many steps the bytes so far allow; the data of tensors does not count."""
+        return min(_MOST_STEPS, _STEPS + self.taken // _BYTES)
 
     # -- reading arguments
 
@@ -138,6 +156,7 @@ class _Machine:
         if len(chunk) < size:
             raise ValueError("cut off")
         self.at += size
+        self.taken += size
         return chunk
 
     def peek(self, size: int) -> bytes:
@@ -163,6 +182,7 @@ class _Machine:
         head = self.peek(_LONGEST_TEXT)
         end = head.index(b"\n")
         self.at += end + 1
+        self.taken += end + 1
         return head[:end]
 
     def text(self, size: int) -> str | Text:
@@ -172,7 +192,14 @@ class _Machine:
 
     def old_string(self, size: int) -> str | Part:
         """Give a string of Python 2, which may be text or bytes: by length."""
-        return self.part(size) if size > _LONGEST_TEXT else _latin(self.take(size))
+        return self.part(size) if size > _LONGEST_TEXT else str(self.take(size), self.encoding)
+
+    def quoted(self) -> str:
+        """Give a string of protocol 0, which is written as in Python's own code."""
+        line = self.line().strip()
+        if len(line) < 2 or line[0] != line[-1] or line[:1] not in (b"'", b'"'):
+            raise ValueError("a string without quotes")
+        return str(escape_decode(line[1:-1])[0], self.encoding)
 
     def items(self) -> list[Any]:
         """Pop everything down to the last mark."""
@@ -193,6 +220,7 @@ class _Machine:
         builder = self.builders.get(name) if isinstance(args, tuple) else None
         if builder:  # a builder may copy its arguments
             self.steps += sum(len(arg) for arg in args if isinstance(arg, (dict, list, tuple)))
+            self.steps += sum(len(arg) // _CHARACTERS for arg in args if isinstance(arg, str))
         self.push(builder(*args) if builder else Opaque(name))
 
     def add_pairs(self, pairs: list[Any]) -> None:
@@ -204,7 +232,7 @@ class _Machine:
         if not isinstance(target, dict):
             raise TypeError("items of something that is not a dict")
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
-            target[_key(key)] = value
+            target[safe(key, Opaque)] = value
 
     def add_values(self, values: list[Any]) -> None:
         target = self.stack[-1]
@@ -230,11 +258,14 @@ class _Machine:
         name, module = self.stack.pop(), self.stack.pop()
         if not (isinstance(name, str) and isinstance(module, str)):
             raise TypeError("a name that is not a string")
-        self.push(Global(f"{module}.{name}"))
+        self.push(self.named(module, name))
 
     def line_global(self) -> Global:
-        module, name = self.line().decode(), self.line().decode()
-        return Global(f"{module}.{name}")
+        return self.named(self.line().decode(), self.line().decode())
+
+    def named(self, module: str, name: str) -> Global:
+        self.names.add(found := f"{module}.{name}")
+        return Global(found)
 
     def two(self, use: Callable[[Any, Any], None]) -> None:
         last = self.stack.pop()
@@ -268,8 +299,11 @@ class _Machine:
         del self.stack[len(self.stack) - count :]
         self.push(values)
 
-    def memoize(self, index: int) -> None:
-        self.memo[index] = self.stack[-1]
+    def memoize(self, index: bytes) -> None:
+        self.memo[index.ljust(4, b"\0")] = self.stack[-1]
+
+    def remembered(self, index: bytes) -> None:
+        self.push(self.memo[index.ljust(4, b"\0")])
 
 
 _EXTENSION = Opaque("(extension)")
@@ -277,21 +311,16 @@ _EXTENSION = Opaque("(extension)")
 
 def ordered_dict(pairs: Any = ()) -> dict[Any, Any]:
     """Stand in for collections.OrderedDict, which a pickle may call with its pairs."""
-    return {_key(key): value for key, value in pairs}
+    return {safe(key, Opaque): value for key, value in pairs}
 
 
-def _key(key: Any) -> Any:
-    """Give a key that is safe to hash: a deeply nested one would overflow the stack."""
-    return key if isinstance(key, (str, int, float, type(None))) else Opaque("(key)")
+def _index(number: int) -> bytes:
+    return number.to_bytes(4, "little")
 
 
 def _float(data: bytes) -> float:
     value: float = struct.unpack(">d", data)[0]
     return value
-
-
-def _latin(data: bytes) -> str:
-    return str(data, "latin-1")
 
 
 _OPS: dict[int, Callable[[_Machine], Any]] = {
@@ -301,13 +330,13 @@ _OPS: dict[int, Callable[[_Machine], Any]] = {
     ord("1"): lambda m: m.items(),
     ord("2"): lambda m: m.push(m.stack[-1]),
     # memo
-    ord("p"): lambda m: m.memoize(int(m.line())),
-    ord("q"): lambda m: m.memoize(m.number(1)),
-    ord("r"): lambda m: m.memoize(m.number(4)),
-    0x94: lambda m: m.memoize(len(m.memo)),
-    ord("g"): lambda m: m.push(m.memo[int(m.line())]),
-    ord("h"): lambda m: m.push(m.memo[m.number(1)]),
-    ord("j"): lambda m: m.push(m.memo[m.number(4)]),
+    ord("p"): lambda m: m.memoize(_index(int(m.line()))),
+    ord("q"): lambda m: m.memoize(m.take(1)),
+    ord("r"): lambda m: m.memoize(m.take(4)),
+    0x94: lambda m: m.memoize(_index(len(m.memo))),
+    ord("g"): lambda m: m.remembered(_index(int(m.line()))),
+    ord("h"): lambda m: m.remembered(m.take(1)),
+    ord("j"): lambda m: m.remembered(m.take(4)),
     # constants and numbers
     ord("N"): lambda m: m.push(None),
     0x88: lambda m: m.push(True),
@@ -322,9 +351,9 @@ _OPS: dict[int, Callable[[_Machine], Any]] = {
     0x8A: lambda m: m.push(m.number(m.number(1), signed=True)),
     0x8B: lambda m: m.push(m.number(m.number(4, signed=True), signed=True)),
     # text and bytes
-    ord("S"): lambda m: m.push(_latin(m.line()).strip("'\"")),
+    ord("S"): lambda m: m.push(m.quoted()),
     ord("T"): lambda m: m.push(m.old_string(m.number(4, signed=True))),
-    ord("U"): lambda m: m.push(_latin(m.take(m.number(1)))),
+    ord("U"): lambda m: m.push(str(m.take(m.number(1)), m.encoding)),
     ord("V"): lambda m: m.push(m.line().decode("raw-unicode-escape")),
     ord("X"): lambda m: m.push(m.text(m.number(4))),
     0x8C: lambda m: m.push(m.text(m.number(1))),
@@ -368,19 +397,3 @@ _OPS: dict[int, Callable[[_Machine], Any]] = {
     0x80: lambda m: m.take(1),
     0x95: lambda m: m.take(8),
 }
-
-
-# -- writing
-
-
-def text(value: str) -> bytes:
-    """Encode a text."""
-    data = value.encode()
-    return b"X" + len(data).to_bytes(4, "little") + data
-
-
-def integer(number: int) -> bytes:
-    """Encode an integer of at most 64 bits."""
-    if -(2**31) <= number < 2**31:
-        return b"J" + number.to_bytes(4, "little", signed=True)
-    return b"\x8a\x08" + number.to_bytes(8, "little", signed=True)

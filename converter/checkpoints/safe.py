@@ -33,8 +33,8 @@ _DTYPES = {
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
-# Bytes. The reference implementation reads up to 100 million; 50,000 tensors need 6 million.
-_MOST_HEADER = 10_000_000
+# Bytes. The reference implementation reads up to 100 million; 200,000 tensors need 24 million.
+_MOST_HEADER = 32_000_000
 
 _LONGEST_NAME = 4096  # bytes
 _ALIGNMENT = 8  # bytes

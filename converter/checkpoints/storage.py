@@ -5,7 +5,6 @@ These read with `pread`: any piece, from any thread, into the caller's buffer.
 """
 
 import os
-import stat
 import threading
 import weakref
 import zlib
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import CheckpointError
+from ..plain import open_plain
 
 CHUNK = 1 << 20  # bytes handled at a time: what fits the cache of one core
 
@@ -92,15 +92,9 @@ class File(Opened):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            # Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
-            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as error:
-            raise CheckpointError(f"{path}: cannot be read: {error.strerror}.") from error
+        handle = open_plain(path)
         super().__init__(handle)
         self.close = weakref.finalize(self, os.close, handle)
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise CheckpointError(f"{path}: is not a regular file.")
         if not self.size:
             raise CheckpointError(f"{path}: the file is empty.")
 
@@ -185,11 +179,12 @@ class Joined(Storage):
 
     def read_into(self, at: int, buffer: memoryview) -> None:
         """Fill a buffer from all parts that it touches."""
-        for part, end in zip(self.parts, self.ends, strict=True):
-            if len(buffer) and at < end:
-                piece = buffer[: end - at]
-                part.read_into(at - (end - part.size), piece)
-                at, buffer = at + len(piece), buffer[len(piece) :]
+        index = bisect(self.ends, at)
+        while len(buffer) and index < len(self.parts):
+            part, end = self.parts[index], self.ends[index]
+            piece = buffer[: end - at]
+            part.read_into(at - (end - part.size), piece)
+            at, buffer, index = at + len(piece), buffer[len(piece) :], index + 1
 
     def checked(self) -> Iterator[Storage]:
         """Give the checked parts of all parts."""

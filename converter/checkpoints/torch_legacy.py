@@ -1,5 +1,7 @@
 """Read files of torch.save before release 1.6: four pickles, a list of keys, the storages."""
 
+import re
+import tarfile
 from typing import Any
 
 from ..errors import CheckpointError
@@ -8,8 +10,41 @@ from ._torch import Storages
 from .storage import File, Part, Storage
 
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
-MAGIC = b"\x80\x02\x8a\x0a" + _MAGIC_NUMBER.to_bytes(10, "little")
+# Its pickle in protocol 2 (the usual one), in 3 to 5, and in 1, which spells it.
+_MAGIC = re.compile(
+    rb"(?:\x80[\x02-\x05])?(?:\x95.{8})?\x8a\x0a%b\.|L%dL?\n\."
+    % (re.escape(_MAGIC_NUMBER.to_bytes(10, "little")), _MAGIC_NUMBER),
+    re.DOTALL,
+)
 _VERSION = 1001
+_PICKLES = 5  # one after another
+
+
+def looks_like(head: bytes) -> bool:
+    """Tell whether a file begins as torch.save begins it, in any protocol.
+
+    Raises:
+        CheckpointError: It is a tar archive as well, which torch.load tries first.
+    """
+    if not _MAGIC.match(head):
+        return False
+    try:
+        tarfile.TarInfo.frombuf(head[:512], "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return True
+    raise CheckpointError("a tar archive and a pickle at once; programs read it differently.")
+
+
+def names_in(file: File) -> set[str]:
+    """Give the names of all classes and functions in a file.
+
+    Raises:
+        CheckpointError: The file is cut short or malformed.
+    """
+    found, at = set[str](), 0
+    for _ in range(_PICKLES):
+        _, at = pickles.load(file, {}, lambda _: None, at, found)
+    return found
 
 
 def read_tree(file: File) -> Any:

@@ -6,7 +6,7 @@ release 2.13.
 
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,11 +14,42 @@ from ..errors import CheckpointError
 from . import _zip, pickles
 from ._tensor import Tensor
 from ._torch import STORAGES, Storages
-from .pickles import integer, text
 from .storage import File, Storage
-from .writing import Layout
+from .writing import Layout, integer, text
 
 _TYPES = {dtype: name for name, dtype in reversed(STORAGES.items())}  # plain ones come first
+_RECORDS = {"data.pkl", "byteorder", "version", "constants.pkl"}  # that have a meaning
+
+
+def names_in(file: File) -> set[str]:
+    """Give the names of all classes and functions in a file.
+
+    Raises:
+        CheckpointError: The file is cut short or malformed.
+    """
+    entries, found = _zip.read_directory(file), set[str]()
+    pickled = entries[_folder(entries) + "data.pkl"]
+    data = _zip.open_entry(file, pickled, may_lack_checksum=True)
+    pickles.load(data, {}, lambda _: None, names=found)
+    return found
+
+
+def _folder(entries: Mapping[str, _zip.Entry]) -> str:
+    """Give the folder of the records, with its slash; refuse what torch would find elsewhere."""
+    named = [name for name in entries if name.endswith("/data.pkl")]
+    if len(named) != 1:
+        raise CheckpointError(
+            f"a zip file, but not one that torch.save wrote: expected one entry <name>/data.pkl, "
+            f"found {len(named)} among {len(entries)} entries."
+        )
+    folder = named[0].removesuffix("data.pkl")
+    if next(iter(entries)).partition("/")[0] + "/" != folder:
+        raise CheckpointError(
+            f"the first entry of the zip is {next(iter(entries))!r}, where PyTorch expects its "
+            f"records; they are in {folder!r}. Save the weights again."
+        )
+    _refuse_other_case(entries)
+    return folder
 
 
 def read_tree(file: File) -> Any:
@@ -28,13 +59,7 @@ def read_tree(file: File) -> Any:
         CheckpointError: The file is cut short or not of this format.
     """
     entries = _zip.read_directory(file)
-    named = [name for name in entries if name.endswith("/data.pkl")]
-    if len(named) != 1:
-        raise CheckpointError(
-            f"a zip file, but not one that torch.save wrote: expected one entry <name>/data.pkl, "
-            f"found {len(named)} among {len(entries)} entries."
-        )
-    folder = named[0].removesuffix("data.pkl")
+    folder = _folder(entries)
     if folder + "constants.pkl" in entries:
         raise CheckpointError(
             "a TorchScript program, not a checkpoint. Save its weights: "
@@ -73,6 +98,15 @@ def read_tree(file: File) -> Any:
         raise CheckpointError(f"unknown byte order {order!r}.")
     reader = Storages(find, order == b"big")
     return pickles.load(record("data.pkl"), reader.builders(), reader.persistent_load)[0]
+
+
+def _refuse_other_case(entries: Iterable[str]) -> None:
+    """Refuse names that PyTorch's reader, to which capitals are small letters, takes for others."""
+    seen: dict[str, str] = {}
+    for name in entries:
+        own = name.rpartition("/")[2] if name.count("/") == 1 else name
+        if seen.setdefault(name.lower(), name) != name or own.lower() in _RECORDS - {own}:
+            raise CheckpointError(f"entry {name!r} of the zip is another one to PyTorch's reader.")
 
 
 # -- writing

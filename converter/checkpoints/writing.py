@@ -196,3 +196,19 @@ def _in_parallel(jobs: Iterable[Job]) -> Generator[int, None, None]:
             with suppress(KeyboardInterrupt):
                 pool.shutdown(cancel_futures=True)
                 is_done = True
+
+
+# -- pieces of a pickle
+
+
+def text(value: str) -> bytes:
+    """Encode a text."""
+    data = value.encode()
+    return b"X" + len(data).to_bytes(4, "little") + data
+
+
+def integer(number: int) -> bytes:
+    """Encode an integer of at most 64 bits."""
+    if -(2**31) <= number < 2**31:
+        return b"J" + number.to_bytes(4, "little", signed=True)
+    return b"\x8a\x08" + number.to_bytes(8, "little", signed=True)

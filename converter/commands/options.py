@@ -247,11 +247,12 @@ def check_replaced(path: Path, mark: str, what: str) -> None:
         CheckpointError: It cannot be written, or is something else.
     """
     from ..files import check_target
+    from ..plain import holds
 
     check_target(path, force=True)
     try:
-        is_known = not path.exists() or mark.encode() in path.read_bytes()
-    except OSError:
+        is_known = not path.exists() or holds(path, mark.encode())
+    except (CheckpointError, OSError):
         is_known = False
     if not is_known:
         raise CheckpointError(f"{path}: exists and is not {what}. Choose another name.")

@@ -10,8 +10,9 @@ from typing import Any, Literal, Unpack
 from ..checkpoints import DTYPES as FILE_DTYPES
 from ..checkpoints import Checkpoint, open_checkpoint
 from ..errors import CheckpointError, DataError, ParityError, RunError
-from ..files import check_distinct, check_folder, sha256
+from ..files import check_distinct, check_folder
 from ..models import check_side
+from ..plain import sha256
 from ..running.interpreters import check_pythons
 from ..running.process import Task, run
 from ..running.scratch import temporary_folder

@@ -12,8 +12,8 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import ModelError, RunError, VitconvertError, brief, nearest
-from ..files import sha256
 from ..models import build
+from ..plain import sha256
 from ..sides import NAMES, Side
 from ..tables.reading import find_variant, read_table
 from ..tables.table import Table

@@ -1,17 +1,16 @@
 """Read PyTorch weights with PyTorch itself: a reader independent of vitconvert's own."""
 
-import pickle
-import pickletools
-import zipfile
+import warnings
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..checkpoints import NPZ, SAFETENSORS, Checkpoint, floats
+from ..checkpoints import NPZ, TORCH_LEGACY, TORCH_ZIP, Checkpoint, floats, names_in
 
-_LEGACY_PICKLES = 5  # that torch.save wrote one after another before release 1.6
+_KNOWN = ("torch.", "collections.")  # names that torch decides on itself
 
 
 def read_with_torch(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
@@ -27,7 +26,7 @@ def read_with_torch(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
     import torch
 
     shards = checkpoint.files[1:] or checkpoint.files
-    trees = [_read(path, checkpoint.format) for path in shards]
+    trees = [_read(path, NPZ in checkpoint.format) for path in shards]
     if None in trees:
         # Torch refuses some names whatever stands in. Our own reader steps in, and reports say so.
         state = {n: torch.from_numpy(floats(t, "float64")) for n, t in checkpoint.tensors.items()}
@@ -42,63 +41,59 @@ def read_with_torch(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
     return {names[key]: value for key, value in tree.items() if key in names}, reader
 
 
-def _read(path: Path, format_name: str) -> Any:
+def _read(path: Path, is_npz: bool) -> Any:
     """Read one file; None if its own reader refuses it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of protocols other than 2, most of which it refuses
+            return _npz(path) if is_npz else _torch(path)
+    except Exception:
+        # Whatever its reasons, which differ between releases: ours steps in, and reports name it.
+        return None
+
+
+def _npz(path: Path) -> Any:
+    """Read a file with NumPy; it refuses bfloat16, which it does not have."""
+    import torch
+
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+
+
+def _torch(path: Path) -> Any:
+    """Read a file with PyTorch, or with the reader of safetensors."""
     with path.open("rb") as file:
         head = file.read(9)
-    if NPZ in format_name:
-        import torch
-
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-        except (TypeError, ValueError):  # bfloat16, which NumPy does not have
-            return None
-    if SAFETENSORS in format_name and head[8:] == b"{":
+    if head[8:] == b"{":
         from safetensors.torch import load_file
 
         return load_file(path)
-    tree = _load_with_stand_ins(path, filled=False)
-    return _load_with_stand_ins(path, filled=True) if tree is None else tree
+    names = names_in(path, TORCH_ZIP if head.startswith(b"PK") else TORCH_LEGACY)
+    try:
+        return _load_with_stand_ins(path, names, filled=False)
+    except Exception:
+        return _load_with_stand_ins(path, names, filled=True)
 
 
-def _load_with_stand_ins(path: Path, filled: bool) -> Any:
+def _load_with_stand_ins(path: Path, names: Iterable[str], filled: bool) -> Any:
     """Load a file with empty classes in place of those that torch does not know.
 
     Args:
         path: The file.
+        names: Of all classes and functions in it.
         filled: Whether those that are not NumPy's are filled with entries.
 
-    Returns:
-        What the file holds; None if torch refuses it.
+    Raises:
+        Exception: PyTorch refuses it.
     """
     import torch
 
     stand_ins: list[Any] = []
-    for name in _unknown_names(path):
+    for name in sorted(name for name in names if not name.startswith(_KNOWN)):
         base = DictStandIn if filled and not name.startswith("numpy.") else StandIn
         stand_ins.append((type("StandIn", (base,), {}), name))
-    try:
-        with torch.serialization.safe_globals(stand_ins):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, TypeError, ValueError, AttributeError):
-        return None
-
-
-def _unknown_names(path: Path) -> list[str]:
-    """List the classes and functions in a file that torch does not know."""
-    import torch
-
-    if zipfile.is_zipfile(path):
-        names: list[str] = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-        return names
-    found = set()
-    with path.open("rb") as file:
-        for _ in range(_LEGACY_PICKLES):
-            for operation, argument, _at in pickletools.genops(file):
-                if operation.name == "GLOBAL" and isinstance(argument, str):
-                    found.add(argument.replace(" ", "."))
-    return sorted(name for name in found if not name.startswith(("torch.", "collections.")))
+    with torch.serialization.safe_globals(stand_ins):
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 class DictStandIn:

@@ -9,12 +9,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache, cached_property
+from operator import itemgetter
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from ..checked import expected
 from ..sides import SIDES, Side
 from .kinds import Kind, TensorRule
 from .variant import IN_PIXELS, Variant
+
+Value = TypeVar("Value")
 
 PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}", re.ASCII)
 _REASONS = expected("key patterns, each with its reason", lambda why: all(why.values()))
@@ -108,13 +112,21 @@ class Table:
         return self.path.name if self.shipped else str(self.path)
 
     @cached_property
-    def _claimants(self) -> dict[tuple[Side, str], list[tuple[re.Pattern[str], Row, TensorRule]]]:
-        """Rows and rules by the skeleton of the keys they can claim, so that a look-up is short."""
-        claimants: dict[tuple[Side, str], list[tuple[re.Pattern[str], Row, TensorRule]]] = {}
+    def _claimants(self) -> dict[Side, "Patterns[tuple[Row, TensorRule]]"]:
+        """Rows and rules by the patterns of the keys they claim."""
+        claimants: dict[Side, Patterns[tuple[Row, TensorRule]]] = {s: Patterns() for s in SIDES}
         for side, pattern, row, rule in self._patterns():
-            place = claimants.setdefault((side, _skeleton(pattern)), [])
-            place.append((compile_pattern(pattern), row, rule))
+            claimants[side].add(pattern, (row, rule))
         return claimants
+
+    @cached_property
+    def _layers(self) -> dict[Side, "Patterns[Row]"]:
+        """Rows by the patterns of the layers they describe."""
+        layers: dict[Side, Patterns[Row]] = {side: Patterns() for side in SIDES}
+        for row in self.rows:
+            for side, found in layers.items():
+                found.add(row.name_on(side), row)
+        return layers
 
     def _patterns(self) -> Iterator[tuple[Side, str, Row, TensorRule]]:
         """Give the pattern of the keys of every rule of every row, on either side."""
@@ -129,7 +141,7 @@ class Table:
         found = list[Claim]()
         if side == "paddle" and self.ignored(key, side) is not None:
             return found
-        for pattern, row, rule in self._claimants.get((side, _skeleton(key)), []):
+        for pattern, (row, rule) in self._claimants[side].like(key):
             if match := pattern.fullmatch(key):
                 numbers = match.groupdict()
                 layer, paddle = fill(row.torch, numbers), None
@@ -152,23 +164,21 @@ class Table:
 
     def ignored(self, key: str, side: Side = "torch") -> str | None:
         """Give the reason why a key of one side has no counterpart, or None if it has."""
-        alike = self._alone[side].get(_skeleton(key), [])
+        alike = self._alone[side].like(key)
         return next((why for pattern, why in alike if pattern.fullmatch(key)), None)
 
     @cached_property
-    def _alone(self) -> dict[Side, dict[str, list[tuple[re.Pattern[str], str]]]]:
-        """Patterns of keys without a counterpart, by side and by the key without its numbers."""
-        found: dict[Side, dict[str, list[tuple[re.Pattern[str], str]]]] = {}
+    def _alone(self) -> dict[Side, "Patterns[str]"]:
+        """Reasons by the patterns of keys without a counterpart."""
+        alone: dict[Side, Patterns[str]] = {side: Patterns() for side in SIDES}
         sides: tuple[tuple[Side, Mapping[str, str]], ...] = (
             ("torch", self.ignore),
             ("paddle", self.paddle_only),
         )
         for side, patterns in sides:
-            found[side] = {}
             for pattern, why in patterns.items():
-                alike = found[side].setdefault(_skeleton(pattern), [])
-                alike.append((compile_pattern(pattern), why))
-        return found
+                alone[side].add(pattern, why)
+        return alone
 
     def contradictions(self) -> Iterator[str]:
         """Say which patterns of [paddle_only] name a tensor that a row fills."""
@@ -196,10 +206,37 @@ class Table:
         """Pair the layers of one live model: own name -> (torch name, paddle name, kind)."""
         paired: dict[str, tuple[str, str, Kind]] = {}
         for name in names:
-            for row in self.rows:
+            for _pattern, row in self._layers[side].like(name):
                 if (pair := row.pair(side, name)) is not None:
                     paired[name] = (*pair, row.kind)
         return paired
+
+
+class Patterns(Generic[Value]):
+    """Values by pattern, found without a look at every one of them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        # Skeleton -> which numbers are placeholders -> the other numbers -> the patterns.
+        self.places: dict[str, dict[tuple[bool, ...], dict[tuple[str, ...], list[Any]]]] = {}
+
+    def add(self, pattern: str, value: Value) -> None:
+        """Add a value."""
+        words = _numbers(pattern)
+        free = tuple(not word.isdigit() for word in words)
+        fixed = tuple(word for word in words if word.isdigit())
+        place = self.places.setdefault(_skeleton(pattern), {}).setdefault(free, {})
+        place.setdefault(fixed, []).append((self.count, compile_pattern(pattern), value))
+        self.count += 1
+
+    def like(self, key: str) -> Iterator[tuple[re.Pattern[str], Value]]:
+        """Give the patterns that a key may match, in the order in which they were added."""
+        numbers, found = _numbers(key), list[Any]()
+        for free, place in self.places.get(_skeleton(key), {}).items():
+            fixed = (word for word, is_free in zip(numbers, free, strict=False) if not is_free)
+            found += place.get(tuple(fixed), [])
+        for _number, pattern, value in sorted(found, key=itemgetter(0)):
+            yield pattern, value
 
 
 def join(layer: str, leaf: str) -> str:
@@ -237,7 +274,7 @@ def may_lack(kind: Kind, leaf: str) -> bool:
 
 def overlap(one: str, other: str) -> bool:
     """Tell whether a key can match both patterns."""
-    if _skeleton(one) != _skeleton(other):
+    if _skeleton(one) != _skeleton(other) or len(_numbers(one)) != len(_numbers(other)):
         return False
     bound: dict[tuple[int, str], str] = {}
     for words in zip(_numbers(one), _numbers(other), strict=True):
@@ -253,7 +290,7 @@ def overlap(one: str, other: str) -> bool:
 
 def _numbers(pattern: str) -> list[str]:
     """List the numbers and placeholders of a pattern, in order."""
-    return re.findall(r"[0-9]+|\{\w+\}", pattern)
+    return re.findall(r"[0-9]+|\{[A-Za-z_]\w*\}", pattern, re.ASCII)
 
 
 def _skeleton(key: str) -> str:

@@ -13,9 +13,10 @@ import numpy as np
 
 from ...checkpoints import open_checkpoint
 from ...errors import ModelError, RunError
-from ...files import cannot_be_written, check_room, sha256
+from ...files import cannot_be_written, check_room
 from ...images import known_classes
 from ...models import check_side, require
+from ...plain import sha256
 from ...running.device import Device, import_framework
 from ...running.setup import Setup, Subject
 from ...running.side import as_function, make_side

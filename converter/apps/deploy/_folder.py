@@ -19,6 +19,7 @@ from ...files import (
     locked_folder,
     remove_unheld,
 )
+from ...plain import real
 from ._manifest import is_export, strangers
 
 
@@ -37,7 +38,7 @@ def check_export_folder(target: Path, sources: Sequence[Path], force: bool) -> N
     if not target.exists():
         return
     for source in sources:
-        if source.resolve().is_relative_to(target.resolve()):
+        if real(source).is_relative_to(real(target)):
             raise CheckpointError(
                 f"{source}: lies in {target}, which would be replaced. Move it out of that folder "
                 f"first, or choose another folder."

@@ -11,7 +11,7 @@ from typing import Any
 from ... import stored
 from ...checked import checked, expected
 from ...errors import ModelError, listing
-from ...files import sha256
+from ...plain import sha256
 from ...running.device import import_framework
 
 NAME = "vitconvert.json"

@@ -12,6 +12,7 @@ from typing import Any, Unpack
 from ...errors import DataError, RunError, VitconvertError
 from ...images import preprocessing_of
 from ...parity import Pair
+from ...plain import real
 from ...running.team import expected_team
 from ...sides import Side
 from ...terminal import Progress
@@ -89,7 +90,7 @@ def evaluate(
     folder = None if report is None else Path(report)
     if resume and (folder is None or team.size > 1):
         raise RunError("--resume needs --report, and a single process.")
-    if folder is not None and folder.resolve().is_relative_to(Path(data).resolve()):
+    if folder is not None and real(folder).is_relative_to(real(Path(data))):
         raise DataError(f"{folder}: the report would lie among the images. Choose another folder.")
     if folder is not None and team.leads:
         check_report_folder(folder, resume=resume, force=force)

@@ -12,8 +12,9 @@ from ... import stored
 from ...checked import checked, shown
 from ...checkpoints import open_checkpoint
 from ...errors import CheckpointError
-from ...files import check_target, sha256
+from ...files import check_target
 from ...parity import Row, describe_checkpoint
+from ...plain import sha256
 from ...sides import Side
 from ...version import __version__
 from ._entries import Entry

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import DataError
+from ...plain import real
 from ._augment import Augmentation
 from ._batches import Batches, spread
 from ._classes import in_order
@@ -154,7 +155,7 @@ def _are_same(first: Images, second: Images) -> bool:
             return str(error)
         if isinstance(found, np.ndarray):
             return found.tobytes()
-        return found.resolve() if isinstance(found, Path) else found
+        return real(found) if isinstance(found, Path) else found
 
     if first.names != second.names or not np.array_equal(first.labels, second.labels):
         return False
