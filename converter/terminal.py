@@ -35,7 +35,7 @@ def print_table(rows: Iterable[Sequence[str]], *headings: str, right: Sequence[s
     for heading in headings:
         justify: Literal["left", "right"] = "right" if heading in right else "left"
         table.add_column(heading, justify=justify, no_wrap=True)
-    spelled = [[printable(cell) for cell in row] for row in rows]
+    spelled = [[printable(cell).replace("\n", "\\n") for cell in row] for row in rows]
     if len(spelled) > _MANY:
         _print_long([list(headings), *spelled], [heading in right for heading in headings])
         return
