@@ -14,6 +14,7 @@ import pickle
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ import pytest
 from fuzzing import PROFILE, changed, damaged, spelled
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 from safetensors.numpy import save_file
 from small_trace import write_trace
 
@@ -47,7 +47,8 @@ from vitconvert.tables.table import Table
 def compare(path: Path) -> None:
     """Compare a trace with a good one, and write every report."""
     report = compare_traces(path.parent.parent / "good", path.parent)
-    show(report, Console(file=io.StringIO()))
+    with redirect_stdout(io.StringIO()):
+        show(report, every_layer=True)
     markdown(report)
     html(report)
     report.to_json()

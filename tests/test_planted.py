@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import re
+from contextlib import redirect_stdout
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -13,7 +14,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from evaluated import evaluation, photos
-from rich.console import Console
 from safetensors.numpy import save_file
 from small_trace import write_trace
 
@@ -105,7 +105,8 @@ def test_parity(tmp_path: Path) -> None:
     write_trace(tmp_path / "b", "paddle", FORGED, FORGED, seed=1)
     report = compare_traces(tmp_path / "a", tmp_path / "b")
     terminal = io.StringIO()
-    show(report, Console(file=terminal, width=400))
+    with redirect_stdout(terminal):
+        show(report, every_layer=True)
 
     assert not report.proved
     assert stays(terminal.getvalue())
@@ -138,7 +139,8 @@ def test_evaluation(tmp_path: Path) -> None:
         unreadable=((FILE, FORGED),),
     )
     terminal = io.StringIO()
-    show_evaluation(found, Console(file=terminal, width=400))
+    with redirect_stdout(terminal):
+        show_evaluation(found)
     write_reports(found, tmp_path, photos(found))
 
     assert stays(terminal.getvalue())

@@ -25,14 +25,16 @@ from tools.handmade import (
     torch_entries,
     zipped,
 )
-from vitconvert import CheckpointError, open_checkpoint
+from vitconvert import CheckpointError, open_checkpoint, terminal
 from vitconvert.checkpoints import pickles
 from vitconvert.checkpoints.storage import Held
 from vitconvert.checkpoints.target import check_output
 from vitconvert.files import check_sources_stay, written_beside
 from vitconvert.plain import holds
+from vitconvert.sides import Side
 from vitconvert.tables.kinds import Kind
 from vitconvert.tables.table import Row, Table
+from vitconvert.terminal import print_table
 
 DATA = bytes(8)
 
@@ -97,14 +99,32 @@ def test_rows_are_found_without_a_look_at_all(monkeypatch: pytest.MonkeyPatch) -
     kind = Kind("block", ())
     rows = tuple(Row(i, f"l{i}.a", f"l{i}.b", kind) for i in range(200))
     table = Table(rows, {}, Path("x.toml"), False, "x")
-    tried = []
+    tried = list[str]()
     pair = Row.pair
-    monkeypatch.setattr(Row, "pair", lambda *args: tried.append(args) or pair(*args))
+
+    def counted(row: Row, side: Side, layer: str) -> tuple[str, str] | None:
+        tried.append(layer)
+        return pair(row, side, layer)
+
+    monkeypatch.setattr(Row, "pair", counted)
 
     found = table.layers("torch", [row.torch for row in rows])
 
     assert len(found) == len(tried) == len(rows)
     assert found["l7.a"][:2] == ("l7.a", "l7.b")
+
+
+def test_long_tables_are_printed_as_short_ones(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rich takes minutes for the names of a file of 4 MB."""
+    rows = [("a.weight", "7"), ("b\n", "123")]
+    print_table(rows, "tensor", "size", right=("size",))
+    short = capsys.readouterr().out
+    monkeypatch.setattr(terminal, "_MANY", 1)
+    print_table(rows, "tensor", "size", right=("size",))
+
+    assert [line.rstrip() for line in short.splitlines()] == capsys.readouterr().out.splitlines()
 
 
 def test_texts_are_not_multiplied() -> None:
@@ -150,7 +170,7 @@ def link_to_null(path: Path) -> None:
     path.symlink_to("/dev/null")
 
 
-ODD = {
+ODD: dict[str, Callable[[Path], None]] = {
     "pipe": pipe,
     "socket": socket_at,
     "circle": circle,
