@@ -134,7 +134,10 @@ def check_distinct(**files: Path | None) -> None:
         if path is not None:
             real = path.resolve()
             if real in seen:
-                raise CheckpointError(f"{path}: {seen[real]} and {role} are the same file.")
+                raise CheckpointError(
+                    f"{path}: {seen[real]} and {role} are the same file. Choose another name "
+                    f"for what is written."
+                )
             seen[real] = role
 
 
@@ -147,7 +150,9 @@ def check_sources_stay(sources: Sequence[Path], targets: Sequence[Path]) -> None
     real = {path.resolve() for path in sources}
     for target in targets:
         if target.resolve() in real:
-            raise CheckpointError(f"{target}: would be written, but is part of the source.")
+            raise CheckpointError(
+                f"{target}: would be written, but is part of the source. Choose another name."
+            )
 
 
 def sha256(path: Path) -> str:
