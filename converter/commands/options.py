@@ -291,12 +291,16 @@ def progress_bar(wanted: bool = True) -> Iterator[Progress | None]:
     from rich import progress
     from rich.console import Console
 
+    console = Console(stderr=True)
+    if console.is_dumb_terminal:  # it cannot take back what it shows
+        yield None
+        return
     display = progress.Progress(
         progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),
         progress.TaskProgressColumn(),
         progress.TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
         redirect_stdout=False,  # `say` writes above the bar
     )
