@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from .terminal import Progress
 
 _SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}\.")  # in the name of a file that an index names
+# What works where a framework is missing.
+_UNPROVED = "Without a proof neither framework is needed: --no-parity (parity=False), --dry-run."
+_PYTHONS = "--torch-python PATH, --paddle-python PATH"
 
 log = logging.getLogger("vitconvert")
 
@@ -174,8 +178,8 @@ def convert(
     """
     src, dst = Path(src), Path(dst)
     _check(dtype, max_shard_size, family, parity, options)
+    _check_apart(src, dst)
     check_output(dst, force)
-    check_distinct(source=src, target=dst, unverified=unverified(dst))
     if parity:
         check_target(unverified(dst), force=True)
         _check_models(family, options)
@@ -222,6 +226,16 @@ def _check(
         )
 
 
+def _check_apart(src: Path, dst: Path) -> None:
+    """Refuse a target that is the source or a file of it, before --force is suggested."""
+    check_distinct(source=src, target=dst, **{"unproved target": unverified(dst)})
+    if dst.is_file() and (src.is_dir() or src.suffix == ".json"):
+        parts: Sequence[Path] = ()
+        with suppress(VitconvertError):  # if it cannot be opened, `plan` says why
+            parts = open_checkpoint(src).files
+        check_sources_stay(parts, [dst])
+
+
 def _check_models(family: str | Path | Pair, options: RunOptions) -> None:
     """Refuse what parity cannot be checked with, before anything is written."""
     from .parity import check_options, pythons
@@ -229,7 +243,10 @@ def _check_models(family: str | Path | Pair, options: RunOptions) -> None:
     from .running.setup import check_factory
 
     check_options(options, family)
-    check_pythons(pythons(options))
+    others = f"`vitconvert parity` proves it later, with other interpreters: {_PYTHONS}."
+    if not isinstance(family, str):
+        others = f"Other interpreters that have them are named so: {_PYTHONS}."
+    check_pythons(pythons(options), f"{_UNPROVED} {others}")
     if not isinstance(family, str | Path):
         for name in (family.torch_model, family.paddle_model):
             check_factory(name)

@@ -1,7 +1,7 @@
 """The only door to models_torch and models_paddle: builds and loads models, importing late."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
@@ -20,20 +20,33 @@ from .tables.reading import find_variant, load_table, using, variants
 from .tables.table import Table
 from .tables.variant import Variant
 
-_INSTALL = {
-    "torch": "PyTorch is not installed here. Install it: pip install 'vitconvert[torch]'",
-    "paddle": "PaddlePaddle is not installed here. Install it: pip install 'vitconvert[cpu]'",
-}
+# Framework -> what to install, and the extra of this package that does it.
+_INSTALLED_BY = {"torch": ("PyTorch", "torch"), "paddle": ("PaddlePaddle", "cpu")}
 
 
-def require(framework: Side) -> None:
-    """Check that a framework is installed, without importing it.
+def missing(frameworks: Iterable[Side]) -> list[Side]:
+    """Name the frameworks that are not installed here, without importing any."""
+    return [framework for framework in frameworks if find_spec(framework) is None]
+
+
+def not_installed(frameworks: Sequence[Side]) -> str:
+    """Say that frameworks are missing, and how to install them together."""
+    names, extras = zip(*(_INSTALLED_BY[framework] for framework in frameworks), strict=True)
+    are, them = ("is", "it") if len(names) == 1 else ("are", "them")
+    return (
+        f"{' and '.join(names)} {are} not installed here. Install {them}: pip install "
+        f"'vitconvert[{','.join(extras)}]'"
+    )
+
+
+def require(*frameworks: Side) -> None:
+    """Check that frameworks are installed, without importing them.
 
     Raises:
-        ModelError: It is not; the message says how to install it.
+        ModelError: Some are not; the message names all of them and says how to install them.
     """
-    if find_spec(framework) is None:
-        raise ModelError(_INSTALL[framework])
+    if lacking := missing(frameworks):
+        raise ModelError(not_installed(lacking))
 
 
 def build(framework: Side, variant: Variant, num_classes: int) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ Progress = Callable[[str, int, int], None]  # called with a text, the amount don
 
 _NARROWEST = 12  # columns that are left to a column of a table that must be folded
 _PARTS = re.compile(r"[^./_:,]+[./_:,\s]*|[./_:,\s]+")  # of a name, with what ends each
+_TEE = 0.05  # seconds that `tee` may take to print what it was given
 _ASIDE = "vitconvert.aside"  # of click's context: whether stdout is for a report alone
 _displays: list[Display] = []  # the progress bar that is shown, if any
 
@@ -97,11 +99,29 @@ def _write(stream: TextIO | None, text: str) -> None:
             display.print(Text.from_ansi(text.removesuffix("\n")), soft_wrap=True)
         else:
             color = False if os.environ.get("NO_COLOR") else None  # None: on a terminal only
-            click.echo(text, nl=False, file=stream, color=color)
+            with _out_of_the_way(stream):
+                click.echo(text, nl=False, file=stream, color=color)
     except BrokenPipeError:
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, stream.fileno())
         os.close(nothing)
+
+
+@contextmanager
+def _out_of_the_way(stream: TextIO) -> Iterator[None]:
+    """Take the progress bar away while text is written to a pipe, which may end on its terminal."""
+    bar = _displays[-1] if _displays else None
+    is_shown = bar is not None and bar.live.is_started
+    if bar is None or not is_shown:
+        yield
+        return
+    bar.stop()
+    try:
+        yield
+        stream.flush()
+        time.sleep(_TEE)
+    finally:
+        bar.start()
 
 
 @contextmanager

@@ -19,12 +19,12 @@ from .options import (
     Choice,
     ImageSize,
     aside,
-    check_replaced,
     known_variant,
     model_options,
     progress_bar,
     this_command,
 )
+from .replacing import check_replaced, write_report
 
 if TYPE_CHECKING:
     from ..apps.evaluation import Evaluation
@@ -260,11 +260,9 @@ def _check_markdown(path: Path, **files: Path | None) -> None:
 def _write_markdown(result: Evaluation, path: Path) -> None:
     """Write the table for a pull request, or print it."""
     from ..apps.evaluation import markdown
-    from ..files import write_whole
 
     text = markdown(result, this_command())
     if str(path) == "-":
         say_report(text)
     else:
-        write_whole(path, text.encode(errors="replace"))
-        say(f"{path} holds the table.")
+        say(write_report(path, text.encode(errors="replace"), "the table"))

@@ -110,11 +110,11 @@ def explain(
         raise click.BadParameter(f"{out} is not a .png file.", param_hint="--out")
     if maps is not None and maps.suffix not in _MAPS:
         raise click.BadParameter(f"{maps} is not a {' or '.join(_MAPS)} file.", param_hint="--map")
+    for image in images:
+        check_distinct(image=image, out=out, map=maps, weights=weights, classes=classes)
     for path in (out, maps):
         if path is not None:
             check_target(path, force)
-    for image in images:
-        check_distinct(image=image, out=out, map=maps, weights=weights, classes=classes)
     names = () if classes is None else read_classes(classes)
     with progress_bar() as progress:
         found = explain_images(

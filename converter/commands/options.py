@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
-from ..errors import CheckpointError, ModelError, nearest
+from ..errors import ModelError, VitconvertError, nearest
 from ..lines import one_line
 from ..running.device import Device
 from ..terminal import only_report, say, say_report, shown
+from .replacing import check_replaced, write_report
 
 if TYPE_CHECKING:
     from ..parity import Report
@@ -134,7 +135,7 @@ def add(*options: Callable[[F], F]) -> Callable[[F], F]:
 _REPORTS = {
     "report": ("the parity report as JSON", '"proved"'),
     "html": ("it as a page for a browser", 'content="vitconvert'),
-    "markdown": ("it as a Markdown table; - prints it", "made with vitconvert"),
+    "markdown": ("it as a Markdown table; - prints it", "\n- made with vitconvert"),
 }
 
 
@@ -235,29 +236,6 @@ def check_reports(reports: dict[str, Path | None], **files: Path | None) -> None
         check_replaced(path, _REPORTS[name][1], "a parity report")
 
 
-def check_replaced(path: Path, mark: str, what: str) -> None:
-    """Refuse to write to a file that holds something else.
-
-    Args:
-        path: To write to.
-        mark: A word that everything that may be replaced holds.
-        what: That is, such as "a parity report".
-
-    Raises:
-        CheckpointError: It cannot be written, or is something else.
-    """
-    from ..files import check_target
-    from ..plain import holds
-
-    check_target(path, force=True)
-    try:
-        is_known = not path.exists() or holds(path, mark.encode())
-    except (CheckpointError, OSError):
-        is_known = False
-    if not is_known:
-        raise CheckpointError(f"{path}: exists and is not {what}. Choose another name.")
-
-
 def finish(
     report: Report,
     reports: dict[str, Path | None],
@@ -272,7 +250,6 @@ def finish(
         converted: File that was written, too.
         limit: Of the float32 difference in the Markdown table, if it is not the usual one.
     """
-    from ..files import write_whole
     from ..parity import LIMIT, Report, html, markdown, show
 
     makers: dict[str, Callable[[Report], str]] = {
@@ -283,15 +260,20 @@ def finish(
     show(report, click.get_current_context().meta.get(_EVERY_LAYER, False))
     if converted is not None:
         say(f"{converted} holds the converted weights.")
+    errors = list[VitconvertError]()
     for name, path in reports.items():
         if path is None:
             continue
         text = makers[name](report)
         if str(path) == "-":
             say_report(text)
-        else:
-            write_whole(path, text.encode())
-            say(f"{path} holds the report.")
+            continue
+        try:
+            say(write_report(path, text.encode(), "the report"))
+        except VitconvertError as error:  # the others are written all the same
+            errors.append(error)
+    if errors:
+        raise errors[0]
     if not report.proved:
         sys.exit(1)
 
@@ -312,12 +294,16 @@ def progress_bar(wanted: bool = True) -> Iterator[Progress | None]:
     from rich import progress
     from rich.console import Console
 
+    console = Console(stderr=True)
+    if console.is_dumb_terminal:  # it cannot take back what it shows
+        yield None
+        return
     display = progress.Progress(
         progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),
         progress.TaskProgressColumn(),
         progress.TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
         redirect_stdout=False,  # `say` writes above the bar
     )

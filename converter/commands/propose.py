@@ -74,10 +74,11 @@ def table(
       vitconvert table --torch-model net:a --paddle-model net:b --out net.toml
     """
     from ..apps.proposal import propose_table
-    from ..files import check_target, write_whole
+    from ..files import check_distinct, check_target, write_whole
 
+    check_distinct(kinds=options["kinds"], out=out)
     check_target(out, force)
-    check_reports(reports, out=out)
+    check_reports(reports, kinds=options["kinds"], out=out)
     with progress_bar() as progress:
         proposal = propose_table(torch_model, paddle_model, progress=progress, **options)
     write_whole(out, proposal.text.encode())

@@ -42,11 +42,9 @@ def diagnose(reference: Trace, candidate: Trace, layers: Sequence[LayerResult]) 
     yield from (one.describe(candidate) for one in several if one.matters)
     for one, *like_it in others[: _MOST_LAYERS - 1]:
         yield one.describe(layers, like_it)
-    if more := sum(map(len, others[_MOST_LAYERS - 1 :])):
-        are = (
-            "more layer is wrong by itself" if more == 1 else "more layers are wrong by themselves"
-        )
-        yield f"{more} {are}, see the report."
+    if more := [case for cases in others[_MOST_LAYERS - 1 :] for case in cases]:
+        are = "layer is wrong by itself" if len(more) == 1 else "layers are wrong by themselves"
+        yield f"{len(more)} more {are}: {some([code(case.layer.layer) for case in more])}."
     yield from (one.describe(candidate) for one in several if not one.matters)
 
 

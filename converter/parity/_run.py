@@ -184,7 +184,8 @@ def dump(
         force=force,
         as_whole=True,
     )
-    check_pythons({framework: pythons(options)[framework]})
+    advice = "Or name another Python that has it: --python PATH."
+    check_pythons({framework: pythons(options)[framework]}, advice)
     opened = open_checkpoint(checkpoint, weights)
     subject = make_subject(model, framework, opened)
     if alone is not None:

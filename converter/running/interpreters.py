@@ -4,13 +4,13 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
-from ..errors import ModelError
-from ..models import require
+from ..errors import ModelError, listing
+from ..models import missing, not_installed
 from ..sides import SIDES, Side
 
 _OLDEST = (3, 11)
@@ -31,41 +31,47 @@ _RELEASE = (
 )
 
 
-def check_pythons(pythons: dict[Side, str | None]) -> None:
+def check_pythons(pythons: Mapping[Side, str | None], otherwise: str = "") -> None:
     """Check that every interpreter has what its worker needs, before anything runs.
 
+    Args:
+        pythons: By framework; this one where None.
+        otherwise: What works without them, for the message; the options that name interpreters if
+            empty.
+
     Raises:
-        ModelError: It is too old, or a package is missing.
+        ModelError: One is too old, or packages are missing; all that is wrong is in the message.
     """
-    for side, python in pythons.items():
-        if python is None:
-            require(side)
-            continue
-        try:
-            asked = subprocess.run(
-                [python, "-P", "-c", _ASK, "numpy", side],
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            version, missing = json.loads(asked.stdout)
-        except (OSError, ValueError, subprocess.CalledProcessError) as error:
-            printed = str(error)
-            if isinstance(error, subprocess.CalledProcessError):
-                printed = error.stderr or f"it ends with status {error.returncode}."
-            raise ModelError(
-                f"--{side}-python {python}: does not run; expected Python 3.11 or newer: "
-                f"{printed.strip().splitlines()[-1]}"
-            ) from error
-        if tuple(version) < _OLDEST:
-            found = ".".join(map(str, version))
-            raise ModelError(
-                f"--{side}-python {python}: is Python {found}; expected 3.11 or newer."
-            )
-        if missing:
-            raise ModelError(
-                f"--{side}-python {python}: has no {' and no '.join(missing)}; install it there."
-            )
+    problems = [told for side, python in pythons.items() if python and (told := _ask(side, python))]
+    if lacking := missing(side for side, python in pythons.items() if not python):
+        named = ", ".join(f"--{side}-python PATH" for side in lacking)
+        one = "another Python that has it" if len(lacking) == 1 else "others that have them"
+        otherwise = otherwise or f"Or name {one}: {named}."
+        problems.append(f"{not_installed(lacking)}. {otherwise}")
+    if problems:
+        several = "the models cannot be run:"
+        raise ModelError(problems[0] if len(problems) == 1 else listing(several, problems))
+
+
+def _ask(side: Side, python: str) -> str:
+    """Ask an interpreter for its version and packages; return what is wrong, else nothing."""
+    option = f"--{side}-python {python}"
+    try:
+        asked = subprocess.run(
+            [python, "-P", "-c", _ASK, "numpy", side], capture_output=True, text=True, check=True
+        )
+        version, lacking = json.loads(asked.stdout)
+    except (OSError, ValueError, subprocess.CalledProcessError) as error:
+        printed = str(error)
+        if isinstance(error, subprocess.CalledProcessError):
+            printed = error.stderr or f"it ends with status {error.returncode}."
+        last = printed.strip().splitlines()[-1]
+        return f"{option}: does not run; expected Python 3.11 or newer: {last}"
+    if tuple(version) < _OLDEST:
+        return f"{option}: is Python {'.'.join(map(str, version))}; expected 3.11 or newer."
+    if lacking:
+        return f"{option}: has no {' and no '.join(lacking)}; install it there."
+    return ""
 
 
 def framework_versions(pythons: dict[Side, str | None]) -> dict[str, str]:

@@ -25,7 +25,7 @@ from tools.handmade import (
     torch_entries,
     zipped,
 )
-from vitconvert import CheckpointError, open_checkpoint, terminal
+from vitconvert import CheckpointError, open_checkpoint
 from vitconvert.checkpoints import pickles
 from vitconvert.checkpoints.storage import Held
 from vitconvert.checkpoints.target import check_output
@@ -34,7 +34,6 @@ from vitconvert.plain import holds
 from vitconvert.sides import Side
 from vitconvert.tables.kinds import Kind
 from vitconvert.tables.table import Row, Table
-from vitconvert.terminal import print_table
 
 DATA = bytes(8)
 
@@ -112,19 +111,6 @@ def test_rows_are_found_without_a_look_at_all(monkeypatch: pytest.MonkeyPatch) -
 
     assert len(found) == len(tried) == len(rows)
     assert found["l7.a"][:2] == ("l7.a", "l7.b")
-
-
-def test_long_tables_are_printed_as_short_ones(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Rich takes minutes for the names of a file of 4 MB."""
-    rows = [("a.weight", "7"), ("b\n", "123")]
-    print_table(rows, "tensor", "size", right=("size",))
-    short = capsys.readouterr().out
-    monkeypatch.setattr(terminal, "_MANY", 1)
-    print_table(rows, "tensor", "size", right=("size",))
-
-    assert [line.rstrip() for line in short.splitlines()] == capsys.readouterr().out.splitlines()
 
 
 def test_texts_are_not_multiplied() -> None:

@@ -17,6 +17,7 @@ from ...files import cannot_be_written, check_room
 from ...images import known_classes
 from ...models import check_side, require
 from ...plain import sha256
+from ...running.aside import stdout_aside
 from ...running.device import Device, import_framework
 from ...running.setup import Setup, Subject
 from ...running.side import as_function, make_side
@@ -165,7 +166,7 @@ def _write(
     eager = [run(x) for x in inputs]
     import_module("vitconvert.models_paddle._deployed").for_deployment(model)
     spec = paddle.static.InputSpec([None, 3, *(size or (None, None))], "float32", "images")
-    with cannot_be_written(target):
+    with cannot_be_written(target), stdout_aside():
         static = paddle.jit.to_static(model, input_spec=[spec], full_graph=True)
         paddle.jit.save(static, str(part / "model"))
         for extra in part.glob("*.info"):  # of training on, which nothing here reads

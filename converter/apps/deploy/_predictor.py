@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from ...errors import RunError
 from ...models import require
+from ...running.aside import stdout_aside
 from ...running.device import Device, choose_device, import_framework
 from ._manifest import LEAST, read_facts
 
@@ -56,6 +58,7 @@ class Predictor:
                 f"was made with Paddle {self.facts.versions.get('paddle')}. Export the weights "
                 f"again here."
             ) from error
+        self._is_ready = False  # Paddle prepares the program, and prints, in the first run
         self._input = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
         self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
 
@@ -87,7 +90,9 @@ class Predictor:
         self._check(images)
         try:
             self._input.copy_from_cpu(np.ascontiguousarray(images))
-            self._predictor.run()
+            with nullcontext() if self._is_ready else stdout_aside():
+                self._predictor.run()
+            self._is_ready = True
             return np.asarray(self._output.copy_to_cpu())
         except (RuntimeError, ValueError, OSError) as error:
             raise RunError(f"{self.folder}: Paddle cannot run it: {_first(error)}.") from error
@@ -104,7 +109,8 @@ class Predictor:
             config.disable_gpu()
             config.set_cpu_math_library_num_threads(self.threads)
             config.enable_mkldnn()
-        return create_predictor(config)
+        with stdout_aside():
+            return create_predictor(config)
 
     def _check(self, images: np.ndarray) -> None:
         """Refuse what the program would make something wrong of, or nothing."""

@@ -57,6 +57,7 @@ class Session:
             raise RunError("--engine inference runs the Paddle model: give its --weights.")
         if how.engine == "inference" and isinstance(model, Pair):
             raise RunError("--engine inference exports shipped models only: expected eager.")
+        require(*files)
         variant.check_size(preprocessing.size)
         self.model, self.variant, self.files = model, variant, files
         self.how, self.team = how, team
@@ -89,7 +90,6 @@ class Session:
 
     def _setup(self, side: Side) -> Setup:
         """Check the weights by names and shapes, before any framework starts."""
-        require(side)
         path, key = self.files[side], self.keys[side]
         if path.is_dir():
             return self._exported(path)
