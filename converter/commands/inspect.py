@@ -9,7 +9,7 @@ import click
 from ..sides import NAMES
 from ..tables.reading import load_table, variants
 from ..terminal import print_table, printable
-from .options import FILE
+from .options import FILE, rename_option
 
 # Of the header of a .safetensors, which may hold anything.
 _MOST_TEXTS = 20
@@ -28,18 +28,21 @@ docs/parity.md, "Your own pair of models", describes both."""
 
 @click.command()
 @click.argument("file", type=FILE)
-@click.option("--weights", metavar="KEY", help="Which of several weights to show.")
-def inspect(file: Path, weights: str | None) -> None:
+@click.option("--weights", metavar="PREFIX", help="Which of several weights to show.")
+@rename_option()
+def inspect(file: Path, weights: str | None, rename: dict[str, str] | None) -> None:
     """Show what a checkpoint holds, and which variant it looks like.
 
     \b
-    Example:
+    Examples:
       vitconvert inspect shunt_s.pth
+      vitconvert inspect dino.pth --weights teacher.backbone
     """
-    from ..checkpoints import open_checkpoint
+    from ..tables.choosing import look
+    from ..tables.heads import missing_head
     from ..tables.identify import identify, show_head
 
-    checkpoint = open_checkpoint(file, weights)
+    checkpoint, several, close = look(file, weights, rename)
     size = sum(path.stat().st_size for path in checkpoint.files)
     files = f" in {len(checkpoint.files)} files" if len(checkpoint.files) > 1 else ""
     click.echo(f"{checkpoint.path}: {checkpoint.format}, {size:,} bytes{files}")
@@ -60,8 +63,24 @@ def inspect(file: Path, weights: str | None) -> None:
         for match, side in found
         if side == own or match.variant.name not in sure
     ]
-    click.echo(f"looks like: {' or '.join(looks) or 'no variant known here'}")
-    if not looks:
+    unknown = f"no variant, but it comes close to {close}" if close else "no variant known here"
+    click.echo(f"looks like: {' or '.join(looks) or unknown}")
+    for match, side in found:
+        if told := missing_head(checkpoint, load_table(match.variant.family), match, side):
+            click.echo(printable(told))
+            break
+    if len(several) > 1:
+        click.echo("Several of its weights look like a variant; these are shown by")
+        for one in several:
+            click.echo(printable(f"  --weights {shlex.quote(one.selection.path)}    {one.spell()}"))
+    if close:
+        family = variants()[close].family
+        click.echo(
+            printable(
+                f"What does not fit: vitconvert {family} --src {shlex.quote(str(file))} --dst my.pdparams --dry-run"
+            )
+        )
+    if not (looks or close):
         end = ".pth" if own == "paddle" else ".pdparams"
         click.echo(printable(_OWN_MODEL.format(src=shlex.quote(str(file)), end=end)))
 

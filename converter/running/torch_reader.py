@@ -4,6 +4,8 @@ import pickle
 import pickletools
 import zipfile
 from collections import OrderedDict
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +37,8 @@ def read_with_torch(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
     tree = trees[0]
     if len(trees) > 1:
         tree = {name: value for shard in trees for name, value in shard.items()}
-    for key in checkpoint.wrapper:
-        tree = tree[key]
-    names = {checkpoint.prefix + name: name for name in checkpoint.tensors}
-    reader = "numpy" if NPZ in checkpoint.format else "torch"
-    return {names[key]: value for key, value in tree.items() if key in names}, reader
+    state = {name: reduce(getitem, keys, tree) for name, keys in checkpoint.sources.items()}
+    return state, "numpy" if NPZ in checkpoint.format else "torch"
 
 
 def _read(path: Path, format_name: str) -> Any:

@@ -71,7 +71,7 @@ def fit(shapes: Mapping[str, Shape], variant: Variant, table: Table, side: Side 
 
     A model without any tensor of the head fits as well: it gives features.
     """
-    patterns = variant.shapes if side == "torch" else _paddle_patterns(variant, table)
+    patterns = side_patterns(variant, table, side)
     num_classes = _num_classes(shapes, patterns)
     found = compare(
         shapes,
@@ -94,7 +94,10 @@ def _num_classes(shapes: Mapping[str, Shape], patterns: Mapping[str, ShapePatter
     return 0
 
 
-def _paddle_patterns(variant: Variant, table: Table) -> dict[str, ShapePattern]:
+def side_patterns(variant: Variant, table: Table, side: Side) -> Mapping[str, ShapePattern]:
+    """Give the names and shapes of a variant as one side spells them."""
+    if side == "torch":
+        return variant.shapes
     return {
         claim.paddle: turned(pattern, claim)
         for key, pattern in variant.shapes.items()

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ...checkpoints import open_checkpoint
+from ...checkpoints import read_contents
 from ...errors import CheckpointError
 from ...files import check_target, sha256
-from ...parity import Row, describe_checkpoint
+from ...parity import Row
 from ...sides import Side
 from ...version import __version__
 from ._entries import Entry
@@ -91,8 +91,9 @@ def make_request(
         "model": entry.variant or f"{entry.torch_model} and {entry.paddle_model}",
     }
     for side, file in files.items():
-        facts = describe_checkpoint(open_checkpoint(file), {})
-        request[f"{side} checkpoint"] = [facts["sha256"], *facts.get("shards", ())]
+        request[f"{side} checkpoint"] = [
+            sha256(path) for path in read_contents(file).facts["files"]
+        ]
     for name, path in (("table", entry.table), ("input", options.get("input"))):
         if path and Path(path).is_file():
             request[name] = sha256(Path(path))

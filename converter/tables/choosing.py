@@ -1,0 +1,424 @@
+"""Which tensors of a file are the weights: those whose names and shapes fit a table.
+
+The room of checkpoints knows wrappers by their looks alone. Here a prefix of the user's own is
+found: wherever names of the model end a name in the file, what stands before is a candidate.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..checkpoints import Checkpoint, Contents, Renames, Selection, read_contents
+from ..checkpoints.contents import MOST_WORDS, usual_prefix
+from ..checkpoints.selection import WRAPPERS, check_renames, without_words
+from ..errors import CheckpointError, some
+from ..sides import SIDES, Side
+from .heads import parts_to_drop
+from .identify import Fit, closest, droppable, fit, show_head, side_patterns
+from .reading import families, load_table
+from .table import Table
+
+# A file may be made to have as many prefixes as names; a model has a few.
+_MOST_PREFIXES = 32
+_MOST_ENDS = 12  # of a name, which rows without shapes may claim
+_MOST_NAMES = 2000  # in which such ends are looked for
+_BYTES = "uint8"  # of a random generator's state
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A selection of a file, and how it fits.
+
+    Attributes:
+        selection: The tensors.
+        side: The framework whose names they have.
+        fit: How they compare with the variant that comes closest.
+        distance: How many tensors do not fit the variant that was asked for, or the closest.
+        tensors: Identities of the tensors, to see that two selections are one.
+    """
+
+    selection: Selection
+    side: Side
+    fit: Fit
+    distance: int
+    tensors: frozenset[int]
+
+    @property
+    def claimed(self) -> int:
+        """How many tensors are of the model."""
+        return len(self.tensors) - len(self.fit.extra)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Keys and words that lead to it, without those of wrappers."""
+        words = (*self.selection.wrapper, *self.selection.prefix.split(".")[:-1])
+        return tuple(word for word in words if word not in WRAPPERS)
+
+    def spell(self) -> str:
+        """Name it with what it looks like."""
+        variant = self.fit.variant
+        return f"{self.selection.path or 'the top level'!r} ({variant.name}, {show_head(self.fit.num_classes)})"
+
+
+def open_weights(
+    path: str | Path,
+    table: Table,
+    variant: str | None = None,
+    *,
+    side: Side | None = None,
+    weights: str | None = None,
+    rename: Renames | None = None,
+    num_classes: int | None = None,
+) -> Checkpoint:
+    """Open a file, and choose the weights that fit a table; without reading a tensor.
+
+    Args:
+        path: The file.
+        table: Of the family, or of a model of the user's own.
+        variant: Of the family; any if None.
+        side: The framework whose names are expected; either if None and the file does not say.
+        weights: Which weights to take: keys and beginnings of names, with dots.
+        rename: Beginnings of names -> what takes their place.
+        num_classes: 0 leaves the head out on purpose; it stays as it is if None.
+
+    Returns:
+        The weights that fit whole; or else those that come closest, for a message that says what
+        does not fit.
+
+    Raises:
+        CheckpointError: As of `open_checkpoint`; or several sets of weights fit, and none is
+            called "model".
+    """
+    contents = read_contents(path)
+    chooser = _Chooser(contents, table, variant, side, rename, num_classes)
+    base = None if weights is None else contents.find(weights)
+    found, rivals = chooser.choose(base)
+    if found is not None and len(rivals) > 1:
+        raise CheckpointError(_several(contents, table, rivals))
+    if found is None or found.distance:
+        other = _other_family(contents, table, base, rename)
+        if other is not None:
+            return contents.select(other.selection)
+        if found is None or 2 * found.distance >= len(found.tensors):
+            guess, options = contents.guess(base)  # raises if there are several
+            return contents.select(replace(guess, rename=chooser.rename), options)
+    return contents.select(found.selection, chooser.options(found, base))
+
+
+def look(
+    path: str | Path, weights: str | None = None, rename: Renames | None = None
+) -> tuple[Checkpoint, list[Choice], str]:
+    """Open a file as `open_weights` would for the family it looks like; never refuse a choice.
+
+    Returns:
+        The weights: those that fit a variant, or else come close, or else the largest; all
+        selections that fit a variant, if there are several; and the variant that comes closest
+        where none fits, "" if none comes close.
+
+    Raises:
+        CheckpointError: The file cannot be read or holds no tensors.
+    """
+    contents = read_contents(path)
+    base = None if weights is None else contents.find(weights)
+    usual, options = contents.guess(base, lenient=True)
+    found: list[Choice] = []
+    for name in families():
+        chooser = _Chooser(contents, load_table(name), None, None, rename, None)
+        found += chooser.choices(base, every=True)
+    whole = _distinct(one for one in found if not one.distance)
+    if whole:
+        own = [one for one in whole if _same_place(one.selection, usual)]
+        first = own[0] if own else (_preferred(whole) or whole[0])
+        others = _others(first.selection, [*options, *(one.selection.path for one in whole)])
+        return contents.select(first.selection, others), whole, ""
+    near = min(found, key=lambda one: one.distance, default=None)
+    if near is None or 2 * near.distance >= len(near.tensors):
+        return contents.select(replace(usual, rename=check_renames(rename)), options), [], ""
+    others = _others(near.selection, options)
+    return contents.select(near.selection, others), [], near.fit.variant.name
+
+
+class _Chooser:
+    """Looks for the tensors of a file that fit a table."""
+
+    def __init__(
+        self,
+        contents: Contents,
+        table: Table,
+        variant: str | None,
+        side: Side | None,
+        rename: Renames | None,
+        num_classes: int | None,
+    ) -> None:
+        self.contents, self.table, self.num_classes = contents, table, num_classes
+        self.variant = table.variants.get(variant) if variant is not None else None
+        known = contents.facts.get("side") or side
+        self.sides: tuple[Side, ...] = (known,) if known else SIDES
+        self.rename = check_renames(rename)
+        names = [word for keys in contents.entries for word in keys if "_" in word or "mod" in word]
+        self.words = tuple(word for word in WRAPPERS if any(word in name for name in names))
+        self.places = {keys[:-1] for keys in contents.entries}
+
+    def choose(self, base: Selection | None) -> tuple[Choice | None, list[Choice]]:
+        """Find the one choice; and all that fit whole, if they are several."""
+        choices = self.choices(base)
+        most = max((one.claimed for one in choices), default=0)
+        whole = _distinct(one for one in choices if not one.distance and 2 * one.claimed > most)
+        if not whole:
+            order = self._distance if self.table.variants else self._unclaimed
+            return min(choices, key=order, default=None), []
+        usual = self._usual(base)
+        own = [one for one in whole if usual and _same_place(one.selection, usual)]
+        chosen = own[0] if own else _preferred(whole)
+        return (chosen, [chosen]) if chosen else (whole[0], whole)
+
+    def _distance(self, one: Choice) -> int:
+        return one.distance
+
+    def _unclaimed(self, one: Choice) -> int:
+        return -one.claimed  # without shapes, a part of the model fits as well as all of it
+
+    def options(self, found: Choice, base: Selection | None) -> list[str]:
+        """Name the other places in the file that hold weights."""
+        if len(found.tensors) == len(self.contents.entries):
+            return []
+        near = [one for one in self.choices(base, every=True) if not one.distance]
+        near = [one for one in near if 2 * one.claimed > found.claimed]
+        usual = self.contents.guess(base, lenient=True)[1]
+        return _others(found.selection, [*usual, *(one.selection.path for one in near)])
+
+    def _usual(self, base: Selection | None) -> Selection | None:
+        """Give what the looks of the names alone would choose; None if that is undecided."""
+        try:
+            return self.contents.guess(base)[0]
+        except CheckpointError:
+            return None
+
+    def choices(self, base: Selection | None, every: bool = False) -> list[Choice]:
+        """Try the usual place, then wherever names of the model are."""
+        found: list[Choice] = []
+        usual = self._usual(base)
+        for one in self._nearby(usual or self.contents.guess(base, lenient=True)[0]):
+            found += self._tried(one)
+            if not every and usual and found and not found[-1].distance:
+                return found
+        prefixes = list(self._prefixes(base))
+        for one in prefixes:
+            found += self._tried(one, prefixes)
+        return found
+
+    def _nearby(self, usual: Selection) -> Iterator[Selection]:
+        """Give the usual place, and the same without a prefix: a layer may be called "module"."""
+        yield usual
+        if usual.prefix:
+            yield replace(usual, prefix="")
+
+    def _tried(self, place: Selection, others: Sequence[Selection] = ()) -> list[Choice]:
+        """Compare the tensors of a place with the table, in every way that they may be taken."""
+        found: list[Choice] = []
+        for way in self._ways(place, others):
+            found += [one for side in self.sides if (one := self._compared(way, side))]
+            if found and not min(one.distance for one in found):
+                break
+        return sorted(found, key=lambda one: one.distance)[:1]
+
+    def _ways(self, place: Selection, others: Sequence[Selection]) -> Iterator[Selection]:
+        place = replace(place, rename=self.rename)
+        yield place
+        if self.words:
+            yield replace(place, inner=self.words)
+        root = f"{place.path}." if place.path else ""
+        within = (one.path for one in others if one.path != place.path)
+        if without := tuple(path[len(root) :] for path in within if path.startswith(root)):
+            yield replace(place, without=(*place.without, *without))
+        depth = len(place.wrapper)
+        if any(len(at) > depth and at[:depth] == place.wrapper for at in self.places):
+            yield replace(place, nested=True)
+            if self.words:
+                yield replace(place, nested=True, inner=self.words)
+
+    def _compared(self, chosen: Selection, side: Side) -> Choice | None:
+        """Compare a selection with the table; None if it has no tensors or two of one name."""
+        try:
+            places = self.contents.names(chosen)
+        except CheckpointError:
+            return None
+        if not places:
+            return None
+        tensors = {name: self.contents.entries[keys] for name, keys in places.items()}
+        shapes = {name: tensor.shape for name, tensor in tensors.items()}
+        out: list[str] = []
+        match = self._fit(shapes, side)
+        if self.num_classes == 0:
+            out += parts_to_drop(shapes, match.variant, self.table, side)
+            chosen = replace(chosen, headless=True)
+        if self.table.variants:
+            out += [
+                k
+                for k in match.extra
+                if "." not in k and _is_lone(tensors[k].shape, tensors[k].dtype)
+            ]
+        if out:
+            chosen = replace(chosen, without=(*chosen.without, *out))
+            places = self.contents.names(chosen)
+            shapes = {name: shapes[name] for name in places}
+            match = self._fit(shapes, side)
+        if chosen.inner:
+            used = {
+                word
+                for keys in places.values()
+                for word in chosen.inner
+                if word in keys[-1].split(".", 64)
+            }
+            chosen = replace(chosen, inner=tuple(word for word in chosen.inner if word in used))
+        same = frozenset(id(self.contents.entries[keys]) for keys in places.values())
+        return Choice(chosen, side, match, match.distance, same) if shapes else None
+
+    def _fit(self, shapes: dict[str, tuple[int, ...]], side: Side) -> Fit:
+        if self.variant is not None:
+            return fit(shapes, self.variant, self.table, side)
+        return closest(shapes, self.table, side)
+
+    def _prefixes(self, base: Selection | None) -> list[Selection]:
+        """Find what stands before names of the model, wherever they are in the file."""
+        root = f"{base.path}." if base is not None and base.path else ""
+        hits: Counter[tuple[tuple[str, ...], str]] = Counter()
+        find = self._anchored if self.table.variants else self._claimed
+        for side in self.sides:
+            for keys, prefix in find(root, side):
+                hits[keys, prefix] += 1
+        ordered = [place for place, _count in hits.most_common(_MOST_PREFIXES)]
+        return list(dict.fromkeys(self._place(keys, prefix) for keys, prefix in ordered))
+
+    def _place(self, wrapper: tuple[str, ...], prefix: str) -> Selection:
+        """Make a selection of a prefix, with what wrappers gave to all names under it."""
+        names = [k[-1] for k in self.contents.entries if k[:-1] == wrapper]
+        under = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+        more = usual_prefix(under)
+        whole = all(word in WRAPPERS for word in more.split(".")[:-1])
+        return Selection(wrapper, prefix + more if whole else prefix)
+
+    def _anchored(self, root: str, side: Side) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Find names that end in one that only the whole model has."""
+        tails = _anchors(self.table, side)
+        for keys in self.contents.entries:
+            full = ".".join(keys)
+            clean = without_words(full, WRAPPERS)
+            if not (clean.endswith(tails) and full.startswith(root)):
+                continue
+            for end in tails:
+                before = clean.removesuffix(end)
+                if before != clean and before[-1:] in ("", "."):
+                    yield from self._before(keys, full, end.count(".") + 1)
+                    break
+
+    def _before(
+        self, keys: tuple[str, ...], full: str, count: int
+    ) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Divide what stands before the last words of a name into keys of dicts and a prefix."""
+        words = full.split(".")
+        at = len(words)
+        while count and at:
+            at -= 1
+            count -= words[at] not in WRAPPERS
+        while at and words[at - 1] in WRAPPERS:
+            at -= 1
+        if at > MOST_WORDS:
+            return
+        before = "".join(f"{word}." for word in words[:at])
+        wrapper: tuple[str, ...] = ()
+        for key in keys[:-1]:
+            if not before.startswith(".".join((*wrapper, key)) + "."):
+                break
+            wrapper = (*wrapper, key)
+        yield wrapper, before[len("".join(f"{key}." for key in wrapper)) :]
+
+    def _claimed(self, root: str, side: Side) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Find names that end in one that a row claims, for a table that has no shapes."""
+        step = max(1, len(self.contents.entries) // _MOST_NAMES)
+        for number, keys in enumerate(self.contents.entries):
+            full = ".".join(keys)
+            if number % step or not full.startswith(root):
+                continue
+            words = full.split(".", _MOST_ENDS)
+            for start in range(len(words)):
+                end = ".".join(words[start:])
+                if any(self.table.claims(e, side) for e in {end, without_words(end, WRAPPERS)}):
+                    yield from self._before(
+                        keys, full, len(without_words(end, WRAPPERS).split("."))
+                    )
+
+
+def _anchors(table: Table, side: Side) -> tuple[str, ...]:
+    """Give some names of every variant that end no other of its names: they show where it begins."""
+    found: dict[str, None] = {}
+    for variant in table.variants.values():
+        patterns = side_patterns(variant, table, side)
+        ends = {key[at + 1 :] for key in patterns for at, letter in enumerate(key) if letter == "."}
+        keys = [k for k, p in patterns.items() if k not in ends and "num_classes" not in p]
+        keys = [key for key in keys if not droppable(key, table, side)] or keys
+        found |= dict.fromkeys((keys[0], keys[len(keys) // 2], keys[-1]) if keys else ())
+    return tuple(found)
+
+
+def _others(chosen: Selection, paths: Iterable[str]) -> list[str]:
+    """Leave out what leads to the chosen weights themselves."""
+    own = chosen.path
+    return [
+        one for one in dict.fromkeys(paths) if one and one != own and not own.startswith(f"{one}.")
+    ]
+
+
+def _is_lone(shape: tuple[int, ...], dtype: str) -> bool:
+    """Tell whether a tensor is a counter, a metric or a random state and no weight."""
+    return max(shape, default=1) <= 1 or dtype == _BYTES
+
+
+def _same_place(one: Selection, other: Selection) -> bool:
+    return (one.wrapper, one.prefix) == (other.wrapper, other.prefix)
+
+
+def _distinct(choices: Iterable[Choice]) -> list[Choice]:
+    """Leave out choices of the same tensors."""
+    return list({one.tensors: one for one in reversed(list(choices))}.values())[::-1]
+
+
+def _preferred(choices: Sequence[Choice]) -> Choice | None:
+    """Take the only one, the one that holds all others, or "model" beside others."""
+    for one in choices:
+        if all(other is one or _goes_first(one.words, other.words) for other in choices):
+            return one
+    return None
+
+
+def _goes_first(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    at = next((i for i, pair in enumerate(zip(one, other)) if pair[0] != pair[1]), None)
+    if at is None:
+        return len(one) < len(other)
+    return one[at] == "model"
+
+
+def _several(contents: Contents, table: Table, found: Sequence[Choice]) -> str:
+    """Say which sets of weights there are, and how to choose."""
+    shown = some([one.spell() for one in found])
+    lines = [
+        f"\n  --weights {shlex.quote(one.selection.path)}" for one in found if one.selection.path
+    ]
+    return f"{contents.path}: several of its weights fit {table.file}: {shown}. Choose one:{''.join(lines)}"
+
+
+def _other_family(
+    contents: Contents, table: Table, base: Selection | None, rename: Renames | None
+) -> Choice | None:
+    """Find weights of another family, so that a refusal can name it."""
+    for name in families() if table.variants else ():
+        other = load_table(name)
+        if other.path != table.path:
+            found = _Chooser(contents, other, None, None, rename, None).choose(base)[0]
+            if found is not None and not found.distance:
+                return found
+    return None
