@@ -67,9 +67,8 @@ class Contents:
                 continue
             if isinstance(value, Tensor):
                 self.entries[*keys, key] = value
-            elif isinstance(value, dict) and len(keys) < DEEPEST and len(key) <= _LONGEST_KEY:
-                if key != "opt" and not key.startswith(_OPTIMIZER):
-                    yield (*keys, key), value
+            elif isinstance(value, dict) and len(keys) < DEEPEST and _may_lead(key):
+                yield (*keys, key), value
 
     def select(self, chosen: Selection, options: Iterable[str] = ()) -> Checkpoint:
         """Give the tensors of a selection as a checkpoint.
@@ -166,32 +165,32 @@ class Contents:
     ) -> tuple[dict[str, str], dict[str, str]]:
         """Describe what is not taken: among the names, and beside them."""
         beside: dict[str, str] = {}
+        within = {keys[:depth] for keys in taken for depth in range(1, len(keys))}
         for depth in range(len(chosen.wrapper)):
             at = chosen.wrapper[:depth]
             for key, value in self.dicts[at].items():
                 full = ".".join((*at, key)) if isinstance(key, str) else ""
-                if key != chosen.wrapper[depth] and full not in options:
+                if (*at, key) not in within and full not in options:
                     beside[name_of(key)] = describe(value)
         at, skipped, rest = chosen.wrapper, dict[str, str](), list[str]()
         whole = all(word in WRAPPERS for word in chosen.prefix.split(".")[:-1])
         for key, value in self.dicts.get(at, {}).items():
-            if (*at, key) in taken or ".".join((*at, str(key))) in options:
+            if not isinstance(key, str):
+                skipped[name_of(key)] = describe(value)
                 continue
-            name = key.removeprefix(chosen.prefix) if isinstance(key, str) else name_of(key)
-            under = isinstance(key, str) and key.startswith(chosen.prefix)
-            if isinstance(value, Tensor) and isinstance(key, str):
+            if (*at, key) in taken or (*at, key) in within or ".".join((*at, key)) in options:
+                continue
+            under = key.startswith(chosen.prefix)
+            name = key.removeprefix(chosen.prefix)
+            if isinstance(value, Tensor):
                 if "." in key or key.startswith("ema_"):
                     rest.append(name if under else key)
                 else:
                     beside[name_of(key)] = describe(value)
-            elif chosen.nested and (*at, key) in self.dicts:
-                continue
             elif under or (whole and (*at, key) not in self.dicts):
                 skipped[name_of(name)] = describe(value)
-            elif isinstance(key, str):
-                rest.append(key)
             else:
-                beside[name_of(key)] = describe(value)
+                rest.append(key)
         return skipped, beside | parts(rest)
 
     def guess(
@@ -212,8 +211,8 @@ class Contents:
         base = base or Selection()
         if base.prefix:
             names = [k[-1] for k in self.entries if k[:-1] == base.wrapper]
-            own = (n.removeprefix(base.prefix) for n in names if n.startswith(base.prefix))
-            return Selection(base.wrapper, base.prefix + usual_prefix(own)), ()
+            under = [n.removeprefix(base.prefix) for n in names if n.startswith(base.prefix)]
+            return Selection(base.wrapper, base.prefix + usual_prefix(under)), ()
         at, options, states = base.wrapper, list[str](), self._states(base.wrapper)
         while at not in states:
             inner = list(dict.fromkeys(k[: len(at) + 1] for k in states if k[: len(at)] == at))
@@ -311,6 +310,11 @@ class Contents:
         for keys in islice(self.entries, _MOST_TRIED):
             words = ".".join(keys).split(".", 3)
             yield from (".".join(words[:n]) for n in range(1, len(words)))
+
+
+def _may_lead(key: str) -> bool:
+    """Tell whether weights may lie under a key."""
+    return len(key) <= _LONGEST_KEY and key != "opt" and not key.startswith(_OPTIMIZER)
 
 
 def _split(keys: Keys, end: str) -> tuple[Keys, str]:

@@ -1,4 +1,4 @@
-"""Which tensors of a file are the weights, and what they are called: a choice that can be repeated."""
+"""Which tensors of a file are the weights, and what they are called."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

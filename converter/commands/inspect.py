@@ -63,23 +63,22 @@ def inspect(file: Path, weights: str | None, rename: dict[str, str] | None) -> N
         for match, side in found
         if side == own or match.variant.name not in sure
     ]
-    unknown = f"no variant, but it comes close to {close}" if close else "no variant known here"
+    unknown = (
+        f"no variant, but close to {close.fit.variant.name}" if close else "no variant known here"
+    )
     click.echo(f"looks like: {' or '.join(looks) or unknown}")
-    for match, side in found:
+    for match, side in [*found, *([(close.fit, close.side)] if close else [])][:1]:
         if told := missing_head(checkpoint, load_table(match.variant.family), match, side):
-            click.echo(printable(told))
-            break
+            click.echo(printable(f"note: {told}"))
     if len(several) > 1:
-        click.echo("Several of its weights look like a variant; these are shown by")
+        click.echo("Several of its weights look like a variant:")
         for one in several:
-            click.echo(printable(f"  --weights {shlex.quote(one.selection.path)}    {one.spell()}"))
+            path = shlex.quote(one.selection.path)
+            way = f"--weights {path}" if one.selection.path else "without --weights"
+            click.echo(printable(f"  {way}    {one.spell()}"))
     if close:
-        family = variants()[close].family
-        click.echo(
-            printable(
-                f"What does not fit: vitconvert {family} --src {shlex.quote(str(file))} --dst my.pdparams --dry-run"
-            )
-        )
+        command = f"vitconvert {close.fit.variant.family} --src {shlex.quote(str(file))}"
+        click.echo(printable(f"What does not fit: {command} --dst my.pdparams --dry-run"))
     if not (looks or close):
         end = ".pth" if own == "paddle" else ".pdparams"
         click.echo(printable(_OWN_MODEL.format(src=shlex.quote(str(file)), end=end)))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..checkpoints import Checkpoint, Contents, Renames, Selection, read_contents
+from ..checkpoints import Checkpoint, Contents, Renames, Selection, Tensor, read_contents
 from ..checkpoints.contents import MOST_WORDS, usual_prefix
 from ..checkpoints.selection import WRAPPERS, check_renames, without_words
 from ..errors import CheckpointError, some
@@ -60,8 +60,8 @@ class Choice:
 
     def spell(self) -> str:
         """Name it with what it looks like."""
-        variant = self.fit.variant
-        return f"{self.selection.path or 'the top level'!r} ({variant.name}, {show_head(self.fit.num_classes)})"
+        what = f"{self.fit.variant.name}, {show_head(self.fit.num_classes)}"
+        return f"{self.selection.path or 'the top level'!r} ({what})"
 
 
 def open_weights(
@@ -100,10 +100,10 @@ def open_weights(
     if found is not None and len(rivals) > 1:
         raise CheckpointError(_several(contents, table, rivals))
     if found is None or found.distance:
-        other = _other_family(contents, table, base, rename)
+        other = _another(contents, table, variant, base, rename)
         if other is not None:
             return contents.select(other.selection)
-        if found is None or 2 * found.distance >= len(found.tensors):
+        if found is None or 2 * found.claimed < len(found.tensors):
             guess, options = contents.guess(base)  # raises if there are several
             return contents.select(replace(guess, rename=chooser.rename), options)
     return contents.select(found.selection, chooser.options(found, base))
@@ -111,13 +111,13 @@ def open_weights(
 
 def look(
     path: str | Path, weights: str | None = None, rename: Renames | None = None
-) -> tuple[Checkpoint, list[Choice], str]:
+) -> tuple[Checkpoint, list[Choice], Choice | None]:
     """Open a file as `open_weights` would for the family it looks like; never refuse a choice.
 
     Returns:
         The weights: those that fit a variant, or else come close, or else the largest; all
-        selections that fit a variant, if there are several; and the variant that comes closest
-        where none fits, "" if none comes close.
+        selections that fit a variant, if there are several; and the choice that comes close to a
+        variant where none fits, if one does.
 
     Raises:
         CheckpointError: The file cannot be read or holds no tensors.
@@ -134,12 +134,12 @@ def look(
         own = [one for one in whole if _same_place(one.selection, usual)]
         first = own[0] if own else (_preferred(whole) or whole[0])
         others = _others(first.selection, [*options, *(one.selection.path for one in whole)])
-        return contents.select(first.selection, others), whole, ""
+        return contents.select(first.selection, others), whole, None
     near = min(found, key=lambda one: one.distance, default=None)
     if near is None or 2 * near.distance >= len(near.tensors):
-        return contents.select(replace(usual, rename=check_renames(rename)), options), [], ""
+        return contents.select(replace(usual, rename=check_renames(rename)), options), [], None
     others = _others(near.selection, options)
-    return contents.select(near.selection, others), [], near.fit.variant.name
+    return contents.select(near.selection, others), [], near
 
 
 class _Chooser:
@@ -257,11 +257,7 @@ class _Chooser:
             out += parts_to_drop(shapes, match.variant, self.table, side)
             chosen = replace(chosen, headless=True)
         if self.table.variants:
-            out += [
-                k
-                for k in match.extra
-                if "." not in k and _is_lone(tensors[k].shape, tensors[k].dtype)
-            ]
+            out += [key for key in match.extra if "." not in key and _is_lone(tensors[key])]
         if out:
             chosen = replace(chosen, without=(*chosen.without, *out))
             places = self.contents.names(chosen)
@@ -354,7 +350,7 @@ class _Chooser:
 
 
 def _anchors(table: Table, side: Side) -> tuple[str, ...]:
-    """Give some names of every variant that end no other of its names: they show where it begins."""
+    """Give some names of every variant that end no other of its names: there it begins."""
     found: dict[str, None] = {}
     for variant in table.variants.values():
         patterns = side_patterns(variant, table, side)
@@ -368,14 +364,14 @@ def _anchors(table: Table, side: Side) -> tuple[str, ...]:
 def _others(chosen: Selection, paths: Iterable[str]) -> list[str]:
     """Leave out what leads to the chosen weights themselves."""
     own = chosen.path
-    return [
-        one for one in dict.fromkeys(paths) if one and one != own and not own.startswith(f"{one}.")
-    ]
+    known = [one for one in dict.fromkeys(paths) if one]
+    leading = {path[:at] for path in (own, *known) for at, c in enumerate(path) if c == "."}
+    return [one for one in known if one != own and one not in leading]
 
 
-def _is_lone(shape: tuple[int, ...], dtype: str) -> bool:
+def _is_lone(tensor: Tensor) -> bool:
     """Tell whether a tensor is a counter, a metric or a random state and no weight."""
-    return max(shape, default=1) <= 1 or dtype == _BYTES
+    return max(tensor.shape, default=1) <= 1 or tensor.dtype == _BYTES
 
 
 def _same_place(one: Selection, other: Selection) -> bool:
@@ -396,7 +392,9 @@ def _preferred(choices: Sequence[Choice]) -> Choice | None:
 
 
 def _goes_first(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    at = next((i for i, pair in enumerate(zip(one, other)) if pair[0] != pair[1]), None)
+    at = next(
+        (i for i, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), None
+    )
     if at is None:
         return len(one) < len(other)
     return one[at] == "model"
@@ -408,16 +406,23 @@ def _several(contents: Contents, table: Table, found: Sequence[Choice]) -> str:
     lines = [
         f"\n  --weights {shlex.quote(one.selection.path)}" for one in found if one.selection.path
     ]
-    return f"{contents.path}: several of its weights fit {table.file}: {shown}. Choose one:{''.join(lines)}"
+    return (
+        f"{contents.path}: several of its weights fit {table.file}: {shown}. Choose one:"
+        f"{''.join(lines)}"
+    )
 
 
-def _other_family(
-    contents: Contents, table: Table, base: Selection | None, rename: Renames | None
+def _another(
+    contents: Contents,
+    table: Table,
+    variant: str | None,
+    base: Selection | None,
+    rename: Renames | None,
 ) -> Choice | None:
-    """Find weights of another family, so that a refusal can name it."""
+    """Find weights of another variant or family, so that a refusal can name it."""
     for name in families() if table.variants else ():
         other = load_table(name)
-        if other.path != table.path:
+        if other.path != table.path or variant is not None:
             found = _Chooser(contents, other, None, None, rename, None).choose(base)[0]
             if found is not None and not found.distance:
                 return found

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import islice
 
 from ..checkpoints import Checkpoint
 from ..errors import some
@@ -14,6 +14,7 @@ from .variant import Shape, ShapePattern, Variant
 
 _MOST_WORDS = 16  # of a name, after which a known layer's own name is looked for
 _MOST_SHOWN = 3
+_DROP = "or drop the head on purpose with --num-classes 0"
 _MOST = 16  # that are looked at: each is compared with all others
 
 
@@ -31,10 +32,10 @@ class Head:
 
     def spell(self) -> str:
         """Say what the model has."""
-        shown = [
-            f"{self.layer}.{leaf} [{', '.join('classes' if isinstance(n, str) else str(n) for n in p)}]"
-            for leaf, p in self.leaves.items()
-        ]
+        shown = []
+        for leaf, pattern in self.leaves.items():
+            axes = ("classes" if isinstance(n, str) else str(n) for n in pattern)
+            shown.append(f"{self.layer}.{leaf} [{', '.join(axes)}]")
         return " and ".join(shown)
 
     @property
@@ -146,53 +147,57 @@ def missing_head(checkpoint: Checkpoint, table: Table, match: Fit, side: Side) -
     head = head_of(match.variant, table, side)
     if head is None or checkpoint.selection.headless:
         return ""
-    own = {k: t.shape for k, t in checkpoint.tensors.items()}
-    inside = {k: s for k, s in own.items() if k in match.extra}
-    there = {k: s for k, s in own.items() if k.startswith(f"{head.layer}.")}
-    lacking = [k for k in match.missing if k.startswith(f"{head.layer}.")]
-    drop = "or drop the head on purpose with --num-classes 0"
-    if match.num_classes and lacking and len(match.missing) == len(lacking):
+    own = {key: tensor.shape for key, tensor in checkpoint.tensors.items()}
+    there = {key: shape for key, shape in own.items() if key.startswith(f"{head.layer}.")}
+    lacking = [key for key in match.missing if key.startswith(f"{head.layer}.")]
+    if match.num_classes and lacking and match.distance == len(lacking):
         return (
-            f"its head has {_spell(there)}, but no {some(lacking)}: the model's head is one layer "
-            f"with {head.spell()}. Add what is missing (a bias may be zeros), {drop}."
+            f"{some(lacking)}: missing; its head has {_spell(there)}, the model's head is one "
+            f"layer with {head.spell()}. Add what is missing (a bias may be zeros), {_DROP}."
         )
-    if match.num_classes or any(k not in there for k in match.missing):
+    if match.num_classes or match.missing:
         return ""
-    outside = {k: t.shape for k, t in checkpoint.outside.items()}
-    every = chain(
-        lookalikes(inside, head, table, side),
-        lookalikes(_relative(outside, checkpoint), head, table, side),
+    found = _nearest(
+        checkpoint, {k: s for k, s in own.items() if k in match.extra}, head, table, side
     )
-    found = list(islice(every, _MOST))
-    many = {k: s for one in found if one.others for k, s in {**one.shapes, **one.others}.items()}
+    many = {k: s for one in found for k, s in {**one.shapes, **one.others}.items() if one.others}
     if many:
         return (
             f"its head is several layers: {_spell(many)}; the model's head is one layer with "
-            f"{head.spell()}, so it cannot hold them. Train one with such a head, {drop}."
+            f"{head.spell()}, so it cannot hold them. Train one with such a head, {_DROP}."
         )
-    if not found:
-        return ""
+    return _offer(found, head) if found else ""
+
+
+def _nearest(
+    checkpoint: Checkpoint, extra: Mapping[str, Shape], head: Head, table: Table, side: Side
+) -> list[Lookalike]:
+    """Find what looks like the head: among the weights, or else in the same part of the file."""
+    if found := list(islice(lookalikes(extra, head, table, side), _MOST)):
+        return found
+    left = {key: tensor.shape for key, tensor in checkpoint.outside.items()}
+    dicts = "".join(f"{key}." for key in checkpoint.wrapper)
+    for root in reversed(list(checkpoint.selection.roots())):
+        part = {k: shape for k, shape in left.items() if k.startswith(root)}
+        cut = len(min(root, dicts, key=len))  # names in the dict of the weights are given as there
+        named = {key[cut:]: shape for key, shape in part.items()}
+        if found := list(islice(lookalikes(named, head, table, side), _MOST)):
+            return found
+        left = {k: shape for k, shape in left.items() if k not in part}
+    return []
+
+
+def _offer(found: list[Lookalike], head: Head) -> str:
+    """Name what looks like the head, and the option that makes it the head."""
     lines = [
         f"\n  --rename {shlex.quote(f'{one.layer}={head.layer}')}    {_spell(one.shapes)}"
         for one in found[:_MOST_SHOWN]
     ]
     more = f"\n  and {len(found) - _MOST_SHOWN} more" * (len(found) > _MOST_SHOWN)
-    short = [one for one in found if len(one.shapes) < len(head.leaves)]
-    note = (
-        f" The head of the file has no {' and '.join(sorted(set(head.leaves) - {k.rpartition('.')[2] for k in short[0].shapes}))}, which the model's has."
-        if short and len(found) == 1
-        else ""
-    )
     return (
         f"the head is missing under its own name, {head.spell()}, but tensors of its shape are "
-        f"there under another. Say which is the head, {drop}:{''.join(lines)}{more}{note}"
+        f"there under another. Say which is the head, {_DROP}:{''.join(lines)}{more}"
     )
-
-
-def _relative(outside: Mapping[str, Shape], checkpoint: Checkpoint) -> dict[str, Shape]:
-    """Name what lies in the same dict as the weights as it is named there."""
-    root = "".join(f"{key}." for key in checkpoint.wrapper)
-    return {key.removeprefix(root): shape for key, shape in outside.items()}
 
 
 def _spell(shapes: Mapping[str, Shape]) -> str:
