@@ -51,6 +51,7 @@ class Contents:
         self.path, self.facts, self._tree = path, facts, tree
         self.entries: dict[Keys, Tensor] = {}
         self.dicts: dict[Keys, dict[Any, Any]] = {}
+        self._known: dict[Keys, dict[Keys, int]] = {}  # what looks like a model, by where to look
         places: Counter[int] = Counter()
         left: list[tuple[Keys, Any]] = [((), tree)] if isinstance(tree, dict) else []
         while left:
@@ -213,7 +214,9 @@ class Contents:
             names = [k[-1] for k in self.entries if k[:-1] == base.wrapper]
             under = [n.removeprefix(base.prefix) for n in names if n.startswith(base.prefix)]
             return Selection(base.wrapper, base.prefix + usual_prefix(under)), ()
-        at, options, states = base.wrapper, list[str](), self._states(base.wrapper)
+        if base.wrapper not in self._known:
+            self._known[base.wrapper] = self._states(base.wrapper)
+        at, options, states = base.wrapper, list[str](), self._known[base.wrapper]
         while at not in states:
             inner = list(dict.fromkeys(k[: len(at) + 1] for k in states if k[: len(at)] == at))
             if not inner:
@@ -235,8 +238,8 @@ class Contents:
         deeper = (k[: len(at) + 1] for k in states if k[: len(at)] == at and k != at)
         options += dict.fromkeys(map(".".join, deeper))
         names = [keys[-1] for keys in self.entries if keys[:-1] == at]
-        loners = [n for n in names if "." not in n and self._count((*at, n)) <= 1]
-        own = [name for name in names if name not in set(loners)]
+        loners = {n for n in names if "." not in n and self._count((*at, n)) <= 1}
+        own = [name for name in names if name not in loners]
         counters = [name for name in _COUNTERS if name in loners and own]
         prefix = usual_prefix(own or names)
         without = tuple(counters) if not prefix else ()

@@ -136,13 +136,26 @@ def _own_errors(report: Report) -> Iterator[str]:
             yield f"largest own float32 error of the output, against float64: {', '.join(spelled)}"
 
 
+# What was taken of a file, if not all of it as it is: fact of a side -> how it is called.
+_CHOSEN = {
+    "weights_under": "weights under",
+    "removed_within_names": "within names, removed",
+    "renamed": "renamed",
+    "left_out": "left out",
+    "head": "head",
+}
+
+
 def _sides(report: Report) -> Iterator[str]:
     """Say which file each side had, with which release, and where it ran."""
     for side, facts in zip(describe_sides(report), report.sides, strict=True):
         tf32 = f", TF32 {'on' if facts.get('tf32') else 'off'}"
         file = code(str(facts["file"])) if "file" in facts else "weights as they were built"
         digest = f" (sha256 `{facts['sha256']}`)" if "sha256" in facts else ""
-        yield f"{side}{tf32}: {file}{digest}"
+        chosen = (
+            f"{name} {code(str(facts[key]))}" for key, name in _CHOSEN.items() if key in facts
+        )
+        yield ", ".join([f"{side}{tf32}: {file}{digest}", *chosen])
 
 
 def page(rows: Sequence[Row], limit: float = LIMIT, command: str = "") -> str:

@@ -21,6 +21,7 @@ from .heads import parts_to_drop
 from .identify import Fit, closest, droppable, fit, show_head, side_patterns
 from .reading import families, load_table
 from .table import Table
+from .variant import Variant
 
 # A file may be made to have as many prefixes as names; a model has a few.
 _MOST_PREFIXES = 32
@@ -38,14 +39,14 @@ class Choice:
         side: The framework whose names they have.
         fit: How they compare with the variant that comes closest.
         distance: How many tensors do not fit the variant that was asked for, or the closest.
-        tensors: Identities of the tensors, to see that two selections are one.
+        tensors: Name and place of each tensor, to see that two selections are one.
     """
 
     selection: Selection
     side: Side
     fit: Fit
     distance: int
-    tensors: frozenset[int]
+    tensors: frozenset[tuple[str, int, int, tuple[int, ...]]]
 
     @property
     def claimed(self) -> int:
@@ -230,7 +231,7 @@ class _Chooser:
         place = replace(place, rename=self.rename)
         yield place
         if self.words:
-            yield replace(place, inner=self.words)
+            yield from self._without_words(place)
         root = f"{place.path}." if place.path else ""
         within = (one.path for one in others if one.path != place.path)
         if without := tuple(path[len(root) :] for path in within if path.startswith(root)):
@@ -240,6 +241,12 @@ class _Chooser:
             yield replace(place, nested=True)
             if self.words:
                 yield replace(place, nested=True, inner=self.words)
+
+    def _without_words(self, place: Selection) -> Iterator[Selection]:
+        """Remove words of wrappers within names: all, or fewer, as one may be a layer's name."""
+        yield replace(place, inner=self.words)
+        for kept in self.words if len(self.words) > 1 else ():
+            yield replace(place, inner=tuple(word for word in self.words if word != kept))
 
     def _compared(self, chosen: Selection, side: Side) -> Choice | None:
         """Compare a selection with the table; None if it has no tensors or two of one name."""
@@ -251,6 +258,8 @@ class _Chooser:
             return None
         tensors = {name: self.contents.entries[keys] for name, keys in places.items()}
         shapes = {name: tensor.shape for name, tensor in tensors.items()}
+        if self.table.variants and not any(name in shapes for name in _anchors(self.table, side)):
+            return None  # nothing of the model is here: there is no need to list all that differs
         out: list[str] = []
         match = self._fit(shapes, side)
         if self.num_classes == 0:
@@ -271,7 +280,10 @@ class _Chooser:
                 if word in keys[-1].split(".", 64)
             }
             chosen = replace(chosen, inner=tuple(word for word in chosen.inner if word in used))
-        same = frozenset(id(self.contents.entries[keys]) for keys in places.values())
+        same = frozenset(
+            (name, id(one.storage), one.offset, one.strides)
+            for name, one in ((name, tensors[name]) for name in places)
+        )
         return Choice(chosen, side, match, match.distance, same) if shapes else None
 
     def _fit(self, shapes: dict[str, tuple[int, ...]], side: Side) -> Fit:
@@ -351,14 +363,21 @@ class _Chooser:
 
 def _anchors(table: Table, side: Side) -> tuple[str, ...]:
     """Give some names of every variant that end no other of its names: there it begins."""
-    found: dict[str, None] = {}
-    for variant in table.variants.values():
-        patterns = side_patterns(variant, table, side)
-        ends = {key[at + 1 :] for key in patterns for at, letter in enumerate(key) if letter == "."}
-        keys = [k for k, p in patterns.items() if k not in ends and "num_classes" not in p]
-        keys = [key for key in keys if not droppable(key, table, side)] or keys
-        found |= dict.fromkeys((keys[0], keys[len(keys) // 2], keys[-1]) if keys else ())
-    return tuple(found)
+    memo = ("anchors", side)
+    if memo not in table.memo:
+        every = (_ends_none(v, table, side) for v in table.variants.values())
+        table.memo[memo] = tuple(dict.fromkeys(name for names in every for name in names))
+    found: tuple[str, ...] = table.memo[memo]
+    return found
+
+
+def _ends_none(variant: Variant, table: Table, side: Side) -> tuple[str, ...]:
+    """Give the first, a middle and the last such name of a variant that every file of it has."""
+    patterns = side_patterns(variant, table, side)
+    ends = {key[at + 1 :] for key in patterns for at, letter in enumerate(key) if letter == "."}
+    keys = [key for key, p in patterns.items() if key not in ends and "num_classes" not in p]
+    keys = [key for key in keys if not droppable(key, table, side)] or keys
+    return (keys[0], keys[len(keys) // 2], keys[-1]) if keys else ()
 
 
 def _others(chosen: Selection, paths: Iterable[str]) -> list[str]:

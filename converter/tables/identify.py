@@ -98,17 +98,26 @@ def side_patterns(variant: Variant, table: Table, side: Side) -> Mapping[str, Sh
     """Give the names and shapes of a variant as one side spells them."""
     if side == "torch":
         return variant.shapes
-    return {
-        claim.paddle: turned(pattern, claim)
-        for key, pattern in variant.shapes.items()
-        for claim in table.claims(key)
-        if claim.paddle is not None
-    }
+    memo = ("side_patterns", variant.name)
+    if memo not in table.memo:
+        table.memo[memo] = {
+            claim.paddle: turned(pattern, claim)
+            for key, pattern in variant.shapes.items()
+            for claim in table.claims(key)
+            if claim.paddle is not None
+        }
+    found: Mapping[str, ShapePattern] = table.memo[memo]
+    return found
 
 
 def droppable(key: str, table: Table, side: Side) -> bool:
     """Tell whether a tensor may be absent because it would be dropped anyway."""
-    return side == "torch" and all(claim.paddle is None for claim in table.claims(key))
+    if side != "torch":
+        return False
+    memo = ("droppable", key)
+    if memo not in table.memo:
+        table.memo[memo] = all(claim.paddle is None for claim in table.claims(key))
+    return bool(table.memo[memo])
 
 
 def closest(shapes: Mapping[str, Shape], table: Table, side: Side = "torch") -> Fit:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 from ..checked import expected
 from ..sides import SIDES, Side
@@ -106,6 +107,14 @@ class Table:
     def file(self) -> str:
         """Name the table in a message: by its file alone if it is part of the package."""
         return self.path.name if self.shipped else str(self.path)
+
+    @cached_property
+    def memo(self) -> dict[Any, Any]:
+        """What other modules worked out of this table, each under a key that begins with its name.
+
+        A copy with other rows or variants begins with none.
+        """
+        return {}
 
     @cached_property
     def _claimants(self) -> dict[tuple[Side, str], list[tuple[re.Pattern[str], Row, TensorRule]]]:
