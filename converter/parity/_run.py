@@ -1,7 +1,7 @@
 """Check parity: dump a trace of either side, and compare them."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,16 +10,13 @@ from typing import Any, Literal, Unpack
 from ..checkpoints import DTYPES as FILE_DTYPES
 from ..checkpoints import Checkpoint, Renames
 from ..errors import CheckpointError, DataError, ParityError, RunError
-from ..files import check_distinct, check_folder, sha256
-from ..models import check_side
+from ..files import check_distinct, check_folder
 from ..running.interpreters import check_pythons
 from ..running.process import Task, run
 from ..running.scratch import temporary_folder
-from ..running.setup import Setup, Subject, check_factory
+from ..running.setup import Setup, Subject
 from ..sides import SIDES, Side
-from ..tables.choosing import open_weights
 from ..tables.identify import show_head
-from ..tables.plan import check_paddle, make_plan
 from ..tables.reading import find_variant, read_table, using
 from ..tables.table import Table
 from ..terminal import Progress
@@ -35,6 +32,7 @@ from ._inputs import write_inputs
 from ._meter import Meter
 from ._options import Pair, RunOptions, check_options, pythons
 from ._report import Report
+from ._subject import describe_checkpoint, make_subject, open_for
 from ._trace import DTYPES, TRACE_JSON, Trace, describe_input
 
 Inputs = Sequence[tuple[Path, dict[str, Any]]]  # each a file, and what it holds
@@ -357,45 +355,6 @@ def _distinguish(reference: Trace, candidate: Trace) -> None:
         trace.label = f"{trace.label} {place}"
 
 
-def open_for(
-    model: str | Pair,
-    side: Side,
-    file: Path,
-    weights: str | None = None,
-    rename: Renames | None = None,
-    num_classes: int | None = None,
-) -> Checkpoint:
-    """Open the weights of one side: those of the file that fit the model's table.
-
-    Raises:
-        CheckpointError: As of `open_weights`.
-    """
-    if isinstance(model, str):
-        table, variant = find_variant(model)[0], model
-    else:
-        table, variant = replace(read_table(Path(model.table)), variants={}), None
-    if num_classes not in (None, 0) or (num_classes == 0 and variant is None):
-        raise ParityError("num_classes is 0, for shipped models, or left out.")
-    return open_weights(
-        file, table, variant, side=side, weights=weights, rename=rename, num_classes=num_classes
-    )
-
-
-def make_subject(model: str | Pair, side: Side, checkpoint: Checkpoint) -> Subject:
-    """Check a file by names and shapes before any framework starts, and return what to build."""
-    check_side(side, checkpoint)
-    if isinstance(model, Pair):
-        name = model.torch_model if side == "torch" else model.paddle_model
-        check_factory(name)
-        return Subject(name, table=str(Path(model.table).absolute()))
-    table, variant = find_variant(model)
-    if side == "torch":
-        num_classes = make_plan(checkpoint, table, model).num_classes
-    else:
-        num_classes = check_paddle(checkpoint, table, variant)
-    return Subject(model, num_classes, output="logits" if num_classes else "features")
-
-
 def _rounding(
     table: Table, source: Checkpoint, target: Checkpoint, made_from: Side
 ) -> dict[Side, dict[str, str]]:
@@ -416,15 +375,3 @@ def _rounding(
         if before != after and FILE_DTYPES[after].itemsize <= FILE_DTYPES[before].itemsize:
             found[made_from][own] = after
     return found
-
-
-def describe_checkpoint(checkpoint: Checkpoint, rounded: Mapping[str, str]) -> dict[str, Any]:
-    """Return which file this is, with its hash; for a sharded one that of every file."""
-    first, *shards = map(sha256, checkpoint.files)
-    facts: dict[str, Any] = {"file": str(checkpoint.path), "sha256": first}
-    if shards:
-        facts["shards"] = shards
-    facts |= checkpoint.selection.facts()
-    if rounded:
-        facts["rounded_to"] = ", ".join(sorted(set(rounded.values())))
-    return facts

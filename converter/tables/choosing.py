@@ -7,26 +7,20 @@ found: wherever names of the model end a name in the file, what stands before is
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..checkpoints import Checkpoint, Contents, Renames, Selection, Tensor, read_contents
-from ..checkpoints.contents import MOST_WORDS, usual_prefix
-from ..checkpoints.selection import WRAPPERS, check_renames, without_words
+from ..checkpoints.selection import WRAPPERS, check_renames
 from ..errors import CheckpointError, some
 from ..sides import SIDES, Side
+from ._places import anchors, places
 from .heads import parts_to_drop
-from .identify import Fit, closest, droppable, fit, show_head, side_patterns
+from .identify import Fit, closest, fit, show_head
 from .reading import families, load_table
 from .table import Table
-from .variant import Variant
 
-# A file may be made to have as many prefixes as names; a model has a few.
-_MOST_PREFIXES = 32
-_MOST_ENDS = 12  # of a name, which rows without shapes may claim
-_MOST_NAMES = 2000  # in which such ends are looked for
 _BYTES = "uint8"  # of a random generator's state
 
 
@@ -207,7 +201,8 @@ class _Chooser:
             found += self._tried(one)
             if not every and usual and found and not found[-1].distance:
                 return found
-        prefixes = list(self._prefixes(base))
+        root = f"{base.path}." if base is not None and base.path else ""
+        prefixes = places(self.contents, self.table, self.sides, root)
         for one in prefixes:
             found += self._tried(one, prefixes)
         return found
@@ -258,7 +253,7 @@ class _Chooser:
             return None
         tensors = {name: self.contents.entries[keys] for name, keys in places.items()}
         shapes = {name: tensor.shape for name, tensor in tensors.items()}
-        if self.table.variants and not any(name in shapes for name in _anchors(self.table, side)):
+        if self.table.variants and not any(name in shapes for name in anchors(self.table, side)):
             return None  # nothing of the model is here: there is no need to list all that differs
         out: list[str] = []
         match = self._fit(shapes, side)
@@ -290,94 +285,6 @@ class _Chooser:
         if self.variant is not None:
             return fit(shapes, self.variant, self.table, side)
         return closest(shapes, self.table, side)
-
-    def _prefixes(self, base: Selection | None) -> list[Selection]:
-        """Find what stands before names of the model, wherever they are in the file."""
-        root = f"{base.path}." if base is not None and base.path else ""
-        hits: Counter[tuple[tuple[str, ...], str]] = Counter()
-        find = self._anchored if self.table.variants else self._claimed
-        for side in self.sides:
-            for keys, prefix in find(root, side):
-                hits[keys, prefix] += 1
-        ordered = [place for place, _count in hits.most_common(_MOST_PREFIXES)]
-        return list(dict.fromkeys(self._place(keys, prefix) for keys, prefix in ordered))
-
-    def _place(self, wrapper: tuple[str, ...], prefix: str) -> Selection:
-        """Make a selection of a prefix, with what wrappers gave to all names under it."""
-        names = [k[-1] for k in self.contents.entries if k[:-1] == wrapper]
-        under = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
-        more = usual_prefix(under)
-        whole = all(word in WRAPPERS for word in more.split(".")[:-1])
-        return Selection(wrapper, prefix + more if whole else prefix)
-
-    def _anchored(self, root: str, side: Side) -> Iterator[tuple[tuple[str, ...], str]]:
-        """Find names that end in one that only the whole model has."""
-        tails = _anchors(self.table, side)
-        for keys in self.contents.entries:
-            full = ".".join(keys)
-            clean = without_words(full, WRAPPERS)
-            if not (clean.endswith(tails) and full.startswith(root)):
-                continue
-            for end in tails:
-                before = clean.removesuffix(end)
-                if before != clean and before[-1:] in ("", "."):
-                    yield from self._before(keys, full, end.count(".") + 1)
-                    break
-
-    def _before(
-        self, keys: tuple[str, ...], full: str, count: int
-    ) -> Iterator[tuple[tuple[str, ...], str]]:
-        """Divide what stands before the last words of a name into keys of dicts and a prefix."""
-        words = full.split(".")
-        at = len(words)
-        while count and at:
-            at -= 1
-            count -= words[at] not in WRAPPERS
-        while at and words[at - 1] in WRAPPERS:
-            at -= 1
-        if at > MOST_WORDS:
-            return
-        before = "".join(f"{word}." for word in words[:at])
-        wrapper: tuple[str, ...] = ()
-        for key in keys[:-1]:
-            if not before.startswith(".".join((*wrapper, key)) + "."):
-                break
-            wrapper = (*wrapper, key)
-        yield wrapper, before[len("".join(f"{key}." for key in wrapper)) :]
-
-    def _claimed(self, root: str, side: Side) -> Iterator[tuple[tuple[str, ...], str]]:
-        """Find names that end in one that a row claims, for a table that has no shapes."""
-        step = max(1, len(self.contents.entries) // _MOST_NAMES)
-        for number, keys in enumerate(self.contents.entries):
-            full = ".".join(keys)
-            if number % step or not full.startswith(root):
-                continue
-            words = full.split(".", _MOST_ENDS)
-            for start in range(len(words)):
-                end = ".".join(words[start:])
-                if any(self.table.claims(e, side) for e in {end, without_words(end, WRAPPERS)}):
-                    yield from self._before(
-                        keys, full, len(without_words(end, WRAPPERS).split("."))
-                    )
-
-
-def _anchors(table: Table, side: Side) -> tuple[str, ...]:
-    """Give some names of every variant that end no other of its names: there it begins."""
-    memo = ("anchors", side)
-    if memo not in table.memo:
-        every = (_ends_none(v, table, side) for v in table.variants.values())
-        table.memo[memo] = tuple(dict.fromkeys(name for names in every for name in names))
-    found: tuple[str, ...] = table.memo[memo]
-    return found
-
-
-def _ends_none(variant: Variant, table: Table, side: Side) -> tuple[str, ...]:
-    """Give the first, a middle and the last such name of a variant that every file of it has."""
-    patterns = side_patterns(variant, table, side)
-    ends = {key[at + 1 :] for key in patterns for at, letter in enumerate(key) if letter == "."}
-    keys = [key for key, p in patterns.items() if key not in ends and "num_classes" not in p]
-    keys = [key for key in keys if not droppable(key, table, side)] or keys
-    return (keys[0], keys[len(keys) // 2], keys[-1]) if keys else ()
 
 
 def _others(chosen: Selection, paths: Iterable[str]) -> list[str]:

@@ -397,6 +397,14 @@ def test_rows_without_shapes_find_the_prefix(prefix: str, words: str, tmp_path: 
     assert sorted(found.tensors) == sorted(own)
 
 
+def test_a_model_within_one_module(tmp_path: Path) -> None:
+    """All its names begin with "module.", and so do the rows; behind a prefix as well."""
+    (tmp_path / "net.toml").write_text(OWN.replace(', ["fc", "fc", "linear"]', ""))
+    path = saved(tmp_path / "x.safetensors", {"m.module.conv.weight": np.ones((2, 2, 1, 1), "f4")})
+
+    assert open_weights(path, read_table(tmp_path / "net.toml")).prefix == "m."
+
+
 def test_a_fragment_is_not_the_model(tmp_path: Path) -> None:
     """A part whose names the rows claim does not stand for a whole with one name too many."""
     (tmp_path / "net.toml").write_text(OWN)
