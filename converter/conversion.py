@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
-from .checkpoints import Checkpoint, Tensor, open_checkpoint
+from .checkpoints import Checkpoint, Renames, Tensor
 from .checkpoints.target import MAX_SHARD_SIZE, Draft, Output, check_output, check_side, written
 from .errors import CheckpointError, ConversionError, VitconvertError, nearest, some
 from .files import check_distinct, check_sources_stay, check_target, unverified
 from .lines import Lines
 from .sides import CASTS, Side
+from .tables.choosing import open_weights
 from .tables.identify import show_head, twins
 from .tables.plan import Plan, make_plan, source_side
 from .tables.reading import families, load_table, read_table, using
@@ -54,6 +55,8 @@ def plan(
     family: str | Path | Pair,
     variant: str | None = None,
     weights: str | None = None,
+    rename: Renames | None = None,
+    num_classes: int | None = None,
 ) -> tuple[Checkpoint, Plan]:
     """Open a checkpoint and decide what becomes of every tensor; nothing is written.
 
@@ -61,14 +64,27 @@ def plan(
         src: As for `convert`, and so are the others.
         family: A family, or the table of your own models.
         variant: Of the family.
-        weights: Key of the weights where the file holds several.
+        weights: Which weights to take where the file holds several.
+        rename: Beginnings of names -> what takes their place.
+        num_classes: 0 drops the head.
 
     Raises:
         CheckpointError: The file cannot be read, or is a Paddle checkpoint that does not fit.
         ConversionError: It does not fit the family or the variant.
         TableError: A table is malformed.
     """
-    table, checkpoint = _table(family), open_checkpoint(src, weights)
+    table = _table(family)
+    if num_classes not in (None, 0):
+        raise ConversionError(f"num_classes is {num_classes!r}; expected 0, which drops the head.")
+    if num_classes == 0 and not table.variants:
+        raise ConversionError(
+            f"{table.file} has no variants, so it does not say which is the head."
+        )
+    checkpoint = open_weights(
+        src, table, variant, weights=weights, rename=rename, num_classes=num_classes
+    )
+    for note in checkpoint.notes():
+        log.info("%s: %s", src, note)
     try:
         made = make_plan(checkpoint, table, variant, source_side(checkpoint, table))
     except (CheckpointError, ConversionError) as error:
@@ -76,10 +92,12 @@ def plan(
             hint = "looks like one file of a sharded checkpoint: give its *.index.json instead."
             raise type(error)(f"{src}: {hint}", Lines("\n"), error) from error
         raise
-    for note in checkpoint.notes():
-        log.info("%s: %s", src, note)
     if table.variants:
         log.info("variant: %s", _describe(made, variant is not None))
+        if made.variant.num_classes and not made.num_classes:
+            log.info(
+                "no head: %s", "dropped, as asked" if num_classes == 0 else "the file has none"
+            )
     elif idle := _idle_rows(checkpoint, made):
         what = "no tensor of %s belongs to %s of %s; correct only if such a layer has none"
         log.info(what, src, some(idle), table.file)
@@ -134,6 +152,8 @@ def convert(
     *,
     variant: str | None = None,
     weights: str | None = None,
+    rename: Renames | None = None,
+    num_classes: int | None = None,
     dtype: str | None = None,
     max_shard_size: int = MAX_SHARD_SIZE,
     parity: bool = True,
@@ -153,7 +173,10 @@ def convert(
             their table, which needs no variants. The Path of such a table alone is enough with
             parity=False.
         variant: For example "shunted_s"; found from names and shapes if None.
-        weights: Key of the weights where the file holds several: "model" or "model_ema".
+        weights: Which weights to take where the file holds several: keys and beginnings of names,
+            with dots, such as "model_ema" or "teacher.backbone".
+        rename: Beginnings of names -> what takes their place, such as {"fc": "head"}.
+        num_classes: 0 drops the head on purpose: the model then gives features.
         dtype: "float32", "float16" or "bfloat16" to cast floating tensors to; as they are if None.
         max_shard_size: Bytes of tensors in one file of a sharded checkpoint.
         parity: Whether to run both models and compare them layer by layer.
@@ -184,7 +207,7 @@ def convert(
         check_target(unverified(dst), force=True)
         _check_models(family, options)
     with using(tables):
-        checkpoint, made = plan(src, family, variant, weights)
+        checkpoint, made = plan(src, family, variant, weights, rename, num_classes)
         check_side(dst, src, made.source)
         tensors = made.apply(checkpoint.tensors, dtype)
         output = Output(dst, tensors, _provenance(checkpoint, made), max_shard_size)
@@ -198,7 +221,10 @@ def convert(
                 draft.publish(dst, force)
                 return Conversion(made, dst, None)
             model = made.variant.name if isinstance(family, str | Path) else family
-            return _prove(made, model, src, dst, draft, weights, force, progress, options)
+            names = {"weights": weights, "rename": rename}
+            return _prove(
+                made, model, src, dst, draft, names, num_classes, force, progress, options
+            )
 
 
 def _check(
@@ -232,7 +258,7 @@ def _check_apart(src: Path, dst: Path) -> None:
     if dst.is_file() and (src.is_dir() or src.suffix == ".json"):
         parts: Sequence[Path] = ()
         with suppress(VitconvertError):  # if it cannot be opened, `plan` says why
-            parts = open_checkpoint(src).files
+            parts = read_contents(src).facts["files"]
         check_sources_stay(parts, [dst])
 
 
@@ -258,7 +284,8 @@ def _prove(
     src: Path,
     dst: Path,
     draft: Draft,
-    weights: str | None,
+    names: Mapping[str, Any],
+    num_classes: int | None,
     force: bool,
     progress: Progress | None,
     options: RunOptions,
@@ -267,16 +294,16 @@ def _prove(
     from .parity import check_parity
 
     files: dict[Side, Path] = {made.source: src, made.target: draft.part}
-    keys: dict[Side, str | None] = {made.source: weights, made.target: None}
+    keys = names if made.source == "torch" else {f"paddle_{k}": v for k, v in names.items()}
     try:
         report = check_parity(
             model,
             torch_checkpoint=files["torch"],
             paddle_checkpoint=files["paddle"],
-            weights=keys["torch"],
-            paddle_weights=keys["paddle"],
+            num_classes=num_classes,
             made_from=made.source,
             progress=progress,
+            **keys,
             **options,
         )
     except BaseException as error:  # Ctrl-C as well: the file is whole, only not proved
@@ -296,6 +323,7 @@ def _prove(
 
 def _provenance(checkpoint: Checkpoint, made: Plan) -> dict[str, str]:
     """Say in the header of a .safetensors where it comes from; "format" is for other readers."""
+    facts = checkpoint.selection.facts()
     known = {"variant": made.variant.name, "num_classes": str(made.num_classes)}
     return {
         "format": {"torch": "pd", "paddle": "pt"}[made.source],
@@ -303,7 +331,9 @@ def _provenance(checkpoint: Checkpoint, made: Plan) -> dict[str, str]:
         **(known if made.table.variants else {}),
         "source": _spelled(checkpoint.path.name),
         "source_format": checkpoint.format,
-        "source_weights": _spelled(".".join(checkpoint.wrapper)),
+        "source_weights": _spelled(checkpoint.selection.path),
+        **({"source_renamed": _spelled(facts["renamed"])} if "renamed" in facts else {}),
+        **({"source_left_out": _spelled(facts["left_out"])} if "left_out" in facts else {}),
         "implementation": made.table.source,
     }
 

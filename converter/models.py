@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from .checked import frozen
-from .checkpoints import Checkpoint, floats, open_checkpoint
+from .checkpoints import Checkpoint, floats
 from .errors import CheckpointError, ModelError, listing, some
 from .sides import NAMES, Side
+from .tables.choosing import open_weights
 from .tables.identify import compare, droppable
 from .tables.plan import make_plan
 from .tables.reading import find_variant, load_table, using, variants
@@ -125,7 +126,7 @@ def create_model(
     if framework not in ("torch", "paddle"):
         raise ModelError(f"framework is {framework!r}; expected 'torch' or 'paddle'.")
     with using(tables):
-        _table, found = find_variant(variant)
+        table, found = find_variant(variant)
         num_classes = found.num_classes if num_classes is None else num_classes
         if type(num_classes) is not int or num_classes < 0:
             raise ModelError(f"num_classes is {num_classes!r}; expected a number, 0 for no head.")
@@ -133,7 +134,9 @@ def create_model(
             raise ModelError(f"{variant} is a backbone without a head: num_classes is 0.")
         model = build(framework, found, num_classes)
         if checkpoint is not None:
-            load(framework, model, variant, open_checkpoint(checkpoint), num_classes)
+            drop = 0 if num_classes == 0 else None
+            weights = open_weights(checkpoint, table, variant, side=framework, num_classes=drop)
+            load(framework, model, variant, weights, num_classes)
     model.eval()
     return model
 

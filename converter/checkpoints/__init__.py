@@ -13,19 +13,26 @@ from ..errors import CheckpointError
 from ..lines import one_line
 from ..sides import Side
 from . import index, npz, pdparams, safe, torch_legacy, torch_zip
-from ._checkpoint import Checkpoint, peel
+from ._checkpoint import Checkpoint
 from ._tensor import DTYPES, FLOATING, Tensor, floats, held
+from .contents import Contents, choose
+from .selection import Renames, Selection
 from .storage import File
 
 __all__ = [
     "DTYPES",
     "FLOATING",
     "Checkpoint",
+    "Contents",
+    "Renames",
+    "Selection",
     "Tensor",
     "floats",
     "held",
     "names_in",
     "open_checkpoint",
+    "open_selected",
+    "read_contents",
 ]
 
 PADDLE = "Paddle .pdparams"
@@ -39,33 +46,54 @@ Result = TypeVar("Result")
 _SIDES: dict[str, Side] = {PADDLE: "paddle", TORCH_ZIP: "torch", TORCH_LEGACY: "torch"}
 
 
-def open_checkpoint(path: str | Path, weights: str | None = None) -> Checkpoint:
+def open_checkpoint(
+    path: str | Path, weights: str | None = None, rename: Renames | None = None
+) -> Checkpoint:
     """Open a checkpoint file without reading its tensors.
 
     Args:
         path: A .pth, .pt or .bin of torch.save, a .safetensors, a .pdparams, an .npz, or the
             *.index.json of a sharded checkpoint.
-        weights: Key of the weights to take where the file holds several, such as "model_ema".
-            Default: "model" if there are several.
+        weights: Which weights to take where the file holds several: keys and beginnings of names,
+            with dots, such as "model_ema" or "teacher.backbone". Default: "model" if there are
+            several.
+        rename: Beginnings of names -> what takes their place, such as {"fc": "head"}.
 
     Returns:
         The names in file order, each with shape, dtype and a `read()` that gives the array.
 
     Raises:
         CheckpointError: The format is unknown, the file is cut short, damaged or contradicts
-            itself, it holds no tensors, or it holds several sets of weights and none is called
-            "model".
+            itself, it holds no tensors, it holds several sets of weights and none is called
+            "model", or a rename finds nothing or gives two tensors one name.
+    """
+    return choose(read_contents(path), weights, rename)
+
+
+def open_selected(path: str | Path, selection: Selection) -> Checkpoint:
+    """Open exactly the tensors of a selection, as another process chose them.
+
+    Raises:
+        CheckpointError: As of `open_checkpoint`.
+    """
+    return read_contents(path).select(selection)
+
+
+def read_contents(path: str | Path) -> Contents:
+    """Open a checkpoint file, but do not yet choose the weights in it.
+
+    Raises:
+        CheckpointError: The format is unknown, the file is cut short, damaged or contradicts
+            itself.
     """
     path = Path(path)
     file = File(path)
     head = file.read(0, min(file.size, 512))
     if index.looks_like(head):
-        return _open_sharded(path, file, weights)
+        return _open_sharded(path, file)
     format_name, tree, metadata = _read_tree(file, head)
     side = _SIDES.get(format_name) or _side_of(metadata)
-    return peel(
-        path, tree, weights, format=format_name, side=side, files=(path,), metadata=metadata
-    )
+    return Contents(path, tree, format=format_name, side=side, files=(path,), metadata=metadata)
 
 
 def names_in(path: Path, format_name: str) -> set[str]:
@@ -82,7 +110,7 @@ def names_in(path: Path, format_name: str) -> set[str]:
     return read(File(path))
 
 
-def _open_sharded(path: Path, file: File, weights: str | None) -> Checkpoint:
+def _open_sharded(path: Path, file: File) -> Contents:
     """Open all files that an index names as one checkpoint."""
     named = _with_path(path, lambda: index.read(file))
     shards: dict[Path, dict[str, Tensor]] = {}
@@ -100,10 +128,9 @@ def _open_sharded(path: Path, file: File, weights: str | None) -> Checkpoint:
             f"{path}: some of its files hold PyTorch weights, others Paddle weights; expected one "
             f"framework."
         )
-    return peel(
+    return Contents(
         path,
         tensors,
-        weights,
         format=f"sharded {' and '.join(sorted(formats))}",
         side=next(iter(sides - {None}), None),
         files=(path, *shards),

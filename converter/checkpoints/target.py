@@ -24,7 +24,7 @@ from ..files import (
     written_beside,
 )
 from ..sides import Side
-from . import Tensor, open_checkpoint, pdparams, safe, torch_zip
+from . import Selection, Tensor, open_selected, pdparams, safe, torch_zip
 from .writing import Layout, verify, write
 
 Format = Literal["pdparams", "pth", "safetensors", "sharded"]
@@ -236,7 +236,7 @@ def written(output: Output, force: bool, check: bool, advance: Advance) -> Itera
         with cannot_be_written(output.path):
             index.write(output.index([companion(part, number) for number in numbers]))
             index.flush()
-        if check and sorted(open_checkpoint(part).tensors) != sorted(output.tensors):
+        if check and sorted(open_selected(part, Selection()).tensors) != sorted(output.tensors):
             raise CheckpointError(f"{output.path}: the index did not come back as it was written.")
         yield Draft(output, part)
 
@@ -255,4 +255,4 @@ def _fill(
         with synced(file), closing(write(file.fileno(), layout, check)) as amounts:
             advance("writing", amounts)
         if check:
-            verify(open_checkpoint(part).tensors, layout)
+            verify(open_selected(part, Selection()).tensors, layout)

@@ -17,6 +17,7 @@ from .options import (
     DEVICE,
     FILE,
     INPUT_SIZE,
+    NO_HEAD,
     OUTPUT,
     Choice,
     Size,
@@ -26,6 +27,7 @@ from .options import (
     model_options,
     progress_bar,
     python_options,
+    rename_option,
     report_options,
 )
 
@@ -51,9 +53,11 @@ _SOURCE_AND_TARGET = (
 _CONVERTING = (
     click.option(
         "--weights",
-        metavar="KEY",
-        help="Which weights to take if a file has several: model_ema …  [default: model]",
+        metavar="PREFIX",
+        help="Which weights to take if a file has several: model_ema, teacher.backbone …  "
+        "[default: what fits, or model]",
     ),
+    rename_option(),
     click.option(
         "--dtype", type=Choice(CASTS), help="Cast floating tensors.  [default: as they are]"
     ),
@@ -97,6 +101,7 @@ def family_command(family: str) -> click.Command:
           vitconvert {family} --src model.pth --dst model.pdparams --report proof.json
           vitconvert {family} --src model.pth --dst half.safetensors --dtype float16
           vitconvert {family} --src model.pdparams --dst model.pth
+          vitconvert {family} --src mine.ckpt --dst mine.pdparams --rename fc=head
         """,
     )
     @add(*_SOURCE_AND_TARGET)
@@ -106,7 +111,7 @@ def family_command(family: str) -> click.Command:
         metavar="VARIANT",
         help="Size of the model, see `vitconvert models`.  [default: found from names and shapes]",
     )
-    @add(*_CONVERTING, *_PROVING, *_WRITING)
+    @add(*_CONVERTING, NO_HEAD, *_PROVING, *_WRITING)
     @report_options
     def command(src: Path, dst: Path, no_parity: bool, **how: Any) -> None:
         done = _run(family, src, dst, parity=not no_parity, **how)
@@ -126,8 +131,10 @@ def _run(
     dry_run: bool,
     no_verify: bool,
     weights: str | None,
+    rename: dict[str, str] | None,
     max_shard_size: int | None,
     dtype: str | None,
+    num_classes: int | None = None,
     variant: str | None = None,
     rows: Path | None = None,
     **how: Any,
@@ -150,7 +157,7 @@ def _run(
             f"such as {dst.name.partition('.')[0]}.safetensors.index.json."
         )
     if dry_run:
-        made = plan(src, model, variant, weights)[1]
+        made = plan(src, model, variant, weights, rename, num_classes)[1]
         check_side(dst, src, made.source)
         _show(made, dtype)
         return None
@@ -162,6 +169,8 @@ def _run(
             model,
             variant=variant,
             weights=weights,
+            rename=rename,
+            num_classes=num_classes,
             dtype=dtype,
             max_shard_size=max_shard_size or MAX_SHARD_SIZE,
             parity=parity,
@@ -237,7 +246,8 @@ def convert_by_table(
     if done is not None:
         count = sum(1 for step in done.plan.steps if step.target is not None)
         say(f"{done.path} written: {count} tensors. Not proved yet; to prove it:")
-        say(_proving(done, src, rows, models, asked["weights"]), whole=True)
+        command = _proving(done, src, rows, models, asked["weights"], asked["rename"])
+        say(command, whole=True)
 
 
 def _is_proof(models: dict[str, str | None], no_parity: bool, options: dict[str, Any]) -> bool:
@@ -257,7 +267,12 @@ def _is_proof(models: dict[str, str | None], no_parity: bool, options: dict[str,
 
 
 def _proving(
-    done: Conversion, src: Path, rows: Path, models: dict[str, str | None], weights: str | None
+    done: Conversion,
+    src: Path,
+    rows: Path,
+    models: dict[str, str | None],
+    weights: str | None,
+    rename: dict[str, str] | None,
 ) -> str:
     """Spell the command that proves what was converted."""
     is_torch = done.plan.source == "torch"
@@ -267,6 +282,8 @@ def _proving(
     words += ["--torch", str(files[0]), "--paddle", str(files[1])]
     if weights is not None:
         words += ["--weights" if is_torch else "--paddle-weights", weights]
+    for old, new in (rename or {}).items():
+        words += ["--rename" if is_torch else "--paddle-rename", f"{old}={new}"]
     if not is_torch:
         words += ["--made-from", "paddle"]
     return command_line(words)

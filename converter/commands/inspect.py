@@ -11,7 +11,7 @@ from ..sides import NAMES
 from ..tables.reading import load_table, variants
 from ..tables.variant import PREPROCESSING
 from ..terminal import print_table, say
-from .options import FILE
+from .options import FILE, rename_option
 
 # Of the header of a .safetensors, which may hold anything.
 _MOST_TEXTS = 20
@@ -30,18 +30,21 @@ docs/parity.md, "Your own pair of models", describes both."""
 
 @click.command()
 @click.argument("file", type=FILE)
-@click.option("--weights", metavar="KEY", help="Which of several weights to show.")
-def inspect(file: Path, weights: str | None) -> None:
+@click.option("--weights", metavar="PREFIX", help="Which of several weights to show.")
+@rename_option()
+def inspect(file: Path, weights: str | None, rename: dict[str, str] | None) -> None:
     """Show what a checkpoint holds, and which variant it looks like.
 
     \b
-    Example:
+    Examples:
       vitconvert inspect shunt_s.pth
+      vitconvert inspect dino.pth --weights teacher.backbone
     """
-    from ..checkpoints import open_checkpoint
+    from ..tables.choosing import look
+    from ..tables.heads import missing_head
     from ..tables.identify import identify, show_head
 
-    checkpoint = open_checkpoint(file, weights)
+    checkpoint, several, close = look(file, weights, rename)
     size = sum(path.stat().st_size for path in checkpoint.files)
     files = f" in {len(checkpoint.files)} files" if len(checkpoint.files) > 1 else ""
     say(f"{checkpoint.path}: {checkpoint.format}, {size:,} bytes{files}")
@@ -62,8 +65,23 @@ def inspect(file: Path, weights: str | None) -> None:
         for match, side in found
         if side == own or match.variant.name not in sure
     ]
-    say(f"looks like: {' or '.join(looks) or 'no variant known here'}")
-    if not looks:
+    unknown = (
+        f"no variant, but close to {close.fit.variant.name}" if close else "no variant known here"
+    )
+    say(f"looks like: {' or '.join(looks) or unknown}")
+    for match, side in [*found, *([(close.fit, close.side)] if close else [])][:1]:
+        if told := missing_head(checkpoint, load_table(match.variant.family), match, side):
+            say(f"note: {told}")
+    if len(several) > 1:
+        say("Several of its weights look like a variant:")
+        for one in several:
+            path = quoted(one.selection.path)
+            way = f"--weights {path}" if one.selection.path else "without --weights"
+            say(f"  {way}    {one.spell()}")
+    if close:
+        command = f"vitconvert {close.fit.variant.family} --src {quoted(str(file))}"
+        say(f"What does not fit: {command} --dst my.pdparams --dry-run")
+    if not (looks or close):
         end = ".pth" if own == "paddle" else ".pdparams"
         say(Lines(_OWN_MODEL.format(src=quoted(str(file)), end=end)), whole=True)
 

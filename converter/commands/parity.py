@@ -14,6 +14,7 @@ from ..terminal import say
 from .options import (
     FILE,
     FOLDER,
+    NO_HEAD,
     OUTPUT,
     PYTHON,
     Choice,
@@ -23,6 +24,7 @@ from .options import (
     model_options,
     progress_bar,
     python_options,
+    rename_option,
     report_options,
     running_options,
     this_command,
@@ -57,6 +59,8 @@ def subject(
     return Pair(str(torch_model), str(paddle_model), str(table))
 
 
+_OF_FILES = ("weights", "paddle_weights", "rename", "paddle_rename", "num_classes")
+
 own_models = add(
     model_options,
     click.option("--table", type=FILE, help="Instead of VARIANT: table that pairs their layers."),
@@ -67,8 +71,11 @@ own_models = add(
 @click.argument("variant", metavar="[VARIANT]", required=False)
 @click.option("--torch", "torch_file", type=FILE, help="PyTorch checkpoint.")
 @click.option("--paddle", "paddle_file", type=FILE, help="Paddle checkpoint.")
-@click.option("--weights", metavar="KEY", help="Which of several weights in the PyTorch file.")
-@click.option("--paddle-weights", metavar="KEY", help="Which of several in the Paddle file.")
+@click.option("--weights", metavar="PREFIX", help="Which of several weights in the PyTorch file.")
+@click.option("--paddle-weights", metavar="PREFIX", help="Which of several in the Paddle file.")
+@rename_option(what=" of the PyTorch file")
+@rename_option("paddle-rename", " of the Paddle file")
+@NO_HEAD
 @click.option(
     "--made-from",
     type=Choice(["torch", "paddle"]),
@@ -149,10 +156,10 @@ def _compare_one(
     options: dict[str, Any],
 ) -> None:
     """Compare two checkpoints, and show the report."""
-    from ..checkpoints import open_checkpoint
-    from ..parity import check_parity
+    from ..parity import check_parity, open_for
 
-    for note in open_checkpoint(torch_file, options["weights"]).notes():
+    names = options["weights"], options["rename"], options["num_classes"]
+    for note in open_for(model, "torch", torch_file, *names).notes():
         say(f"{torch_file}: {note}")
     with progress_bar() as progress:
         found = check_parity(
@@ -177,7 +184,7 @@ def _compare_pairs(
     from ..apps.pairs import check_pairs, read_pairs, results_beside
     from ..parity import LIMIT
 
-    single |= {name: options.pop(name) for name in ("weights", "paddle_weights")}
+    single |= {name: options.pop(name) for name in _OF_FILES}
     single |= {"report": reports["report"], "html": reports["html"]}
     if given := [name for name, value in single.items() if value is not None]:
         name = given[0] if given[0].isupper() else f"--{given[0].replace('_', '-')}"
@@ -214,7 +221,9 @@ def _compare_pairs(
 )
 @click.option("--checkpoint", required=True, type=FILE, help="Weights of that framework.")
 @click.option("--out", required=True, type=OUTPUT, help="Folder to make for the trace.")
-@click.option("--weights", metavar="KEY", help="Which of several weights in the file.")
+@click.option("--weights", metavar="PREFIX", help="Which of several weights in the file.")
+@rename_option()
+@NO_HEAD
 @click.option(
     "--dtype",
     type=Choice(["float64", "float32"]),
@@ -236,6 +245,8 @@ def dump(
     checkpoint: Path,
     out: Path,
     weights: str | None,
+    rename: dict[str, str] | None,
+    num_classes: int | None,
     dtype: Any,
     alone: Path | None,
     python: str | None,
@@ -271,6 +282,8 @@ def dump(
             checkpoint,
             out,
             weights=weights,
+            rename=rename,
+            num_classes=num_classes,
             dtype=dtype,
             alone=alone,
             force=force,

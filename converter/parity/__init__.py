@@ -10,7 +10,8 @@ from ._markdown import LIMIT, Row, markdown, page, row_of
 from ._options import Pair, RunOptions, check_options, pythons
 from ._record import LiveCall, watched
 from ._report import Report
-from ._run import check_parity, compare_traces, describe_checkpoint, dump, make_subject
+from ._run import check_parity, compare_traces, dump
+from ._subject import describe_checkpoint, make_subject, open_for
 from ._terminal import show, summary
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "html",
     "make_subject",
     "markdown",
+    "open_for",
     "page",
     "pythons",
     "row_of",

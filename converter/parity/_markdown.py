@@ -138,6 +138,16 @@ def _own_errors(report: Report) -> Iterator[str]:
             yield f"largest own float32 error of the output, against float64: {', '.join(spelled)}"
 
 
+# What was taken of a file, if not all of it as it is: fact of a side -> how it is called.
+_CHOSEN = {
+    "weights_under": "weights under",
+    "removed_within_names": "within names, removed",
+    "renamed": "renamed",
+    "left_out": "left out",
+    "head": "head",
+}
+
+
 def _sides(report: Report) -> Iterator[str]:
     """Say which model and file each side had, with which releases, and where it ran."""
     for side, facts in zip(describe_sides(report), report.sides, strict=True):
@@ -146,7 +156,10 @@ def _sides(report: Report) -> Iterator[str]:
         digest = f" (sha256 {code(str(facts['sha256']))})" if "sha256" in facts else ""
         python = f", Python {facts['python']}" if "python" in facts else ""
         model = f", {code(str(facts['model']))}" if "model" in facts else ""
-        yield f"{side}{python}{tf32}{model}: {file}{digest}"
+        chosen = (
+            f"{name} {code(str(facts[key]))}" for key, name in _CHOSEN.items() if key in facts
+        )
+        yield ", ".join([f"{side}{python}{tf32}{model}: {file}{digest}", *chosen])
 
 
 def page(rows: Sequence[Row], limit: float = LIMIT, command: str = "") -> Lines:

@@ -1,25 +1,22 @@
 """Check parity: dump a trace of either side, and compare them."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
 from ..checkpoints import DTYPES as FILE_DTYPES
-from ..checkpoints import Checkpoint, open_checkpoint
+from ..checkpoints import Checkpoint, Renames
 from ..errors import CheckpointError, DataError, ParityError, RunError
 from ..files import check_distinct, check_folder
-from ..models import check_side
-from ..plain import sha256
 from ..running.interpreters import check_pythons
 from ..running.process import Task, run
 from ..running.scratch import temporary_folder
-from ..running.setup import Setup, Subject, check_factory
+from ..running.setup import Setup, Subject
 from ..sides import SIDES, Side
 from ..tables.identify import show_head
-from ..tables.plan import check_paddle, make_plan
 from ..tables.reading import find_variant, read_table, using
 from ..tables.table import Table
 from ..terminal import Progress
@@ -35,6 +32,7 @@ from ._inputs import write_inputs
 from ._meter import Meter
 from ._options import Pair, RunOptions, check_options, pythons
 from ._report import Report
+from ._subject import describe_checkpoint, make_subject, open_for
 from ._trace import DTYPES, TRACE_JSON, Trace, describe_input
 
 Inputs = Sequence[tuple[Path, dict[str, Any]]]  # each a file, and what it holds
@@ -58,6 +56,9 @@ def check_parity(
     paddle_checkpoint: str | Path,
     weights: str | None = None,
     paddle_weights: str | None = None,
+    rename: Renames | None = None,
+    paddle_rename: Renames | None = None,
+    num_classes: int | None = None,
     made_from: Side = "torch",
     tables: str | Path | None = None,
     progress: Progress | None = None,
@@ -73,8 +74,11 @@ def check_parity(
         model: For example "shunted_s"; or a pair of models of your own.
         torch_checkpoint: The .pth or .safetensors.
         paddle_checkpoint: The .pdparams or .safetensors.
-        weights: Key of the weights in the PyTorch file where it holds several.
+        weights: Which weights to take of the PyTorch file where it holds several.
         paddle_weights: The same for the Paddle file.
+        rename: Beginnings of names in the PyTorch file -> what takes their place.
+        paddle_rename: The same for the Paddle file.
+        num_classes: 0 drops the head of both on purpose.
         made_from: Which file is the original; if the other was cast to a narrower dtype, the
             original's weights are rounded to it first.
         tables: A folder with families of your own, besides the shipped ones.
@@ -95,16 +99,21 @@ def check_parity(
     start = time.monotonic()
     check_options(options, model)
     keys: dict[Side, str | None] = {"torch": weights, "paddle": paddle_weights}
+    names: dict[Side, Renames | None] = {"torch": rename, "paddle": paddle_rename}
     files: dict[Side, Path] = {"torch": Path(torch_checkpoint), "paddle": Path(paddle_checkpoint)}
     with using(tables):
         table = find_variant(model)[0] if isinstance(model, str) else read_table(Path(model.table))
         check_pythons(pythons(options))
-        opened = {side: open_checkpoint(files[side], keys[side]) for side in SIDES}
+        opened = {
+            side: open_for(model, side, files[side], keys[side], names[side], num_classes)
+            for side in SIDES
+        }
         subjects = {side: make_subject(model, side, opened[side]) for side in SIDES}
         heads = {side: subjects[side].num_classes for side in SIDES}
         if heads["torch"] != heads["paddle"]:
             found = {side: f"{files[side]} has {show_head(heads[side])}" for side in SIDES}
-            raise CheckpointError(f"{found['paddle']}, {found['torch']}.")
+            advice = "" if all(heads.values()) else " To compare features: --num-classes 0."
+            raise CheckpointError(f"{found['paddle']}, {found['torch']}.{advice}")
         rounding = _rounding(table, opened["torch"], opened["paddle"], made_from)
         with temporary_folder() as folder:
             inputs, meter = write_inputs(model, options, folder), Meter(progress)
@@ -113,7 +122,7 @@ def check_parity(
                 with temporary_folder(folder) as part:
                     jobs = []
                     for side in SIDES:
-                        sources = subjects[side], opened[side], keys[side], rounding[side]
+                        sources = subjects[side], opened[side], rounding[side]
                         job = _make_job(side, *sources, options, part / side, inputs)
                         # No layer is given what Paddle's were; the trace goes when it is compared.
                         alone = str(part / "torch") if side == "paddle" else ""
@@ -149,6 +158,8 @@ def dump(
     out: str | Path,
     *,
     weights: str | None = None,
+    rename: Renames | None = None,
+    num_classes: int | None = None,
     dtype: Literal["float64", "float32"] | None = None,
     alone: str | Path | None = None,
     force: bool = False,
@@ -162,7 +173,9 @@ def dump(
         framework: "torch" or "paddle".
         checkpoint: Weights of that framework.
         out: Folder to make.
-        weights: Key of the weights where the file holds several.
+        weights: Which weights to take where the file holds several.
+        rename: Beginnings of names -> what takes their place.
+        num_classes: 0 drops the head on purpose.
         dtype: Run in this precision alone; in both if None.
         alone: Trace of the other side; every layer alone is given what that one's layer was given.
         force: Whether a trace in `out` may be replaced.
@@ -186,7 +199,7 @@ def dump(
     )
     advice = "Or name another Python that has it: --python PATH."
     check_pythons({framework: pythons(options)[framework]}, advice)
-    opened = open_checkpoint(checkpoint, weights)
+    opened = open_for(model, framework, Path(checkpoint), weights, rename, num_classes)
     subject = make_subject(model, framework, opened)
     if alone is not None:
         reference = Trace(Path(alone))
@@ -202,7 +215,7 @@ def dump(
                 f"{describe_input(about_input)}."
             )
         part = folder / "trace"
-        job = _make_job(framework, subject, opened, weights, {}, options, part, inputs)
+        job = _make_job(framework, subject, opened, {}, options, part, inputs)
         against = "" if alone is None else str(Path(alone).absolute())
         job = replace(job, dtypes=DTYPES if dtype is None else (dtype,), alone=against)
         _run([job], options, model, Meter(progress))
@@ -228,7 +241,6 @@ def _make_job(
     side: Side,
     subject: Subject,
     opened: Checkpoint,
-    weights: str | None,
     rounded: dict[str, str],
     options: RunOptions,
     out: Path,
@@ -239,7 +251,7 @@ def _make_job(
     path, device = str(opened.path.absolute()), options.get("device", "auto")
     (images, about_input), *further = inputs
     return Job(
-        Setup(side, subject, path, weights, device, rounded, options.get("tf32", False)),
+        Setup(side, subject, path, opened.selection, device, rounded, options.get("tf32", False)),
         str(images),
         str(out),
         about_input,
@@ -344,21 +356,6 @@ def _distinguish(reference: Trace, candidate: Trace) -> None:
         trace.label = f"{trace.label} {place}"
 
 
-def make_subject(model: str | Pair, side: Side, checkpoint: Checkpoint) -> Subject:
-    """Check a file by names and shapes before any framework starts, and return what to build."""
-    check_side(side, checkpoint)
-    if isinstance(model, Pair):
-        name = model.torch_model if side == "torch" else model.paddle_model
-        check_factory(name)
-        return Subject(name, table=str(Path(model.table).absolute()))
-    table, variant = find_variant(model)
-    if side == "torch":
-        num_classes = make_plan(checkpoint, table, model).num_classes
-    else:
-        num_classes = check_paddle(checkpoint, table, variant)
-    return Subject(model, num_classes, output="logits" if num_classes else "features")
-
-
 def _rounding(
     table: Table, source: Checkpoint, target: Checkpoint, made_from: Side
 ) -> dict[Side, dict[str, str]]:
@@ -379,14 +376,3 @@ def _rounding(
         if before != after and FILE_DTYPES[after].itemsize <= FILE_DTYPES[before].itemsize:
             found[made_from][own] = after
     return found
-
-
-def describe_checkpoint(checkpoint: Checkpoint, rounded: Mapping[str, str]) -> dict[str, Any]:
-    """Return which file this is, with its hash; for a sharded one that of every file."""
-    first, *shards = map(sha256, checkpoint.files)
-    facts: dict[str, Any] = {"file": str(checkpoint.path), "sha256": first}
-    if shards:
-        facts["shards"] = shards
-    if rounded:
-        facts["rounded_to"] = ", ".join(sorted(set(rounded.values())))
-    return facts

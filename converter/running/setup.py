@@ -11,6 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ..checkpoints import Checkpoint, Selection, open_checkpoint, open_selected
+from ..checkpoints.selection import read_selection
 from ..errors import ModelError, RunError, VitconvertError, brief, nearest
 from ..models import build
 from ..plain import sha256
@@ -178,7 +180,7 @@ class Setup:
         framework: That runs it.
         subject: The model.
         checkpoint: Its weights, an absolute path; empty for the model as it was built.
-        weights: Key of the weights where the file holds several.
+        selection: Which tensors of the file are the weights; by the looks of its names if None.
         device: What is asked for.
         rounded: Key -> dtype that its tensor is rounded to first.
         tf32: Whether a GPU may compute float32 in TF32.
@@ -187,12 +189,19 @@ class Setup:
     framework: Side
     subject: Subject
     checkpoint: str = ""
-    weights: str | None = None
+    selection: Selection | None = None
     device: Device = "auto"
     rounded: dict[str, str] = field(default_factory=dict)
     tf32: bool = False
 
+    def open(self) -> Checkpoint:
+        """Open exactly the weights that were chosen where the work was planned."""
+        if self.selection is None:
+            return open_checkpoint(self.checkpoint)
+        return open_selected(self.checkpoint, self.selection)
+
 
 def read_setup(data: dict[str, Any]) -> Setup:
     """Make a setup of what came as JSON."""
-    return Setup(**data | {"subject": Subject(**data["subject"])})
+    selection = data["selection"] and read_selection(data["selection"])
+    return Setup(**data | {"subject": Subject(**data["subject"]), "selection": selection})

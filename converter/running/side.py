@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoints import open_checkpoint
 from ..errors import ModelError, RunError, brief
 from ..models import load_paddle, load_torch
 from ..sides import NAMES, Side
@@ -161,8 +160,7 @@ class TorchSide(_Side):
             backends.mha.set_fastpath_enabled(False)
         self.uncounted = count(-1, -1)
         if setup.checkpoint:
-            checkpoint = open_checkpoint(setup.checkpoint, setup.weights)
-            self.state, self.reader = read_with_torch(checkpoint)
+            self.state, self.reader = read_with_torch(setup.open())
             for key, dtype in setup.rounded.items():
                 self.state[key] = self.state[key].to(self._dtype(dtype))
 
@@ -250,7 +248,7 @@ class PaddleSide(_Side):
         self.cuda = paddle.device.cuda
         paddle.set_device(self.device)
         if setup.checkpoint:
-            checkpoint, self.reader = open_checkpoint(setup.checkpoint, setup.weights), "vitconvert"
+            checkpoint, self.reader = setup.open(), "vitconvert"
             rounded = {key: checkpoint.tensors[key].cast(to) for key, to in setup.rounded.items()}
             self.checkpoint = replace(checkpoint, tensors={**checkpoint.tensors, **rounded})
         if self.device == "gpu":

@@ -3,6 +3,8 @@
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterable
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +36,8 @@ def read_with_torch(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
     tree = trees[0]
     if len(trees) > 1:
         tree = {name: value for shard in trees for name, value in shard.items()}
-    for key in checkpoint.wrapper:
-        tree = tree[key]
-    names = {checkpoint.prefix + name: name for name in checkpoint.tensors}
-    reader = "numpy" if NPZ in checkpoint.format else "torch"
-    return {names[key]: value for key, value in tree.items() if key in names}, reader
+    state = {name: reduce(getitem, keys, tree) for name, keys in checkpoint.sources.items()}
+    return state, "numpy" if NPZ in checkpoint.format else "torch"
 
 
 def _read(path: Path, is_npz: bool) -> Any:

@@ -71,7 +71,7 @@ def fit(shapes: Mapping[str, Shape], variant: Variant, table: Table, side: Side 
 
     A model without any tensor of the head fits as well: it gives features.
     """
-    patterns = variant.shapes if side == "torch" else _paddle_patterns(variant, table)
+    patterns = side_patterns(variant, table, side)
     num_classes = _num_classes(shapes, patterns)
     found = compare(
         shapes,
@@ -94,18 +94,30 @@ def _num_classes(shapes: Mapping[str, Shape], patterns: Mapping[str, ShapePatter
     return 0
 
 
-def _paddle_patterns(variant: Variant, table: Table) -> dict[str, ShapePattern]:
-    return {
-        claim.paddle: turned(pattern, claim)
-        for key, pattern in variant.shapes.items()
-        for claim in table.claims(key)
-        if claim.paddle is not None
-    }
+def side_patterns(variant: Variant, table: Table, side: Side) -> Mapping[str, ShapePattern]:
+    """Give the names and shapes of a variant as one side spells them."""
+    if side == "torch":
+        return variant.shapes
+    memo = ("side_patterns", variant.name)
+    if memo not in table.memo:
+        table.memo[memo] = {
+            claim.paddle: turned(pattern, claim)
+            for key, pattern in variant.shapes.items()
+            for claim in table.claims(key)
+            if claim.paddle is not None
+        }
+    found: Mapping[str, ShapePattern] = table.memo[memo]
+    return found
 
 
 def droppable(key: str, table: Table, side: Side) -> bool:
     """Tell whether a tensor may be absent because it would be dropped anyway."""
-    return side == "torch" and all(claim.paddle is None for claim in table.claims(key))
+    if side != "torch":
+        return False
+    memo = ("droppable", key)
+    if memo not in table.memo:
+        table.memo[memo] = all(claim.paddle is None for claim in table.claims(key))
+    return bool(table.memo[memo])
 
 
 def closest(shapes: Mapping[str, Shape], table: Table, side: Side = "torch") -> Fit:

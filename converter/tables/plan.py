@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 
 from ..checkpoints import FLOATING, Checkpoint, Tensor, held
-from ..errors import ConversionError, nearest
+from ..errors import CheckpointError, ConversionError, nearest
 from ..sides import SIDES, Side
+from .heads import missing_head
 from .identify import closest, fit, turned
 from .refusal import refuse_misfit
 from .table import Claim, Table, join
@@ -127,6 +128,9 @@ def make_plan(
             f"{table.file} has no variant {variant!r}; it has {known}."
             f"{nearest(variant, table.variants)}"
         )
+    if told := missing_head(checkpoint, table, match, side):
+        error = ConversionError if side == "torch" else CheckpointError
+        raise error(f"{checkpoint.path}: {told}")
     refuse_misfit(checkpoint, table, match, variant, side)
     steps = tuple(_steps(checkpoint, table, side))
     return Plan(table, match.variant, match.num_classes, side, steps)

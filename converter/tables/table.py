@@ -112,6 +112,14 @@ class Table:
         return self.path.name if self.shipped else str(self.path)
 
     @cached_property
+    def memo(self) -> dict[Any, Any]:
+        """What other modules worked out of this table, each under a key that begins with its name.
+
+        A copy with other rows or variants begins with none.
+        """
+        return {}
+
+    @cached_property
     def _claimants(self) -> dict[Side, "Patterns[tuple[Row, TensorRule]]"]:
         """Rows and rules by the patterns of the keys they claim."""
         claimants: dict[Side, Patterns[tuple[Row, TensorRule]]] = {s: Patterns() for s in SIDES}

@@ -137,7 +137,7 @@ def test_model_without_a_head_is_whole(variant: str, plain: Make, tmp_path: Path
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("head.weight", None, "head.weight: missing; shunted_t has it as [1000, 512]"),
+        ("head.weight", None, "head.weight: missing; its head has head.bias [1000]"),
         ("head.bias", np.ones(10, "f4"), "head.bias: shape [10], shunted_t has [1000]"),
         (Q, np.ones((64, 64), "i1"), f"{Q}: int8; expected one of float64, float32"),
     ],

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from ...checkpoints import open_checkpoint
+from ...checkpoints import Checkpoint
 from ...errors import ModelError, RunError
 from ...files import cannot_be_written, check_room
 from ...images import known_classes
@@ -21,6 +21,7 @@ from ...running.aside import stdout_aside
 from ...running.device import Device, import_framework
 from ...running.setup import Setup, Subject
 from ...running.side import as_function, make_side
+from ...tables.choosing import open_weights
 from ...tables.plan import check_paddle
 from ...tables.reading import find_variant
 from ...tables.table import Table
@@ -102,7 +103,7 @@ def export(
         raise ModelError(f"{variant} is a backbone that gives several maps: it is not exported.")
     size = _check_size(table, found, image_size)
     put_in_order(target)
-    checkpoint = open_checkpoint(source)
+    checkpoint = open_weights(source, table, variant, side="paddle")
     sources = [source, *checkpoint.files]
     check_export_folder(target, sources, force)
     check_side("paddle", checkpoint)
@@ -114,7 +115,7 @@ def export(
     # Twice: the program is no more than the weights, nor are the kernels of exchanged layers.
     check_room(target.parent, 2 * sum(tensor.nbytes for tensor in checkpoint.tensors.values()))
     with made_beside(target) as part:
-        inputs, eager, truth = _write(part, target, found, source, count, size)
+        inputs, eager, truth = _write(part, target, found, checkpoint, count, size)
         # The predictor reads from the facts what it runs; only then is known how exact it is.
         facts = _describe(part, found, source, count, size, classes)
         _store(part, target, facts)
@@ -146,7 +147,7 @@ def _write(
     part: Path,
     target: Path,
     variant: Variant,
-    weights: Path,
+    weights: Checkpoint,
     num_classes: int,
     size: tuple[int, int] | None,
 ) -> tuple[Batches, Batches, Batches]:
@@ -158,7 +159,8 @@ def _write(
     inputs = [_noise(count, at) for at in sizes for count in (1, 3)]
     device: Device = "gpu" if paddle.get_device().startswith("gpu") else "cpu"
     subject = Subject(variant.name, num_classes)
-    side = make_side(Setup("paddle", subject, str(weights.absolute()), device=device))
+    path = str(weights.path.absolute())
+    side = make_side(Setup("paddle", subject, path, weights.selection, device))
     run = as_function(side, side.model("float64"), "float64")
     truth = [run(x) for x in inputs]
     model = side.model("float32")

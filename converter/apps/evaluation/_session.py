@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from ...checkpoints import open_checkpoint
 from ...errors import DataError, ModelError, RunError
 from ...images import Known, Preprocessing, load_batches
 from ...models import require
@@ -31,7 +30,7 @@ from ._data import Data, names_of
 from ._engine import Engine, Task
 from ._options import EvaluationOptions
 from ._result import Evaluation, Scores
-from ._subjects import subject_of
+from ._subjects import open_subject
 from ._tally import PER_SIDE, State, Tally, judge
 
 _FREE = ("workers", "strict")  # options that may change when an evaluation is resumed
@@ -93,10 +92,9 @@ class Session:
         path, key = self.files[side], self.keys[side]
         if path.is_dir():
             return self._exported(path)
-        checkpoint = open_checkpoint(path, key)
-        subject = subject_of(self.model, side, checkpoint)
+        checkpoint, subject = open_subject(self.model, side, path, key)
         self.about[side] = describe_checkpoint(checkpoint, {})
-        return Setup(side, subject, str(path.absolute()), key, self.how.device)
+        return Setup(side, subject, str(path.absolute()), checkpoint.selection, self.how.device)
 
     def _exported(self, path: Path) -> Setup:
         """Check the folder of an export, as `_setup` does for a checkpoint."""

@@ -6,10 +6,10 @@ from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
 
-from ...checkpoints import Checkpoint
+from ...checkpoints import Checkpoint, open_checkpoint
 from ...errors import ModelError
 from ...models import check_side
-from ...parity import Pair, make_subject
+from ...parity import Pair, make_subject, open_for
 from ...running.setup import Subject, check_factory
 from ...sides import NAMES, SIDES, Side
 from ...tables.plan import make_plan
@@ -37,21 +37,25 @@ def variant_of(model: str | Pair, sides: Container[Side]) -> Variant:
     return Variant(name, name, {}, {}, size or _USUAL_SIZE, smallest_image=1)
 
 
-def subject_of(model: str | Pair, side: Side, checkpoint: Checkpoint) -> Subject:
-    """Check a file by names and shapes, as far as they are known, and return what to build.
+def open_subject(
+    model: str | Pair, side: Side, file: Path, weights: str | None
+) -> tuple[Checkpoint, Subject]:
+    """Check a file by names and shapes, as far as they are known; give what to load and build.
 
     Raises:
         CheckpointError: The file is of the other framework, or does not fit.
         ConversionError: A PyTorch file does not fit.
     """
+    known = isinstance(model, str) or model.table
+    checkpoint = open_for(model, side, file, weights) if known else open_checkpoint(file, weights)
     if isinstance(model, str):
-        return make_subject(model, side, checkpoint)
+        return checkpoint, make_subject(model, side, checkpoint)
     check_side(side, checkpoint)
     if not model.table:
-        return Subject(_factory(model, side))
+        return checkpoint, Subject(_factory(model, side))
     table = read_table(Path(model.table))
     make_plan(checkpoint, replace(table, variants={}), side=side)
-    return Subject(_factory(model, side), table=str(table.path.absolute()))
+    return checkpoint, Subject(_factory(model, side), table=str(table.path.absolute()))
 
 
 def _factory(pair: Pair, side: Side) -> str:

@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 
-from ...checkpoints import open_checkpoint
 from ...errors import ModelError, RunError
 from ...models import require
 from ...parity import make_subject
@@ -17,6 +16,7 @@ from ...running.device import Device
 from ...running.setup import Setup
 from ...running.side import as_function, make_side
 from ...sides import Side
+from ...tables.choosing import open_weights
 from ...tables.reading import find_variant
 
 Measure = Literal["probability", "log-odds"]
@@ -60,14 +60,16 @@ def load_classifier(
         raise ModelError(
             f"{variant} is a backbone without a head: it predicts no class that could be explained."
         )
-    checkpoint = open_checkpoint(weights)
+    checkpoint = open_weights(weights, find_variant(variant)[0], variant, side=framework)
     framework = framework or checkpoint.side or "paddle"
     subject = make_subject(variant, framework, checkpoint)
     require(framework)
     if subject.num_classes < 2:
         head = f"a head for {subject.num_classes} class" if subject.num_classes else "no head"
         raise ModelError(f"{weights} has {head}: it predicts no class that could be explained.")
-    side = make_side(Setup(framework, subject, str(weights.absolute()), device=device))
+    side = make_side(
+        Setup(framework, subject, str(weights.absolute()), checkpoint.selection, device)
+    )
     predict = as_function(side, side.model("float32"), "float32")
     where = "cpu" if side.device == "cpu" else "gpu"
     return Classifier(predict, subject.num_classes, framework, where)

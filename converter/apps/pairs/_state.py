@@ -10,10 +10,10 @@ from typing import Any
 
 from ... import stored
 from ...checked import checked, shown
-from ...checkpoints import open_checkpoint
+from ...checkpoints import read_contents
 from ...errors import CheckpointError
 from ...files import check_target
-from ...parity import Row, describe_checkpoint
+from ...parity import Row
 from ...plain import sha256
 from ...sides import Side
 from ...version import __version__
@@ -99,8 +99,9 @@ def make_request(
         "model": entry.variant or f"{entry.torch_model} and {entry.paddle_model}",
     }
     for side, file in files.items():
-        facts = describe_checkpoint(open_checkpoint(file), {})
-        request[f"{side} checkpoint"] = [facts["sha256"], *facts.get("shards", ())]
+        request[f"{side} checkpoint"] = [
+            sha256(path) for path in read_contents(file).facts["files"]
+        ]
     for name, path in (("table", entry.table), ("input", options.get("input"))):
         if path and Path(path).is_file():
             request[name] = sha256(Path(path))

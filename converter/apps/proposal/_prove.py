@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ...checkpoints import open_checkpoint, pdparams
+from ...checkpoints import Selection, open_selected, pdparams
 from ...checkpoints.writing import write
 from ...errors import ParityError, RunError, VitconvertError
 from ...parity import FLOAT64_LIMIT, Pair, Report, check_parity
@@ -238,7 +238,7 @@ class _Prover:
         text = write_table((), attempt.rows, attempt.ignore, (), (), kinds=used, paddle_only=alone)
         path.write_text(text, encoding="utf-8")
         paddle = self.folder / "converted.pdparams"
-        source = open_checkpoint(self.folder / STATE)
+        source = open_selected(self.folder / STATE, Selection())
         made = make_plan(source, read_table(path)).apply(source.tensors)
         layout = pdparams.layout(made)
         with paddle.open("w+b") as file:

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...checkpoints import held, open_checkpoint
+from ...checkpoints import held
 from ...errors import ModelError, RunError
 from ...models import build, check_side, load_paddle
+from ...tables.choosing import open_weights
 from ...tables.plan import check_paddle
 from ...tables.reading import find_variant
 from ...tables.table import Table
@@ -87,7 +88,7 @@ def _load(
     model: Any, path: Path, table: Table, variant: Variant, num_classes: int, is_new_head: bool
 ) -> None:
     """Load weights; if the file has another head, the model keeps its random one."""
-    checkpoint = open_checkpoint(path)
+    checkpoint = open_weights(path, table, variant.name, side="paddle")
     check_side("paddle", checkpoint)
     found = check_paddle(checkpoint, table, variant)
     if is_new_head or found != num_classes:

@@ -19,7 +19,7 @@ import numpy as np
 
 from ... import stored
 from ...checked import checked, expected, shown
-from ...checkpoints import held, open_checkpoint
+from ...checkpoints import Selection, held, open_selected
 from ...checkpoints.target import Output, written
 from ...errors import CheckpointError, RunError, listing
 from ...files import check_folder, check_sources_stay, nothing_to_resume
@@ -153,7 +153,7 @@ def read_state(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]
         RunError: The file cannot be read, or is not what this version writes.
     """
     try:
-        checkpoint = open_checkpoint(path)
+        checkpoint = open_selected(path, Selection())
         arrays = {name: np.array(tensor.read()) for name, tensor in checkpoint.tensors.items()}
     except CheckpointError as error:
         raise RunError(f"{path}: cannot resume from this file: ", error) from error

@@ -242,13 +242,13 @@ class Trainer:
 
     def _finish(self) -> None:
         """Draw the predictions of the best weights."""
-        from ...checkpoints import open_checkpoint
+        from ...checkpoints import Selection, open_selected
         from ...models import load_paddle
         from ...tables.reading import find_variant
 
         self._draw(often=False)
         table = find_variant(self.settings.variant)[0]
-        load_paddle(self.model, open_checkpoint(self.folder.best), table)
+        load_paddle(self.model, open_selected(self.folder.best, Selection()), table)
         title = f"{self.settings.variant}: top-1 {self.position.best:.2f} %"
         draw_predictions(self.folder.sheet, self.model, self.validation, self.classes, title)
 

@@ -1,0 +1,68 @@
+"""What a side of a check is made of: its weights, its model, and the description of its file."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..checkpoints import Checkpoint, Renames
+from ..errors import ParityError
+from ..plain import sha256
+from ..models import check_side
+from ..running.setup import Subject, check_factory
+from ..sides import Side
+from ..tables.choosing import open_weights
+from ..tables.plan import check_paddle, make_plan
+from ..tables.reading import find_variant, read_table
+from ._options import Pair
+
+
+def open_for(
+    model: str | Pair,
+    side: Side,
+    file: Path,
+    weights: str | None = None,
+    rename: Renames | None = None,
+    num_classes: int | None = None,
+) -> Checkpoint:
+    """Open the weights of one side: those of the file that fit the model's table.
+
+    Raises:
+        CheckpointError: As of `open_weights`.
+    """
+    if isinstance(model, str):
+        table, variant = find_variant(model)[0], model
+    else:
+        table, variant = replace(read_table(Path(model.table)), variants={}), None
+    if num_classes not in (None, 0) or (num_classes == 0 and variant is None):
+        raise ParityError("num_classes is 0, for shipped models, or left out.")
+    return open_weights(
+        file, table, variant, side=side, weights=weights, rename=rename, num_classes=num_classes
+    )
+
+
+def make_subject(model: str | Pair, side: Side, checkpoint: Checkpoint) -> Subject:
+    """Check a file by names and shapes before any framework starts, and return what to build."""
+    check_side(side, checkpoint)
+    if isinstance(model, Pair):
+        name = model.torch_model if side == "torch" else model.paddle_model
+        check_factory(name)
+        return Subject(name, table=str(Path(model.table).absolute()))
+    table, variant = find_variant(model)
+    if side == "torch":
+        num_classes = make_plan(checkpoint, table, model).num_classes
+    else:
+        num_classes = check_paddle(checkpoint, table, variant)
+    return Subject(model, num_classes, output="logits" if num_classes else "features")
+
+
+def describe_checkpoint(checkpoint: Checkpoint, rounded: Mapping[str, str]) -> dict[str, Any]:
+    """Return which file this is, with its hash; for a sharded one that of every file."""
+    first, *shards = map(sha256, checkpoint.files)
+    facts: dict[str, Any] = {"file": str(checkpoint.path), "sha256": first}
+    if shards:
+        facts["shards"] = shards
+    facts |= checkpoint.selection.facts()
+    if rounded:
+        facts["rounded_to"] = ", ".join(sorted(set(rounded.values())))
+    return facts

@@ -1,0 +1,355 @@
+"""Which tensors of a file are the weights: those whose names and shapes fit a table.
+
+The room of checkpoints knows wrappers by their looks alone. Here a prefix of the user's own is
+found: wherever names of the model end a name in the file, what stands before is a candidate.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..checkpoints import Checkpoint, Contents, Renames, Selection, Tensor, read_contents
+from ..checkpoints.selection import WRAPPERS, check_renames
+from ..errors import CheckpointError, some
+from ..sides import SIDES, Side
+from ._places import anchors, places
+from .heads import parts_to_drop
+from .identify import Fit, closest, fit, show_head
+from .reading import families, load_table
+from .table import Table
+
+_BYTES = "uint8"  # of a random generator's state
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A selection of a file, and how it fits.
+
+    Attributes:
+        selection: The tensors.
+        side: The framework whose names they have.
+        fit: How they compare with the variant that comes closest.
+        distance: How many tensors do not fit the variant that was asked for, or the closest.
+        tensors: Name and place of each tensor, to see that two selections are one.
+    """
+
+    selection: Selection
+    side: Side
+    fit: Fit
+    distance: int
+    tensors: frozenset[tuple[str, int, int, tuple[int, ...]]]
+
+    @property
+    def claimed(self) -> int:
+        """How many tensors are of the model."""
+        return len(self.tensors) - len(self.fit.extra)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Keys and words that lead to it, without those of wrappers."""
+        words = (*self.selection.wrapper, *self.selection.prefix.split(".")[:-1])
+        return tuple(word for word in words if word not in WRAPPERS)
+
+    def spell(self) -> str:
+        """Name it with what it looks like."""
+        what = f"{self.fit.variant.name}, {show_head(self.fit.num_classes)}"
+        return f"{self.selection.path or 'the top level'!r} ({what})"
+
+
+def open_weights(
+    path: str | Path,
+    table: Table,
+    variant: str | None = None,
+    *,
+    side: Side | None = None,
+    weights: str | None = None,
+    rename: Renames | None = None,
+    num_classes: int | None = None,
+) -> Checkpoint:
+    """Open a file, and choose the weights that fit a table; without reading a tensor.
+
+    Args:
+        path: The file.
+        table: Of the family, or of a model of the user's own.
+        variant: Of the family; any if None.
+        side: The framework whose names are expected; either if None and the file does not say.
+        weights: Which weights to take: keys and beginnings of names, with dots.
+        rename: Beginnings of names -> what takes their place.
+        num_classes: 0 leaves the head out on purpose; it stays as it is if None.
+
+    Returns:
+        The weights that fit whole; or else those that come closest, for a message that says what
+        does not fit.
+
+    Raises:
+        CheckpointError: As of `open_checkpoint`; or several sets of weights fit, and none is
+            called "model".
+    """
+    contents = read_contents(path)
+    chooser = _Chooser(contents, table, variant, side, rename, num_classes)
+    base = None if weights is None else contents.find(weights)
+    found, rivals = chooser.choose(base)
+    if found is not None and len(rivals) > 1:
+        raise CheckpointError(_several(contents, table, rivals))
+    if found is None or found.distance:
+        other = _another(contents, table, variant, base, rename)
+        if other is not None:
+            return contents.select(other.selection)
+        if found is None or 2 * found.claimed < len(found.tensors):
+            guess, options = contents.guess(base)  # raises if there are several
+            return contents.select(replace(guess, rename=chooser.rename), options)
+    return contents.select(found.selection, chooser.options(found, base))
+
+
+def look(
+    path: str | Path, weights: str | None = None, rename: Renames | None = None
+) -> tuple[Checkpoint, list[Choice], Choice | None]:
+    """Open a file as `open_weights` would for the family it looks like; never refuse a choice.
+
+    Returns:
+        The weights: those that fit a variant, or else come close, or else the largest; all
+        selections that fit a variant, if there are several; and the choice that comes close to a
+        variant where none fits, if one does.
+
+    Raises:
+        CheckpointError: The file cannot be read or holds no tensors.
+    """
+    contents = read_contents(path)
+    base = None if weights is None else contents.find(weights)
+    usual, options = contents.guess(base, lenient=True)
+    found: list[Choice] = []
+    for name in families():
+        chooser = _Chooser(contents, load_table(name), None, None, rename, None)
+        found += chooser.choices(base, every=True)
+    whole = _distinct(one for one in found if not one.distance)
+    if whole:
+        own = [one for one in whole if _same_place(one.selection, usual)]
+        first = own[0] if own else (_preferred(whole) or whole[0])
+        others = _others(first.selection, [*options, *(one.selection.path for one in whole)])
+        return contents.select(first.selection, others), whole, None
+    near = min(found, key=lambda one: one.distance, default=None)
+    if near is None or 2 * near.distance >= len(near.tensors):
+        return contents.select(replace(usual, rename=check_renames(rename)), options), [], None
+    others = _others(near.selection, options)
+    return contents.select(near.selection, others), [], near
+
+
+class _Chooser:
+    """Looks for the tensors of a file that fit a table."""
+
+    def __init__(
+        self,
+        contents: Contents,
+        table: Table,
+        variant: str | None,
+        side: Side | None,
+        rename: Renames | None,
+        num_classes: int | None,
+    ) -> None:
+        self.contents, self.table, self.num_classes = contents, table, num_classes
+        self.variant = table.variants.get(variant) if variant is not None else None
+        known = contents.facts.get("side") or side
+        self.sides: tuple[Side, ...] = (known,) if known else SIDES
+        self.rename = check_renames(rename)
+        names = [word for keys in contents.entries for word in keys if "_" in word or "mod" in word]
+        self.words = tuple(word for word in WRAPPERS if any(word in name for name in names))
+        self.places = {keys[:-1] for keys in contents.entries}
+
+    def choose(self, base: Selection | None) -> tuple[Choice | None, list[Choice]]:
+        """Find the one choice; and all that fit whole, if they are several."""
+        choices = self.choices(base)
+        most = max((one.claimed for one in choices), default=0)
+        whole = _distinct(one for one in choices if not one.distance and 2 * one.claimed > most)
+        if not whole:
+            order = self._distance if self.table.variants else self._unclaimed
+            return min(choices, key=order, default=None), []
+        usual = self._usual(base)
+        own = [one for one in whole if usual and _same_place(one.selection, usual)]
+        chosen = own[0] if own else _preferred(whole)
+        return (chosen, [chosen]) if chosen else (whole[0], whole)
+
+    def _distance(self, one: Choice) -> int:
+        return one.distance
+
+    def _unclaimed(self, one: Choice) -> int:
+        return -one.claimed  # without shapes, a part of the model fits as well as all of it
+
+    def options(self, found: Choice, base: Selection | None) -> list[str]:
+        """Name the other places in the file that hold weights."""
+        if len(found.tensors) == len(self.contents.entries):
+            return []
+        near = [one for one in self.choices(base, every=True) if not one.distance]
+        near = [one for one in near if 2 * one.claimed > found.claimed]
+        usual = self.contents.guess(base, lenient=True)[1]
+        return _others(found.selection, [*usual, *(one.selection.path for one in near)])
+
+    def _usual(self, base: Selection | None) -> Selection | None:
+        """Give what the looks of the names alone would choose; None if that is undecided."""
+        try:
+            return self.contents.guess(base)[0]
+        except CheckpointError:
+            return None
+
+    def choices(self, base: Selection | None, every: bool = False) -> list[Choice]:
+        """Try the usual place, then wherever names of the model are."""
+        found: list[Choice] = []
+        usual = self._usual(base)
+        for one in self._nearby(usual or self.contents.guess(base, lenient=True)[0]):
+            found += self._tried(one)
+            if not every and usual and found and not found[-1].distance:
+                return found
+        root = f"{base.path}." if base is not None and base.path else ""
+        prefixes = places(self.contents, self.table, self.sides, root)
+        for one in prefixes:
+            found += self._tried(one, prefixes)
+        return found
+
+    def _nearby(self, usual: Selection) -> Iterator[Selection]:
+        """Give the usual place, and the same without a prefix: a layer may be called "module"."""
+        yield usual
+        if usual.prefix:
+            yield replace(usual, prefix="")
+
+    def _tried(self, place: Selection, others: Sequence[Selection] = ()) -> list[Choice]:
+        """Compare the tensors of a place with the table, in every way that they may be taken."""
+        found: list[Choice] = []
+        for way in self._ways(place, others):
+            found += [one for side in self.sides if (one := self._compared(way, side))]
+            if found and not min(one.distance for one in found):
+                break
+        return sorted(found, key=lambda one: one.distance)[:1]
+
+    def _ways(self, place: Selection, others: Sequence[Selection]) -> Iterator[Selection]:
+        place = replace(place, rename=self.rename)
+        yield place
+        if self.words:
+            yield from self._without_words(place)
+        root = f"{place.path}." if place.path else ""
+        within = (one.path for one in others if one.path != place.path)
+        if without := tuple(path[len(root) :] for path in within if path.startswith(root)):
+            yield replace(place, without=(*place.without, *without))
+        depth = len(place.wrapper)
+        if any(len(at) > depth and at[:depth] == place.wrapper for at in self.places):
+            yield replace(place, nested=True)
+            if self.words:
+                yield replace(place, nested=True, inner=self.words)
+
+    def _without_words(self, place: Selection) -> Iterator[Selection]:
+        """Remove words of wrappers within names: all, or fewer, as one may be a layer's name."""
+        yield replace(place, inner=self.words)
+        for kept in self.words if len(self.words) > 1 else ():
+            yield replace(place, inner=tuple(word for word in self.words if word != kept))
+
+    def _compared(self, chosen: Selection, side: Side) -> Choice | None:
+        """Compare a selection with the table; None if it has no tensors or two of one name."""
+        try:
+            places = self.contents.names(chosen)
+        except CheckpointError:
+            return None
+        if not places:
+            return None
+        tensors = {name: self.contents.entries[keys] for name, keys in places.items()}
+        shapes = {name: tensor.shape for name, tensor in tensors.items()}
+        if self.table.variants and not any(name in shapes for name in anchors(self.table, side)):
+            return None  # nothing of the model is here: there is no need to list all that differs
+        out: list[str] = []
+        match = self._fit(shapes, side)
+        if self.num_classes == 0:
+            out += parts_to_drop(shapes, match.variant, self.table, side)
+            chosen = replace(chosen, headless=True)
+        if self.table.variants:
+            out += [key for key in match.extra if "." not in key and _is_lone(tensors[key])]
+        if out:
+            chosen = replace(chosen, without=(*chosen.without, *out))
+            places = self.contents.names(chosen)
+            shapes = {name: shapes[name] for name in places}
+            match = self._fit(shapes, side)
+        if chosen.inner:
+            used = {
+                word
+                for keys in places.values()
+                for word in chosen.inner
+                if word in keys[-1].split(".", 64)
+            }
+            chosen = replace(chosen, inner=tuple(word for word in chosen.inner if word in used))
+        same = frozenset(
+            (name, id(one.storage), one.offset, one.strides)
+            for name, one in ((name, tensors[name]) for name in places)
+        )
+        return Choice(chosen, side, match, match.distance, same) if shapes else None
+
+    def _fit(self, shapes: dict[str, tuple[int, ...]], side: Side) -> Fit:
+        if self.variant is not None:
+            return fit(shapes, self.variant, self.table, side)
+        return closest(shapes, self.table, side)
+
+
+def _others(chosen: Selection, paths: Iterable[str]) -> list[str]:
+    """Leave out what leads to the chosen weights themselves."""
+    own = chosen.path
+    known = [one for one in dict.fromkeys(paths) if one]
+    leading = {path[:at] for path in (own, *known) for at, c in enumerate(path) if c == "."}
+    return [one for one in known if one != own and one not in leading]
+
+
+def _is_lone(tensor: Tensor) -> bool:
+    """Tell whether a tensor is a counter, a metric or a random state and no weight."""
+    return max(tensor.shape, default=1) <= 1 or tensor.dtype == _BYTES
+
+
+def _same_place(one: Selection, other: Selection) -> bool:
+    return (one.wrapper, one.prefix) == (other.wrapper, other.prefix)
+
+
+def _distinct(choices: Iterable[Choice]) -> list[Choice]:
+    """Leave out choices of the same tensors."""
+    return list({one.tensors: one for one in reversed(list(choices))}.values())[::-1]
+
+
+def _preferred(choices: Sequence[Choice]) -> Choice | None:
+    """Take the only one, the one that holds all others, or "model" beside others."""
+    for one in choices:
+        if all(other is one or _goes_first(one.words, other.words) for other in choices):
+            return one
+    return None
+
+
+def _goes_first(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    at = next(
+        (i for i, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), None
+    )
+    if at is None:
+        return len(one) < len(other)
+    return one[at] == "model"
+
+
+def _several(contents: Contents, table: Table, found: Sequence[Choice]) -> str:
+    """Say which sets of weights there are, and how to choose."""
+    shown = some([one.spell() for one in found])
+    lines = [
+        f"\n  --weights {shlex.quote(one.selection.path)}" for one in found if one.selection.path
+    ]
+    return (
+        f"{contents.path}: several of its weights fit {table.file}: {shown}. Choose one:"
+        f"{''.join(lines)}"
+    )
+
+
+def _another(
+    contents: Contents,
+    table: Table,
+    variant: str | None,
+    base: Selection | None,
+    rename: Renames | None,
+) -> Choice | None:
+    """Find weights of another variant or family, so that a refusal can name it."""
+    for name in families() if table.variants else ():
+        other = load_table(name)
+        if other.path != table.path or variant is not None:
+            found = _Chooser(contents, other, None, None, rename, None).choose(base)[0]
+            if found is not None and not found.distance:
+                return found
+    return None
