@@ -1,10 +1,10 @@
 """The weights of a checkpoint file, without the wrappers around them."""
 
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..markdown import quoted
 from ..sides import Side
 from ._tensor import Tensor
 from .selection import Selection
@@ -84,7 +84,7 @@ class Checkpoint:
         if self.options:
             yield (
                 f"the file also holds other weights under {', '.join(map(repr, self.options))}: "
-                f"choose them with --weights {shlex.quote(self.options[0])}"
+                f"choose them with --weights {quoted(self.options[0])}"
             )
         for name, what in self.skipped.items():
             yield f"{name} among the weights cannot be read as a tensor: {what}"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from ..lines import Lines
+from ..lines import Lines, joined
 from ..markdown import quoted
 from ..sides import NAMES
 from ..tables.reading import load_table, variants
@@ -71,7 +71,7 @@ def inspect(file: Path, weights: str | None, rename: dict[str, str] | None) -> N
     say(f"looks like: {' or '.join(looks) or unknown}")
     for match, side in [*found, *([(close.fit, close.side)] if close else [])][:1]:
         if told := missing_head(checkpoint, load_table(match.variant.family), match, side):
-            say(f"note: {told}")
+            say(joined(["note: ", told], ""))
     if len(several) > 1:
         say("Several of its weights look like a variant:")
         for one in several:

@@ -7,8 +7,8 @@ from typing import Any
 
 from ..checkpoints import Checkpoint, Renames
 from ..errors import ParityError
-from ..plain import sha256
 from ..models import check_side
+from ..plain import sha256
 from ..running.setup import Subject, check_factory
 from ..sides import Side
 from ..tables.choosing import open_weights

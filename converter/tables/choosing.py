@@ -6,14 +6,15 @@ found: wherever names of the model end a name in the file, what stands before is
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..checkpoints import Checkpoint, Contents, Renames, Selection, Tensor, read_contents
 from ..checkpoints.selection import WRAPPERS, check_renames
-from ..errors import CheckpointError, some
+from ..errors import CheckpointError, listing, some
+from ..lines import Lines
+from ..markdown import quoted
 from ..sides import SIDES, Side
 from ._places import anchors, places
 from .heads import parts_to_drop
@@ -326,15 +327,12 @@ def _goes_first(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
     return one[at] == "model"
 
 
-def _several(contents: Contents, table: Table, found: Sequence[Choice]) -> str:
+def _several(contents: Contents, table: Table, found: Sequence[Choice]) -> Lines:
     """Say which sets of weights there are, and how to choose."""
     shown = some([one.spell() for one in found])
-    lines = [
-        f"\n  --weights {shlex.quote(one.selection.path)}" for one in found if one.selection.path
-    ]
-    return (
-        f"{contents.path}: several of its weights fit {table.file}: {shown}. Choose one:"
-        f"{''.join(lines)}"
+    return listing(
+        f"{contents.path}: several of its weights fit {table.file}: {shown}. Choose one:",
+        [f"--weights {quoted(one.selection.path)}" for one in found if one.selection.path],
     )
 
 

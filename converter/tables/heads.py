@@ -1,12 +1,13 @@
 """The head of a classifier: found, missing, elsewhere in a file under another name, or dropped."""
 
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
 from ..checkpoints import Checkpoint
-from ..errors import some
+from ..errors import listing, some
+from ..lines import Lines
+from ..markdown import quoted
 from ..sides import Side
 from .identify import Fit, side_patterns
 from .table import Table
@@ -139,7 +140,7 @@ def parts_to_drop(
     return list(dict.fromkeys(parts))
 
 
-def missing_head(checkpoint: Checkpoint, table: Table, match: Fit, side: Side) -> str:
+def missing_head(checkpoint: Checkpoint, table: Table, match: Fit, side: Side) -> str | Lines:
     """Say what is wrong if a head is missing, but something like it is in the file; "" if nothing.
 
     A classifier must not become a feature model in silence. A file with no head at all may.
@@ -189,16 +190,17 @@ def _nearest(
     return []
 
 
-def _offer(found: list[Lookalike], head: Head) -> str:
+def _offer(found: list[Lookalike], head: Head) -> Lines:
     """Name what looks like the head, and the option that makes it the head."""
-    lines = [
-        f"\n  --rename {shlex.quote(f'{one.layer}={head.layer}')}    {_spell(one.shapes)}"
+    ways = [
+        f"--rename {quoted(f'{one.layer}={head.layer}')}    {_spell(one.shapes)}"
         for one in found[:_MOST_SHOWN]
     ]
-    more = f"\n  and {len(found) - _MOST_SHOWN} more" * (len(found) > _MOST_SHOWN)
-    return (
+    ways += [f"and {len(found) - _MOST_SHOWN} more"] * (len(found) > _MOST_SHOWN)
+    return listing(
         f"the head is missing under its own name, {head.spell()}, but tensors of its shape are "
-        f"there under another. Say which is the head, {_DROP}:{''.join(lines)}{more}"
+        f"there under another. Say which is the head, {_DROP}:",
+        ways,
     )
 
 
