@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from .checkpoints import Checkpoint, Renames, Tensor
+from .checkpoints import Checkpoint, Renames, Tensor, read_contents
 from .checkpoints.target import MAX_SHARD_SIZE, Draft, Output, check_output, check_side, written
 from .errors import CheckpointError, ConversionError, VitconvertError, nearest, some
 from .files import check_distinct, check_sources_stay, check_target, unverified
