@@ -134,10 +134,8 @@ def check_distinct(**files: Path | None) -> None:
         if path is not None:
             real = path.resolve()
             if real in seen:
-                raise CheckpointError(
-                    f"{path}: {seen[real]} and {role} are the same file. Choose another name "
-                    f"for what is written."
-                )
+                same = f"{seen[real]} and {role} are the same file"
+                raise CheckpointError(f"{path}: {same}. Choose another name for what is written.")
             seen[real] = role
 
 
@@ -150,9 +148,8 @@ def check_sources_stay(sources: Sequence[Path], targets: Sequence[Path]) -> None
     real = {path.resolve() for path in sources}
     for target in targets:
         if target.resolve() in real:
-            raise CheckpointError(
-                f"{target}: would be written, but is part of the source. Choose another name."
-            )
+            why = "would be written, but is part of the source"
+            raise CheckpointError(f"{target}: {why}. Choose another name.")
 
 
 def sha256(path: Path) -> str:
