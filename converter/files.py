@@ -136,10 +136,8 @@ def check_distinct(**files: Path | None) -> None:
         if path is not None:
             place = real(path)
             if place in seen:
-                raise CheckpointError(
-                    f"{path}: {seen[place]} and {role} are the same file. Choose another name "
-                    f"for what is written."
-                )
+                same = f"{seen[place]} and {role} are the same file"
+                raise CheckpointError(f"{path}: {same}. Choose another name for what is written.")
             seen[place] = role
 
 
@@ -152,9 +150,8 @@ def check_sources_stay(sources: Sequence[Path], targets: Sequence[Path]) -> None
     places = {real(path) for path in sources}
     for target in targets:
         if real(target) in places:
-            raise CheckpointError(
-                f"{target}: would be written, but is part of the source. Choose another name."
-            )
+            why = "would be written, but is part of the source"
+            raise CheckpointError(f"{target}: {why}. Choose another name.")
 
 
 def check_room(folder: Path, size: int) -> None:

@@ -7,7 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -82,7 +82,11 @@ def _columns(stream: TextIO | None) -> int | None:
     if stream is None or not stream.isatty():
         return None
     asked = os.environ.get("COLUMNS", "")
-    return int(asked or 0) if asked.isdecimal() else os.get_terminal_size(stream.fileno()).columns
+    if asked.isdecimal():
+        return int(asked) or None
+    with suppress(OSError):  # a stream of a notebook's has no descriptor
+        return os.get_terminal_size(stream.fileno()).columns or None  # 0: it does not know
+    return None
 
 
 def _write(stream: TextIO | None, text: str) -> None:

@@ -278,9 +278,11 @@ def test_the_demonstration_is_as_the_readme_shows_it(tmp_path: Path) -> None:
 def test_parity_of_a_wrong_file_is_status_1(
     official: Make, converted: Make, tmp_path: Path
 ) -> None:
-    """And the first diverging layer is named."""
+    """The first diverging layer is named; further ones as well, for there may be no report."""
     state = arrays(converted("shunted_cifar_tiny"))
     state["block2.0.attn.proj.weight"] = state["block2.0.attn.proj.weight"].T
+    for further in ("block2.0.mlp.fc2", "block3.0.attn.q", "norm3", "head"):
+        state[f"{further}.bias"] = state[f"{further}.bias"] + 1
     wrong = write_paddle(tmp_path / "x.pdparams", state)
 
     done = run(
@@ -291,6 +293,7 @@ def test_parity_of_a_wrong_file_is_status_1(
     assert "NOT PROVED: first wrong layer: block2.0.attn.proj (linear): differs" in done.output
     assert "`block2.0.attn.proj` differs by itself (alone" in done.output
     assert "its weight equals the source's untransposed." in done.output
+    assert re.search(r"2 more layers are wrong by themselves: `\S+`, `\S+`\.", done.output)
 
 
 @pytest.mark.torch

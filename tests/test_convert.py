@@ -56,18 +56,53 @@ def test_impossible_targets_are_refused_first(target: str, message: str, tmp_pat
         convert(tmp_path / "not there", tmp_path / target, "shunted", parity=False)
 
 
-@pytest.mark.parametrize("missing", ["torch", "paddle"])
-def test_missing_framework_is_said_before_anything_is_written(
-    missing: str, plain: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        (
+            ["torch"],
+            r"PyTorch is not installed here\. Install it: pip install 'vitconvert\[torch\]'",
+        ),
+        (["torch", "paddle"], r"PyTorch and PaddlePaddle are .*'vitconvert\[torch,cpu\]'"),
+    ],
+)
+def test_missing_frameworks_are_said_before_anything_is_written(
+    missing: list[str],
+    message: str,
+    plain: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With the line that installs it; without parity neither is needed."""
+    """All of them, with the line that installs them and what works without."""
     from vitconvert import ModelError, models
 
-    monkeypatch.setattr(models, "find_spec", lambda name: None if name == missing else "there")
+    monkeypatch.setattr(models, "find_spec", lambda name: None if name in missing else "there")
 
-    with pytest.raises(ModelError, match=r"is not installed here\. Install it: pip install"):
+    with pytest.raises(ModelError, match=f"{message}.*--no-parity.*--torch-python"):
         convert(plain("shunted_t"), tmp_path / "x.pdparams", "shunted")
     assert names(tmp_path) == []
+    assert convert(plain("shunted_t"), tmp_path / "x.pdparams", "shunted", parity=False).plan
+
+
+def test_a_file_of_the_source_is_no_target_and_force_is_not_suggested(
+    plain: Make, tmp_path: Path
+) -> None:
+    """Under its own name, through a link, or as one file of an index."""
+    index = tmp_path / "x.safetensors.index.json"
+    convert(
+        convert(plain("shunted_t"), tmp_path / "x.pdparams", "shunted", parity=False).path,
+        tmp_path / "back.pth",
+        "shunted",
+        parity=False,
+    )
+    convert(tmp_path / "back.pth", index, "shunted", parity=False, max_shard_size=4_000_000)
+    (tmp_path / "link.pth").symlink_to("back.pth")
+    shards = [name for name in names(tmp_path) if "-of-" in name]
+
+    for source, target in [("back.pth", "back.pth"), ("back.pth", "link.pth"), (index, shards[0])]:
+        with pytest.raises(CheckpointError, match=r"same file|part of the source") as refused:
+            convert(tmp_path / source, tmp_path / target, "shunted", parity=False)
+        assert "--force" not in str(refused.value)
 
 
 def test_folder_under_the_unverified_name_is_refused_first(

@@ -127,7 +127,7 @@ def test_ctrl_c_before_the_verdict_leaves_the_file_unverified(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("vitconvert.parity.check_parity", interrupt)
-    monkeypatch.setattr("vitconvert.running.interpreters.require", lambda _side: None)
+    monkeypatch.setattr("vitconvert.running.interpreters.missing", lambda _sides: [])
     done = run(*FORTH, *MODELS)
 
     assert done.exit_code == 130

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
-from ..errors import ModelError, VitconvertError, nearest
-from ..lines import one_line
+from ..errors import CheckpointError, ModelError, VitconvertError, nearest
+from ..lines import Lines, one_line
 from ..running.device import Device
 from ..terminal import only_report, say, say_report, shown
 from .replacing import check_replaced, write_report
@@ -321,7 +321,8 @@ def finish(
         except VitconvertError as error:  # the others are written all the same
             errors.append(error)
     if errors:
-        raise errors[0]
+        told = [part for error in errors for part in (Lines("\n"), error)]
+        raise CheckpointError(*told[1:])
     if not report.proved:
         sys.exit(1)
 

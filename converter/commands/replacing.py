@@ -51,7 +51,7 @@ def write_report(path: Path, content: bytes, what: str) -> str:
         what: That is, such as "the report".
 
     Returns:
-        What to print of it: also which report it replaced.
+        A sentence about it, which also names the report that it replaced.
 
     Raises:
         CheckpointError: It cannot be written; or another run wrote there meanwhile, whose report

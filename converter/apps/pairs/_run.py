@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
-from ...errors import VitconvertError
+from ...errors import CheckpointError, VitconvertError
 from ...files import write_all
 from ...parity import LIMIT, Report, Row, RunOptions, check_parity, page, row_of
 from ...running.interpreters import framework_versions
@@ -81,6 +81,7 @@ class _Series:
     ) -> None:
         self.entries, self.table, self.limit, self.command = entries, table, limit, command
         self.how, self.state, self.tell = how, state, tell
+        self.saved: tuple[int, int] | None = None  # what `save` left
         self.requests: dict[str, dict[str, Any]] = {}
         self.rows = {entry.name: Row(entry.name, claim="not compared yet.") for entry in entries}
 
@@ -135,10 +136,30 @@ class _Series:
         self.tell(f"{entry.name}: ERROR: {error}")
 
     def save(self) -> None:
-        """Write the results, and the table anew."""
+        """Write the results, and the table anew.
+
+        Raises:
+            CheckpointError: They cannot be written, or another run has written them meanwhile.
+        """
+        results = results_beside(self.table)
+        if self.saved not in (None, _stamp(results)):
+            raise CheckpointError(
+                f"{self.table}: another run writes this table. Wait until it has ended, then give "
+                f"the same command again, which continues; or choose another name."
+            )
         text = page(list(self.rows.values()), self.limit, self.command)
         kept = spell_state(self.state)
-        write_all({results_beside(self.table): kept.encode(), self.table: text.encode()})
+        write_all({results: kept.encode(), self.table: text.encode()})
+        self.saved = _stamp(results)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Tell files of one name apart; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _code(report: Report) -> dict[str, str]:

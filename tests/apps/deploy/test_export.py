@@ -109,8 +109,10 @@ def test_facts_say_what_was_exported(converted: Make, exported: Make) -> None:
     assert left(exported(TINY)) == sorted([*facts["files"], "vitconvert.json"])
 
 
-def test_number_of_classes_is_that_of_the_weights(converted: Make, tmp_path: Path) -> None:
-    """Fine-tuned weights with another head need no option."""
+def test_number_of_classes_is_that_of_the_weights(
+    converted: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Fine-tuned weights with another head need no option; Paddle prints nothing on stdout."""
     state = arrays(converted(TINY))
     state["head.weight"], state["head.bias"] = state["head.weight"][:, :3], state["head.bias"][:3]
     weights = write_paddle(tmp_path / "three.pdparams", state)
@@ -120,6 +122,7 @@ def test_number_of_classes_is_that_of_the_weights(converted: Make, tmp_path: Pat
 
     assert_same(tmp_path / "out", TINY, weights, (2, 32, 32), num_classes=3)
     assert left(tmp_path) == ["out", "three.pdparams"]
+    assert capfd.readouterr().out == ""
 
 
 def test_names_of_classes_go_with_the_export(converted: Make, tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from click.testing import CliRunner, Result
 from tools.small_pair import enter, forget, plant, write_pair
 from tracing import run_here
 from vitconvert.apps.pairs import check_pairs, read_pairs
+from vitconvert.apps.pairs._run import _Series
 from vitconvert.cli import cli
-from vitconvert.errors import ParityError
+from vitconvert.errors import CheckpointError, ParityError
 
 GOOD = """
 torch_model = "small_torch:net"
@@ -221,3 +222,16 @@ def test_a_pair_that_cannot_be_read_does_not_stop_the_others(folder: Path) -> No
     assert [row.result(1e-4) for row in made] == ["ERROR", "ERROR"]
     assert [line.split(":")[:2] for line in told] == [["one", " ERROR"], ["two", " ERROR"]]
     assert "not a checkpoint" in told[0]
+
+
+def test_two_runs_with_one_table_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    """The one that finds the other's results stops, and says what to do."""
+    table = tmp_path / "table.md"
+    one, other = (_Series([], table, 1e-4, "", {}, {}, print) for _ in range(2))
+    one.save()
+    one.save()
+    other.save()
+
+    with pytest.raises(CheckpointError, match="another run writes this table"):
+        one.save()
+    other.save()
