@@ -252,7 +252,7 @@ def test_gradients_of_all_outputs_are_compared(case: Case) -> None:
         ("limit = 0.5", "limit is 0.5, expected"),
         ("tensors = 3", "tensors is 3, expected a table of tables"),
         ("settings = { eps = 3 }", "expected a table of tables"),
-        ("tensors = { weight = { paddle = 3 } }", "tensors.weight.paddle is 3, expected a text"),
+        ("tensors = { weight = { paddle = 3 } }", "tensors.weight.paddle is 3, expected a name"),
         ('float32 = "eps"', "float32 is 'eps', expected an attribute of torch"),
         ("torch = 3", "torch is 3, expected a text"),
     ],

@@ -138,7 +138,7 @@ def test_seeds_and_batches_of_the_command(folder: Path) -> None:
     assert "| 16x24 | 296 |" in text
     assert "| 1e-4 | FAIL |" in text
     assert "| 18/18 | NOT PROVED |" in text
-    assert "--seeds 2 --markdown 'my table.md'\n```\n" in text
+    assert "--seeds 2 \\\n    --markdown 'my table.md'\n```\n" in text
 
 
 @pytest.mark.usefixtures("folder")

@@ -170,7 +170,7 @@ def test_what_paddle_alone_has_is_checked_or_named(folder: Path) -> None:
     claim = f"{LEFT[0].upper()}{LEFT[1:]}"
     assert claim in report.claim
     assert UNLIKE in report.claim
-    assert claim in lines[-1]
+    assert claim in lines[0]
     assert claim in markdown(report)
     assert CHECKED in markdown(report)
     assert "equal what PyTorch computes" in html(report)

@@ -89,7 +89,7 @@ def judged(folder: Path, torch: np.ndarray, paddle: np.ndarray, **float32: np.nd
     for side, pair in runs.items():
         (folder / side).mkdir(exist_ok=True)
         layers = {"fc": _trace.Layer("fc", "linear", {"bias": True})}
-        facts = _trace.Facts(side, "one", "logits", {side: "0", "device": "cpu"}, {}, {}, layers)
+        facts = _trace.Facts(side, "one", "fc", {side: "0", "device": "cpu"}, {}, {}, layers)
         facts.input = {"sha256": "", "shape": [1]}
         for dtype, values in zip(_trace.DTYPES, pair, strict=True):
             with _trace.Writer(folder / side / f"{dtype}.bin") as writer:

@@ -94,7 +94,7 @@ def run_here(tasks: Sequence[Task], _hear: object) -> list[Any]:
     try:
         return [import_module(task.program).carry_out(task.job, Deaf()) for task in tasks]
     except VitconvertError as error:
-        raise RunError(str(error)) from error
+        raise RunError(error) from error
 
 
 def trace(
