@@ -15,12 +15,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from .errors import CheckpointError
+from .errors import CheckpointError, way_out
 
 # What file systems say that cannot reserve room.
 _NOT_KNOWN = (errno.EINVAL, errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP)
 _PAUSE = 0.05  # seconds between two times that the disk is asked to take what is written
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.part")  # names of `written_beside`
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.part|\.claim")  # of `written_beside`, `claimed`
 _NEW = 60.0  # seconds since the last write, after which a temporary file may be abandoned
 
 
@@ -256,7 +256,8 @@ def cannot_be_written(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise CheckpointError(
-            f"{target}: cannot be written: {error.strerror or error}. Nothing was left behind."
+            f"{target}: cannot be written: {error.strerror or error}.{way_out(error)} Nothing was "
+            f"left behind."
         ) from error
 
 

@@ -6,9 +6,7 @@ of another. It is a .safetensors; its header holds the position as JSON.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -19,6 +17,7 @@ import numpy as np
 
 from ...checkpoints import held, open_checkpoint
 from ...checkpoints.target import Output, written
+from ...claims import claimed, made
 from ...errors import CheckpointError, RunError
 from ...files import check_folder, check_sources_stay, nothing_to_resume
 
@@ -133,21 +132,14 @@ def read_state(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]
 
 
 @contextmanager
-def locked(folder: Folder) -> Iterator[None]:
-    """Keep a second process from training in the same folder.
+def kept(folder: Folder) -> Iterator[None]:
+    """Make the folder, keep every other run out of it, and leave it only if it holds something.
 
     Raises:
-        RunError: One does already.
+        CheckpointError: Another process trains there, or the folder cannot be made.
     """
-    handle = os.open(folder.state.parent, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(f"{folder.path}: another process is training in this folder.") from None
+    with claimed(folder.path), made(folder.state.parent):
         yield
-    finally:
-        os.close(handle)
 
 
 def read_record(folder: Folder) -> dict[str, Any]:
