@@ -83,7 +83,7 @@ _WAYS_OUT = {
 }
 
 
-def way_out(error: OSError) -> str:
+def way_out(error: Exception) -> str:
     """Say what may be done about an error of the system, after a blank; "" if not known."""
-    advice = _WAYS_OUT.get(error.errno or 0, "")
+    advice = _WAYS_OUT.get(error.errno or 0, "") if isinstance(error, OSError) else ""
     return f" {advice}" if advice else ""

@@ -156,17 +156,17 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_room(folder: Path, size: int) -> None:
-    """Refuse to start if the disk has too little room.
+def check_room(target: Path, size: int) -> None:
+    """Refuse to start if the disk has too little room for a file or folder.
 
     Raises:
         CheckpointError: There is less room than that many bytes.
     """
-    room = shutil.disk_usage(folder)
+    room = shutil.disk_usage(target.parent)
     if room.total and room.free < size:  # some file systems do not tell
         raise CheckpointError(
-            f"{folder}: the disk has room for {room.free:,} bytes; {size:,} are needed. Nothing "
-            f"was written."
+            f"{target}: the disk has room for {room.free:,} bytes; {size:,} are needed. Make room, "
+            f"or choose another disk. Nothing was written."
         )
 
 

@@ -52,6 +52,7 @@ def read_glyphs(file: BinaryIO) -> list[Glyphs]:
         In the order of the faces; of one that is not understood, without any glyphs.
     """
     faces = [0]
+    file.seek(0)
     if file.read(4) == b"ttcf":
         _, count = _numbers(file, 4, ">II")
         faces = list(_numbers(file, 12, f">{min(count, _MOST)}I"))

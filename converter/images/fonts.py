@@ -15,12 +15,11 @@ if TYPE_CHECKING:
     from PIL import ImageDraw
 
 _LOG = logging.getLogger("vitconvert")
-_UNKNOWN = "\N{REPLACEMENT CHARACTER}"  # in place of what would break a line
 _JOINERS = "\u200c\u200d"  # they change how neighbours are drawn, and have no glyph of their own
 _IGNORED = "\u00ad\u061c\u200b\u200e\u200f\u2060\ufeff"  # nor need these one
 # Replacements for some characters where no font has them.
 _PLAIN = {"—": "-", "\u2013": "-", "\u2212": "-", "\xd7": "x", "\u2019": "'", "→": "->"}
-_PLAIN |= {"≤": "<=", "≥": ">=", "ß": "ss", "…": "...", _UNKNOWN: "?"}
+_PLAIN |= {"≤": "<=", "≥": ">=", "ß": "ss", "…": "..."}
 _MOST_NAMED = 5  # characters in a message
 
 _missing = dict[str, None]()  # characters without a font, as they were found
@@ -60,10 +59,10 @@ class Font:
             left += font.getlength(part)
 
     def drawable(self, text: str) -> str:
-        """Compose letters and their marks, and replace what no font has or would break a line."""
+        """Compose letters and their marks, and spell out what no font has or does not print."""
         text = text.expandtabs(1).replace("\r\n", "\n")
         text = text.translate(dict.fromkeys(map(ord, _IGNORED)))
-        text = "".join(c if _is_text(c) else _UNKNOWN for c in text)
+        text = "".join(c if _is_text(c) else _spelled(c) for c in text)
         text = unicodedata.normalize("NFC", text)
         if not self._is_scalable:
             return text.encode("latin-1", "replace").decode("latin-1")
@@ -77,10 +76,9 @@ class Font:
             if not has_raqm() and any(map(_is_joined, cluster)):
                 _unjoined.add(cluster)
             return cluster
-        _missing.update(dict.fromkeys(sorted(_needs(cluster) - {_UNKNOWN})))
+        _missing.update(dict.fromkeys(sorted(_needs(cluster))))
         bare = unicodedata.normalize("NFD", cluster).encode("ascii", "ignore").decode().strip()
-        spelled = "".join(c.encode("unicode_escape").decode() for c in cluster)
-        return _PLAIN.get(cluster) or bare or spelled
+        return _PLAIN.get(cluster) or bare or "".join(map(_spelled, cluster))
 
     def _runs(self, text: str) -> Iterator[tuple[Any, str]]:
         """Divide a line into parts, each with its font of Pillow."""
@@ -182,6 +180,10 @@ def _needs(text: str) -> frozenset[str]:
 
 def _is_text(character: str) -> bool:
     return character.isprintable() or character == "\n" or character in _JOINERS
+
+
+def _spelled(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def _is_joined(character: str) -> bool:

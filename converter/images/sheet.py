@@ -64,11 +64,8 @@ def make_sheet(tiles: Sequence[Tile], title: str, columns: int = 5, tile: int = 
     columns = min(columns, max(1, len(tiles)))
     cell = tile + 2 * edge
     heading, text = Font(max(14, tile // 9)), Font(max(11, tile // 12))
-    wanted = min(
-        _TITLE_WIDTH,
-        ceil(heading.getlength(_drawable(title, heading, _TITLE_WIDTH, _MOST_TITLE_LINES)))
-        + 2 * gap,
-    )
+    lines = _drawable(title, heading, _TITLE_WIDTH, _MOST_TITLE_LINES).split("\n")
+    wanted = min(_TITLE_WIDTH, ceil(max(map(heading.getlength, lines))) + 2 * gap)
     width = max(wanted, gap + columns * (cell + gap)) if tiles else _TITLE_WIDTH
     titles = wrap(title, heading, width - 2 * gap, _MOST_TITLE_LINES)
     rows = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
@@ -177,7 +174,7 @@ def write_lines(
 def _shortened(line: str, font: Font, width: int) -> str:
     """Cut a line that is too wide, between two letters, and let it end in an ellipsis."""
     end = font.ellipsis
-    if font.getlength(line) <= width and not line.endswith(" …"):
+    if not line.endswith(" …") and font.getlength(line) <= width:
         return line
     line = line.removesuffix(" …")
     cuts = [0, *accumulate(map(len, clusters(line)))]
@@ -187,8 +184,7 @@ def _shortened(line: str, font: Font, width: int) -> str:
 
 def _drawable(text: str, font: Font, most: int, lines: int) -> str:
     """Replace what cannot be drawn; leave out what never fits: a character takes a pixel."""
-    parts = text.split("\n")[:lines]
-    return font.drawable("\n".join(p if len(p) <= most else f"{p[:most]}…" for p in parts))
+    return font.drawable("\n".join(line[:most] for line in text.split("\n")[:lines]))
 
 
 def _indent(tile: Tile, font: Font) -> int:

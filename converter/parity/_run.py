@@ -198,7 +198,8 @@ def dump(
         part = folder / "trace"
         job = _make_job(framework, subject, opened, weights, {}, options, part, inputs)
         against = "" if alone is None else str(Path(alone).absolute())
-        job = replace(job, dtypes=DTYPES if dtype is None else (dtype,), alone=against)
+        dtypes = DTYPES if dtype is None else (dtype,)
+        job = replace(job, dtypes=dtypes, alone=against, target=str(target))
         _run([job], options, model, Meter(progress))
         # Once more: another may have begun, and ended, between the first look and the claim.
         check_folder(target, "a parity trace", _is_trace, force=force, as_whole=True)

@@ -108,7 +108,7 @@ def export(
         raise ModelError(f"{source} has {count} classes; --num-classes says {num_classes}.")
     check_names(classes, count, source)
     # Twice: the program is no more than the weights, nor are the kernels of exchanged layers.
-    check_room(target.parent, 2 * sum(tensor.nbytes for tensor in checkpoint.tensors.values()))
+    check_room(target, 2 * sum(tensor.nbytes for tensor in checkpoint.tensors.values()))
     with made_beside(target) as part:
         inputs, eager, truth = _write(part, target, found, source, count, size)
         # The predictor reads from the facts what it runs; only then is known how exact it is.

@@ -18,7 +18,7 @@ import numpy as np
 from ...checkpoints import held, open_checkpoint
 from ...checkpoints.target import Output, written
 from ...claims import claimed, made
-from ...errors import CheckpointError, RunError
+from ...errors import CheckpointError, RunError, VitconvertError
 from ...files import check_folder, check_sources_stay, nothing_to_resume
 
 VERSION = "1"
@@ -135,11 +135,19 @@ def read_state(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]
 def kept(folder: Folder) -> Iterator[None]:
     """Make the folder, keep every other run out of it, and leave it only if it holds something.
 
+    The record of a new run that failed before it had a state to resume from is nothing.
+
     Raises:
         CheckpointError: Another process trains there, or the folder cannot be made.
     """
     with claimed(folder.path), made(folder.state.parent):
-        yield
+        is_new = not folder.run.exists()
+        try:
+            yield
+        except VitconvertError:
+            if is_new and [file for file in folder.own() if file.exists()] == [folder.run]:
+                folder.run.unlink()
+            raise
 
 
 def read_record(folder: Folder) -> dict[str, Any]:
