@@ -12,6 +12,7 @@
 A parity check that was carried out and failed is a result, not an exception.
 """
 
+import errno
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
@@ -88,3 +89,21 @@ def nearest(name: str, candidates: Iterable[str]) -> str:
     """Say which name was probably meant: " Did you mean 'x'?"; nothing if none is like it."""
     found = get_close_matches(name, list(candidates), 1)
     return f" Did you mean {found[0]!r}?" if found else ""
+
+
+# What may be done about an error of the system, by its number.
+_WAYS_OUT = {
+    errno.ENOSPC: "Make room on that disk, or choose another.",
+    errno.EDQUOT: "Your share of that disk is used up: make room, or choose another.",
+    errno.EFBIG: "See `ulimit -f`, and which sizes that file system allows.",
+    errno.EROFS: "Choose a folder that is not mounted read-only.",
+    errno.EACCES: "Choose a folder that you may write to.",
+    errno.EPERM: "Choose a folder that you may write to.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+}
+
+
+def way_out(error: Exception) -> str:
+    """Say what may be done about an error of the system, after a blank; "" if not known."""
+    advice = _WAYS_OUT.get(error.errno or 0, "") if isinstance(error, OSError) else ""
+    return f" {advice}" if advice else ""

@@ -16,13 +16,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from .errors import CheckpointError
+from .errors import CheckpointError, way_out
 from .plain import real
 
 # What file systems say that cannot reserve room.
 _NOT_KNOWN = (errno.EINVAL, errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP)
 _PAUSE = 0.05  # seconds between two times that the disk is asked to take what is written
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.part")  # names of `written_beside`
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.part|\.claim")  # of `written_beside`, `claimed`
 _NEW = 60.0  # seconds since the last write, after which a temporary file may be abandoned
 
 
@@ -154,17 +154,17 @@ def check_sources_stay(sources: Sequence[Path], targets: Sequence[Path]) -> None
             raise CheckpointError(f"{target}: {why}. Choose another name.")
 
 
-def check_room(folder: Path, size: int) -> None:
-    """Refuse to start if the disk has too little room.
+def check_room(target: Path, size: int) -> None:
+    """Refuse to start if the disk has too little room for a file or folder.
 
     Raises:
         CheckpointError: There is less room than that many bytes.
     """
-    room = shutil.disk_usage(folder)
+    room = shutil.disk_usage(target.parent)
     if room.total and room.free < size:  # some file systems do not tell
         raise CheckpointError(
-            f"{folder}: the disk has room for {room.free:,} bytes; {size:,} are needed. Nothing "
-            f"was written."
+            f"{target}: the disk has room for {room.free:,} bytes; {size:,} are needed. Make room, "
+            f"or choose another disk. Nothing was written."
         )
 
 
@@ -254,7 +254,8 @@ def cannot_be_written(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise CheckpointError(
-            f"{target}: cannot be written: {error.strerror or error}. Nothing was left behind."
+            f"{target}: cannot be written: {error.strerror or error}.{way_out(error)} Nothing was "
+            f"left behind."
         ) from error
 
 

@@ -215,10 +215,9 @@ def written(output: Output, force: bool, check: bool, advance: Advance) -> Itera
     Raises:
         CheckpointError: A file cannot be written or read; nothing is left behind.
     """
-    folder = output.path.parent
     if output.format != "sharded":
         layout = output.layout(output.tensors)
-        check_room(folder, layout.size)
+        check_room(output.path, layout.size)
         with written_beside(output.path) as (file, part):
             _fill(output.path, file, part, layout, check, advance)
             yield Draft(output, part)
@@ -226,7 +225,7 @@ def written(output: Output, force: bool, check: bool, advance: Advance) -> Itera
     for path in output.shard_paths(output.path):
         check_target(path, force)
     layouts = [output.layout(tensors) for tensors in output.shards]
-    check_room(folder, sum(layout.size for layout in layouts))
+    check_room(output.path, sum(layout.size for layout in layouts))
     with written_beside(output.path) as (index, part):
         numbers = range(1, len(layouts) + 1)
         for number, layout in zip(numbers, layouts, strict=True):

@@ -81,7 +81,7 @@ def table(
     check_reports(reports, kinds=options["kinds"], out=out)
     with progress_bar() as progress:
         proposal = propose_table(torch_model, paddle_model, progress=progress, **options)
-    write_whole(out, proposal.text.encode())
+    write_whole(out, proposal.text.encode(), force)
     _show_open(proposal, out)
     if proposal.report is None:
         for step in proposal.next_steps:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..lines import printable
+from .fonts import Font, clusters, say_missing
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
@@ -19,10 +22,6 @@ _EDGES = {True: (27, 128, 84), False: (204, 50, 40), None: (205, 205, 202)}
 _MOST_LINES = 4  # of a caption
 _MOST_TITLE_LINES = 3
 _TITLE_WIDTH = 480  # pixels that a sheet may be wider than its tiles for the sake of its title
-# Characters beyond ASCII in the font, and replacements for some that it lacks.
-_IN_FONT = frozenset("©«°±·»“”…™")
-_PLAIN = {"—": "-", "\u2013": "-", "\u2212": "-", "\xd7": "x", "\u2019": "'", "→": "->"}
-_PLAIN |= {"≤": "<=", "≥": ">=", "ß": "ss"}
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def make_sheet(tiles: Sequence[Tile], title: str, columns: int = 5, tile: int = 
         tile: Pixels, the side of the square that every image gets.
 
     Returns:
-        RGB; the same arguments give the same pixels.
+        RGB; the same arguments give the same pixels, on machines with the same fonts.
 
     Raises:
         ValueError: `columns` or `tile` is too small to draw anything.
@@ -65,8 +64,9 @@ def make_sheet(tiles: Sequence[Tile], title: str, columns: int = 5, tile: int = 
     edge, gap = max(3, tile // 40), max(8, tile // 10)
     columns = min(columns, max(1, len(tiles)))
     cell = tile + 2 * edge
-    heading, text = load_font(max(14, tile // 9)), load_font(max(11, tile // 12))
-    wanted = min(_TITLE_WIDTH, ceil(heading.getlength(_drawable(title, heading))) + 2 * gap)
+    heading, text = Font(max(14, tile // 9)), Font(max(11, tile // 12))
+    lines = _drawable(title, heading, _TITLE_WIDTH, _MOST_TITLE_LINES).split("\n")
+    wanted = min(_TITLE_WIDTH, ceil(max(map(heading.getlength, lines))) + 2 * gap)
     width = max(wanted, gap + columns * (cell + gap)) if tiles else _TITLE_WIDTH
     titles = wrap(title, heading, width - 2 * gap, _MOST_TITLE_LINES)
     rows = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
@@ -74,12 +74,11 @@ def make_sheet(tiles: Sequence[Tile], title: str, columns: int = 5, tile: int = 
         [wrap(one.caption, text, cell - _indent(one, text), _MOST_LINES) for one in row]
         for row in rows
     ]
-    above = gap + len(titles) * line_height(heading) + gap // 2
+    above = gap + len(titles) * heading.height + gap // 2
     heights = [
-        cell + gap // 3 + max(len(lines) for lines in row) * line_height(text) + gap
-        for row in captions
+        cell + gap // 3 + max(len(lines) for lines in row) * text.height + gap for row in captions
     ]
-    bottom = sum(heights) if tiles else line_height(text) + gap
+    bottom = sum(heights) if tiles else text.height + gap
     sheet = Image.new("RGB", (width, above + bottom), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     write_lines(draw, (gap, gap), titles, heading)
@@ -95,6 +94,7 @@ def make_sheet(tiles: Sequence[Tile], title: str, columns: int = 5, tile: int = 
                 _sign(draw, (left, under), text, one.good)
             write_lines(draw, (left, under), own, text, _indent(one, text))
         top += height
+    say_missing()
     return sheet
 
 
@@ -114,101 +114,84 @@ def fit(image: Image.Image, room: tuple[int, int]) -> Image.Image:
     return image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
 
 
-def load_font(size: int) -> Any:
-    """Load the font that comes with Pillow, the same everywhere.
-
-    Args:
-        size: Pixels.
-
-    Returns:
-        A font of `PIL.ImageFont`. A Pillow built without FreeType has a small one of a fixed size.
-    """
-    from PIL import ImageFont, features
-
-    if not features.check("freetype2"):
-        return ImageFont.load_default()
-    font = ImageFont.load_default(size)
-    assert isinstance(font, ImageFont.FreeTypeFont)
-    # The other engine is not in every Pillow, and places letters differently.
-    return font.font_variant(layout_engine=ImageFont.Layout.BASIC)
-
-
-def line_height(font: Any) -> int:
-    """Give the pixels from one line of text to the next."""
-    bottom: float = font.getbbox("Agjy|")[3]
-    return round(1.2 * bottom)
-
-
-def wrap(text: str, font: Any, width: int, most: int) -> list[str]:
+def wrap(text: str, font: Font, width: int, most: int) -> list[str]:
     """Break a text into lines that are at most `width` pixels wide.
 
-    Lines break between words; text beyond `most` lines, and a word that is too long, end in an
-    ellipsis. Lines are those of `Lines`; characters that do not
-    print are spelled out.
+    Lines break between words, and between Chinese characters; text beyond `most` lines, and a word
+    that is too long, end in an ellipsis. Lines are those of `Lines`;
+    characters that do not print are spelled out.
     """
     lines: list[str] = []
-    for paragraph in _drawable(printable(text), font).split("\n"):
+    for paragraph in _drawable(printable(text), font, most * width, most + 1).split("\n"):
         line = ""
-        for word in paragraph.split():
-            longer = f"{line} {word}".strip()
+        for blank, part in _parts(paragraph):
+            longer = f"{line}{blank}{part}".strip()
             if line and font.getlength(longer) > width:
                 lines.append(line)
-                line = word
+                line = part
+                if len(lines) > most:
+                    break
             else:
                 line = longer
         lines.append(line)
     if len(lines) > most:
-        lines = [*lines[: most - 1], f"{lines[most - 1]} {_ellipsis(font)}"]
+        lines = [*lines[: most - 1], f"{lines[most - 1]} …"]
     return [_shortened(line, font, width) for line in lines]
+
+
+def _parts(paragraph: str) -> Iterator[tuple[str, str]]:
+    """Give what a line is not broken within, each after the blank before it, if there is one."""
+    for word in paragraph.split():
+        start, blank = 0, " "
+        for at in range(1, len(word)):
+            if _may_break(word[at - 1], word[at]):
+                yield blank, word[start:at]
+                start, blank = at, ""
+        yield blank, word[start:]
+
+
+def _may_break(before: str, after: str) -> bool:
+    """Tell whether a word may be broken between two characters, one of them Chinese or the like."""
+    is_wide = any(unicodedata.east_asian_width(c) in "WF" for c in (before, after))
+    return (
+        is_wide
+        and unicodedata.category(before) not in ("Ps", "Pi")
+        and unicodedata.category(after)[0] not in "PMC"
+    )
 
 
 def write_lines(
     draw: ImageDraw.ImageDraw,
     place: tuple[int, int],
     lines: Sequence[str],
-    font: Any,
+    font: Font,
     indent: int = 0,
 ) -> None:
     """Write lines of text from a place (left, top) on downwards."""
     for number, line in enumerate(lines):
-        where = place[0] + indent, place[1] + number * line_height(font)
-        draw.text(where, line, INK, font)
+        where = place[0] + indent, place[1] + number * font.height
+        font.write(draw, where, line, INK)
 
 
-def _shortened(line: str, font: Any, width: int) -> str:
-    end = _ellipsis(font)
-    if font.getlength(line) <= width:
+def _shortened(line: str, font: Font, width: int) -> str:
+    """Cut a line that is too wide, between two letters, and let it end in an ellipsis."""
+    end = font.ellipsis
+    if not line.endswith(" …") and font.getlength(line) <= width:
         return line
-    line = line.removesuffix(f" {end}")
-    while line and font.getlength(line + end) > width:
-        line = line[:-1]
-    return line.rstrip() + end
+    line = line.removesuffix(" …")
+    cuts = [0, *accumulate(map(len, clusters(line)))]
+    fits = bisect_right(cuts, width, key=lambda cut: font.getlength(line[:cut].rstrip() + end))
+    return line[: cuts[max(fits - 1, 0)]].rstrip() + end
 
 
-def _ellipsis(font: Any) -> str:
-    return "…" if hasattr(font, "font_variant") else "..."
+def _drawable(text: str, font: Font, most: int, lines: int) -> str:
+    """Replace what cannot be drawn; leave out what never fits: a character takes a pixel."""
+    return font.drawable("\n".join(line[:most] for line in text.split("\n")[:lines]))
 
 
-def _drawable(text: str, font: Any) -> str:
-    """Replace characters that the font cannot draw, or that would break a line."""
-    text = text.expandtabs(1).replace("\r\n", "\n")
-    text = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
-    if hasattr(font, "font_variant"):
-        return "".join(map(_plain, text))  # the font draws a box for any other
-    return text.encode("latin-1", "replace").decode("latin-1")
-
-
-def _plain(letter: str) -> str:
-    """Replace a letter that the font lacks by one that it has."""
-    if letter.isascii() or letter in _IN_FONT:
-        return letter
-    bare = unicodedata.normalize("NFD", letter).encode("ascii", "ignore").decode()
-    return _PLAIN.get(letter) or bare.strip() or letter
-
-
-def _indent(tile: Tile, font: Any) -> int:
+def _indent(tile: Tile, font: Font) -> int:
     """Give the room for the sign before a caption, in pixels."""
-    return 0 if tile.good is None else line_height(font)
+    return 0 if tile.good is None else font.height
 
 
 def _frame(sheet: Image.Image, tile: Tile, place: tuple[int, int], side: int, edge: int) -> None:
@@ -221,9 +204,9 @@ def _frame(sheet: Image.Image, tile: Tile, place: tuple[int, int], side: int, ed
     sheet.paste(ImageOps.expand(square, edge, _EDGES[tile.good]), place)
 
 
-def _sign(draw: ImageDraw.ImageDraw, place: tuple[int, int], font: Any, good: bool) -> None:
+def _sign(draw: ImageDraw.ImageDraw, place: tuple[int, int], font: Font, good: bool) -> None:
     """Draw a tick or a cross as large as a letter: not everybody can tell green from red."""
-    height = line_height(font)
+    height = font.height
     size = 0.55 * height
     left, top = place[0] + 1, place[1] + 0.2 * height
 

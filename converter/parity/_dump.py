@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..errors import ParityError, brief, listing, nearest
+from ..errors import ParityError, brief, listing, nearest, way_out
 from ..running.scratch import ROOM
 from ..running.setup import Setup, code_of, own_code, read_setup
 from ..running.side import AnySide, class_name, find_class, is_class, make_side
@@ -44,6 +44,7 @@ class Job:
         alone: Folder of the reference trace whose inputs each layer alone is given; empty if none.
         backward: Whether gradients are written, too.
         inputs_of_layers: Whether what layers are given is written, too.
+        target: Folder that the trace is for, to be named in messages; empty if it is temporary.
         further: Further inputs, of which the output alone is written: the file, and what it holds.
     """
 
@@ -56,6 +57,7 @@ class Job:
     alone: str = ""
     backward: bool = False
     inputs_of_layers: bool = True
+    target: str = ""
     further: tuple[tuple[str, dict[str, Any]], ...] = ()
 
 
@@ -78,7 +80,9 @@ def carry_out(data: dict[str, Any], parent: Listener) -> None:
         trace(job, parent)
     except (OSError, MemoryError) as error:
         name, reason = NAMES[job.setup.framework], str(error) or "out of memory"
-        raise ParityError(f"the {name} process cannot continue: {reason}. {ROOM}") from error
+        at, advice = (f"{job.target}: ", "") if job.target else ("", f" {ROOM}")
+        reason = f"{at}the {name} process cannot continue: {reason}.{way_out(error)}{advice}"
+        raise ParityError(reason) from error
 
 
 def trace(job: Job, parent: Listener) -> None:

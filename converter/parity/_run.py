@@ -9,6 +9,7 @@ from typing import Any, Literal, Unpack
 
 from ..checkpoints import DTYPES as FILE_DTYPES
 from ..checkpoints import Checkpoint, Renames
+from ..claims import check_unclaimed, claimed
 from ..errors import CheckpointError, DataError, ParityError, RunError
 from ..files import check_distinct, check_folder
 from ..running.interpreters import check_pythons
@@ -190,13 +191,8 @@ def dump(
     check_options(options, model)
     target = Path(out)
     check_distinct(alone=None if alone is None else Path(alone), out=target)
-    check_folder(
-        target,
-        "a parity trace",
-        _is_trace,
-        force=force,
-        as_whole=True,
-    )
+    check_folder(target, "a parity trace", _is_trace, force=force, as_whole=True)
+    check_unclaimed(target, as_whole=True)
     advice = "Or name another Python that has it: --python PATH."
     check_pythons({framework: pythons(options)[framework]}, advice)
     opened = open_for(model, framework, Path(checkpoint), weights, rename, num_classes)
@@ -205,7 +201,7 @@ def dump(
         reference = Trace(Path(alone))
         if DTYPES[0] not in reference.runs or dtype == DTYPES[1]:
             raise ParityError("--alone compares float64 runs: neither side can be float32 alone.")
-    with temporary_folder(target.parent) as folder:
+    with claimed(target, as_whole=True), temporary_folder(target.parent) as folder:
         inputs = write_inputs(model, options, folder)
         about_input = inputs[0][1]
         if alone is not None and reference.facts.input["sha256"] != about_input["sha256"]:
@@ -217,8 +213,11 @@ def dump(
         part = folder / "trace"
         job = _make_job(framework, subject, opened, {}, options, part, inputs)
         against = "" if alone is None else str(Path(alone).absolute())
-        job = replace(job, dtypes=DTYPES if dtype is None else (dtype,), alone=against)
+        dtypes = DTYPES if dtype is None else (dtype,)
+        job = replace(job, dtypes=dtypes, alone=against, target=str(target))
         _run([job], options, model, Meter(progress))
+        # Once more: another may have begun, and ended, between the first look and the claim.
+        check_folder(target, "a parity trace", _is_trace, force=force, as_whole=True)
         if target.exists():
             target.rename(folder / "old")
         try:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from vitconvert.images import sheet as sheets
-from vitconvert.images.sheet import BACKGROUND, Tile, fit, load_font, make_sheet, wrap
+from vitconvert.images import fonts
+from vitconvert.images.fonts import Font
+from vitconvert.images.sheet import BACKGROUND, Tile, fit, make_sheet, wrap
 from vitconvert.lines import Lines
 
 GREEN, RED = (27, 128, 84), (204, 50, 40)
@@ -84,7 +85,7 @@ def test_right_and_wrong_differ_without_colour() -> None:
 
 def test_lines_are_as_wide_as_there_is_room() -> None:
     """Broken between words, then shortened with an ellipsis."""
-    font = load_font(13)
+    font = Font(13)
     text = Lines("sulphur-crested cockatoo, Kakatoe galerita\n" + "x" * 100)
     lines = wrap(text, font, 160, 4)
 
@@ -103,24 +104,6 @@ def test_lines_are_as_wide_as_there_is_room() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "text", ["漢字", "Ünï — ½", "\x1b[31mred\x07", "😀\ud800", "a\tb\r\nc", ""]
-)
-def test_any_text_can_be_drawn(text: str) -> None:
-    """A character that the font lacks becomes a plain letter or a box, not an error."""
-    sheet = make_sheet([Tile(image(32, 32), text, True)], text)
-
-    assert sheet.mode == "RGB"
-
-
-def test_letters_that_the_font_lacks_keep_their_meaning() -> None:
-    """An umlaut loses its dots; a fraction does not become another number."""
-    font = load_font(13)
-
-    assert wrap("Bär — 3 ≥ 2", font, 500, 1) == ["Bar - 3 >= 2"]
-    assert wrap("½", font, 500, 1) == ["½"]
-
-
 def test_the_same_tiles_give_the_same_bytes(tmp_path: Path) -> None:
     """So that a report can be compared with an earlier one."""
     tiles = [Tile(image(32, 50), "cat\n0.9", True), Tile(image(300, 20), "dog", False)]
@@ -132,7 +115,7 @@ def test_the_same_tiles_give_the_same_bytes(tmp_path: Path) -> None:
 
 def test_a_pillow_without_freetype_draws_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """With its one small font, which has few letters."""
-    monkeypatch.setattr(sheets, "load_font", lambda _size: ImageFont.load_default_imagefont())
+    monkeypatch.setattr(fonts, "load_own", lambda _size: ImageFont.load_default_imagefont())
     sheet = make_sheet([Tile(image(32, 32), "Bär 漢 " * 20, False)], "Tïtle … — 漢")
 
     assert has(sheet, RED)

@@ -113,7 +113,7 @@ def export(
     known = known_classes(source, count, classes)
     classes = known.names if known else ()
     # Twice: the program is no more than the weights, nor are the kernels of exchanged layers.
-    check_room(target.parent, 2 * sum(tensor.nbytes for tensor in checkpoint.tensors.values()))
+    check_room(target, 2 * sum(tensor.nbytes for tensor in checkpoint.tensors.values()))
     with made_beside(target) as part:
         inputs, eager, truth = _write(part, target, found, checkpoint, count, size)
         # The predictor reads from the facts what it runs; only then is known how exact it is.

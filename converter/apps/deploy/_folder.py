@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ...claims import claimed
 from ...errors import CheckpointError, some
 from ...files import (
     cannot_be_written,
@@ -72,19 +73,24 @@ def put_in_order(target: Path) -> None:
 
 @contextmanager
 def made_beside(target: Path) -> Iterator[Path]:
-    """Make a temporary folder beside a target; it is gone at the end unless it was renamed."""
+    """Make a temporary folder beside a target; it is gone at the end unless it was renamed.
+
+    Raises:
+        CheckpointError: Another process makes the same target, or the disk refuses.
+    """
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
-        with cannot_be_written(target):
-            part.mkdir()
-            handle = os.open(part, os.O_RDONLY)
+    with claimed(target, as_whole=True):
         try:
-            hold(handle)
-            yield part
+            with cannot_be_written(target):
+                part.mkdir()
+                handle = os.open(part, os.O_RDONLY)
+            try:
+                hold(handle)
+                yield part
+            finally:
+                os.close(handle)
         finally:
-            os.close(handle)
-    finally:
-        _remove(part)
+            _remove(part)
 
 
 def publish_folder(part: Path, target: Path, sources: Sequence[Path], force: bool) -> None:

@@ -42,8 +42,6 @@ _PER_IMAGE = ("indices", "names", "labels", "difference", "mean_difference")
 def check_report_folder(folder: Path, resume: bool, force: bool) -> None:
     """Refuse a folder that a report cannot or must not be written to, before any work is done.
 
-    A missing folder is made.
-
     Args:
         folder: To write to.
         resume: Whether to continue the evaluation that is there.
@@ -61,8 +59,6 @@ def check_report_folder(folder: Path, resume: bool, force: bool) -> None:
             f"{folder}: holds no {STATE} to resume from: the evaluation is finished, or several "
             f"processes shared it. Pass --force instead of --resume to start again."
         )
-    with cannot_be_written(folder):
-        folder.mkdir(exist_ok=True)
 
 
 def _is_report(folder: Path) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any, Unpack
 
+from ...claims import check_unclaimed, claimed
 from ...errors import DataError, RunError, VitconvertError
 from ...images import preprocessing_of
 from ...parity import Pair
@@ -93,7 +94,31 @@ def evaluate(
     if folder is not None and real(folder).is_relative_to(real(Path(data))):
         raise DataError(f"{folder}: the report would lie among the images. Choose another folder.")
     if folder is not None and team.leads:
+        check_unclaimed(folder)
         check_report_folder(folder, resume=resume, force=force)
+    with claimed(folder) if folder is not None and team.leads else nullcontext():
+        if folder is not None and team.leads:
+            # Once more: another evaluation may have begun, and even ended, there meanwhile.
+            check_report_folder(folder, resume=resume, force=force)
+        weighed = (weights, torch_weights, torch_key, classes)
+        return _evaluate(variant, data, *weighed, preprocessing, folder, resume, progress, how)
+
+
+def _evaluate(
+    variant: str | Pair,
+    data: str | Path,
+    weights: str | Path | None,
+    torch_weights: str | Path | None,
+    torch_key: str | None,
+    classes: Sequence[str],
+    preprocessing: Mapping[str, Any] | None,
+    folder: Path | None,
+    resume: bool,
+    progress: Progress | None,
+    how: EvaluationOptions,
+) -> Evaluation:
+    """Evaluate as `evaluate` does, once all options are checked and the folder is ours."""
+    team = expected_team()
     given: dict[Side, str | Path | None] = {"paddle": weights, "torch": torch_weights}
     files = {side: Path(path) for side, path in given.items() if path is not None}
     found = variant_of(variant, files)

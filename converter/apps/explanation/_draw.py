@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ...images.sheet import BACKGROUND, INK, fit, line_height, load_font, wrap, write_lines
+from ...images.fonts import Font, say_missing
+from ...images.sheet import BACKGROUND, INK, fit, wrap, write_lines
 from ...sides import NAMES
 from ._colours import AGAINST, FOR, grey, tint
 from ._model import MEASURES
@@ -32,31 +33,32 @@ class _Sheet(NamedTuple):
 
     image: Image.Image
     pen: ImageDraw.ImageDraw
-    font: Any
+    font: Font
 
 
 def draw(found: Explained) -> Image.Image:
     """Draw all explanations, one under the other, each with its own colour scale.
 
     Returns:
-        RGB; the same explanations give the same pixels.
+        RGB; the same explanations give the same pixels, on machines with the same fonts.
     """
     from PIL import Image, ImageDraw
 
-    title, text = load_font(20), load_font(14)
+    title, text = Font(20), Font(14)
     width = 3 * _SIDE + 4 * _GAP
     titles = wrap(f"Where {found.variant} looked", title, width - 2 * _GAP, 2)
     run = f"{Path(found.weights).name} in {NAMES[found.framework]} on the {found.device.upper()}"
     facts = f"{found.method}, {found.passes} forward passes each; {run}"
     lines = wrap(facts, text, width - 2 * _GAP, 2)
-    head = _GAP + len(titles) * line_height(title) + len(lines) * line_height(text) + _GAP // 2
-    high = 2 * line_height(text) + _SIDE + 3 * line_height(text) + _BAR + _GAP
+    head = _GAP + len(titles) * title.height + len(lines) * text.height + _GAP // 2
+    high = 2 * text.height + _SIDE + 3 * text.height + _BAR + _GAP
     image = Image.new("RGB", (width, head + high * len(found.explanations)), BACKGROUND)
     sheet = _Sheet(image, ImageDraw.Draw(image), text)
     write_lines(sheet.pen, (_GAP, _GAP), titles, title)
-    write_lines(sheet.pen, (_GAP, _GAP + len(titles) * line_height(title)), lines, text)
+    write_lines(sheet.pen, (_GAP, _GAP + len(titles) * title.height), lines, text)
     for number, one in enumerate(found.explanations):
         _row(sheet, found, one, head + number * high)
+    say_missing()
     return image
 
 
@@ -75,8 +77,8 @@ def _row(sheet: _Sheet, found: Explained, one: Explanation, top: int) -> None:
         ["what the model predicts"],
     )
     for x, heading in zip(left, headings, strict=True):
-        write_lines(pen, (x, top + (2 - len(heading)) * line_height(font)), heading, font)
-    top += 2 * line_height(font) + 4
+        write_lines(pen, (x, top + (2 - len(heading)) * font.height), heading, font)
+    top += 2 * font.height + 4
     under = grey(np.asarray(one.seen))
     limit = float(np.abs(one.heat).max())
     heat = np.zeros_like(one.heat) if one.is_flat else one.heat
@@ -121,10 +123,10 @@ def _scale(sheet: _Sheet, found: Explained, one: Explanation, place: tuple[int, 
         begin = min(max(middle - wide / 2, place[0]), place[0] + _SIDE - wide)
         if all(begin + wide + 6 < a or begin > b + 6 for a, b in taken):
             pen.line((middle, place[1] + _BAR, middle, below + 1), INK)
-            pen.text((begin, below), label, INK, font)
+            font.write(pen, (begin, below), label, INK)
             taken.append((begin, begin + wide))
     meaning = f"{kind.unit} {scale_text(found)}"
-    write_lines(pen, (place[0], below + line_height(font)), wrap(meaning, font, _SIDE, 1), font)
+    write_lines(pen, (place[0], below + font.height), wrap(meaning, font, _SIDE, 1), font)
 
 
 def scale_text(found: Explained) -> str:
@@ -142,9 +144,9 @@ def _bars(sheet: _Sheet, found: Explained, one: Explanation, place: tuple[int, i
         room = _SIDE - int(font.getlength(percent)) - 12
         mark = " (explained)" if is_it else ""
         name = wrap(found.class_name(number), font, room - int(font.getlength(mark)), 1)[0] + mark
-        pen.text((left, top), name, INK, font)
-        pen.text((left + _SIDE - font.getlength(percent), top), percent, INK, font)
-        top += line_height(font) + 1
+        font.write(pen, (left, top), name, INK)
+        font.write(pen, (left + _SIDE - font.getlength(percent), top), percent, INK)
+        top += font.height + 1
         pen.rectangle((left, top, left + _SIDE - 1, top + _BAR - 1), _FAINT)
         filled = round(share * _SIDE)
         if filled:
@@ -156,8 +158,8 @@ def _bars(sheet: _Sheet, found: Explained, one: Explanation, place: tuple[int, i
     top += 4
     for colour, meaning in ((FOR, "speaks for it"), (AGAINST, "speaks against it")):
         pen.rectangle((left, top + 3, left + 11, top + 14), colour)
-        pen.text((left + 20, top), meaning, INK, font)
-        top += line_height(font)
+        font.write(pen, (left + 20, top), meaning, INK)
+        top += font.height
 
 
 def shown_classes(probabilities: np.ndarray, target: int) -> Sequence[int]:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...claims import check_unclaimed
 from ...errors import RunError
-from ...files import cannot_be_written, write_whole
+from ...files import write_whole
 from ...images import Known, read_classes
 from ...models import require
 from ...running.device import choose_device, import_framework
@@ -23,7 +24,7 @@ from ._log import check_installed, draws_curves
 from ._model import check_size, check_variant, make_model
 from ._prepare import Prepared, prepare
 from ._settings import Settings, check_same, from_dict
-from ._state import Folder, check_run_folder, locked, read_record, read_state
+from ._state import Folder, check_run_folder, kept, read_record, read_state
 from ._trainer import Listener, Trainer
 
 _LOG = logging.getLogger("vitconvert")
@@ -82,6 +83,8 @@ def train(
     check_installed(settings.visualdl)
     require("paddle")
     folder, team = Folder(Path(out)), expected_team(["paddle"])
+    if team.leads:
+        check_unclaimed(folder.path)
     _check(folder, settings, team, resume, force)
     stored = Known(read_classes(folder.run), str(folder.run)) if resume else None
     prepared = prepare(settings, stored)
@@ -93,11 +96,8 @@ def train(
     model = make_model(settings, len(prepared.classes), source, is_new_head)
     check_size(model, prepared.validation.preprocessing.size)
     batches = prepared.batches(settings, team)
-    if team.leads:
-        with cannot_be_written(folder.path):
-            folder.state.parent.mkdir(parents=True, exist_ok=True)
     team.wait()
-    with locked(folder) if team.leads else nullcontext(), stop_requests() as stop:
+    with kept(folder) if team.leads else nullcontext(), stop_requests() as stop:
         if team.leads:
             # Once more: another may have begun, and even finished, a run there meanwhile.
             _check(folder, settings, team, resume, force)

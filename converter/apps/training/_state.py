@@ -6,9 +6,7 @@ of another. It is a .safetensors; its header holds the position as JSON.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -21,7 +19,8 @@ from ... import stored
 from ...checked import checked, expected, shown
 from ...checkpoints import Selection, held, open_selected
 from ...checkpoints.target import Output, written
-from ...errors import CheckpointError, RunError, listing
+from ...claims import claimed, made
+from ...errors import CheckpointError, RunError, VitconvertError, listing
 from ...files import check_folder, check_sources_stay, nothing_to_resume
 
 VERSION = "1"
@@ -183,21 +182,22 @@ def _read_position(path: Path, progress: str) -> Position:
 
 
 @contextmanager
-def locked(folder: Folder) -> Iterator[None]:
-    """Keep a second process from training in the same folder.
+def kept(folder: Folder) -> Iterator[None]:
+    """Make the folder, keep every other run out of it, and leave it only if it holds something.
+
+    The record of a new run that failed before it had a state to resume from is nothing.
 
     Raises:
-        RunError: One does already.
+        CheckpointError: Another process trains there, or the folder cannot be made.
     """
-    handle = os.open(folder.state.parent, os.O_RDONLY)
-    try:
+    with claimed(folder.path), made(folder.state.parent):
+        is_new = not folder.run.exists()
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(f"{folder.path}: another process is training in this folder.") from None
-        yield
-    finally:
-        os.close(handle)
+            yield
+        except VitconvertError:
+            if is_new and [file for file in folder.own() if file.exists()] == [folder.run]:
+                folder.run.unlink()
+            raise
 
 
 def read_record(folder: Folder) -> Record:

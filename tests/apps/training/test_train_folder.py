@@ -14,6 +14,7 @@ from vitconvert import CheckpointError, DataError, RunError
 from vitconvert.apps.training import Settings, train
 from vitconvert.apps.training._prepare import prepare
 from vitconvert.apps.training._run import stored_settings
+from vitconvert.apps.training._state import Folder, kept
 
 pytestmark = pytest.mark.paddle
 
@@ -240,3 +241,28 @@ def test_top_5_is_told_of_more_than_five_classes(tmp_path: Path) -> None:
     assert row["val_top5"] in [pytest.approx(100 * n / 6) for n in range(7)]
     assert f"top-5 {row['val_top5']:.2f} %" in output
     assert f",{row['val_top5']}," in (tmp_path / "run" / "curves.csv").read_text()
+
+
+@pytest.mark.parametrize("resumable", [False, True])
+def test_a_training_run_that_fails_leaves_only_what_can_be_resumed(
+    resumable: bool, tmp_path: Path
+) -> None:
+    """Its record alone is nothing, unless it was there before."""
+    folder = Folder(tmp_path / "run")
+
+    def fail() -> None:
+        with kept(folder):
+            folder.run.write_text("{}")
+            if resumable:
+                folder.state.write_text("state")
+            raise CheckpointError("full")
+
+    with pytest.raises(CheckpointError, match="full"):
+        fail()
+
+    assert folder.path.exists() == folder.run.exists() == resumable
+    if resumable:
+        folder.state.unlink()
+        with pytest.raises(CheckpointError, match="full"), kept(folder):
+            raise CheckpointError("full")
+        assert folder.run.exists()
