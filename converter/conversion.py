@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from .checkpoints import Checkpoint, Renames, Tensor, read_contents
+from .checkpoints.losses import describe_vanished, vanished
 from .checkpoints.target import MAX_SHARD_SIZE, Draft, Output, check_output, check_side, written
 from .errors import CheckpointError, ConversionError, VitconvertError, nearest, some
 from .files import check_distinct, check_sources_stay, check_target, unverified
@@ -92,6 +93,8 @@ def plan(
             hint = "looks like one file of a sharded checkpoint: give its *.index.json instead."
             raise type(error)(f"{src}: {hint}", Lines("\n"), error) from error
         raise
+    for note in made.notes():
+        log.info("%s: %s", src, note)
     if table.variants:
         log.info("variant: %s", _describe(made, variant is not None))
         if made.variant.num_classes and not made.num_classes:
@@ -217,14 +220,22 @@ def convert(
                 "written, read back and equal" if verify else "written, not read back (--no-verify)"
             )
             log.info("converted %d tensors%s, %s", len(tensors), f" to {dtype}" * bool(dtype), how)
+            lost = vanished(tensors)
+            if lost:
+                log.warning("%s", describe_vanished(lost))
             if not parity:
                 draft.publish(dst, force)
                 return Conversion(made, dst, None)
             model = made.variant.name if isinstance(family, str | Path) else family
             names = {"weights": weights, "rename": rename}
-            return _prove(
+            done = _prove(
                 made, model, src, dst, draft, names, num_classes, force, progress, options
             )
+            if lost and done.report:
+                report = done.report
+                side = report.candidate if made.source == "torch" else report.reference
+                side["became_zero"] = {name: count for name, (count, _) in lost.items()}
+            return done
 
 
 def _check(

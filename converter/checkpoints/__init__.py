@@ -4,6 +4,7 @@ One module per format; `open_checkpoint` chooses by the first bytes, never by th
 pickle is ever executed: see `pickles`. Nothing is mapped into memory: see `storage`.
 """
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 from ..errors import CheckpointError
 from ..lines import one_line
 from ..sides import Side
-from . import index, npz, pdparams, safe, torch_legacy, torch_zip
+from . import folders, foreign, index, npz, pdparams, safe, torch_legacy, torch_zip
 from ._checkpoint import Checkpoint
 from ._tensor import DTYPES, FLOATING, Tensor, floats, held
 from .contents import Contents, choose
@@ -40,10 +41,21 @@ TORCH_ZIP = "PyTorch zip"
 TORCH_LEGACY = "PyTorch before 1.6"
 SAFETENSORS = "safetensors"
 NPZ = "NumPy .npz"
+NPY = "NumPy .npy"
+TORCH_PICKLE = "pickled PyTorch tensors"
+ARRAYS = "pickled NumPy arrays"  # without a mark of whose names they have
+
+# Protocols 2 to 5 say so; 0 and 1 begin with the dict itself, or with its class.
+_PICKLE = re.compile(rb"\x80[\x02-\x05]|\}q|\(dp[0-9]|c(?:collections|copy_reg|numpy)")
 
 Result = TypeVar("Result")
 
-_SIDES: dict[str, Side] = {PADDLE: "paddle", TORCH_ZIP: "torch", TORCH_LEGACY: "torch"}
+_SIDES: dict[str, Side] = {
+    PADDLE: "paddle",
+    TORCH_ZIP: "torch",
+    TORCH_LEGACY: "torch",
+    TORCH_PICKLE: "torch",
+}
 
 
 def open_checkpoint(
@@ -52,8 +64,8 @@ def open_checkpoint(
     """Open a checkpoint file without reading its tensors.
 
     Args:
-        path: A .pth, .pt or .bin of torch.save, a .safetensors, a .pdparams, an .npz, or the
-            *.index.json of a sharded checkpoint.
+        path: A .pth, .pt or .bin of torch.save, a .safetensors, a .pdparams, an .npz, a pickle of
+            NumPy arrays, the *.index.json of a sharded checkpoint, or a folder with one of these.
         weights: Which weights to take where the file holds several: keys and beginnings of names,
             with dots, such as "model_ema" or "teacher.backbone". Default: "model" if there are
             several.
@@ -86,14 +98,15 @@ def read_contents(path: str | Path) -> Contents:
         CheckpointError: The format is unknown, the file is cut short, damaged or contradicts
             itself.
     """
-    path = Path(path)
+    path, remarks = _found(Path(path))
     file = File(path)
     head = file.read(0, min(file.size, 512))
     if index.looks_like(head):
-        return _open_sharded(path, file)
+        return _open_sharded(path, file, remarks)
     format_name, tree, metadata = _read_tree(file, head)
     side = _SIDES.get(format_name) or _side_of(metadata)
-    return Contents(path, tree, format=format_name, side=side, files=(path,), metadata=metadata)
+    facts = {"format": format_name, "side": side, "files": (path,), "metadata": metadata}
+    return Contents(path, tree, **facts, remarks=remarks)
 
 
 def names_in(path: Path, format_name: str) -> set[str]:
@@ -110,7 +123,21 @@ def names_in(path: Path, format_name: str) -> set[str]:
     return read(File(path))
 
 
-def _open_sharded(path: Path, file: File) -> Contents:
+def _found(path: Path) -> tuple[Path, tuple[str, ...]]:
+    """Find the file to read, in a folder of Hugging Face, and say which it is.
+
+    Raises:
+        CheckpointError: It is a folder of another kind, or a part of one.
+    """
+    if path.is_dir():
+        path, told = folders.find(path)
+        return path, (told,)
+    if told := folders.part_of_folder(path):
+        raise CheckpointError(f"{path}: {told}")
+    return path, ()
+
+
+def _open_sharded(path: Path, file: File, remarks: tuple[str, ...]) -> Contents:
     """Open all files that an index names as one checkpoint."""
     named = _with_path(path, lambda: index.read(file))
     shards: dict[Path, dict[str, Tensor]] = {}
@@ -135,6 +162,7 @@ def _open_sharded(path: Path, file: File) -> Contents:
         side=next(iter(sides - {None}), None),
         files=(path, *shards),
         metadata=metadata,
+        remarks=remarks,
     )
 
 
@@ -169,15 +197,9 @@ def _read_by_format(file: File, head: bytes) -> tuple[str, Any, dict[str, str]]:
         return TORCH_LEGACY, torch_legacy.read_tree(file), {}
     if safe.looks_like(head):
         return SAFETENSORS, *safe.read_tree(file)
-    if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        return PADDLE, pdparams.read_tree(file), {}
-    if head[257:262] == b"ustar":
-        raise CheckpointError(
-            "a tar archive, as torch.save wrote before release 0.1.10; vitconvert does not read "
-            "this format. Load it with torch.load(FILE, weights_only=False), which executes code "
-            "in the file, and save its weights again."
-        )
-    raise CheckpointError(
-        f"not a checkpoint: expected a .pth of torch.save, a .safetensors, a .pdparams, an .npz or "
-        f"a *.index.json, found a file of {file.size} bytes that begins with {head[:8]!r}."
-    )
+    if _PICKLE.match(head):
+        tree, side = pdparams.read_tree(file)
+        return {"paddle": PADDLE, "torch": TORCH_PICKLE, None: ARRAYS}[side], tree, {}
+    if head.startswith(npz.MAGIC):
+        return NPY, npz.read_array(file), {}
+    raise CheckpointError(foreign.recognise(file, head))

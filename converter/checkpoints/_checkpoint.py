@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..folding import folded
 from ..markdown import quoted
 from ..sides import Side
 from ._tensor import Tensor
 from .selection import Selection
 from .storage import Storage
 
+_MOST_LINES = 6  # for entries that cannot be read for one reason
 DEEPEST = 4  # dicts around the weights
 
 
@@ -20,7 +22,8 @@ class Checkpoint:
     Attributes:
         path: The file; the index where there are several.
         format: "PyTorch zip", "PyTorch before 1.6", "safetensors", "Paddle .pdparams", "NumPy
-            .npz", or "sharded ..." with one of these.
+            .npz", "NumPy .npy", "pickled NumPy arrays", "pickled PyTorch tensors", or "sharded ..."
+            with one of these.
         tensors: Name -> tensor, in file order, without wrapper and prefix.
         wrapper: Keys that lead to the weights, ("model",) in a typical training checkpoint.
         prefix: The prefix removed from the names: "module.", "backbone.", "model.", several of
@@ -30,12 +33,13 @@ class Checkpoint:
         options: Other keys and prefixes under which the file holds weights, such as "model_ema".
         skipped: Entries among the weights that cannot be read as tensors -> a description of each.
         side: The framework whose names and layouts these are; None if the file does not record it:
-            a .safetensors does so in its header at best, an .npz never.
+            a .safetensors does so in its header at best, an .npz or a pickle of arrays never.
         files: All files of the checkpoint.
         metadata: Texts in the header of a .safetensors, such as where the weights came from.
         selection: What was chosen of the file; the same opens the same tensors again.
         sources: Name -> the keys that lead to the tensor in the file.
         outside: Full name -> tensor of the file that is not among `tensors`.
+        remarks: What else there is to say about where the file was found.
     """
 
     path: Path
@@ -52,11 +56,17 @@ class Checkpoint:
     selection: Selection = field(default_factory=Selection)
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     outside: Mapping[str, Tensor] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def nbytes(self) -> int:
         """Bytes of all tensors."""
         return sum(tensor.nbytes for tensor in self.tensors.values())
+
+    @property
+    def leaning(self) -> Side:
+        """Whose weights these are if nothing in the file says so: by the file's name."""
+        return self.side or ("paddle" if self.path.suffix == ".pdparams" else "torch")
 
     def check(self) -> None:
         """Compare the tensors with their checksums in the file, if it has any.
@@ -79,6 +89,7 @@ class Checkpoint:
 
     def notes(self) -> Iterator[str]:
         """Describe everything removed around the weights, one sentence each."""
+        yield from self.remarks
         if self.wrapper:
             yield f"weights found under {'.'.join(map(repr, self.wrapper))}"
         if self.options:
@@ -86,8 +97,12 @@ class Checkpoint:
                 f"the file also holds other weights under {', '.join(map(repr, self.options))}: "
                 f"choose them with --weights {quoted(self.options[0])}"
             )
+        alike: dict[str, list[str]] = {}
         for name, what in self.skipped.items():
-            yield f"{name} among the weights cannot be read as a tensor: {what}"
+            alike.setdefault(what, []).append(name)
+        for what, names in alike.items():
+            for line in folded(names, _MOST_LINES):
+                yield f"{line} among the weights cannot be read as a tensor: {what}"
         if self.prefix:
             yield f"prefix {self.prefix!r} removed from the names"
         if self.selection.inner:

@@ -4,17 +4,11 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from . import pickles
-from ._torch import WHOLE_MODEL
+from . import pickles, unusual
 from .selection import WRAPPERS
 from .storage import Storage
 
 _LONGEST = 60  # of the name of a part
-
-
-def advice(tree: Any) -> str:
-    """Say what to do about a file that holds a whole model, as torch.save(model) writes it."""
-    return f" If it is a whole model, {WHOLE_MODEL}." if isinstance(tree, pickles.Opaque) else ""
 
 
 def name_of(key: Any) -> str:
@@ -27,7 +21,7 @@ def name_of(key: Any) -> str:
 def describe(value: Any) -> str:
     """Describe an entry beside the weights in a few words."""
     if isinstance(value, pickles.Opaque):
-        return value.name if value.name.isprintable() else f"{value.name!r:.100}"
+        return unusual.what(value)
     if isinstance(value, int) and value.bit_length() > 64:
         return "a large number"
     if isinstance(value, (int, float)):

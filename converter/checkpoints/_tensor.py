@@ -7,7 +7,7 @@ one routine, `_gather`, reads them all.
 import math
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,8 @@ class Tensor:
         strides: Distance from one index to the next, by axis, in bytes.
         stored: The dtype of the bytes; differs from `dtype` if `read` casts them.
         big_endian: Whether the bytes of an element come in the other order.
+        lost: Filled by a cast: part that was read -> how many of its values became zero, and the
+            largest.
     """
 
     shape: tuple[int, ...]
@@ -75,6 +77,7 @@ class Tensor:
     strides: tuple[int, ...]
     stored: str
     big_endian: bool = False
+    lost: dict[tuple[int, ...], tuple[int, float]] = field(default_factory=dict, compare=False)
 
     @property
     def nbytes(self) -> int:
@@ -101,8 +104,10 @@ class Tensor:
         if raw is not out:
             wide, narrow = raw.reshape(-1), out.reshape(-1)
             for at in range(0, raw.size, _CAST):
-                part = wide[at : at + _CAST]
+                part, place = wide[at : at + _CAST], (self.offset, *self.shape, at)
                 narrow[at : at + _CAST] = _narrowed(part, self.stored, self.dtype)
+                if lost := _vanished(part, narrow[at : at + _CAST], self.stored, self.dtype):
+                    self.lost[place] = lost
 
     def transposed(self) -> "Tensor":
         """Give the view with its axes in reverse order."""
@@ -110,7 +115,12 @@ class Tensor:
 
     def cast(self, dtype: str) -> "Tensor":
         """Give the tensor as another floating dtype, rounded to nearest even."""
-        return replace(self, dtype=dtype)
+        return replace(self, dtype=dtype, lost={})
+
+    def vanished(self) -> tuple[int, float]:
+        """Count the values read so far that a cast made zero, though they were not; the largest."""
+        found = list(self.lost.values())
+        return sum(count for count, _ in found), max((most for _, most in found), default=0.0)
 
     def region(self, start: tuple[int, ...], shape: tuple[int, ...]) -> "Tensor":
         """Give the view of a part: the index where it starts, and its shape."""
@@ -356,3 +366,15 @@ def _narrowed(array: np.ndarray, stored: str, dtype: str) -> np.ndarray:
             f"dtype."
         )
     return rounded
+
+
+def _vanished(
+    array: np.ndarray, rounded: np.ndarray, stored: str, dtype: str
+) -> tuple[int, float] | None:
+    """Count the values that rounding made zero, though they were not, and give the largest."""
+    zero = rounded == 0 if dtype != "bfloat16" else rounded & 0x7FFF == 0
+    if not zero.any():
+        return None
+    sizes = np.abs(_widened(array[zero], stored))
+    sizes = sizes[sizes > 0]
+    return (len(sizes), float(sizes.max())) if len(sizes) else None

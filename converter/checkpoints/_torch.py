@@ -3,12 +3,12 @@
 Source of the format: PyTorch, torch/serialization.py and torch/_utils.py, releases 1.4 to 2.13.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import CheckpointError
-from . import pickles
-from ._tensor import DTYPES, Tensor, check_axes, view
+from . import arrays, pickles
+from ._tensor import DTYPES, FLOATING, Tensor, check_axes, view
 from .storage import Storage
 
 STORAGES = {
@@ -48,14 +48,14 @@ class Storages:
         self.types: dict[str, str] = {}
         self.places: dict[str, Any] = {}  # torch remembers storages and parts of them by one key
 
-    def persistent_load(self, identity: Any) -> Typed:
+    def persistent_load(self, identity: Any) -> Typed | pickles.Global:
         """Give the storage with this persistent id.
 
         The older format has a sixth entry for a storage that is a part of another: its key, the
         element where it begins, its size.
         """
-        if identity[0] == "module":
-            raise CheckpointError(f"a whole model was saved, not its weights: {WHOLE_MODEL}.")
+        if identity[0] == "module":  # the class of a model, with its source, in the older format
+            return pickles.Global(f"{identity[1].name}")
         tag, storage_type, key, _location, numel, *part = identity
         if tag != "storage":
             raise ValueError("a persistent id that is not a storage")
@@ -77,15 +77,38 @@ class Storages:
         check_axes([numel, first])
         return self.find(key, numel, DTYPES[dtype].itemsize), dtype, first
 
-    def builders(self) -> dict[str, pickles.Builder]:
-        """Map the functions that torch's pickles call to their stand-ins."""
-        return {
-            "collections.OrderedDict": pickles.ordered_dict,
+    def builders(self, codes: Mapping[str, str] = arrays.CODES) -> dict[str, pickles.Builder]:
+        """Map the functions that torch's pickles call to their stand-ins.
+
+        Args:
+            codes: How NumPy's arrays among them are read, as of `arrays.builders`.
+        """
+        plain: dict[str, pickles.Builder] = {
             "torch._utils._rebuild_tensor": self.tensor,
             "torch._utils._rebuild_tensor_v2": self.tensor,
             "torch._utils._rebuild_tensor_v3": self.tensor_of,
-            "torch._utils._rebuild_parameter": lambda data, *_: data,
-            "torch._utils._rebuild_parameter_with_state": lambda data, *_: data,
+            "torch._utils._rebuild_parameter": _inner,
+            "torch._utils._rebuild_parameter_with_state": _inner,
+            "torch._utils._rebuild_device_tensor_from_numpy": _from_device,
+            "torch._utils._rebuild_device_tensor_from_cpu_tensor": _from_device,
+            "torch._utils._rebuild_xla_tensor": _from_device,
+        }
+
+        def subclass(function: Any, own: Any, arguments: Any, *_: Any) -> Any:
+            """Stand in for a tensor of a class of its own: plain values, or an inert object."""
+            builder = plain.get(getattr(function, "name", ""))
+            if builder is None or not isinstance(arguments, tuple):
+                return pickles.Opaque(getattr(own, "name", "a tensor of another class"))
+            return builder(*arguments)
+
+        return {
+            "collections.OrderedDict": pickles.ordered_dict,
+            **arrays.builders(codes),
+            **plain,
+            "torch._tensor._rebuild_from_type": subclass,
+            "torch._tensor._rebuild_from_type_v2": subclass,
+            "torch.tensor._rebuild_from_type": subclass,
+            "torch._utils._rebuild_wrapper_subclass": lambda own, *_: pickles.Opaque(own.name),
         }
 
     def tensor(
@@ -115,6 +138,23 @@ class Storages:
         if name not in DTYPES:
             raise CheckpointError(f"tensors of {name!r:.60} are not supported.")
         return self.tensor((storage[0], name, 0), offset, size, stride, flags=any(flags))
+
+
+def _inner(data: Any, *_: Any) -> Any:
+    """Give the values of a parameter."""
+    return data
+
+
+def _from_device(data: Any, dtype: Any, *_: Any) -> Any:
+    """Give the values of a tensor that was on an XLA device or another accelerator.
+
+    They are written as a NumPy array, bfloat16 as float32, or as a tensor of the CPU.
+    """
+    tensor = data.tensor if isinstance(data, arrays.Array) else data
+    name = dtype.name.removeprefix("torch.") if isinstance(dtype, pickles.Global) else ""
+    if not isinstance(tensor, Tensor):
+        return pickles.Opaque("a tensor of another device")
+    return tensor.cast(name) if {name, tensor.dtype} <= set(FLOATING) else tensor
 
 
 WHOLE_MODEL = (

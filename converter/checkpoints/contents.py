@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError, nearest, some
+from . import unusual
 from ._checkpoint import DEEPEST, Checkpoint
-from ._describe import advice, describe, name_of, parts
+from ._describe import describe, name_of, parts
 from ._tensor import Tensor
 from .selection import (
     WRAPPERS,
@@ -84,7 +85,7 @@ class Contents:
             tree = self.dicts.get(chosen.wrapper, self._tree)
             raise CheckpointError(
                 f"{self.path}: holds no named tensors. Expected a state dict, or a dict with one "
-                f"under a key such as 'model'; found {describe(tree)}.{advice(tree)}"
+                f"under a key such as 'model'; found {describe(tree)}.{unusual.advice(tree)}"
             )
         taken, options = set(places.values()), tuple(options)
         skipped, beside = self._others(chosen, taken, set(options))

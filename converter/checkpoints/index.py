@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError, some
+from . import foreign
 from ._tensor import Tensor
 from .storage import File
 
@@ -29,8 +30,10 @@ def read(file: File) -> dict[str, str]:
     if file.size > _MOST:
         raise CheckpointError(f"JSON of {file.size} bytes; the limit for an index is {_MOST}.")
     try:
-        named = json.loads(file.read(0, file.size))["weight_map"]
-        pairs = dict(named.items())
+        data = json.loads(file.read(0, file.size))
+        if told := foreign.in_json(data):
+            raise CheckpointError(told)
+        pairs = dict(data["weight_map"].items())
     except json.JSONDecodeError as error:
         raise CheckpointError(
             f"begins like JSON but cannot be parsed: {error}. Is it cut short?"

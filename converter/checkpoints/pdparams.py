@@ -3,20 +3,24 @@
 Source of the format: Paddle, python/paddle/framework/io.py, release 3.3.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import CheckpointError
-from . import pickles
-from ._checkpoint import DEEPEST
-from ._tensor import DTYPES, Tensor, check_axes, view
-from .storage import Held, Joined, Latin, Storage
+from ..sides import Side
+from . import arrays, pickles, torch_legacy
+from ._tensor import DTYPES, Tensor, view
+from ._torch import Storages
+from .arrays import Array
+from .storage import Held, Joined, Storage
 from .writing import Layout, integer, text
 
 # Paddle's own entries beside the tensors.
 NAME_TABLE = "StructuredToParameterName@@"
 _SPLIT = "UnpackBigParamInfor@@"
+
+# Protocol 4, empty dict, mark: as `layout` begins, and Python itself never.
+_OWN = b"\x80\x04}("
 
 # Name -> NumPy's code. Paddle stores bfloat16 as uint16 and reads any uint16 as bfloat16; it cannot
 # store float8, nor other unsigned integers of more than a byte.
@@ -25,35 +29,78 @@ _WRITABLE = {
     for name, dtype in DTYPES.items()
     if not name.startswith(("float8", "uint")) or name == "uint8"
 }
-_READABLE = {code: name for name, code in _WRITABLE.items()}
+_READABLE = arrays.CODES | {code: name for name, code in _WRITABLE.items()}
 
 # -- reading
 
 
-def read_tree(file: Storage) -> Any:
-    """Give the pickled object: arrays as lazy `Tensor`, everything else inert.
+def read_tree(file: Storage) -> tuple[Any, Side | None]:
+    """Give the pickled object: arrays as lazy `Tensor`, everything else inert; and of whom it is.
+
+    Every pickle of arrays is read. Paddle's own writer leaves marks in most of its files, and
+    PyTorch's tensors have names of their own; without either the arrays may be of both.
 
     Raises:
         CheckpointError: The file is cut short or malformed.
     """
-    tree, _ = pickles.load(file, _builders())
-    return _resolve(tree, {}, 0)
+    names = set[str]()
+    tree, _ = pickles.load(file, _Builders(names))
+    marks = set[str]()
+
+    def unpaired(value: Any) -> Any:
+        """In a dict that holds more than tensors, paddle.save writes one as (name, array)."""
+        is_pair = isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str)
+        if is_pair and isinstance(value[1], Array):
+            marks.add("pair")
+            return value[1]
+        return value
+
+    def cleaned(found: dict[Any, Any]) -> None:
+        """Remove what paddle.save adds to a dict, and join what it split."""
+        marks.update(key for key in (NAME_TABLE, _SPLIT) if key in found)
+        found.pop(NAME_TABLE, None)
+        if (parts := found.pop(_SPLIT, None)) is not None:
+            _join(found, parts)
+
+    tree = arrays.resolve(tree, unpaired, cleaned)
+    own = file.size > len(_OWN) and file.read(0, len(_OWN)) == _OWN
+    if own or marks or any(name.endswith(".eval") for name in names):
+        return tree, "paddle"
+    return tree, "torch" if any(name.startswith("torch.") for name in names) else None
 
 
-def _builders() -> dict[str, pickles.Builder]:
-    """Map the functions that Paddle's pickles call to their stand-ins."""
-    builders: dict[str, pickles.Builder] = {
-        "collections.OrderedDict": pickles.ordered_dict,
-        "numpy.dtype": _Dtype,
-        "_codecs.encode": _encode,
-    }
-    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-        builders[f"{module}._reconstruct"] = lambda *_: _Array()
-    for module in ("builtins", "__builtin__"):  # the latter in protocol 2
-        builders[f"{module}.tuple"] = lambda items=(): tuple(items)
-        builders[f"{module}.eval"] = _data
-        builders[f"{module}.bytes"] = lambda: Held(b"")
-    return builders
+class _Builders(dict[str, pickles.Builder]):
+    """Stand-ins for the functions that pickles of arrays and of tensors call.
+
+    Args:
+        names: Gets the names of all functions called.
+    """
+
+    def __init__(self, names: set[str]) -> None:
+        self.names = names
+        super().__init__({**Storages(_no_storage).builders(_READABLE)})
+        self["torch.storage._load_from_bytes"] = _storage
+        for module in ("builtins", "__builtin__"):  # the latter in protocol 2
+            self[f"{module}.tuple"] = lambda items=(): tuple(items)
+            self[f"{module}.eval"] = _data
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Give the stand-in, and remember the name."""
+        self.names.add(name)
+        return super().get(name, default)
+
+
+def _no_storage(key: str, _numel: int, _width: int) -> Storage:
+    raise ValueError(f"storage {key:.40}, of which there is none")
+
+
+def _storage(data: Any) -> Any:
+    """Stand in for what a plain pickle of a torch.Tensor calls: its storage is a file within."""
+    if isinstance(data, pickles.Text):  # of protocol 2
+        data = Held(data.part.read(0, data.part.size).decode().encode("latin-1"))
+    if not isinstance(data, Storage):
+        raise TypeError("a storage that is not bytes")
+    return torch_legacy.read_storage(data)
 
 
 def _data(expression: Any = None, names: Any = None, *_: Any) -> Any:
@@ -61,78 +108,9 @@ def _data(expression: Any = None, names: Any = None, *_: Any) -> Any:
 
     No expression is evaluated; any other one becomes inert.
     """
-    if expression == "data" and isinstance(names, dict) and isinstance(names.get("data"), _Array):
+    if expression == "data" and isinstance(names, dict) and isinstance(names.get("data"), Array):
         return names["data"]
     return pickles.Opaque("builtins.eval")
-
-
-def _encode(text: str | pickles.Text, encoding: str) -> Held | pickles.Text:
-    """Stand in for the call that protocol 2 writes for bytes."""
-    if encoding != "latin1":
-        raise ValueError("bytes in another encoding than latin1")
-    return text if isinstance(text, pickles.Text) else Held(text.encode("latin1"))
-
-
-class _Dtype:
-    """A pickled numpy.dtype: constructed with its code; its state holds the byte order."""
-
-    def __init__(self, code: str, *_: Any) -> None:
-        if not isinstance(code, str):
-            raise TypeError("a dtype that is not a string")
-        self.code = code
-        self.order = "<"
-
-    def set_state(self, state: Any) -> None:
-        self.order = ">" if state[1] == ">" else "<"
-
-
-class _Array:
-    """A pickled numpy.ndarray, filled by its state."""
-
-    def __init__(self) -> None:
-        self.tensor: Tensor | None = None
-        self.what = "array"
-
-    def set_state(self, state: Any) -> None:
-        _version, shape, dtype, fortran, data = state
-        self.tensor = None  # the last state counts
-        if not isinstance(dtype, _Dtype) or dtype.code not in _READABLE:
-            self.what = f"array of dtype {getattr(dtype, 'code', '?')!r}"  # such as objects
-            return
-        name = _READABLE[dtype.code]
-        shape = check_axes(shape)
-        size = math.prod(shape) * DTYPES[name].itemsize
-        if isinstance(data, pickles.Text):
-            data = Latin(data.part, size)
-        elif isinstance(data, str):  # bytes of Python 2
-            data = Held(data.encode("latin1"))
-        if data.size != size:
-            raise CheckpointError(
-                f"an array of {name} {list(shape)} needs {size} bytes, found {data.size}"
-            )
-        axes = shape[::-1] if fortran else shape
-        tensor = view(data, name, axes, big_endian=dtype.order == ">")
-        self.tensor = tensor.transposed() if fortran else tensor
-
-
-def _resolve(tree: Any, seen: dict[int, Any], depth: int) -> Any:
-    """Replace pickled arrays by tensors, as deep as wrappers go, each dict once.
-
-    In a dict that holds more than tensors, paddle.save writes a tensor as (name, array).
-    """
-    if isinstance(tree, tuple) and len(tree) == 2 and isinstance(tree[0], str):
-        tree = tree[1] if isinstance(tree[1], _Array) else tree
-    if isinstance(tree, _Array):
-        return tree.tensor or pickles.Opaque(tree.what)
-    if not isinstance(tree, dict) or depth > DEEPEST or id(tree) in seen:
-        return tree
-    seen[id(tree)] = tree
-    tree.pop(NAME_TABLE, None)
-    for key, value in tree.items():
-        tree[key] = _resolve(value, seen, depth + 1)
-    if (parts := tree.pop(_SPLIT, None)) is not None:
-        _join(tree, parts)
-    return tree
 
 
 def _join(tree: dict[Any, Any], parts: Any) -> None:
@@ -163,7 +141,7 @@ def layout(tensors: Mapping[str, Tensor]) -> Layout:
         CheckpointError: A tensor has a dtype that Paddle's files cannot hold.
     """
     made = Layout()
-    made.add(b"\x80\x04}(")  # protocol 4, empty dict, mark
+    made.add(_OWN)
     for name, tensor in tensors.items():
         if tensor.dtype not in _WRITABLE:
             raise CheckpointError(f"{name}: a .pdparams file cannot hold {tensor.dtype}.")

@@ -29,6 +29,9 @@ _LONGEST_TEXT = 4096  # bytes; a longer one is not a name
 _STEPS, _MOST_STEPS, _BYTES = 2_000_000, 20_000_000, 4
 _CHARACTERS = 32  # of a text that a builder may copy in one step
 
+# Attributes of a torch.nn.Module, which are its state; Paddle's Layer cannot be pickled.
+_MODEL = {"_parameters", "_modules"}
+
 # What interpreting malformed data may raise.
 MALFORMED = (
     ArithmeticError,
@@ -52,13 +55,15 @@ class Global:
 class Opaque:
     """Stands for an object that is not a tensor and was not built."""
 
-    __slots__ = ("name",)  # a hostile file asks for millions of them
+    __slots__ = ("is_model", "name")  # a hostile file asks for millions of them
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.is_model = False
 
-    def set_state(self, _: object) -> None:
-        """Ignore the state that the pickle restores the object from."""
+    def set_state(self, state: object) -> None:
+        """Ignore the state that the pickle restores the object from, but for whose it is."""
+        self.is_model = isinstance(state, dict) and state.keys() >= _MODEL
 
 
 class Text:

@@ -82,8 +82,15 @@ def read_tree(file: File) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _texts(metadata: Any) -> dict[str, str]:
+    """Give the texts of a header, as safetensors itself: null is none, a number an error."""
+    if metadata is None:
+        return {}
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise ValueError("metadata that is not a dict of strings")
+        raise CheckpointError(
+            f"malformed safetensors header: __metadata__ is {metadata!r:.100}; expected texts "
+            f"alone, as safetensors itself, which refuses this file, too. Save it again with "
+            f"texts, such as {{'step': '7'}}."
+        )
     return metadata
 
 

@@ -96,7 +96,7 @@ class File(Opened):
         super().__init__(handle)
         self.close = weakref.finalize(self, os.close, handle)
         if not self.size:
-            raise CheckpointError(f"{path}: the file is empty.")
+            raise CheckpointError(f"{path}: the file is empty. Download or copy it again.")
 
     def read_into(self, at: int, buffer: memoryview) -> None:
         """Fill a buffer; errors name the file."""

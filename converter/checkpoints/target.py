@@ -149,6 +149,11 @@ def check_side(path: Path, source: Path, side: Side) -> None:
     if _SIDES.get(format_of(path)) == side:
         if side == "paddle":
             what = "a Paddle checkpoint; to convert it back, expected a target .pth or .safetensors"
+        elif source.suffix == ".pdparams":
+            raise CheckpointError(
+                f"{source}: its layouts are PyTorch's, although its name is Paddle's; to convert "
+                f"it to Paddle, expected a target .pdparams or .safetensors, got {path}."
+            )
         else:
             what = "a PyTorch checkpoint; expected a target .pdparams or .safetensors"
         raise CheckpointError(f"{source}: is already {what}, got {path}.")

@@ -2,10 +2,11 @@
 
 import re
 import tarfile
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import CheckpointError
-from . import pickles
+from . import arrays, pickles
 from ._torch import Storages
 from .storage import File, Part, Storage
 
@@ -53,6 +54,22 @@ def read_tree(file: File) -> Any:
     Raises:
         CheckpointError: The file is cut short or not of this format.
     """
+    return _read(file, None)
+
+
+def read_storage(data: Storage) -> Any:
+    """Give the storage that torch.save wrote into a plain pickle of a tensor.
+
+    Nothing is built in it, so that many of them cost no more than their bytes.
+
+    Raises:
+        CheckpointError: It is malformed.
+    """
+    return _read(data, {})
+
+
+def _read(file: Storage, builders: Mapping[str, pickles.Builder] | None) -> Any:
+    """Read the pickles and find the storages; with torch's own builders if there are no others."""
     _, at = pickles.load(file, {})
     version, at = pickles.load(file, {}, start=at)
     if type(version) is not int or version != _VERSION:
@@ -75,7 +92,8 @@ def read_tree(file: File) -> Any:
         return found
 
     reader = Storages(find)  # always little-endian: torch swaps the bytes on other machines
-    tree, at = pickles.load(file, reader.builders(), reader.persistent_load, start=at)
+    known = reader.builders() if builders is None else builders
+    tree, at = pickles.load(file, known, reader.persistent_load, start=at)
     keys, at = pickles.load(file, {}, start=at)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise CheckpointError("the list of storages is not a list of strings.")
@@ -95,4 +113,4 @@ def read_tree(file: File) -> Any:
             )
         storage.start = at + 8
         at += 8 + storage.size
-    return tree
+    return arrays.resolve(tree)

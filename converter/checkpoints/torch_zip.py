@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import CheckpointError
-from . import _zip, pickles
+from . import _zip, arrays, foreign, pickles
 from ._tensor import Tensor
 from ._torch import STORAGES, Storages
 from .storage import File, Storage
@@ -38,9 +38,11 @@ def _folder(entries: Mapping[str, _zip.Entry]) -> str:
     """Give the folder of the records, with its slash; refuse what torch would find elsewhere."""
     named = [name for name in entries if name.endswith("/data.pkl")]
     if len(named) != 1:
+        told = "" if named else foreign.in_zip(entries)
         raise CheckpointError(
-            f"a zip file, but not one that torch.save wrote: expected one entry <name>/data.pkl, "
-            f"found {len(named)} among {len(entries)} entries."
+            told
+            or f"a zip file, but not one that torch.save wrote: expected one entry "
+            f"<name>/data.pkl, found {len(named)} among {len(entries)} entries."
         )
     folder = named[0].removesuffix("data.pkl")
     if next(iter(entries)).partition("/")[0] + "/" != folder:
@@ -97,7 +99,8 @@ def read_tree(file: File) -> Any:
     if order not in (b"little", b"big"):
         raise CheckpointError(f"unknown byte order {order!r}.")
     reader = Storages(find, order == b"big")
-    return pickles.load(record("data.pkl"), reader.builders(), reader.persistent_load)[0]
+    tree, _ = pickles.load(record("data.pkl"), reader.builders(), reader.persistent_load)
+    return arrays.resolve(tree)
 
 
 def _refuse_other_case(entries: Iterable[str]) -> None:

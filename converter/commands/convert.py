@@ -16,6 +16,7 @@ from ..terminal import print_table, say
 from .options import (
     DEVICE,
     FILE,
+    FILE_OR_FOLDER,
     INPUT_SIZE,
     NO_HEAD,
     OUTPUT,
@@ -40,8 +41,9 @@ _SOURCE_AND_TARGET = (
     click.option(
         "--src",
         required=True,
-        type=FILE,
-        help="Checkpoint: .pth, .pt, .bin, .safetensors, *.index.json, .npz; or a .pdparams.",
+        type=FILE_OR_FOLDER,
+        help="Checkpoint: .pth, .pt, .bin, .safetensors, *.index.json, .npz, .pkl; or a "
+        ".pdparams; or a folder with one.",
     ),
     click.option(
         "--dst",
@@ -186,12 +188,16 @@ def _run(
 
 def _show(plan: Plan, dtype: str | None) -> None:
     """Print what would become of every tensor."""
-    rows = ((s.source or "-", s.operation, s.target or "-", s.reason) for s in plan.steps)
+    counters = {key for keys in plan.counters().values() for key in keys}
+    shown = [step for step in plan.steps if step.source not in counters]
+    rows = ((s.source or "-", s.operation, s.target or "-", s.reason) for s in shown)
     print_table(rows, "source", "operation", "target", "reason")
     counts = Counter[str](step.operation for step in plan.steps)
     order = ("transpose", "copy", "drop", "restore")
     listed = ", ".join(f"{counts[name]} to {name}" for name in order if counts[name])
-    cast = f" Floating tensors would be cast to {dtype}." if dtype else ""
+    kept = sum(step.keep for step in plan.steps) if dtype in ("float16", "bfloat16") else 0
+    cast = f" Floating tensors would be cast to {dtype}" if dtype else ""
+    cast += f", but {kept} statistics stay in float32." if kept else "." * bool(dtype)
     if plan.source == "torch":
         for pattern, reason in plan.table.paddle_only.items():
             say(f"Paddle alone has {pattern}, which is not written: {reason}")

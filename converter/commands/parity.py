@@ -13,6 +13,7 @@ from ..tables.reading import find_variant
 from ..terminal import say
 from .options import (
     FILE,
+    FILE_OR_FOLDER,
     FOLDER,
     NO_HEAD,
     OUTPUT,
@@ -69,8 +70,8 @@ own_models = add(
 
 @click.command()
 @click.argument("variant", metavar="[VARIANT]", required=False)
-@click.option("--torch", "torch_file", type=FILE, help="PyTorch checkpoint.")
-@click.option("--paddle", "paddle_file", type=FILE, help="Paddle checkpoint.")
+@click.option("--torch", "torch_file", type=FILE_OR_FOLDER, help="PyTorch checkpoint.")
+@click.option("--paddle", "paddle_file", type=FILE_OR_FOLDER, help="Paddle checkpoint.")
 @click.option("--weights", metavar="PREFIX", help="Which of several weights in the PyTorch file.")
 @click.option("--paddle-weights", metavar="PREFIX", help="Which of several in the Paddle file.")
 @rename_option(what=" of the PyTorch file")

@@ -146,6 +146,11 @@ def _measured(report: Report) -> list[str]:
             for facts in report.sides
             if "rounded_to" in facts
         ]
+        rounded += [
+            f", of which {sum(facts['became_zero'].values())} values became zero"
+            for facts in report.sides
+            if "became_zero" in facts
+        ]
         same = f"weights: all {report.weights} tensors are exactly the same"
         lines.append("".join([same, *rounded]))
     if report.settings:

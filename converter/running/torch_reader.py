@@ -10,8 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoints import NPZ, TORCH_LEGACY, TORCH_ZIP, Checkpoint, floats, names_in
+from ..checkpoints import (
+    ARRAYS,
+    NPY,
+    NPZ,
+    TORCH_LEGACY,
+    TORCH_PICKLE,
+    TORCH_ZIP,
+    Checkpoint,
+    floats,
+    names_in,
+)
 
+_PICKLES = (ARRAYS, TORCH_PICKLE, NPY)  # that NumPy and Python read by executing them
 _KNOWN = ("torch.", "collections.")  # names that torch decides on itself
 
 
@@ -25,18 +36,32 @@ def read_with_torch(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
         The tensors by name, without wrapper and prefix, and who read them: "torch", "numpy" for an
         .npz, or "vitconvert" where they refuse.
     """
+    state, reader = _read_independently(checkpoint)
     import torch
 
+    if all(isinstance(state.get(name), torch.Tensor) for name in checkpoint.tensors):
+        return state, reader
+    # Torch refuses some names whatever stands in, and NumPy's arrays. Our own
+    # reader steps in, and reports say so.
+    state = {n: torch.from_numpy(floats(t, "float64")) for n, t in checkpoint.tensors.items()}
+    return state, "vitconvert"
+
+
+def _read_independently(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
+    """Read with the format's own library; what it refuses is missing."""
+    if checkpoint.format in _PICKLES:
+        return {}, ""
     shards = checkpoint.files[1:] or checkpoint.files
     trees = [_read(path, NPZ in checkpoint.format) for path in shards]
     if None in trees:
-        # Torch refuses some names whatever stands in. Our own reader steps in, and reports say so.
-        state = {n: torch.from_numpy(floats(t, "float64")) for n, t in checkpoint.tensors.items()}
-        return state, "vitconvert"
+        return {}, ""
     tree = trees[0]
     if len(trees) > 1:
         tree = {name: value for shard in trees for name, value in shard.items()}
-    state = {name: reduce(getitem, keys, tree) for name, keys in checkpoint.sources.items()}
+    try:
+        state = {name: reduce(getitem, keys, tree) for name, keys in checkpoint.sources.items()}
+    except (LookupError, TypeError):  # a stand-in takes the place of what holds them
+        return {}, ""
     return state, "numpy" if NPZ in checkpoint.format else "torch"
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ..sides import SIDES, Side
+from .marks import counter
 from .reading import families, load_table
 from .table import Claim, Table
 from .variant import Shape, ShapePattern, Variant
@@ -163,21 +164,22 @@ def identify(shapes: Mapping[str, Shape]) -> list[tuple[Fit, Side]]:
         (found, side)
         for table in map(load_table, families())
         for variant in table.variants.values()
-        if _may_fit(len(shapes), table, variant)
+        if _may_fit(shapes, table, variant)
         for side in SIDES
         if (found := fit(shapes, variant, table, side)).distance == 0
     ]
 
 
-def _may_fit(count: int, table: Table, variant: Variant) -> bool:
+def _may_fit(shapes: Mapping[str, Shape], table: Table, variant: Variant) -> bool:
     """Tell by the number of tensors alone whether a variant may fit: most do not.
 
-    A model has no more than the variant, but for those that one side alone has; and that more than
-    half of them may be absent, as step counters and a head may, is so in no table.
+    A model has no more than the variant, but for those that one side alone has, and for counters;
+    and that more than half of them may be absent, as step counters and a head may, is so in no
+    table.
     """
-    expected = len(variant.shapes)
+    expected, count = len(variant.shapes), sum(1 for key in shapes if counter(key) is None)
     lone = bool(table.ignore or table.paddle_only)
-    return expected <= 2 * count and (lone or count <= expected)
+    return expected <= 2 * len(shapes) and (lone or count <= expected)
 
 
 def turned(shape: AnyShape, claim: Claim) -> AnyShape:

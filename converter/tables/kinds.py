@@ -27,6 +27,7 @@ class TensorRule:
         transpose: Whether the two axes are exchanged.
         drop: Why the tensor is dropped; empty when it is kept.
         buffer: Whether the tensor is kept without being trained.
+        keep: Whether a cast to half precision leaves it in float32, as statistics need.
         restore: What a dropped int64 scalar becomes on the way back; None if it stays away.
     """
 
@@ -35,6 +36,7 @@ class TensorRule:
     transpose: bool = False
     drop: str = ""
     buffer: bool = False
+    keep: bool = False
     restore: int | None = None
 
     def name_on(self, side: Side) -> str | None:

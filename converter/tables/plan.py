@@ -30,6 +30,7 @@ class Step:
         shape: Shape in the source.
         target_shape: Shape in the target.
         value: Of a restored int64 tensor.
+        keep: Whether a cast to half precision leaves it in float32.
     """
 
     source: str | None
@@ -39,6 +40,7 @@ class Step:
     shape: Shape
     target_shape: Shape
     value: int = 0
+    keep: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,30 @@ class Plan:
             if step.operation == "transpose":
                 tensor = tensor.transposed()
             if dtype is not None and tensor.dtype in FLOATING:
-                tensor = tensor.cast(dtype)
+                tensor = tensor.cast(_kept_in(tensor.dtype, dtype) if step.keep else dtype)
             made[step.target] = tensor
         return made
+
+    def counters(self) -> dict[str, list[str]]:
+        """Give the tensors that are ignored because no model computes with them, by reason."""
+        found: dict[str, list[str]] = {}
+        for step in self.steps:
+            if step.source is None or step.operation != "drop":
+                continue
+            if reason := self.table.counter(step.source, self.source):
+                found.setdefault(reason, []).append(step.source)
+        return found
+
+    def notes(self) -> Iterator[str]:
+        """Describe the counters that are ignored, a sentence for each kind."""
+        for reason, keys in self.counters().items():
+            name, many = keys[0].rpartition(".")[2], "s" * (len(keys) > 1)
+            yield f"ignored: {len(keys)} tensor{many} {name!r}, {reason}"
+
+
+def _kept_in(stored: str, dtype: str) -> str:
+    """Give the dtype of a tensor that half precision would harm: what it has, or float32."""
+    return stored if stored == dtype else "float32"
 
 
 def source_side(checkpoint: Checkpoint, table: Table) -> Side:
@@ -98,6 +121,8 @@ def source_side(checkpoint: Checkpoint, table: Table) -> Side:
     if checkpoint.side is not None:
         return checkpoint.side
     distances = {side: closest(checkpoint.shapes, table, side).distance for side in SIDES}
+    if distances["torch"] == distances["paddle"]:
+        return checkpoint.leaning
     return "paddle" if distances["paddle"] < distances["torch"] else "torch"
 
 
@@ -164,10 +189,11 @@ def _step(key: str, shape: Shape, claim: Claim, side: Side) -> Step:
     target = claim.paddle if side == "torch" else claim.torch
     if target is None:
         return Step(key, "drop", None, f"{reason}: {claim.rule.drop}", shape, ())
+    keep = claim.rule.keep
     if not claim.rule.transpose:
-        return Step(key, "copy", target, reason, shape, shape)
+        return Step(key, "copy", target, reason, shape, shape, keep=keep)
     reason += f": {claim.row.kind.layout}" + ", the other way" * (side == "paddle")
-    return Step(key, "transpose", target, reason, shape, turned(shape, claim))
+    return Step(key, "transpose", target, reason, shape, turned(shape, claim), keep=keep)
 
 
 def _restored(claim: Claim) -> Iterator[Step]:

@@ -2,14 +2,35 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from ..checkpoints import FLOATING, Checkpoint, Tensor
 from ..errors import CheckpointError, ConversionError, listing, some
+from ..folding import count, fold, folded
 from ..sides import NAMES, SIDES, Side
 from .identify import Fit, closest, turned
+from .marks import marked
 from .reading import families, load_table
 from .table import Claim, Table
 from .variant import Shape
+
+_MOST_PROBLEMS = 20  # that are listed one by one
+_MOST_PATTERNS = 8  # of folded names
+
+
+class Problem(NamedTuple):
+    """What is wrong with one entry.
+
+    Attributes:
+        key: Its name.
+        kind: The problem in few words, the same for all of its kind.
+        told: What was found, what was expected, and what to do.
+    """
+
+    key: str
+    kind: str
+    told: str
+
 
 _ERRORS: dict[Side, type[CheckpointError | ConversionError]] = {
     "torch": ConversionError,
@@ -33,6 +54,8 @@ def refuse_misfit(
         ConversionError: It does not fit, and is a PyTorch checkpoint.
         CheckpointError: The same of a Paddle checkpoint.
     """
+    if told := _unreadable(checkpoint, table, side):
+        raise _ERRORS[side](f"{checkpoint.path}: {told}")
     problems = list(_problems(checkpoint, table, match, side))
     if not problems:
         return
@@ -52,7 +75,60 @@ def refuse_misfit(
         f"{checkpoint.path} does not fit {table.file}{chosen if table.variants else ''}. "
         f"{count} problem{'s' if count > 1 else ''}:"
     )
-    raise _ERRORS[side](listing(heading, problems))
+    lines = _short(problems)
+    if shown := marked([*_strangers(checkpoint, table, side), *checkpoint.beside]):
+        lines.append(shown)
+    raise _ERRORS[side](listing(heading, lines))
+
+
+def _unreadable(checkpoint: Checkpoint, table: Table, side: Side) -> str:
+    """Say what stands in the place of most weights; "" if most can be read."""
+    empty = [key for key, tensor in checkpoint.tensors.items() if 0 in tensor.shape]
+    if len(empty) > 1 and 2 * len(empty) >= len(checkpoint.tensors):
+        return (
+            f"{len(empty)} of its {len(checkpoint.tensors)} tensors are empty, such as "
+            f"{some(empty, 2)}: DeepSpeed's ZeRO-3 leaves the weights in the files of its "
+            f"processes. Join them, in the folder of the checkpoint: python zero_to_fp32.py . "
+            f"pytorch_model.bin"
+        )
+    strange = Counter(
+        what
+        for name, what in checkpoint.skipped.items()
+        if ". " in what and table.ignored(name, side) is None
+    )
+    if not strange:
+        return ""
+    what, count = strange.most_common(1)[0]
+    names = [name for name, own in checkpoint.skipped.items() if own == what]
+    lines = folded(names, _MOST_PATTERNS)
+    total = len(checkpoint.tensors) + len(checkpoint.skipped)
+    return listing(f"{count} of its {total} entries cannot be read; each is {what}.", lines)
+
+
+def _strangers(checkpoint: Checkpoint, table: Table, side: Side) -> list[str]:
+    """Name the entries that the table does not know."""
+    return [
+        key
+        for key in (*checkpoint.tensors, *checkpoint.skipped)
+        if not table.claims(key, side) and table.ignored(key, side) is None
+    ]
+
+
+def _short(problems: list[Problem]) -> list[str]:
+    """Spell all problems, or, of many, each kind folded by the numbers in the names."""
+    if len(problems) <= _MOST_PROBLEMS:
+        return [f"{one.key}: {one.told}" for one in problems]
+    kinds: dict[str, list[Problem]] = {}
+    for one in problems:
+        kinds.setdefault(one.kind, []).append(one)
+    lines = []
+    for kind, alike in kinds.items():
+        found = fold([one.key for one in alike], _MOST_PATTERNS)
+        lines += [f"{pattern}: {kind}{count(len(own))}" for pattern, own in found[:_MOST_PATTERNS]]
+        if rest := sum(len(own) for _, own in found[_MOST_PATTERNS:]):
+            lines.append(f"and {rest} more: {kind}")
+        lines.append(f"  such as {alike[0].key}: {alike[0].told}")
+    return lines
 
 
 def _other_family(checkpoint: Checkpoint, table: Table, own: Fit, expected: Side) -> str:
@@ -88,85 +164,96 @@ def _unknown(checkpoint: Checkpoint, table: Table, side: Side) -> str:
     if 2 * claimed >= len(names):
         return ""
     known = f"{table.file} knows {claimed} of its {len(names)} tensors"
+    strangers = _strangers(checkpoint, table, side)
+    shown = marked([*strangers, *checkpoint.beside])
+    lines = [
+        f"{pattern}{count(len(own))}{table.nearest(own[0], side)}"
+        for pattern, own in fold(strangers, _MOST_PATTERNS)
+    ]
+    if len(lines) > _MOST_PATTERNS:
+        lines = [*lines[:_MOST_PATTERNS], f"and {len(lines) - _MOST_PATTERNS} more such names"]
+    unknown = listing("It does not know:", lines)
+    if shown:
+        return f"is not a plain checkpoint for {table.file}. {shown}\n{known}. {unknown}"
     if not table.variants:
         rows = some([f"{row.name_on(side)} ({row.kind.name})" for row in table.rows], 3)
         return (
-            f"is not of the model of this table: {known}, which begin with {some(names, 3)}; its "
-            f"rows begin with {rows}. Take the table of that model, or let `vitconvert table` "
-            f"propose one."
+            f"is not of the model of this table: {known}; its rows begin with {rows}. Take the "
+            f"table of that model, or let `vitconvert table` propose one. {unknown}"
         )
     return (
-        f"is not a {table.title} checkpoint: {known}, which begin with {some(names, 3)}. See what "
-        f"it holds: vitconvert inspect {checkpoint.path}. For a model of your own, `vitconvert "
-        f"table` proposes a table, and `vitconvert convert` converts by it."
+        f"is not a {table.title} checkpoint: {known}. See what it holds: vitconvert inspect "
+        f"{checkpoint.path}. For a model of your own, `vitconvert table` proposes a table, and "
+        f"`vitconvert convert` converts by it. {unknown}"
     )
 
 
-def _problems(checkpoint: Checkpoint, table: Table, match: Fit, side: Side) -> Iterator[str]:
+def _problems(checkpoint: Checkpoint, table: Table, match: Fit, side: Side) -> Iterator[Problem]:
     """Give all that is wrong between a checkpoint and a variant, in the order of the file."""
     targets = Counter[str]()
     for key, tensor in checkpoint.tensors.items():
         claims = table.claims(key, side)
         target = claims[0].name_on("paddle" if side == "torch" else "torch") if claims else None
         targets.update([target] if target else [])
-        if told := _problem(key, tensor, claims, table, match, side):
-            yield f"{key}: {told}"
+        if found := _problem(key, tensor, claims, table, match, side):
+            yield Problem(key, *found)
         elif target and table.variants and tensor.dtype not in FLOATING:
-            yield (
-                f"{key}: {tensor.dtype}; expected one of {', '.join(FLOATING)}. Save the "
-                f"checkpoint with floating weights."
-            )
+            told = f"{tensor.dtype}; expected one of {', '.join(FLOATING)}. Save the checkpoint "
+            yield Problem(key, f"of dtype {tensor.dtype}", told + "with floating weights.")
     for name, what in checkpoint.skipped.items():
         if table.ignored(name, side) is None:
-            yield f"{name}: {what}, not a tensor that can be read. Take it out of the checkpoint."
+            told = f"{what}, not a tensor that can be read. Take it out of the checkpoint."
+            yield Problem(name, "cannot be read", told)
     for key, shape in match.missing.items():
         where = f"row {table.claims(key, side)[0].row.number} of {table.file}"
-        yield (
-            f"{key}: missing; {match.variant.name} has it as {list(shape)} ({where}). Take a "
-            f"complete checkpoint."
-        )
-    for key, count in targets.items():
-        if count > 1:
-            yield (
-                f"{key}: {count} tensors would become this one. Check the columns of {table.file}."
-            )
+        told = f"missing; {match.variant.name} has it as {list(shape)} ({where}). Take a complete "
+        yield Problem(key, "missing", told + "checkpoint.")
+    for key, number in targets.items():
+        if number > 1:
+            told = f"{number} tensors would become this one. Check the columns of {table.file}."
+            yield Problem(key, "made of several tensors", told)
     if not targets and not match.distance:
-        yield f"{table.file} claims no tensor."
+        yield Problem(table.file, "claims nothing", "claims no tensor.")
 
 
 def _problem(
     key: str, tensor: Tensor, claims: list[Claim], table: Table, match: Fit, side: Side
-) -> str:
-    """Say what is wrong with the name or shape of a tensor; "" if nothing is."""
+) -> tuple[str, str] | None:
+    """Say what is wrong with the name or shape of a tensor, in short and whole; None if nothing."""
     if len(claims) > 1:
         rows = " and ".join(f"row {claim.row.number}" for claim in claims)
         return (
+            "claimed by several rows",
             f"claimed by {rows} of {table.file}. Each key may match one row only: make one pattern "
-            f"more specific."
+            f"more specific.",
         )
     if not claims:
         if table.ignored(key, side) is not None:
-            return ""
+            return None
         entry = "an [ignore]" if side == "torch" else "a [paddle_only]"
         return (
+            "claimed by no row",
             f"no row of {table.file} claims this {list(tensor.shape)} tensor. Add a row, or "
             f"{entry} entry with its reason, or remove it from the checkpoint."
-            f"{table.nearest(key, side)}"
+            f"{table.nearest(key, side)}",
         )
     alone = claims[0].paddle if side == "torch" else None
     if alone is not None and table.ignored(alone, "paddle") is not None:
         return (
+            "in [paddle_only] as well",
             f"row {claims[0].row.number} of {table.file} makes {alone} of it, but [paddle_only] "
-            f"says that PyTorch has no such tensor. Remove that entry, or the tensor."
+            f"says that PyTorch has no such tensor. Remove that entry, or the tensor.",
         )
     if key in match.misshapen:
-        return _misshapen(*match.misshapen[key], claims[0], table, match.variant.name, side)
+        told = _misshapen(*match.misshapen[key], claims[0], table, match.variant.name, side)
+        return "another shape", told
     if key in match.extra:
         return (
+            f"not in {match.variant.name}",
             f"{match.variant.name} has no such tensor, though row {claims[0].row.number} of "
-            f"{table.file} describes it. Is it another variant?"
+            f"{table.file} describes it. Is it another variant?",
         )
-    return ""
+    return None
 
 
 def _misshapen(

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 from ..checked import expected
 from ..sides import SIDES, Side
 from .kinds import Kind, TensorRule
+from .marks import counter
 from .variant import IN_PIXELS, Variant
 
 Value = TypeVar("Value")
@@ -147,7 +148,7 @@ class Table:
     def claims(self, key: str, side: Side = "torch") -> list[Claim]:
         """List every row that claims a key of one side; a sound table gives one, or none."""
         found = list[Claim]()
-        if side == "paddle" and self.ignored(key, side) is not None:
+        if side == "paddle" and self._listed(key, side) is not None:
             return found
         for pattern, (row, rule) in self._claimants[side].like(key):
             if match := pattern.fullmatch(key):
@@ -172,6 +173,17 @@ class Table:
 
     def ignored(self, key: str, side: Side = "torch") -> str | None:
         """Give the reason why a key of one side has no counterpart, or None if it has."""
+        return self._listed(key, side) or self.counter(key, side)
+
+    def counter(self, key: str, side: Side = "torch") -> str | None:
+        """Give the reason why a tensor that no table speaks of carries no weights, or None."""
+        reason = counter(key)
+        if reason is None or self._listed(key, side) is not None or self.claims(key, side):
+            return None
+        return reason
+
+    def _listed(self, key: str, side: Side) -> str | None:
+        """Give the reason of this table's own [ignore] or [paddle_only]."""
         alike = self._alone[side].like(key)
         return next((why for pattern, why in alike if pattern.fullmatch(key)), None)
 

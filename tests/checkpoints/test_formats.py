@@ -338,11 +338,14 @@ def test_views_that_are_not_plain_tensors_are_reported(legacy: bool, tmp_path: P
     found = open_checkpoint(tmp_path / "x.pth")
 
     assert list(found.tensors) == ["w"]
-    assert found.skipped == {
+    told = {name: what.partition(". ") for name, what in found.skipped.items()}
+    assert {name: what for name, (what, _, _) in told.items()} == {
         "conj": "a conjugated or negated view",
         "neg": "a conjugated or negated view",
-        "quantized": "torch._utils._rebuild_qtensor",
+        "quantized": "a quantized tensor, whose integers mean nothing without their scales",
     }
+    assert "t.resolve_conj().resolve_neg()" in told["conj"][2]
+    assert "t.dequantize()" in told["quantized"][2]
 
 
 # -- Paddle

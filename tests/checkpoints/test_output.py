@@ -19,8 +19,10 @@ from test_convert import names, run_cli
 
 from conftest import Make, arrays, every_variant, proof
 from vitconvert import CheckpointError, ConversionError, check_parity, convert, open_checkpoint
+from vitconvert.checkpoints import held
 from vitconvert.checkpoints.target import format_of, parse_size
 from vitconvert.tables import reading
+from vitconvert.tables.plan import _kept_in
 
 SMALL = "shunted_t"  # has transposed weights, statistics and step counters
 TINY = "shunted_cifar_tiny"  # has the same, and is proved in a moment
@@ -173,8 +175,10 @@ def test_torch_loads_the_file_converted_back(
 
     model.load_state_dict(state, strict=True)
     assert list(state) == list(model.state_dict())
-    floating = {str(value.dtype) for value in state.values() if value.is_floating_point()}
-    assert floating == {f"torch.{dtype or 'float32'}"}
+    for name, value in state.items():
+        if value.is_floating_point():
+            cast = dtype if dtype and "running_" not in name else "float32"
+            assert value.dtype == getattr(torch, cast), name
     assert all(value.is_contiguous() for value in state.values())
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
@@ -226,10 +230,66 @@ def test_paddle_file_of_another_family_is_recognised(converted: Make, tmp_path: 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_floating_tensors_are_cast(dtype: str, plain: Make, tmp_path: Path) -> None:
-    """Every one, and nothing else."""
+    """Every one but statistics, and nothing else."""
     path = to(plain(SMALL), tmp_path / "x.pdparams", dtype=dtype)
 
-    assert {tensor.dtype for tensor in open_checkpoint(path).tensors.values()} == {dtype}
+    found = open_checkpoint(path).tensors
+    statistics = {name for name in found if name.endswith(("_mean", "_variance"))}
+    assert statistics
+    assert {found[name].dtype for name in statistics} == {"float32"}
+    assert {one.dtype for name, one in found.items() if name not in statistics} == {dtype}
+
+
+def test_tiny_statistics_survive_a_cast(plain: Make, tmp_path: Path) -> None:
+    """A variance of 1e-12 is not zero: float16 would make it so, and its channel infinite."""
+    state = arrays(plain(SMALL))
+    name = next(name for name in state if name.endswith("running_var"))
+    state[name][:] = 1e-12
+    save_file(state, tmp_path / "x.safetensors")
+
+    path = to(tmp_path / "x.safetensors", tmp_path / "x.pdparams", dtype="float16")
+
+    found = open_checkpoint(path).tensors[name.replace("running_var", "_variance")]
+    assert (found.read() == np.float32(1e-12)).all()
+
+
+@pytest.mark.parametrize("stored", ["float16", "bfloat16", "float64"])
+def test_statistics_keep_their_dtype_or_become_float32(stored: str) -> None:
+    """Half precision in the source stays what it is; nothing is made narrower than float32."""
+    wanted = {"float16": "float16", "bfloat16": "float32", "float64": "float32"}
+
+    assert _kept_in(stored, "float16") == wanted[stored]
+    assert _kept_in(stored, "float32") == "float32"
+
+
+def test_values_that_become_zero_are_counted_and_said(
+    plain: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By tensor, the largest first; zeros and what float16 rounds otherwise do not count."""
+    state = arrays(plain(SMALL))
+    for name in state:
+        state[name] = np.where(np.abs(state[name]) < 1e-6, 0, state[name])
+    state["head.weight"][0, :3] = 1e-8, -2e-8, 0
+    state["head.weight"][1, 0] = 6.1e-8  # the smallest number of float16
+    state["head.bias"][0] = np.nextafter(np.float32(0), np.float32(1))
+    save_file(state, tmp_path / "x.safetensors")
+
+    to(tmp_path / "x.safetensors", tmp_path / "x.pdparams", dtype="float16")
+
+    told = "3 values, not zero but too small for the dtype, became zero: "
+    assert f"{told}head.weight (2, up to 2e-08), head.bias (1, up to 1.4e-45)" in caplog.text
+
+
+def test_values_that_bfloat16_makes_zero_are_counted() -> None:
+    """Also in a transposed tensor, which is read in pieces."""
+    values = np.full((3, 5), 1.0, "f4")
+    values[1, 2:4] = np.nextafter(np.float32(0), np.float32(1)), 0
+
+    tensor = held(values).transposed().cast("bfloat16")
+    for _ in range(2):  # reading twice counts once
+        tensor.read()
+
+    assert tensor.vanished() == (1, float(values[1, 2]))
 
 
 def test_value_too_large_for_the_cast_is_refused(plain: Make, tmp_path: Path) -> None:

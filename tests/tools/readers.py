@@ -206,6 +206,7 @@ READERS = {
     "PyTorch before 1.6": read_torch_legacy,
     "safetensors": read_safetensors,
     "Paddle .pdparams": read_pdparams,
+    "pickled NumPy arrays": read_pdparams,
     "NumPy .npz": read_npz,
     "sharded safetensors": read_index,
 }
