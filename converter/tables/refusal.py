@@ -7,6 +7,7 @@ from typing import NamedTuple
 from ..checkpoints import FLOATING, Checkpoint, Tensor
 from ..errors import CheckpointError, ConversionError, listing, some
 from ..folding import count, fold, folded
+from ..lines import joined
 from ..sides import NAMES, SIDES, Side
 from .identify import Fit, closest, turned
 from .marks import marked
@@ -55,7 +56,7 @@ def refuse_misfit(
         CheckpointError: The same of a Paddle checkpoint.
     """
     if told := _unreadable(checkpoint, table, side):
-        raise _ERRORS[side](f"{checkpoint.path}: {told}")
+        raise _ERRORS[side](f"{checkpoint.path}: ", told)
     problems = list(_problems(checkpoint, table, match, side))
     if not problems:
         return
@@ -68,7 +69,7 @@ def refuse_misfit(
         )
     told = told or _unknown(checkpoint, table, side)
     if told:
-        raise _ERRORS[side](f"{checkpoint.path} {told}")
+        raise _ERRORS[side](f"{checkpoint.path} ", told)
     name, count = match.variant.name, len(problems)
     chosen = f" ({name} was asked for)" if asked else f" ({name} comes closest)"
     heading = (
@@ -174,18 +175,21 @@ def _unknown(checkpoint: Checkpoint, table: Table, side: Side) -> str:
         lines = [*lines[:_MOST_PATTERNS], f"and {len(lines) - _MOST_PATTERNS} more such names"]
     unknown = listing("It does not know:", lines)
     if shown:
-        return f"is not a plain checkpoint for {table.file}. {shown}\n{known}. {unknown}"
+        first = f"is not a plain checkpoint for {table.file}. {shown}"
+        return joined([first, joined([f"{known}. ", unknown], "")])
     if not table.variants:
         rows = some([f"{row.name_on(side)} ({row.kind.name})" for row in table.rows], 3)
-        return (
+        told = (
             f"is not of the model of this table: {known}; its rows begin with {rows}. Take the "
-            f"table of that model, or let `vitconvert table` propose one. {unknown}"
+            f"table of that model, or let `vitconvert table` propose one. "
         )
-    return (
-        f"is not a {table.title} checkpoint: {known}. See what it holds: vitconvert inspect "
-        f"{checkpoint.path}. For a model of your own, `vitconvert table` proposes a table, and "
-        f"`vitconvert convert` converts by it. {unknown}"
-    )
+    else:
+        told = (
+            f"is not a {table.title} checkpoint: {known}. See what it holds: vitconvert inspect "
+            f"{checkpoint.path}. For a model of your own, `vitconvert table` proposes a table, and "
+            f"`vitconvert convert` converts by it. "
+        )
+    return joined([told, unknown], "")
 
 
 def _problems(checkpoint: Checkpoint, table: Table, match: Fit, side: Side) -> Iterator[Problem]:

@@ -157,7 +157,7 @@ TORCH_ZIPS: Twisted = {
         "another one to PyTorch",
     ),
     "byte order in capitals": (renamed(1, "archive/BYTEORDER"), "another one to PyTorch"),
-    "pickle in capitals": (renamed(0, "archive/Data.pkl"), "found 0"),
+    "pickle in capitals": (renamed(0, "archive/Data.pkl"), "not a checkpoint but a zip"),
     "first entry elsewhere": (zipped(Entry("x/readme", b""), *ENTRIES), "first entry"),
     "folder within a folder": (
         zipped(*[replace(e, name=f"a/{e.name!s}") for e in ENTRIES]),
@@ -194,7 +194,7 @@ NPZS: Twisted = {
     "name in the old encoding": (npz(Entry(b"\x81.npy", NPYS["one"])), None),
     "name in UTF-8, not said": (npz(Entry("é.npy", NPYS["one"])), None),
     "name in UTF-8": (npz(Entry("é.npy", NPYS["one"], flags=1 << 11)), None),
-    "array before it": (NPYS["other"] + TWO, "not a checkpoint"),
+    "array before it": (NPYS["other"] + TWO, "no named tensors"),
     "bytes behind the array": (npz(Entry("a.npy", NPYS["one"] + OTHER)), None),
 }
 
