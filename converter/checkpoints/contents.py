@@ -115,6 +115,7 @@ class Contents:
         places: dict[str, Keys] = {}
         used: set[str] = set()
         depth, roots = len(chosen.wrapper), list(chosen.roots())
+        lone = frozenset(chosen.lone)
         without: dict[str, list[str]] = {}  # by the first word, because there may be many
         for one in chosen.without:
             without.setdefault(one.partition(".")[0], []).append(one)
@@ -132,7 +133,7 @@ class Contents:
                     name, old = found
                     used.add(old)
             out = without.get(name.partition(".")[0], ()) if name is not None else ()
-            if name is None or any(begins(name, one) for one in out):
+            if name is None or name in lone or any(begins(name, one) for one in out):
                 continue
             if name in places:
                 both = sorted(map(".".join, (places[name], keys)))
@@ -242,8 +243,8 @@ class Contents:
         own = [name for name in names if name not in loners]
         counters = [name for name in _COUNTERS if name in loners and own]
         prefix = usual_prefix(own or names)
-        without = tuple(counters) if not prefix else ()
-        return Selection(at, prefix, without=without), tuple(options)
+        lone = tuple(counters) if not prefix else ()
+        return Selection(at, prefix, lone=lone), tuple(options)
 
     def _count(self, keys: Keys) -> int:
         """Count the elements of a tensor, as far as two."""

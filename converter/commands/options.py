@@ -225,7 +225,7 @@ class Renaming(click.ParamType[tuple[str, str]]):
         if isinstance(value, tuple):
             return value
         old, _, new = str(value).partition("=")
-        if not (old.strip(".") and new.strip(".")):
+        if not (old.strip(".") and new.strip(".")) or "=" in new:
             self.fail(f"{value!r}: expected OLD=NEW, such as fc=head.", param, ctx)
         return old.strip("."), new.strip(".")
 

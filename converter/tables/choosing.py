@@ -257,14 +257,17 @@ class _Chooser:
         if self.table.variants and not any(name in shapes for name in anchors(self.table, side)):
             return None  # nothing of the model is here: there is no need to list all that differs
         out: list[str] = []
+        lone: list[str] = []
         match = self._fit(shapes, side)
         if self.num_classes == 0:
-            out += parts_to_drop(shapes, match.variant, self.table, side)
+            out = parts_to_drop(shapes, match.variant, self.table, side)
             chosen = replace(chosen, headless=True)
         if self.table.variants:
-            out += [key for key in match.extra if "." not in key and _is_lone(tensors[key])]
-        if out:
-            chosen = replace(chosen, without=(*chosen.without, *out))
+            lone = [key for key in match.extra if "." not in key and _is_lone(tensors[key])]
+        if out or lone:
+            chosen = replace(
+                chosen, without=(*chosen.without, *out), lone=(*chosen.lone, *lone)
+            )
             places = self.contents.names(chosen)
             shapes = {name: shapes[name] for name in places}
             match = self._fit(shapes, side)

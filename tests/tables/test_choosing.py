@@ -124,6 +124,28 @@ def test_names_and_shapes_find_the_prefix(case: str, state: State, tmp_path: Pat
     assert again.sources == found.sources
 
 
+@pytest.mark.parametrize("prefix", ["", "net."])
+@pytest.mark.parametrize("layer", ["layers", "norm", "head"])
+def test_a_metric_that_is_called_as_a_layer(
+    layer: str, prefix: str, state: State, tmp_path: Path
+) -> None:
+    """It is left out, and no tensor of the layer with it."""
+    named = under(prefix, {**state, layer: np.array(0.5, "f4")})
+    path = saved(tmp_path / "x.safetensors", named)
+
+    assert sorted(open_weights(path, TABLE).tensors) == sorted(state)
+    assert sorted(look(path)[0].tensors) == sorted(state)
+
+
+def test_a_part_that_was_asked_for_is_not_left(state: State, tmp_path: Path) -> None:
+    """A path to a part of the model does not give the whole model."""
+    path = saved(tmp_path / "x.safetensors", under("net.", state))
+
+    found = open_weights(path, TABLE, weights="net.layers")
+
+    assert found.selection.path == "net.layers"
+
+
 DICTS: dict[str, tuple[Callable[[State], Any], str]] = {
     "lone tensors": (
         lambda s: {
