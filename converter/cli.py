@@ -12,8 +12,9 @@ from typing import Any
 
 import click
 
+from .commands.advice import advice
 from .errors import VitconvertError, nearest
-from .lines import Lines, one_line
+from .lines import Lines, joined, one_line
 from .start import begin, running
 from .tables.reading import families, titles
 from .terminal import fitted, say
@@ -93,6 +94,11 @@ class Commands(click.Group):
         try:
             running(True)
             return super().invoke(ctx)
+        except VitconvertError as error:
+            name = ctx.invoked_subcommand or ""
+            if error.asks and (command := self.get_command(ctx, name)):
+                error.args = (joined([error.lines, *advice(error, command)], "\n"),)
+            raise
         except click.ClickException as error:
             lines = fitted([one_line(error.message)], sys.stderr)  # names of files are in it
             vars(error)["message"] = "\n".join(lines)

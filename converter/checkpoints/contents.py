@@ -229,7 +229,7 @@ class Contents:
                     raise CheckpointError(
                         f"{self.path}: holds weights under several keys: "
                         f"{some(list(map(repr, names)))}. Choose one with --weights KEY."
-                    )
+                    ).asking("--weights", side=self.facts.get("side"))
                 sizes: Counter[Keys] = Counter()
                 for keys, count in states.items():
                     sizes[keys[: len(at) + 1]] += count

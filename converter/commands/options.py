@@ -50,6 +50,8 @@ class Existing(click.Path):
             return super().convert(value, param, ctx)
         except click.BadParameter as error:
             path, there = Path(value), list[str]()
+            if path.is_symlink() and not path.exists():
+                self.fail(f"{str(path)!r} is a link that leads nowhere.", param, ctx)
             if not path.exists() and path.parent.is_dir():
                 # With another ending it is another thing, unless the ending is what is wrong.
                 names = [one.name for one in path.parent.iterdir()]
