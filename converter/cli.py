@@ -15,7 +15,7 @@ import click
 from .commands.advice import advice
 from .errors import VitconvertError, nearest
 from .lines import Lines, joined, one_line
-from .start import begin, running
+from .start import begin, running, was_interrupted
 from .tables.reading import families, titles
 from .terminal import fitted, say
 from .version import __version__
@@ -108,7 +108,11 @@ class Commands(click.Group):
                 raise
             say(f"Error: {error}.", err=True)
             ctx.exit(1)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Exception) as error:
+            if isinstance(error, click.exceptions.Exit) or not (
+                isinstance(error, KeyboardInterrupt) or was_interrupted()
+            ):
+                raise
             running(False)
             say("Interrupted.", err=True)
             ctx.exit(130)
