@@ -67,3 +67,5 @@ def _finish() -> None:
     """Let nothing change the exit status any more: all is done, and cleaned up."""
     for ending in (*_ENDINGS, signal.SIGALRM):
         signal.signal(ending, signal.SIG_IGN)
+    # Had Ctrl-C come within exec(), as of a dataclass, Python would end by SIGINT; this resets it.
+    exec("")

@@ -74,6 +74,9 @@ def taken():
     mind_again()
     os.kill(os.getpid(), signal.SIGTERM)
 
+def executed():
+    exec("os.kill(os.getpid(), signal.SIGINT)")
+
 def another():
     try:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -92,11 +95,17 @@ Commands()(["work"])
 """
 
 
-@pytest.mark.parametrize("way", ["ignored", "taken", "another"])
-def test_a_signal_is_never_lost(way: str) -> None:
+@pytest.mark.parametrize("way", ["ignored", "taken", "executed", "another"])
+def test_a_signal_is_never_lost(way: str, tmp_path: Path) -> None:
     """Python ignores it as it throws something away; Paddle takes it; an import hides it."""
-    code = LATER.replace("WAY", way)
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    (tmp_path / "later.py").write_text(LATER.replace("WAY", way))
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    printed = subprocess.run(
+        [sys.executable, "-m", "later"],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
 
     assert (printed.returncode, printed.stderr) == (130, b"Interrupted.\n")
 
