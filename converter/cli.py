@@ -12,9 +12,10 @@ from typing import Any
 
 import click
 
+from .commands.advice import advice
 from .errors import VitconvertError, nearest
-from .lines import Lines, one_line
-from .start import begin, running
+from .lines import Lines, joined, one_line
+from .start import begin, running, was_interrupted
 from .tables.reading import families, titles
 from .terminal import fitted, say
 from .version import __version__
@@ -93,6 +94,11 @@ class Commands(click.Group):
         try:
             running(True)
             return super().invoke(ctx)
+        except VitconvertError as error:
+            name = ctx.invoked_subcommand or ""
+            if error.asks and (command := self.get_command(ctx, name)):
+                error.args = (joined([error.lines, *advice(error, command)], "\n"),)
+            raise
         except click.ClickException as error:
             lines = fitted([one_line(error.message)], sys.stderr)  # names of files are in it
             vars(error)["message"] = "\n".join(lines)
@@ -102,7 +108,11 @@ class Commands(click.Group):
                 raise
             say(f"Error: {error}.", err=True)
             ctx.exit(1)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Exception) as error:
+            if isinstance(error, click.exceptions.Exit) or not (
+                isinstance(error, KeyboardInterrupt) or was_interrupted()
+            ):
+                raise
             running(False)
             say("Interrupted.", err=True)
             ctx.exit(130)

@@ -15,6 +15,7 @@ A parity check that was carried out and failed is a result, not an exception.
 import errno
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import Self
 
 from .lines import Lines, joined, one_line, printable
 
@@ -31,6 +32,16 @@ class VitconvertError(Exception):
         texts = (p.lines if isinstance(p, VitconvertError) else p for p in parts)
         spelled = (printable(one) if isinstance(one, str) else one_line(one) for one in texts)
         super().__init__(Lines("".join(spelled)))
+        self.asks: tuple[str, ...] = ()
+        self.side: str | None = None
+
+    def asking(self, *options: str, side: str | None = None) -> Self:
+        """Note the options that the message asks for, and of which side's file it speaks.
+
+        A command that calls them otherwise, or lacks them, can then say what else to do.
+        """
+        self.asks, self.side = options, side
+        return self
 
     @property
     def lines(self) -> Lines:

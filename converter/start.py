@@ -1,18 +1,34 @@
 """How a signal ends the program; it imports nothing that takes time, see `__main__`."""
 
+import atexit
 import os
 import signal
 import sys
+import threading
 
 _INTERRUPTED = 130  # exit status; also of a command that Ctrl-C or a signal ended later
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SOON = 0.01  # seconds
 _is_running = False
+_was_interrupted = False
 
 
 def begin() -> None:
     """Mind Ctrl-C and the signals that end a process; those that are ignored stay so."""
-    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for ending in _ENDINGS:
         if signal.getsignal(ending) is not signal.SIG_IGN:  # as under nohup
             signal.signal(ending, _end)
+    signal.signal(signal.SIGALRM, _end)
+    sys.unraisablehook = _lost
+    atexit.register(_finish)  # the first to register is the last that is called
+
+
+def mind_again() -> None:
+    """Mind the signals again after an import of Paddle, which takes SIGTERM for itself."""
+    if threading.current_thread() is threading.main_thread():
+        for ending in _ENDINGS:
+            if callable(known := signal.getsignal(ending)):  # by whoever asked for it
+                signal.signal(ending, known)
 
 
 def running(is_so: bool) -> None:
@@ -21,12 +37,35 @@ def running(is_so: bool) -> None:
     _is_running = is_so
 
 
+def was_interrupted() -> bool:
+    """Tell whether the command was interrupted: an import may make another error of that."""
+    return _was_interrupted
+
+
 def _end(_signal: int, _frame: object) -> None:
     """Interrupt the command that runs; without one, end at once: there is nothing to clean up."""
+    global _was_interrupted
     if _is_running:
+        _was_interrupted = True
         raise KeyboardInterrupt
     try:
         sys.stdout.flush()
         os.write(2, b"Interrupted.\n")
     finally:
         os._exit(_INTERRUPTED)
+
+
+def _lost(what: "sys.UnraisableHookArgs", /) -> None:
+    """Interrupt once more, soon, if Python ignored it: it came as something was thrown away."""
+    if issubclass(what.exc_type, KeyboardInterrupt):
+        signal.setitimer(signal.ITIMER_REAL, _SOON)
+    else:
+        sys.__unraisablehook__(what)
+
+
+def _finish() -> None:
+    """Let nothing change the exit status any more: all is done, and cleaned up."""
+    for ending in (*_ENDINGS, signal.SIGALRM):
+        signal.signal(ending, signal.SIG_IGN)
+    # Had Ctrl-C come within exec(), as of a dataclass, Python would end by SIGINT; this resets it.
+    exec("")

@@ -51,7 +51,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         OSError: As `read_bytes`.
         ValueError: It is not TOML, or too large or too deep.
     """
-    text = read_bytes(path).decode()
+    text = read_bytes(path).decode("utf-8-sig")  # editors on Windows begin with a mark
     found: dict[str, Any] = _bounded(lambda: tomllib.loads(text.replace("\r\n", "\n")))
     return found
 

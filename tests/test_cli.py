@@ -607,6 +607,7 @@ def test_wrong_targets_are_told(
         (["parit"], "Did you mean 'parity'?"),
         (["shunted", "--src", "model.pt", "--dst", "x.pth"], "Did you mean 'model.pth'?"),
         (["inspect", "mod.pth"], "Did you mean 'model.pth'?"),
+        (["inspect", "circle.pth"], "'circle.pth' is a link that leads nowhere."),
         (["eval", "shunted_s", "--data", "imags"], "Did you mean 'images'?"),
         (["compare", "imags", "images"], "Did you mean 'images'?"),
         (["inspect", "model.pth", "--weigths", "x"], "Did you mean '--weights'?"),
@@ -622,6 +623,7 @@ def test_nearest_name_is_suggested(
     Path("images").mkdir()
     Path("model.pth").touch()
     Path("unlike.txt").touch()
+    Path("circle.pth").symlink_to("circle.pth")
 
     result = run(*arguments)
 

@@ -116,6 +116,7 @@ class Contents:
         places: dict[str, Keys] = {}
         used: set[str] = set()
         depth, roots = len(chosen.wrapper), list(chosen.roots())
+        lone = frozenset(chosen.lone)
         without: dict[str, list[str]] = {}  # by the first word, because there may be many
         for one in chosen.without:
             without.setdefault(one.partition(".")[0], []).append(one)
@@ -133,7 +134,7 @@ class Contents:
                     name, old = found
                     used.add(old)
             out = without.get(name.partition(".")[0], ()) if name is not None else ()
-            if name is None or any(begins(name, one) for one in out):
+            if name is None or name in lone or any(begins(name, one) for one in out):
                 continue
             if name in places:
                 both = sorted(map(".".join, (places[name], keys)))
@@ -229,7 +230,7 @@ class Contents:
                     raise CheckpointError(
                         f"{self.path}: holds weights under several keys: "
                         f"{some(list(map(repr, names)))}. Choose one with --weights KEY."
-                    )
+                    ).asking("--weights", side=self.facts.get("side"))
                 sizes: Counter[Keys] = Counter()
                 for keys, count in states.items():
                     sizes[keys[: len(at) + 1]] += count
@@ -243,8 +244,8 @@ class Contents:
         own = [name for name in names if name not in loners]
         counters = [name for name in _COUNTERS if name in loners and own]
         prefix = usual_prefix(own or names)
-        without = tuple(counters) if not prefix else ()
-        return Selection(at, prefix, without=without), tuple(options)
+        lone = tuple(counters) if not prefix else ()
+        return Selection(at, prefix, lone=lone), tuple(options)
 
     def _count(self, keys: Keys) -> int:
         """Count the elements of a tensor, as far as two."""

@@ -32,6 +32,7 @@ class Selection:
         rename: Beginnings of names, and what takes their place: (old, new), from anywhere in
             the file into the weights.
         without: Beginnings of names that are left out.
+        lone: Whole names that are left out: a metric may be called as a layer is.
         headless: Whether the head is among those, on purpose.
     """
 
@@ -41,6 +42,7 @@ class Selection:
     inner: tuple[str, ...] = ()
     rename: tuple[tuple[str, str], ...] = ()
     without: tuple[str, ...] = ()
+    lone: tuple[str, ...] = ()
     headless: bool = False
 
     @property
@@ -54,7 +56,7 @@ class Selection:
             "weights_under": self.path,
             "removed_within_names": ", ".join(self.inner),
             "renamed": ", ".join(f"{old}={new}" for old, new in self.rename),
-            "left_out": ", ".join(self.without),
+            "left_out": ", ".join((*self.without, *self.lone)),
             "head": "dropped on purpose" if self.headless else "",
         }
         return {name: text for name, text in found.items() if text}
@@ -70,7 +72,7 @@ class Selection:
 
 def read_selection(data: Mapping[str, Any]) -> Selection:
     """Make a selection of what came as JSON."""
-    lists = {key: tuple(data[key]) for key in ("wrapper", "inner", "without")}
+    lists = {key: tuple(data[key]) for key in ("wrapper", "inner", "without", "lone")}
     pairs = tuple((old, new) for old, new in data["rename"])
     return Selection(**{**data, **lists, "rename": pairs})
 

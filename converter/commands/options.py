@@ -50,6 +50,8 @@ class Existing(click.Path):
             return super().convert(value, param, ctx)
         except click.BadParameter as error:
             path, there = Path(value), list[str]()
+            if path.is_symlink() and not path.exists():
+                self.fail(f"{str(path)!r} is a link that leads nowhere.", param, ctx)
             if not path.exists() and path.parent.is_dir():
                 # With another ending it is another thing, unless the ending is what is wrong.
                 names = [one.name for one in path.parent.iterdir()]
@@ -225,7 +227,7 @@ class Renaming(click.ParamType[tuple[str, str]]):
         if isinstance(value, tuple):
             return value
         old, _, new = str(value).partition("=")
-        if not (old.strip(".") and new.strip(".")):
+        if not (old.strip(".") and new.strip(".")) or "=" in new:
             self.fail(f"{value!r}: expected OLD=NEW, such as fc=head.", param, ctx)
         return old.strip("."), new.strip(".")
 

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 from ..errors import RunError
 from ..sides import NAMES, Side
+from ..start import mind_again
 
 Device = Literal["auto", "cpu", "gpu"]  # "auto": a GPU where the framework sees one
 Place = Literal["cpu", "gpu"]
@@ -20,7 +21,9 @@ def import_framework(framework: Side) -> Any:
     """Import a framework; its types do not name all that it has."""
     with warnings.catch_warnings():  # of ccache, which matters to those who compile
         warnings.simplefilter("ignore")
-        return import_module(framework)
+        found = import_module(framework)
+    mind_again()
+    return found
 
 
 def has_gpu(framework: Side) -> bool:

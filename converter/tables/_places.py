@@ -34,7 +34,8 @@ def places(contents: Contents, table: Table, sides: Iterable[Side], root: str) -
     for side in sides:
         hits.update(find(contents, table, side, root))
     found: dict[Selection, None] = {}
-    for (wrapper, prefix), _count in hits.most_common(_MOST):
+    inside = ((at, n) for at, n in hits.items() if not root or _path(at).startswith(root))
+    for (wrapper, prefix), _count in Counter(dict(inside)).most_common(_MOST):
         names = [keys[-1] for keys in contents.entries if keys[:-1] == wrapper]
         under = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
         more = usual_prefix(under)
@@ -43,6 +44,12 @@ def places(contents: Contents, table: Table, sides: Iterable[Side], root: str) -
         if not table.variants:  # a layer of one's own may be called as a wrapper's
             found[Selection(wrapper, prefix)] = None
     return list(found)
+
+
+def _path(place: Place) -> str:
+    """Spell a place as the beginning of full names."""
+    wrapper, prefix = place
+    return "".join(f"{key}." for key in wrapper) + prefix
 
 
 def _anchored(contents: Contents, table: Table, side: Side, root: str) -> Iterator[Place]:

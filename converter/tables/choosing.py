@@ -94,7 +94,9 @@ def open_weights(
     base = None if weights is None else contents.find(weights)
     found, rivals = chooser.choose(base)
     if found is not None and len(rivals) > 1:
-        raise CheckpointError(_several(contents, table, rivals))
+        raise CheckpointError(_several(contents, table, rivals)).asking(
+            "--weights", side=found.side
+        )
     if found is None or found.distance:
         other = _another(contents, table, variant, base, rename)
         if other is not None:
@@ -257,14 +259,15 @@ class _Chooser:
         if self.table.variants and not any(name in shapes for name in anchors(self.table, side)):
             return None  # nothing of the model is here: there is no need to list all that differs
         out: list[str] = []
+        lone: list[str] = []
         match = self._fit(shapes, side)
         if self.num_classes == 0:
-            out += parts_to_drop(shapes, match.variant, self.table, side)
+            out = parts_to_drop(shapes, match.variant, self.table, side)
             chosen = replace(chosen, headless=True)
         if self.table.variants:
-            out += [key for key in match.extra if "." not in key and _is_lone(tensors[key])]
-        if out:
-            chosen = replace(chosen, without=(*chosen.without, *out))
+            lone = [key for key in match.extra if "." not in key and _is_lone(tensors[key])]
+        if out or lone:
+            chosen = replace(chosen, without=(*chosen.without, *out), lone=(*chosen.lone, *lone))
             places = self.contents.names(chosen)
             shapes = {name: shapes[name] for name in places}
             match = self._fit(shapes, side)

@@ -1,6 +1,6 @@
 """Which variant a set of names and shapes is of: how far it is from each, on either side."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -67,10 +67,23 @@ def compare(shapes: Mapping[str, Shape], expected: Mapping[str, Shape]) -> Diffe
     )
 
 
-def fit(shapes: Mapping[str, Shape], variant: Variant, table: Table, side: Side = "torch") -> Fit:
+def fit(
+    shapes: Mapping[str, Shape],
+    variant: Variant,
+    table: Table,
+    side: Side = "torch",
+    ignored: Container[str] | None = None,
+) -> Fit:
     """Compare names and shapes with those of a variant, as PyTorch or as Paddle spells them.
 
     A model without any tensor of the head fits as well: it gives features.
+
+    Args:
+        shapes: Of the file.
+        variant: Of the table.
+        table: That says which tensors have no counterpart.
+        side: Whose names these are.
+        ignored: The names that the table ignores, if they are known already.
     """
     patterns = side_patterns(variant, table, side)
     num_classes = _num_classes(shapes, patterns)
@@ -83,7 +96,9 @@ def fit(shapes: Mapping[str, Shape], variant: Variant, table: Table, side: Side 
         },
     )
     missing = {k: s for k, s in found.missing.items() if not droppable(k, table, side)}
-    extra = [k for k in found.extra if table.ignored(k, side) is None]
+    if ignored is None:
+        ignored = {key for key in found.extra if table.ignored(key, side) is not None}
+    extra = [key for key in found.extra if key not in ignored]
     return Fit(missing, extra, found.misshapen, variant, num_classes)
 
 
@@ -128,7 +143,8 @@ def closest(shapes: Mapping[str, Shape], table: Table, side: Side = "torch") -> 
     takes any shapes of the keys that its rows claim.
     """
     variants = table.variants.values() or [_anonymous(shapes, table, side)]
-    fits = [fit(shapes, variant, table, side) for variant in variants]
+    ignored = {key for key in shapes if table.ignored(key, side) is not None}
+    fits = [fit(shapes, variant, table, side, ignored) for variant in variants]
     return min(fits, key=lambda found: found.distance)
 
 

@@ -155,7 +155,7 @@ def make_plan(
         )
     if told := missing_head(checkpoint, table, match, side):
         error = ConversionError if side == "torch" else CheckpointError
-        raise error(f"{checkpoint.path}: ", told)
+        raise error(f"{checkpoint.path}: ", told).asking("--rename", "--num-classes", side=side)
     refuse_misfit(checkpoint, table, match, variant, side)
     steps = tuple(_steps(checkpoint, table, side))
     return Plan(table, match.variant, match.num_classes, side, steps)

@@ -251,8 +251,10 @@ class Patterns(Generic[Value]):
 
     def like(self, key: str) -> Iterator[tuple[re.Pattern[str], Value]]:
         """Give the patterns that a key may match, in the order in which they were added."""
+        if not self.places or not (places := self.places.get(_skeleton(key))):
+            return
         numbers, found = _numbers(key), list[Any]()
-        for free, place in self.places.get(_skeleton(key), {}).items():
+        for free, place in places.items():
             fixed = (word for word, is_free in zip(numbers, free, strict=False) if not is_free)
             found += place.get(tuple(fixed), [])
         for _number, pattern, value in sorted(found, key=itemgetter(0)):

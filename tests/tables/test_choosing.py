@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 from safetensors.numpy import save_file
 
 from conftest import Make, arrays
@@ -48,6 +49,10 @@ def shifted(state: State) -> State:
 
 def body(state: State) -> State:
     return {name: array for name, array in state.items() if not name.startswith("head.")}
+
+
+def renamed(state: State) -> State:
+    return body(state) | head("fc", state)
 
 
 def head(name: str, state: State) -> State:
@@ -122,6 +127,28 @@ def test_names_and_shapes_find_the_prefix(case: str, state: State, tmp_path: Pat
     assert (shown.selection, shown.beside) == (found.selection, found.beside)
     again = open_selected(path, found.selection)
     assert again.sources == found.sources
+
+
+@pytest.mark.parametrize("prefix", ["", "net."])
+@pytest.mark.parametrize("layer", ["layers", "norm", "head"])
+def test_a_metric_that_is_called_as_a_layer(
+    layer: str, prefix: str, state: State, tmp_path: Path
+) -> None:
+    """It is left out, and no tensor of the layer with it."""
+    named = under(prefix, {**state, layer: np.array(0.5, "f4")})
+    path = saved(tmp_path / "x.safetensors", named)
+
+    assert sorted(open_weights(path, TABLE).tensors) == sorted(state)
+    assert sorted(look(path)[0].tensors) == sorted(state)
+
+
+def test_a_part_that_was_asked_for_is_not_left(state: State, tmp_path: Path) -> None:
+    """A path to a part of the model does not give the whole model."""
+    path = saved(tmp_path / "x.safetensors", under("net.", state))
+
+    found = open_weights(path, TABLE, weights="net.layers")
+
+    assert found.selection.path == "net.layers"
 
 
 DICTS: dict[str, tuple[Callable[[State], Any], str]] = {
@@ -314,6 +341,42 @@ def test_no_head_at_all_is_said(
         tmp_path / "y.safetensors", tmp_path / "y.pdparams", "shiftvit", parity=False, num_classes=0
     )
     assert "no head: dropped, as asked" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("command", "case", "expected"),
+    [
+        ("eval --torch-weights", "rivals", "In this command, --torch-key chooses the weights"),
+        ("eval --torch-weights", "head", "`vitconvert eval` has no such options: convert the"),
+        ("explain --image drawn.png --out x.png --weights", "rivals", "has no such option: conv"),
+        ("parity --torch", "head", ""),
+        ("parity --paddle", "rivals", "--paddle-weights and --paddle-rename"),
+        ("export --out run --weights", "rivals", "with it, and the new file back, by the"),
+    ],
+)
+def test_a_command_without_those_options_says_what_to_do(
+    command: str, case: str, expected: str, state: State, tmp_path: Path, converted: Make
+) -> None:
+    """The options of a message are those of the commands that convert."""
+    good = {"--torch": tmp_path / "good.safetensors", "--paddle": converted(VARIANT)}
+    saved(good["--torch"], state)
+    name, *options, last = command.split()
+    own = arrays(converted(VARIANT)) if last == "--paddle" or name == "export" else state
+    rivals = under("student.", own) | under("teacher.", shifted(own))
+    bad = saved(tmp_path / "bad.safetensors", rivals if case == "rivals" else renamed(own))
+    Image.new("RGB", (32, 32)).save(tmp_path / "drawn.png")
+    files = {last: bad} if name != "parity" else {**good, last: bad}
+    words = [word for file in files.items() for word in map(str, file)]
+    words += ["--data", str(tmp_path)] if name == "eval" else []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+
+        shown = CliRunner().invoke(cli, [name, VARIANT, *options, *words])
+
+    assert shown.exit_code == 1
+    assert ("--weights teacher" if case == "rivals" else "--rename fc=head") in shown.stderr
+    assert expected in shown.stderr.replace("\n", " ").replace("  ", " ")
+    assert expected or shown.stderr.rstrip().endswith("[10]")
 
 
 # -- renames

@@ -81,6 +81,15 @@ def test_a_malformed_table_is_an_error_of_ours(text: str, said: str) -> None:
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["\ufeff{}", "{}"])
+def test_a_table_may_come_from_an_editor_on_windows(text: str, tmp_path: Path) -> None:
+    """It may begin with a byte order mark, and its lines end in two characters."""
+    path = tmp_path / "net.toml"
+    path.write_text(text.format('rows = [["a", "a", "linear"]]\n'), "utf-8", newline="\r\n")
+
+    assert [row.torch for row in reading.read_table(path).rows] == ["a"]
+
+
 def test_pairs_of_layers_go_both_ways() -> None:
     """The same row finds a layer by its name in either model."""
     table = parse('rows = [["b.{i}.fc", "blocks.{i}.fc", "linear"]]')
