@@ -158,7 +158,7 @@ def _numbered(rows: Rows, others: Callable[[], list[Rows]], named: Sequence[str]
         is_from_1 = last == len(named) if named else len(used) == last
     if is_from_1:
         classes = tuple(named) or tuple(map(str, range(1, last + 1)))
-        return classes, labels - 1, f", labels from 1 to {last} taken as 0 to {last - 1}", not named
+        return classes, labels - 1, f", labels counted from 1 to {last}", not named
     if named and last >= len(named):
         more = f", {len(named)} class names beside it are too few for label {last}: not used"
         return (), labels, more, False

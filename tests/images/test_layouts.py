@@ -133,7 +133,7 @@ FORMS = {
         "\n".join(f'"{p}",{n},x{n}' for p, n in zip(TREE, LABELS, strict=True)),
         "",
     ),
-    "labels from 1": (listed(" ", labels=[1, 1, 2, 2]), ", labels from 1 to 2 taken as 0 to 1"),
+    "labels from 1": (listed(" ", labels=[1, 1, 2, 2]), ", labels counted from 1 to 2"),
 }
 
 
