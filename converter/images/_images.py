@@ -90,10 +90,11 @@ def check_classes(images: Images, num_classes: int) -> None:
         DataError: The number of classes differs, or a label is too large.
     """
     where = f"{images.source} ({images.described})"
-    if images.classes and len(images.classes) != num_classes:
+    count = len(images.classes)
+    if count and count != num_classes:
         raise DataError(
-            f"{where}: has {len(images.classes)} classes ({some(images.classes, 4)}); the "
-            f"model has a head for {num_classes}. Labels are positions in the sorted list of "
+            f"{where}: has {count} class{'es' * (count > 1)} ({some(images.classes, 4)}); "
+            f"the model has a head for {num_classes}. Labels are positions in the sorted list of "
             f"classes, so all {num_classes} are needed."
         )
     largest = int(images.labels.max(initial=0))

@@ -16,7 +16,7 @@ from ..errors import DataError
 from ._classes import how_ordered, order_classes
 from ._images import Images
 from ._rows import Rows, read_rows
-from ._trees import read_text
+from ._trees import counted, read_text
 
 # How lists of a split are called, the likeliest first.
 _FORMS = ("{}_list.txt", "{}.txt", "{}_list.csv", "{}.csv", "{}_labels.csv", "{}_labels.txt")
@@ -130,7 +130,7 @@ def open_list(place: Place, name: str, source: str) -> Images:
         images = _named([rows, *others()], named)
     classes, labels, more, are_listed = images
     paths, how = _locate(place, name, list(rows.labels))
-    described = f"{place.of}{len(paths)} images listed in {name}{more}"
+    described = f"{place.of}{counted(len(paths), 'image')} listed in {name}{more}"
     if classes == named:
         described += remark
     described += how + rows.remark + place.remark
@@ -194,8 +194,8 @@ def open_annotations(place: Place, above: Sequence[Place], source: str) -> Image
     labels = np.array([number[label] for label in rows.labels.values()], np.int64)
     paths, how = _locate(place, ANNOTATIONS, list(rows.labels))
     described = (
-        f"{place.of}Tiny ImageNet, {len(classes)} classes sorted by synset, {len(paths)} images "
-        f"listed in {ANNOTATIONS}{how}{rows.remark}{place.remark}"
+        f"{place.of}Tiny ImageNet, {len(classes)} classes sorted by synset, "
+        f"{counted(len(paths), 'image')} listed in {ANNOTATIONS}{how}{rows.remark}{place.remark}"
     )
     names = tuple(shown for shown, _ in paths)
     where = [path for _, path in paths]
