@@ -74,8 +74,8 @@ def open_imagenet(
             )
     described = f"{tree.of}{counted(len(names), 'validation image')} of ImageNet, labels of {where}"
     described += left_out(len(tree.files.keys() - set(names) - set(LABEL_FILES))) + tree.remark
-    classes = synsets()
-    return Images(source, described, classes, labels, names, lambda i: tree.read(names[i]))
+    parts = source, described, synsets(), labels, names
+    return Images(*parts, lambda i: tree.read(names[i]), root=tree.root)
 
 
 def _label_files(trees: Sequence[Tree], folders: Sequence[Path]) -> Mapping[str, str]:

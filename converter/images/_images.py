@@ -31,6 +31,7 @@ class Images:
             may be called from several threads.
         are_listed_numbers: Whether `classes` are numbers in a list, counted from 1.
         exif: Whether the orientation that a camera noted is applied.
+        root: The folder all of whose files were looked at; None for lists and archives.
         oriented: Indices of images read so far whose orientation was not applied.
     """
 
@@ -42,6 +43,7 @@ class Images:
     read: Callable[[int], Path | bytes | np.ndarray]
     are_listed_numbers: bool = False
     exif: bool = False
+    root: Path | None = None
     oriented: set[int] = field(default_factory=set, repr=False)
 
     def __len__(self) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import DataError
 from ._classes import how_ordered, order_classes
 from ._images import Images
+from ._names import parse_names
 from ._rows import Rows, read_rows
 from ._trees import counted, read_text
 
@@ -22,7 +23,6 @@ from ._trees import counted, read_text
 _FORMS = ("{}_list.txt", "{}.txt", "{}_list.csv", "{}.csv", "{}_labels.csv", "{}_labels.txt")
 _SPLITS = {"val": ("val", "validation", "valid", "eval", "test"), "train": ("train",)}
 _CLASSES = re.compile(r"labels?\.txt|(.*_)?label_list\.txt|class(es|_names|_list)\.txt")
-_INDEXED = re.compile(r"(\d{1,9})[\s,:]\s*(\S.*)")  # "0 pink primrose"
 ANNOTATIONS = "val_annotations.txt"  # of Tiny ImageNet's val
 WNIDS = "wnids.txt"  # its classes
 
@@ -208,12 +208,7 @@ def _read_labels(place: Place, top: Iterable[str]) -> tuple[tuple[str, ...], str
     if not found:
         return (), ""
     text, _ = read_text(f"{place.where}/{found[0]}", place.read(found[0]))
-    lines = [line.strip() for line in re.split(r"\r\n|\n|\r", text.strip())]
-    matches = [_INDEXED.fullmatch(line) for line in lines]
-    numbered = {int(match[1]): match[2] for match in matches if match}
-    first = min(numbered, default=0)
-    if first < 2 and sorted(numbered) == list(range(first, first + len(lines))):
-        lines = [numbered[number] for number in sorted(numbered)]
+    lines = parse_names(text.lstrip())
     if not all(lines):
         return (), f", {found[0]} has empty lines: not used"
     return tuple(lines), f", classes of {found[0]}"

@@ -230,7 +230,8 @@ def _class_folders(tree: Tree, source: str, split: str) -> Images | None:
     if empty:
         described += f", {len(empty)} of them without images ({some(empty, 3)})"
     described += left_out(len(tree.files) - len(names)) + tree.remark
-    return Images(source, described, classes, labels, names, lambda i: tree.read(names[i]))
+    parts = source, described, classes, labels, names
+    return Images(*parts, lambda i: tree.read(names[i]), root=tree.root)
 
 
 def _nothing(tree: Tree, source: str) -> DataError:

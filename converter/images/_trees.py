@@ -42,6 +42,11 @@ class Tree:
         """What stands before a description of its content: "zip of ", nothing for a folder."""
         return f"{self.kind} of " if self.read_entry else ""
 
+    @property
+    def root(self) -> Path | None:
+        """Its path if it is a folder."""
+        return None if self.read_entry else Path(self.where)
+
     @cached_property
     def folders(self) -> frozenset[str]:
         """Names of the folders directly in it, with files or without."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vitconvert import DataError
-from vitconvert.images import Images, Known, known_classes, match_classes, synsets
+from vitconvert.images import Images, Known, known_classes, match_classes, read_classes, synsets
 
 ACCENT = "caf\u00e9"
 
@@ -124,3 +124,24 @@ def test_names_lie_beside_the_weights(tmp_path: Path, caplog: pytest.LogCaptureF
         assert known_classes(weights, 2) is None
     assert "names 2 classes" in caplog.messages[0]
     assert "not used" in caplog.messages[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("a b\r\nc\r\n".encode("utf-16"), ("a b", "c")),
+        ("合格\n划痕\n".encode("gbk"), ("合格", "划痕")),
+        (b"1: c\n0: a b\n", ("a b", "c")),
+        (b'id,name\n1,"a, b"\n2,c\n', ("a, b", "c")),
+        (b"1 cent\n2 cent\n", ("1 cent", "2 cent")),
+        (b"n01440764 tench\n7\n", ("n01440764 tench", "7")),
+    ],
+)
+def test_names_of_classes_are_read_as_people_write_them(
+    content: bytes, names: tuple[str, ...], tmp_path: Path
+) -> None:
+    """In any encoding, and with their numbers in front."""
+    file = tmp_path / "names.csv"
+    file.write_bytes(content)
+
+    assert read_classes(file) == names

@@ -176,6 +176,16 @@ def test_another_split_is_not_taken_instead(tmp_path: Path) -> None:
         open_images(packed(tmp_path / "set", tmp_path / "x.zip"))
 
 
+def test_the_folder_that_is_listed_is_known(tmp_path: Path) -> None:
+    """What is written there is taken for a class or an image later; beside a list, it is not."""
+    make(tmp_path / "set" / "val")
+    assert open_images(tmp_path / "set").root == tmp_path / "set/val"
+    assert open_images(packed(tmp_path / "set", tmp_path / "x.zip")).root is None
+    make(tmp_path / "listed", ["a/1.png"])
+    (tmp_path / "listed/val_list.txt").write_text("a/1.png 0\n")
+    assert open_images(tmp_path / "listed").root is None
+
+
 def test_an_archive_that_is_named_is_taken(tmp_path: Path) -> None:
     """A user who names train.zip wants it, whatever the default split is."""
     images = open_images(packed(make(tmp_path / "train"), tmp_path / "train.zip", "train/"))
