@@ -19,6 +19,7 @@ _SPLITS = {"train", "val", "validation", "valid", "test"}
 _NAMES = _SPLITS | {"training", "testing", "dev", "eval", "trainset", "valset", "testset"}
 _VOC = {"Annotations", "JPEGImages"}
 _PACKED = re.compile(r".*\.(tfrecords?|rec|lmdb|mdb|parquet|arrow|h5|hdf5|npy|npz|mat)", re.I)
+_OTHERS = re.compile(r".*\.(heic|heif|avif|jxl|jp2|svg|jfif|cr2|nef|dng|dcm|nii)", re.I)
 _LISTS = re.compile(r".*(list|label|annotation|class|train|val|test).*\.(txt|csv|json|tsv)", re.I)
 _ZIPS = re.compile(r".*\.(zip|tar|tar\.gz|tgz|tar\.bz2|tar\.xz)", re.I)
 
@@ -153,8 +154,13 @@ LAYOUTS = (
     Layout("a folder around the images", _higher, "give the folder in it.", is_sure=True),
     Layout("splits without their labels", _only_splits, _A_LIST, is_sure=True),
     Layout("images without their labels", _unlabelled, _A_LIST, is_sure=True),
+    Layout("images of another format", _file(_OTHERS), "save them as JPEG or PNG."),
     Layout("images with a list", _file(_LISTS), _A_LIST),
     Layout("images side by side", _flat, _A_LIST),
     Layout("packed data", _file(_PACKED), "unpack it to images in class folders."),
-    Layout("archives in a folder", _file(_ZIPS), "give the archive itself to --data (not within another one)."),
+    Layout(
+        "archives in a folder",
+        _file(_ZIPS),
+        "give the archive itself to --data (not within another one).",
+    ),
 )

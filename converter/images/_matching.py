@@ -187,11 +187,15 @@ def _mapped(
 def _others(images: Images, used: Sequence[str], known: Known, advice: str) -> DataError:
     """Name the classes that a model does not have."""
     odd = [name for name in used if not _find([name], known.names)] or list(used)
+    twice = [name for name in odd if known.names.count(name) > 1]
+    odd = [name for name in odd if name not in twice] or twice
+    lacks = f"has {some(odd, _SHOWN)} twice." if odd == twice else f"lacks {some(odd, _SHOWN)}."
+    if odd != twice:
+        lacks += nearest(odd[0], known.names)
     if are_numbers(used) and not _has_0(images):
         advice = f"Without 0, these numbers may be counted from 0 or from 1. {advice}"
     return DataError(
         f"{images.source} ({images.described}): has other classes than {known.source}: that "
-        f"lacks {some(odd, _SHOWN)}.{nearest(odd[0], known.names)} Found {len(used)}: "
-        f"{some(used, _SHOWN)}. Expected some of {len(known.names)}: {some(known.names, _SHOWN)}. "
-        f"{advice}"
+        f"{lacks} Found {len(used)}: {some(used, _SHOWN)}. Expected some of {len(known.names)}: "
+        f"{some(known.names, _SHOWN)}. {advice}"
     )

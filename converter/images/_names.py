@@ -68,5 +68,6 @@ def check_names(classes: Sequence[str], num_classes: int, weights: str | Path) -
     """
     if classes and len(classes) != num_classes:
         raise DataError(
-            f"got {len(classes)} class names; {weights} has a head for {num_classes} classes."
+            f"got {len(classes)} class names; {weights} has a head for {num_classes} classes. Give "
+            f"one name for each, in the order of the head."
         )

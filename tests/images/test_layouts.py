@@ -134,7 +134,10 @@ FORMS = {
         "",
     ),
     "labels first": ("\n".join(f"{n}\t{p}" for p, n in zip(TREE, LABELS, strict=True)), ""),
-    "comments behind": ("\n".join(f"{line}  # x {line[0]}" for line in listed(" ").split("\n")), ""),
+    "comments behind": (
+        "\n".join(f"{line}  # x {line[0]}" for line in listed(" ").split("\n")),
+        "",
+    ),
     "labels from 1": (listed(" ", labels=[1, 1, 2, 2]), ", labels counted from 1 to 2"),
 }
 
@@ -346,6 +349,7 @@ def test_tiny_imagenet_is_read_as_downloaded(packed: bool, tmp_path: Path) -> No
         (["images/1.png", "my labels.csv"], "images without their labels"),
         (["1.png", "my labels.csv"], "images with a list"),
         (["1.png", "2.png"], "images side by side"),
+        (["a/1.heic", "b/2.HEIC"], "images of another format"),
         (["train-001.parquet"], "packed data"),
         (["set.zip"], "archives in a folder"),
         (["notes.md"], ""),
