@@ -161,6 +161,6 @@ LAYOUTS = (
     Layout(
         "archives in a folder",
         _file(_ZIPS),
-        "give the archive itself to --data (not within another one).",
+        "give the archive itself to --data; unpack one that lies in another.",
     ),
 )

@@ -169,7 +169,7 @@ def test_the_reason_of_the_system_is_without_the_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that a thousand files without rights have one reason."""
-    monkeypatch.setattr(Path, "read_bytes", lambda self: open(self / "x", "rb").read())  # noqa: SIM115
+    monkeypatch.setattr(Path, "read_bytes", lambda self: (self / "x").open("rb").close())
     (tmp_path / "a.jpg").write_bytes(b"x")
     with pytest.raises(DataError, match=r"^a.jpg: cannot be read as an image: Not a directory.$"):
         read_image(tmp_path / "a.jpg", "a.jpg")
