@@ -39,6 +39,7 @@ _COMMANDS = {
     "table": ("propose.table", "Propose a table for two models of your own, and prove it."),
     "train": ("train.train", "Train or fine-tune a variant on labelled images, in Paddle."),
 }
+_ERROR = "Error: "  # click's own, before a message
 
 
 class Commands(click.Group):
@@ -100,8 +101,10 @@ class Commands(click.Group):
                 error.args = (joined([error.lines, *advice(error, command)], "\n"),)
             raise
         except click.ClickException as error:
-            lines = fitted([one_line(error.message)], sys.stderr)  # names of files are in it
-            vars(error)["message"] = "\n".join(lines)
+            vars(error)["message"] = one_line(error.message)  # names of files are in it
+            lines = fitted(f"{_ERROR}{error.format_message()}".split("\n"), sys.stderr)
+            text = "\n".join(lines).removeprefix(_ERROR)
+            vars(error)["format_message"] = lambda: text
             raise
         except OSError as error:
             if error.errno == errno.EPIPE:  # the reader closed the pipe: click handles it

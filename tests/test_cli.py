@@ -634,3 +634,13 @@ def test_nearest_name_is_suggested(
 def test_name_like_no_other_gets_no_suggestion() -> None:
     """A wild guess would mislead."""
     assert "Did you mean" not in run("xyzzy").stderr
+
+
+def test_wrong_usage_is_folded_with_all_that_click_adds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own words, before and after the message, count as well."""
+    monkeypatch.setattr("vitconvert.terminal._columns", lambda _: 60)
+
+    for options in (["--torch-weights", "x"], ["--paddle", f"{'no/' * 9}x", "--torch", "y"]):
+        lines = CliRunner().invoke(cli, ["parity", "shunted_s", *options]).output.splitlines()
+        assert lines[-2].startswith("Error: ")
+        assert max(map(len, lines)) <= 60

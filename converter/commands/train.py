@@ -94,7 +94,7 @@ def train(
     if leads:
         folder = done.folder
         for name, row, file in (("best", done.best, folder.best), ("last", done.last, folder.last)):
-            say(f"{name}: epoch {row['epoch']}, top-1 {row['val_top1']:.2f} %: {file}")
+            say(f"{name}: epoch {row['epoch']}, top-1 {row['val_top1']:.2f}%: {file}")
         drawn = f"{folder.curves}, " if folder.curves.exists() else ""
         say(f"curves: {drawn}{folder.table}; log: {folder.log}")
         say(f"predictions: {folder.sheet}")

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import DataError, some
 from ._classes import label_by_synset, synsets, synsets_by_id
 from ._images import Images
-from ._trees import Tree, left_out, read_text
+from ._trees import Tree, counted, left_out, read_text
 
 _IMAGE = re.compile(r"ILSVRC2012_val_(\d{8})\.jpe?g", re.IGNORECASE)
 _SYNSET = re.compile(r"n\d{8}")
@@ -72,10 +72,10 @@ def open_imagenet(
                 f"the first, {given[i]} by the second, and {len(differing) - 1} more differ. "
                 f"Remove the wrong one."
             )
-    described = f"{tree.of}{len(names)} validation images of ImageNet, labels of {where}"
+    described = f"{tree.of}{counted(len(names), 'validation image')} of ImageNet, labels of {where}"
     described += left_out(len(tree.files.keys() - set(names) - set(LABEL_FILES))) + tree.remark
-    classes = synsets()
-    return Images(source, described, classes, labels, names, lambda i: tree.read(names[i]))
+    parts = source, described, synsets(), labels, names
+    return Images(*parts, lambda i: tree.read(names[i]), root=tree.root)
 
 
 def _label_files(trees: Sequence[Tree], folders: Sequence[Path]) -> Mapping[str, str]:

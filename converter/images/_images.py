@@ -31,6 +31,7 @@ class Images:
             may be called from several threads.
         are_listed_numbers: Whether `classes` are numbers in a list, counted from 1.
         exif: Whether the orientation that a camera noted is applied.
+        root: The folder all of whose files were looked at; None for lists and archives.
         oriented: Indices of images read so far whose orientation was not applied.
     """
 
@@ -42,6 +43,7 @@ class Images:
     read: Callable[[int], Path | bytes | np.ndarray]
     are_listed_numbers: bool = False
     exif: bool = False
+    root: Path | None = None
     oriented: set[int] = field(default_factory=set, repr=False)
 
     def __len__(self) -> int:
@@ -90,10 +92,11 @@ def check_classes(images: Images, num_classes: int) -> None:
         DataError: The number of classes differs, or a label is too large.
     """
     where = f"{images.source} ({images.described})"
-    if images.classes and len(images.classes) != num_classes:
+    count = len(images.classes)
+    if count and count != num_classes:
         raise DataError(
-            f"{where}: has {len(images.classes)} classes ({some(images.classes, 4)}); the "
-            f"model has a head for {num_classes}. Labels are positions in the sorted list of "
+            f"{where}: has {count} class{'es' * (count > 1)} ({some(images.classes, 4)}); "
+            f"the model has a head for {num_classes}. Labels are positions in the sorted list of "
             f"classes, so all {num_classes} are needed."
         )
     largest = int(images.labels.max(initial=0))

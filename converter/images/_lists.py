@@ -15,14 +15,14 @@ import numpy as np
 from ..errors import DataError
 from ._classes import how_ordered, order_classes
 from ._images import Images
+from ._names import parse_names
 from ._rows import Rows, read_rows
-from ._trees import read_text
+from ._trees import counted, read_text
 
 # How lists of a split are called, the likeliest first.
 _FORMS = ("{}_list.txt", "{}.txt", "{}_list.csv", "{}.csv", "{}_labels.csv", "{}_labels.txt")
 _SPLITS = {"val": ("val", "validation", "valid", "eval", "test"), "train": ("train",)}
 _CLASSES = re.compile(r"labels?\.txt|(.*_)?label_list\.txt|class(es|_names|_list)\.txt")
-_INDEXED = re.compile(r"(\d{1,9})[\s,:]\s*(\S.*)")  # "0 pink primrose"
 ANNOTATIONS = "val_annotations.txt"  # of Tiny ImageNet's val
 WNIDS = "wnids.txt"  # its classes
 
@@ -130,7 +130,7 @@ def open_list(place: Place, name: str, source: str) -> Images:
         images = _named([rows, *others()], named)
     classes, labels, more, are_listed = images
     paths, how = _locate(place, name, list(rows.labels))
-    described = f"{place.of}{len(paths)} images listed in {name}{more}"
+    described = f"{place.of}{counted(len(paths), 'image')} listed in {name}{more}"
     if classes == named:
         described += remark
     described += how + rows.remark + place.remark
@@ -158,7 +158,7 @@ def _numbered(rows: Rows, others: Callable[[], list[Rows]], named: Sequence[str]
         is_from_1 = last == len(named) if named else len(used) == last
     if is_from_1:
         classes = tuple(named) or tuple(map(str, range(1, last + 1)))
-        return classes, labels - 1, f", labels from 1 to {last} taken as 0 to {last - 1}", not named
+        return classes, labels - 1, f", labels counted from 1 to {last}", not named
     if named and last >= len(named):
         more = f", {len(named)} class names beside it are too few for label {last}: not used"
         return (), labels, more, False
@@ -194,8 +194,8 @@ def open_annotations(place: Place, above: Sequence[Place], source: str) -> Image
     labels = np.array([number[label] for label in rows.labels.values()], np.int64)
     paths, how = _locate(place, ANNOTATIONS, list(rows.labels))
     described = (
-        f"{place.of}Tiny ImageNet, {len(classes)} classes sorted by synset, {len(paths)} images "
-        f"listed in {ANNOTATIONS}{how}{rows.remark}{place.remark}"
+        f"{place.of}Tiny ImageNet, {len(classes)} classes sorted by synset, "
+        f"{counted(len(paths), 'image')} listed in {ANNOTATIONS}{how}{rows.remark}{place.remark}"
     )
     names = tuple(shown for shown, _ in paths)
     where = [path for _, path in paths]
@@ -208,12 +208,7 @@ def _read_labels(place: Place, top: Iterable[str]) -> tuple[tuple[str, ...], str
     if not found:
         return (), ""
     text, _ = read_text(f"{place.where}/{found[0]}", place.read(found[0]))
-    lines = [line.strip() for line in re.split(r"\r\n|\n|\r", text.strip())]
-    matches = [_INDEXED.fullmatch(line) for line in lines]
-    numbered = {int(match[1]): match[2] for match in matches if match}
-    first = min(numbered, default=0)
-    if first < 2 and sorted(numbered) == list(range(first, first + len(lines))):
-        lines = [numbered[number] for number in sorted(numbered)]
+    lines = parse_names(text.lstrip())
     if not all(lines):
         return (), f", {found[0]} has empty lines: not used"
     return tuple(lines), f", classes of {found[0]}"

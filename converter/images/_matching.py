@@ -82,7 +82,10 @@ def _compared(images: Images, known: Known, advice: str) -> Matched:
         same = images.classes == known.names
         how = f"compared by name: {of}, in the same order" if same else f"mapped by name: {of}"
         return Matched(_mapped(images, used, places, known.names), how, by_name=True)
-    if not are_numbers(known.names) and (places := _as_labels(used, count)):
+    # Also if the last class has no images here.
+    from_1 = _as_labels(images.classes, count + 1) == list(range(1, count + 1))
+    places = _as_labels(used, count) if _has_0(images) else []
+    if not are_numbers(known.names) and places:
         how = f"mapped by number: {of}, {used[-1]} is {known.names[places[-1]]}"
         return Matched(_mapped(images, used, places, known.names), how)
     numbered = are_numbers(used)
@@ -90,7 +93,6 @@ def _compared(images: Images, known: Known, advice: str) -> Matched:
         how = f"mapped by synset: {of}"
         return Matched(_mapped(images, used, places, known.names), how)
     # Words and numbers cannot be compared.
-    from_1 = numbered and _as_labels(used, count + 1) == list(range(1, count + 1))
     if len(images.classes) == count and are_numbers(known.names) != numbered and from_1 == numbered:
         how = f"by position: {_positions(images)}; {known.source} has {some(known.names, 3)}"
         return Matched(replace(images, classes=known.names), how)
@@ -100,6 +102,11 @@ def _compared(images: Images, known: Known, advice: str) -> Matched:
 def _used(images: Images) -> list[str]:
     """Name the classes that images have; a folder may be empty."""
     return [images.classes[label] for label in np.unique(images.labels)]
+
+
+def _has_0(images: Images) -> bool:
+    """Tell whether a class is the number 0; other numbers may then not be counted from 1."""
+    return "0" in map(_as_number, images.classes)
 
 
 def _as_labels(names: Sequence[str], num_classes: int) -> list[int]:
@@ -117,6 +124,7 @@ def _unknown(images: Images, num_classes: int) -> Matched:
     if places := _find(used, names):
         kind = "synset of ImageNet" if names[0].startswith(synsets()[0]) else "number"
         how = f"mapped by {kind}: {len(used):,} of {num_classes:,} classes"
+        how += ", as they stand in the list" * images.are_listed_numbers
         return Matched(_mapped(images, used, places, names), how)
     try:
         check_classes(images, num_classes)
@@ -179,9 +187,15 @@ def _mapped(
 def _others(images: Images, used: Sequence[str], known: Known, advice: str) -> DataError:
     """Name the classes that a model does not have."""
     odd = [name for name in used if not _find([name], known.names)] or list(used)
+    twice = [name for name in odd if known.names.count(name) > 1]
+    odd = [name for name in odd if name not in twice] or twice
+    lacks = f"has {some(odd, _SHOWN)} twice." if odd == twice else f"lacks {some(odd, _SHOWN)}."
+    if odd != twice:
+        lacks += nearest(odd[0], known.names)
+    if are_numbers(used) and not _has_0(images):
+        advice = f"Without 0, these numbers may be counted from 0 or from 1. {advice}"
     return DataError(
         f"{images.source} ({images.described}): has other classes than {known.source}: that "
-        f"lacks {some(odd, _SHOWN)}.{nearest(odd[0], known.names)} Found {len(used)}: "
-        f"{some(used, _SHOWN)}. Expected some of {len(known.names)}: {some(known.names, _SHOWN)}. "
-        f"{advice}"
+        f"{lacks} Found {len(used)}: {some(used, _SHOWN)}. Expected some of {len(known.names)}: "
+        f"{some(known.names, _SHOWN)}. {advice}"
     )

@@ -27,6 +27,17 @@ _WAYS = {
 _MOST_BYTES = 1 << 30  # of one image's file
 # Pillow's other formats do not occur in data sets, and one starts another program (EPS).
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
+# First bytes of what people take for images of these formats, from the offset -> what it is.
+_OTHERS = (
+    (4, (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc"), "a HEIC image"),
+    (4, (b"ftypavif", b"ftypavis"), "an AVIF image"),
+    (0, (b"\xff\x0a", b"\0\0\0\x0cJXL "), "a JPEG XL image"),
+    (0, (b"\0\0\0\x0cjP  ",), "a JPEG 2000 image"),
+    (0, (b"<svg", b"<?xml"), "an SVG or XML file"),
+    (0, (b"<!DOC", b"<!doc", b"<html", b"<HTML"), "a web page; download the image again"),
+    (0, (b"version https://git-lfs",), "a git-lfs pointer; fetch it: git lfs pull"),
+    (0, (b"%PDF",), "a PDF"),
+)
 # What Pillow's decoders raise for damaged files, beside its own errors.
 _DAMAGED = (
     OSError,
@@ -76,6 +87,7 @@ def open_image(source: Path | bytes, name: str, *, exif: bool = False) -> Opened
     """
     from PIL import Image, UnidentifiedImageError
 
+    data = b""
     try:
         data = _read(source, name)
         with Image.open(BytesIO(data), formats=_FORMATS) as opened:
@@ -92,12 +104,24 @@ def open_image(source: Path | bytes, name: str, *, exif: bool = False) -> Opened
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{name}: has too many pixels: {error}") from error
     except UnidentifiedImageError as error:
-        raise DataError(
-            f"{name}: cannot be read as an image: expected one of {', '.join(_FORMATS)}."
-        ) from error
+        raise DataError(f"{name}: cannot be read as an image: {_other(data)}.") from error
     except _DAMAGED as error:
-        reason = str(error) or type(error).__name__
+        # Without the path, which differs where the reason is the same.
+        known = error.strerror if isinstance(error, OSError) else ""
+        reason = known or str(error) or type(error).__name__
         raise DataError(f"{name}: cannot be read as an image: {reason}.") from error
+
+
+def _other(data: bytes) -> str:
+    """Say what a file is that is not an image of the formats that are read."""
+    formats = ", ".join(_FORMATS)
+    if not data.strip(b"\0"):
+        return f"it is empty; expected one of {formats}"
+    for at, starts, what in _OTHERS:
+        if data.startswith(starts, at):
+            advice = "" if ";" in what else "; save it as JPEG or PNG"
+            return f"it is {what}{advice}"
+    return f"expected one of {formats}"
 
 
 def _orientation(image: Image) -> int:

@@ -28,6 +28,12 @@ _LABELS = (
     *("标签", "类别"),
 )
 _SEVERAL = re.compile(r"\.\w{2,5}[\t ]\d+(,\d+)+")  # labels of one image
+# A label after the path, with blanks in it or a comment behind: "a.jpg big cat", "a.jpg 0 # cat".
+_AFTER = re.compile(
+    r"(.+?\.(?:jpe?g|png|bmp|webp|gif|tiff?|ppm|pgm)[\"']?)\s+(?:([0-9]+)\s*#.*|([^0-9#\s].*))",
+    re.IGNORECASE,
+)
+_IMAGE = re.compile(r".*\.(?:jpe?g|png|bmp|webp|gif|tiff?|ppm|pgm)[\"']?", re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]+(\.0+)?")  # pandas writes 3 as 3.0 in a column with gaps
 _SIGNED = re.compile(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?")
 
@@ -77,6 +83,8 @@ def read_rows(where: str, content: Path | bytes, label_column: int | None = None
         (path_at, label_at), lines, sample = columns, lines[1:], sample[1:]
     elif label_at is None and _has_more_columns(sample, separator):
         label_at = 1
+    elif label_at is None and _has_label_first(sample, separator):
+        path_at, label_at = 1, 0
     labels: dict[str, str] = {}
     problems = []
     given = [_row(line, separator, path_at, label_at)[1] for line in sample]
@@ -91,6 +99,11 @@ def read_rows(where: str, content: Path | bytes, label_column: int | None = None
             problems.append(f"line {number} is {shown(line)}; expected a path and a label from 0.")
         elif labels.setdefault(path, label) != label:
             problems.append(f"line {number} gives {path} another label than an earlier line.")
+    if problems and not labels and all(_IMAGE.fullmatch(line) for _, line in lines):
+        raise DataError(
+            f"{where}: has paths without labels, such as {shown(lines[0][1])}. Expected a label "
+            f"behind each. If the folders are the classes, remove the list."
+        )
     if problems:
         more = [f"and {len(problems) - _MOST_PROBLEMS} more."] * (len(problems) > _MOST_PROBLEMS)
         raise DataError(listing(f"{where} cannot be used:", problems[:_MOST_PROBLEMS] + more))
@@ -118,6 +131,14 @@ def _has_more_columns(lines: Sequence[str], separator: str) -> bool:
     return bool(rows) and all(len(row) > 2 and _NUMBER.fullmatch(row[1]) for row in rows)
 
 
+def _has_label_first(lines: Sequence[str], separator: str) -> bool:
+    """Tell lines such as "0 1.jpg"."""
+    rows = [_split(line, separator) for line in lines if line[0] != "#"]
+    return bool(rows) and all(
+        len(row) == 2 and _NUMBER.fullmatch(row[0]) and _IMAGE.fullmatch(row[1]) for row in rows
+    )
+
+
 def _is_label(label: str, is_number: bool) -> bool:
     if is_number:
         return bool(_NUMBER.fullmatch(label)) and len(label) <= _MOST_DIGITS
@@ -131,6 +152,8 @@ def _split(line: str, separator: str) -> list[str]:
         except csv.Error:  # a cell without end
             return [line]
     cells = line.rsplit(None, 1) if separator == " " else line.split(separator)
+    if separator == " " and not _IMAGE.fullmatch(cells[0]) and (match := _AFTER.fullmatch(line)):
+        cells = [match[1], match[2] or match[3]]
     return [cell.strip().strip("\"'") for cell in cells]
 
 

@@ -17,12 +17,15 @@ from ._imagenet import is_imagenet, open_imagenet
 from ._images import Images
 from ._layouts import SUFFIXES, explain, is_image
 from ._lists import ANNOTATIONS, Folder, find_list, open_annotations, open_list
-from ._trees import Tree, left_out, read_folder
+from ._trees import Tree, counted, left_out, read_folder
 
 Split = Literal["val", "train"]
 
 # Names of folders and archives of a split, the likeliest first.
-SPLITS: dict[str, tuple[str, ...]] = {"val": ("val", "validation", "test"), "train": ("train",)}
+SPLITS: dict[str, tuple[str, ...]] = {
+    "val": ("val", "validation", "valid", "test"),
+    "train": ("train",),
+}
 _ARCHIVES = {"val": (*SPLITS["val"], "ILSVRC2012_img_val"), "train": SPLITS["train"]}
 _ALL_SPLITS = tuple(name for names in SPLITS.values() for name in names)
 _KAGGLE = ("ILSVRC", "Data", "CLS-LOC")  # the folders of ImageNet's images in Kaggle's download
@@ -36,7 +39,7 @@ def open_images(data: str | Path, split: Split = "val", *, exif: bool = False) -
     - class folders, `DIR/<class>/*.jpg`, nested ones too. Labels are the positions in the sorted
       list of classes, as in torchvision's ImageFolder, but whole numbers are sorted by number; a
       folder without images counts.
-    - DIR with `val`, `validation`, `test` or `train` of class folders, or zips of these names;
+    - DIR with `val`, `validation`, `valid`, `test` or `train` of class folders, or zips of them;
     - a zip or tar of any of these, read in place;
     - ImageNet's validation images side by side, with a file of labels among or above them, and
       Kaggle's download of ImageNet; Tiny ImageNet;
@@ -73,7 +76,7 @@ def _open(data: str | Path, split: Split) -> Images:
         return _from_tree(read_archive(path), (path.absolute().parent,), split, str(data), named)
     raise DataError(
         f"{data}: is neither a folder nor an archive ({', '.join(ARCHIVES)}). Expected class "
-        f"folders, or an archive of them."
+        f"folders, or an archive of them; unpack an archive of another format first."
     )
 
 
@@ -107,10 +110,10 @@ def _open_folder(path: Path, split: Split, source: str) -> Images:
 
 
 def _kaggle_root(path: Path) -> tuple[Path, ...]:
-    """Give the folder of Kaggle's download that one of ImageNet's images lies in."""
+    """Give the folders of Kaggle's download above one of ImageNet's images, the top one first."""
     for folder in (path.absolute(), path.absolute().parent):
         if folder.parts[-len(_KAGGLE) :] == _KAGGLE:
-            return (folder.parents[len(_KAGGLE) - 1],)
+            return tuple(folder.parents[i] for i in reversed(range(len(_KAGGLE))))
     return ()
 
 
@@ -201,6 +204,8 @@ def _listed_above(tree: Tree, folders: Sequence[Path], split: Split, source: str
         DataError: There is none.
     """
     above = Folder(folders[0])
+    if above.has(ANNOTATIONS) and any(map(is_image, tree.top)):
+        return open_annotations(above, [Folder(above.path.parent)], source)
     listed = find_list(above.top, split) or "" if any(map(is_image, tree.top)) else ""
     if tree.read_entry or "_list." not in listed:  # val.txt may be anything there
         raise _nothing(tree, source)
@@ -217,7 +222,7 @@ def _class_folders(tree: Tree, source: str, split: str) -> Images | None:
     if not names or explain(tree, is_only_sure=True):
         return None
     labels = np.array([label[name.split("/", 1)[0]] for name in names], np.int64)
-    described = tree.of + _count(len(classes), "class folder") + how_ordered(classes)
+    described = tree.of + counted(len(classes), "class folder") + how_ordered(classes)
     if split:
         described += f", split {split}"
     used = set(labels.tolist())
@@ -225,13 +230,14 @@ def _class_folders(tree: Tree, source: str, split: str) -> Images | None:
     if empty:
         described += f", {len(empty)} of them without images ({some(empty, 3)})"
     described += left_out(len(tree.files) - len(names)) + tree.remark
-    return Images(source, described, classes, labels, names, lambda i: tree.read(names[i]))
+    parts = source, described, classes, labels, names
+    return Images(*parts, lambda i: tree.read(names[i]), root=tree.root)
 
 
 def _nothing(tree: Tree, source: str) -> DataError:
     found = "is empty"
     if tree.files or tree.folders:
-        found = f"has {_count(len(tree.folders), 'folder')} and {_count(len(tree.files), 'file')}"
+        found = f"has {counted(len(tree.folders), 'folder')} and {counted(len(tree.files), 'file')}"
         found += (
             f" ({some([*sorted(tree.folders), *tree.files], 4)}), but no images in class folders"
         )
@@ -239,7 +245,3 @@ def _nothing(tree: Tree, source: str) -> DataError:
     return DataError(
         f"{where}: {found}. Expected <class>/<image> with {', '.join(SUFFIXES)}.{explain(tree)}"
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"

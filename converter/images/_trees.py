@@ -42,6 +42,11 @@ class Tree:
         """What stands before a description of its content: "zip of ", nothing for a folder."""
         return f"{self.kind} of " if self.read_entry else ""
 
+    @property
+    def root(self) -> Path | None:
+        """Its path if it is a folder."""
+        return None if self.read_entry else Path(self.where)
+
     @cached_property
     def folders(self) -> frozenset[str]:
         """Names of the folders directly in it, with files or without."""
@@ -138,10 +143,16 @@ def read_text(where: str, content: Path | bytes) -> tuple[str, str]:
             content = stored.read_bytes(content, _MOST_TEXT)
         text, encoding = decode_text(content)
     except (OSError, ValueError) as error:
-        raise DataError(f"{where}: cannot be read as text: {error}.") from error
+        advice = "" if isinstance(error, OSError) else " Save it as UTF-8."
+        raise DataError(f"{where}: cannot be read as text: {error}.{advice}") from error
     if "\0" in text:
-        raise DataError(f"{where}: cannot be read as text: it has zero bytes.")
+        raise DataError(f"{where}: cannot be read as text: it has zero bytes. Save it as UTF-8.")
     return text, f", list in {encoding}" * bool(encoding)
+
+
+def counted(number: int, noun: str) -> str:
+    """Count, with the plural of the noun."""
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def left_out(count: int) -> str:

@@ -150,6 +150,31 @@ def test_impossible_settings_are_refused(batch_size: int, workers: int, images: 
         next(load_batches(images, [0], HOW, batch_size, workers))
 
 
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "it is empty"),
+        (b"\0\0\0\x18ftypheic" + b"\0" * 99, "it is a HEIC image; save it as JPEG or PNG."),
+        (b"<!DOCTYPE html><p>404", "it is a web page; download the image again."),
+        (b"version https://git-lfs.github.com/spec/v1", "fetch it: git lfs pull."),
+    ],
+)
+def test_files_that_are_no_images_are_named_for_what_they_are(content: bytes, what: str) -> None:
+    """With what to do."""
+    with pytest.raises(DataError, match=f"a.jpg: cannot be read as an image: .*{what}"):
+        read_image(content, "a.jpg")
+
+
+def test_the_reason_of_the_system_is_without_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a thousand files without rights have one reason."""
+    monkeypatch.setattr(Path, "read_bytes", lambda self: (self / "x").open("rb").close())
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"^a.jpg: cannot be read as an image: Not a directory.$"):
+        read_image(tmp_path / "a.jpg", "a.jpg")
+
+
 def test_no_image_starts_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pillow would give PostScript to Ghostscript, whatever the name of the file."""
     (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")

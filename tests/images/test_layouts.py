@@ -133,7 +133,12 @@ FORMS = {
         "\n".join(f'"{p}",{n},x{n}' for p, n in zip(TREE, LABELS, strict=True)),
         "",
     ),
-    "labels from 1": (listed(" ", labels=[1, 1, 2, 2]), ", labels from 1 to 2 taken as 0 to 1"),
+    "labels first": ("\n".join(f"{n}\t{p}" for p, n in zip(TREE, LABELS, strict=True)), ""),
+    "comments behind": (
+        "\n".join(f"{line}  # x {line[0]}" for line in listed(" ").split("\n")),
+        "",
+    ),
+    "labels from 1": (listed(" ", labels=[1, 1, 2, 2]), ", labels counted from 1 to 2"),
 }
 
 
@@ -201,6 +206,18 @@ def test_names_of_classes_lie_beside_a_list(
 
     assert (images.classes, images.labels.tolist()) == (classes, labels)
     assert remark in images.described
+
+
+def test_names_as_labels_may_have_blanks(tmp_path: Path) -> None:
+    """Where blanks separate; an image's name has an end."""
+    make(tmp_path, TREE)
+    text = "".join(f"{path} pink {label} rose\n" for path, label in zip(TREE, "aabb", strict=True))
+    (tmp_path / "val_list.txt").write_text(text)
+
+    images = open_images(tmp_path)
+
+    assert images.classes == ("pink a rose", "pink b rose")
+    assert images.names == tuple(TREE)
 
 
 def test_labels_may_be_names(tmp_path: Path) -> None:
@@ -281,7 +298,9 @@ def test_kaggles_imagenet_is_read_from_any_of_its_folders(tmp_path: Path) -> Non
         assert images.classes == synsets()
         assert images.described.endswith("LOC_val_solution.csv")
     assert open_images(tmp_path / "top", "train").classes == (SOME[1],)
-    (tmp_path / "top/LOC_val_solution.csv").unlink()
+    (tmp_path / "top/LOC_val_solution.csv").rename(inner.parent / "LOC_val_solution.csv")
+    assert open_images(tmp_path / "top").labels.tolist() == [7, 1, 30]
+    (inner.parent / "LOC_val_solution.csv").unlink()
     with pytest.raises(DataError, match="top folder of Kaggle's download"):
         open_images(tmp_path / "top")
 
@@ -305,6 +324,7 @@ def test_tiny_imagenet_is_read_as_downloaded(packed: bool, tmp_path: Path) -> No
     assert "Tiny ImageNet, 3 classes sorted by synset, 2 images" in val.described
     if not packed:
         assert open_images(folder / "val").classes == val.classes
+        assert open_images(folder / "val/images").labels.tolist() == [1, 0]
         with pytest.raises(DataError, match="images without their labels"):
             open_images(folder / "test")
 
@@ -317,6 +337,10 @@ def test_tiny_imagenet_is_read_as_downloaded(packed: bool, tmp_path: Path) -> No
     [
         (["ILSVRC/Data/x.png"], ""),
         (["Data/CLS-LOC/x.txt"], "Kaggle's ImageNet"),
+        (["CLS-LOC/val/1.png"], "Kaggle's ImageNet"),
+        (["LOC_val_solution.csv"], "Kaggle's ImageNet"),
+        (["Train/a/1.png", "Val/a/1.png"], "splits under other names"),
+        (["set/train/a/1.png", "set/val/a/1.png"], "a folder around the images"),
         (["wnids.txt"], "Tiny ImageNet"),
         (["data_batch_1"], "CIFAR"),
         (["VOC/x", "Annotations/1.xml"], "a set for detection or segmentation"),
@@ -325,6 +349,7 @@ def test_tiny_imagenet_is_read_as_downloaded(packed: bool, tmp_path: Path) -> No
         (["images/1.png", "my labels.csv"], "images without their labels"),
         (["1.png", "my labels.csv"], "images with a list"),
         (["1.png", "2.png"], "images side by side"),
+        (["a/1.heic", "b/2.HEIC"], "images of another format"),
         (["train-001.parquet"], "packed data"),
         (["set.zip"], "archives in a folder"),
         (["notes.md"], ""),

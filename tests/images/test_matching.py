@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vitconvert import DataError
-from vitconvert.images import Images, Known, known_classes, match_classes, synsets
+from vitconvert.images import Images, Known, known_classes, match_classes, read_classes, synsets
 
 ACCENT = "caf\u00e9"
 
@@ -34,6 +34,7 @@ def images(classes: Sequence[str], labels: Sequence[int] | None = None) -> Image
         ("n02 n01440764_tench", "n01440764", [1], "by name: 1 of 2"),
         ("cat dog elk", "0 2", [0, 2], "mapped by number: 2 of 3 classes of run.json, 2 is elk"),
         ("cat dog elk", "1 2 3", [0, 1, 2], "by position: 0 is 1, 1 is 2, … (sorted as text)"),
+        ("cat dog elk", "1 2 3", [0, 1], "by position: 0 is 1, 1 is 2, …"),
         ("0 1 2", "cat dog elk", [0, 1, 2], "run.json has 0, 1, 2"),
     ],
 )
@@ -41,7 +42,8 @@ def test_labels_are_those_of_the_model(names: str, found: str, labels: list[int]
     """Whatever the order of either list; the classes are the model's."""
     known = Known(tuple(names.split()), "run.json")
 
-    matched = match_classes(images(found.split()), len(known.names), known)
+    some = labels if len(labels) < len(found.split()) else None  # a class without images
+    matched = match_classes(images(found.split(), some), len(known.names), known)
 
     assert matched.images.labels.tolist() == labels
     assert matched.images.classes == known.names
@@ -55,7 +57,8 @@ def test_labels_are_those_of_the_model(names: str, found: str, labels: list[int]
         ("cat dog elk", "0 1 2 3", "lacks 0, 1, 2, 3. Found 4: 0, 1, 2, 3. Expected some of 3:"),
         ("1 2 3", "0 1 2", "lacks 0. "),
         ("0 1 2", "cat dog", "lacks cat, dog."),
-        ("crane elk crane", "crane elk", "lacks crane."),
+        ("cat dog elk", "1 2", "Without 0, these numbers may be counted from 0 or from 1. Take"),
+        ("crane elk crane", "crane elk", "that has crane twice."),
         ("cat dog", "01 1", "--classes FILE with the names that the images have"),
     ],
 )
@@ -121,3 +124,24 @@ def test_names_lie_beside_the_weights(tmp_path: Path, caplog: pytest.LogCaptureF
         assert known_classes(weights, 2) is None
     assert "names 2 classes" in caplog.messages[0]
     assert "not used" in caplog.messages[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("a b\r\nc\r\n".encode("utf-16"), ("a b", "c")),
+        ("合格\n划痕\n".encode("gbk"), ("合格", "划痕")),
+        (b"1: c\n0: a b\n", ("a b", "c")),
+        (b'id,name\n1,"a, b"\n2,c\n', ("a, b", "c")),
+        (b"1 cent\n2 cent\n", ("1 cent", "2 cent")),
+        (b"n01440764 tench\n7\n", ("n01440764 tench", "7")),
+    ],
+)
+def test_names_of_classes_are_read_as_people_write_them(
+    content: bytes, names: tuple[str, ...], tmp_path: Path
+) -> None:
+    """In any encoding, and with their numbers in front."""
+    file = tmp_path / "names.csv"
+    file.write_bytes(content)
+
+    assert read_classes(file) == names

@@ -140,7 +140,7 @@ def test_a_class_without_images_keeps_its_label(tmp_path: Path) -> None:
     [
         (["val", "train"], "val", "val"),
         (["validation", "train"], "val", "validation"),
-        (["test", "train"], "val", "test"),
+        (["test", "train", "valid"], "val", "valid"),
         (["val", "test", "train"], "val", "val"),
         (["val", "train"], "train", "train"),
     ],
@@ -169,11 +169,21 @@ def test_a_split_is_found_by_its_name(
 def test_another_split_is_not_taken_instead(tmp_path: Path) -> None:
     """Read as one class named train, it would give a meaningless accuracy."""
     make(tmp_path / "set" / "train")
-    message = "has train, but nothing for val; expected a folder val or validation or test"
+    message = "has train, but nothing for val; expected a folder val or validation or valid or test"
     with pytest.raises(DataError, match=message):
         open_images(tmp_path / "set")
     with pytest.raises(DataError, match=message):
         open_images(packed(tmp_path / "set", tmp_path / "x.zip"))
+
+
+def test_the_folder_that_is_listed_is_known(tmp_path: Path) -> None:
+    """What is written there is taken for a class or an image later; beside a list, it is not."""
+    make(tmp_path / "set" / "val")
+    assert open_images(tmp_path / "set").root == tmp_path / "set/val"
+    assert open_images(packed(tmp_path / "set", tmp_path / "x.zip")).root is None
+    make(tmp_path / "listed", ["a/1.png"])
+    (tmp_path / "listed/val_list.txt").write_text("a/1.png 0\n")
+    assert open_images(tmp_path / "listed").root is None
 
 
 def test_an_archive_that_is_named_is_taken(tmp_path: Path) -> None:
@@ -486,7 +496,8 @@ def test_lists_of_paths_and_labels_are_read_as_paddleclas_does(tmp_path: Path) -
         (b"a.png x\nb.png 1", "line 1 is 'a.png x'; expected a path and a label"),
         (b"a.png 1\na.png 2", "line 2 gives a.png another label"),
         (b"a.png -1", "line 1 is 'a.png -1'"),
-        (b"a.png\n" * 9, "(?s)line 5 .*and 4 more"),
+        (b"a.png -1\n" * 9, "(?s)line 5 .*and 4 more"),
+        (b"a.png\nb.png\n", "has paths without labels, such as 'a.png'. Expected a label behind"),
         (b"", "is empty"),
         (b"\xff\xfex", "cannot be read as text"),
     ],

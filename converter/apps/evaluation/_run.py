@@ -11,7 +11,7 @@ from typing import Any, Unpack
 
 from ...claims import check_unclaimed, claimed
 from ...errors import DataError, RunError, VitconvertError
-from ...images import preprocessing_of
+from ...images import open_images, preprocessing_of
 from ...parity import Pair
 from ...plain import real
 from ...running.team import expected_team
@@ -91,8 +91,8 @@ def evaluate(
     folder = None if report is None else Path(report)
     if resume and (folder is None or team.size > 1):
         raise RunError("--resume needs --report, and a single process.")
-    if folder is not None and real(folder).is_relative_to(real(Path(data))):
-        raise DataError(f"{folder}: the report would lie among the images. Choose another folder.")
+    if folder is not None:
+        _check_apart(folder, data)
     if folder is not None and team.leads:
         check_unclaimed(folder)
         check_report_folder(folder, resume=resume, force=force)
@@ -159,6 +159,20 @@ def _evaluate(
         except VitconvertError as error:
             raise ReportError(error, result) from error
     return result
+
+
+def _check_apart(folder: Path, data: str | Path) -> None:
+    """Refuse a report where images are looked for: the next run would take it for a class.
+
+    Raises:
+        DataError: It lies there, or there are no images.
+    """
+    if real(folder).is_relative_to(real(Path(data))):
+        root = open_images(data).root
+        if root is not None and real(folder).is_relative_to(real(root)):
+            raise DataError(
+                f"{folder}: the report would lie among the images. Choose another folder."
+            )
 
 
 def _save(run: Session, folder: Path) -> None:

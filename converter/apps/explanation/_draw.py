@@ -140,7 +140,7 @@ def _bars(sheet: _Sheet, found: Explained, one: Explanation, place: tuple[int, i
     for number in shown_classes(one.probabilities, one.target):
         share = float(one.probabilities[number])
         is_it = number == one.target
-        percent = f"{100 * share:.1f} %"
+        percent = f"{100 * share:.1f}%"
         room = _SIDE - int(font.getlength(percent)) - 12
         mark = " (explained)" if is_it else ""
         name = wrap(found.class_name(number), font, room - int(font.getlength(mark)), 1)[0] + mark

@@ -109,7 +109,7 @@ def draw_predictions(
     tiles = []
     for (image, label), row in zip(seen, shares, strict=True):
         found = int(row.argmax())
-        caption = [f"{classes[found]} {100 * row[found]:.0f} %"]
+        caption = [f"{classes[found]} {100 * row[found]:.0f}%"]
         if found != label:
             caption.append(f"is: {classes[label]}")
         tiles.append(Tile(image, joined(caption), found == label))

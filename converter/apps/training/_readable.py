@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -82,9 +83,11 @@ def reasons(images: Images, found: Mapping[int, str]) -> list[str]:
         found: Index of an image -> why it cannot be read.
     """
     names = defaultdict[str, list[str]](list)
+    first: dict[str, str] = {}  # reasons that differ in a number, such as bytes, are one
     for index, why in sorted(found.items()):
         name = images.names[index]
-        names[why.removeprefix(f"{name}: ").rstrip(".")].append(name)
+        why = why.removeprefix(f"{name}: ").rstrip(".")
+        names[first.setdefault(re.sub(r"\d+", "0", why), why)].append(name)
     ordered = sorted(names.items(), key=lambda item: -len(item[1]))
     lines = []
     for why, those in ordered[:_REASONS]:

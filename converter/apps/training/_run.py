@@ -17,6 +17,7 @@ from ...images import Known, read_classes
 from ...models import require
 from ...running.device import choose_device, import_framework
 from ...running.team import Team, expected_team
+from ...tables.identify import show_head
 from ...version import __version__
 from ._batches import Batches
 from ._interrupt import stop_requests
@@ -201,12 +202,15 @@ def _tell(settings: Settings, prepared: Prepared, batches: Batches, device: str)
         of = f" of {len(part)}" if len(chosen) < len(part) else ""
         remark = prepared.ordered if part is prepared.images else prepared.matched
         remark = f"; {remark}" if remark else ""
-        _LOG.info(f"{name} {len(chosen)}{of} images: {part.source}, {part.described}{remark}")
+        noun = f"image{'s' * (len(part) > 1)}"
+        _LOG.info(f"{name} {len(chosen)}{of} {noun}: {part.source}, {part.described}{remark}")
     if not draws_curves():
         _LOG.warning(
             "Matplotlib is not installed: no curves are drawn; curves.csv has their numbers. To "
             "have them drawn: pip install matplotlib"
         )
+    if len(prepared.classes) == 1:
+        _LOG.warning("the images have one class: whatever the model learns, it is always right")
     if prepared.is_same:
         _LOG.warning(
             "training and evaluation use the same images: top-1 says nothing about new ones"
@@ -217,7 +221,7 @@ def _tell(settings: Settings, prepared: Prepared, batches: Batches, device: str)
             f"batches of {size} instead of {settings.batch_size}: there are no more images"
         )
     height, width = data.preprocessing.size
-    model = f"{settings.variant}, {len(prepared.classes)} classes, {height}x{width}"
+    model = f"{settings.variant}, {show_head(len(prepared.classes))}, {height}x{width}"
     pace = f"batches of {size}, {steps} step{'s' * (steps > 1)} an epoch"
     _LOG.info(f"{model}, {pace}, {device}")
 

@@ -249,7 +249,7 @@ class Trainer:
         self._draw(often=False)
         table = find_variant(self.settings.variant)[0]
         load_paddle(self.model, open_selected(self.folder.best, Selection()), table)
-        title = f"{self.settings.variant}: top-1 {self.position.best:.2f} %"
+        title = f"{self.settings.variant}: top-1 {self.position.best:.2f}%"
         draw_predictions(self.folder.sheet, self.model, self.validation, self.classes, title)
 
     def _check_stop(self) -> None:
@@ -300,10 +300,10 @@ class Trainer:
 
 def _line(row: Mapping[str, Any], epochs: int, is_best: bool) -> str:
     skipped = f", {row['val_unreadable']} unreadable" if row["val_unreadable"] else ""
-    top5 = "" if row["val_top5"] is None else f", top-5 {row['val_top5']:.2f} %"
+    top5 = "" if row["val_top5"] is None else f", top-5 {row['val_top5']:.2f}%"
     return (
         f"epoch {row['epoch']}/{epochs}: loss {row['train_loss']:.4f}, validation loss "
-        f"{row['val_loss']:.4f}, top-1 {row['val_top1']:.2f} %{top5}"
+        f"{row['val_loss']:.4f}, top-1 {row['val_top1']:.2f}%{top5}"
         f"{skipped}; {row['images_per_second']:.0f} images/s, {row['seconds']:.0f} s"
         f"{' (best so far)' if is_best else ''}"
     )

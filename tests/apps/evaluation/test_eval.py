@@ -190,7 +190,7 @@ def test_data_and_weights_must_fit(
     (tmp_path / "a").mkdir()
     Image.new("RGB", (40, 40)).save(tmp_path / "a" / "1.png")
 
-    with pytest.raises(DataError, match=r"has 1 classes.*a head for 10"):
+    with pytest.raises(DataError, match=r"has 1 class .*a head for 10"):
         one(tmp_path)
     (tmp_path / "a" / "1.png").unlink()
     with pytest.raises(DataError):

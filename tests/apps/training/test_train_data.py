@@ -81,7 +81,7 @@ def test_sets_that_cannot_be_read_are_refused_before_the_first_epoch(
         if i < 2:
             Image.new("I;16", (32, 32)).save(path)
         else:
-            path.write_bytes(b"no image")
+            path.write_bytes(b"P5 9 9 255 " + b"x" * i)  # cut short, each elsewhere
 
     with pytest.raises(DataError) as error:
         prepare(settings(data))
@@ -89,7 +89,7 @@ def test_sets_that_cannot_be_read_are_refused_before_the_first_epoch(
     which = {"train": "training", "val": "validation"}[split]
     lines = str(error.value).splitlines()
     assert lines[0].endswith(f"split {split}): none of the {which} images can be read:")
-    assert lines[1].startswith("  5 images: cannot be read as an image: expected one of JPEG")
+    assert lines[1].startswith("  5 images: cannot be read as an image: image file is truncated")
     assert lines[2].startswith("  2 images: has more than 8 bits per channel (mode I;16)")
     assert lines[2].endswith("(blue/000.png, blue/003.png)")
 
