@@ -254,6 +254,8 @@ def _narrowed(widths: Sequence[int], fixed: Sequence[bool], columns: int) -> lis
 
 def folded(text: str, width: int) -> list[str]:
     """Fold a cell at a blank; a longer name after a dot or the like, or where it must be."""
+    if "\n" not in text and _width(text) <= width:  # most are; a file may have 300,000
+        return [text]
     lines = []
     for line in text.split("\n"):
         current = ""
