@@ -20,6 +20,7 @@ Progress = Callable[[str, int, int], None]  # called with a text, the amount don
 
 _NARROWEST = 12  # columns that are left to a column of a table that must be folded
 _PARTS = re.compile(r"[^./_:,]+[./_:,\s]*|[./_:,\s]+")  # of a name, with what ends each
+_PLAIN = ("dumb", "unknown")  # terminals that show escapes as they are, such as Emacs' shell
 _TEE = 0.05  # seconds that `tee` may take to print what it was given
 _ASIDE = "vitconvert.aside"  # of click's context: whether stdout is for a report alone
 _displays: list[Display] = []  # the progress bar that is shown, if any
@@ -102,7 +103,8 @@ def _write(stream: TextIO | None, text: str) -> None:
             display = _displays[-1].console
             display.print(Text.from_ansi(text.removesuffix("\n")), soft_wrap=True)
         else:
-            color = False if os.environ.get("NO_COLOR") else None  # None: on a terminal only
+            plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") in _PLAIN
+            color = False if plain else None  # None: on a terminal only
             with _out_of_the_way(stream):
                 click.echo(text, nl=False, file=stream, color=color)
     except BrokenPipeError:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from io import StringIO
 from pathlib import Path
 
 import click
@@ -21,7 +22,7 @@ from safetensors.numpy import save_file
 from conftest import ROOT, Make, arrays, write_paddle
 from vitconvert.cli import cli
 from vitconvert.tables import reading
-from vitconvert.terminal import say, table_lines, wrapped
+from vitconvert.terminal import print_table, say, table_lines, wrapped
 
 
 def run(*arguments: object) -> Result:
@@ -644,3 +645,19 @@ def test_wrong_usage_is_folded_with_all_that_click_adds(monkeypatch: pytest.Monk
         lines = CliRunner().invoke(cli, ["parity", "shunted_s", *options]).output.splitlines()
         assert lines[-2].startswith("Error: ")
         assert max(map(len, lines)) <= 60
+
+
+@pytest.mark.parametrize(("variable", "value"), [("TERM", "dumb"), ("NO_COLOR", "1")])
+def test_terminals_without_colours_get_none(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would show the escapes."""
+    stream = StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdout", stream)
+    monkeypatch.setattr("vitconvert.terminal._columns", lambda _: 80)
+    monkeypatch.setenv(variable, value)
+
+    print_table([["a", "b"]], "left", "right")
+
+    assert stream.getvalue() == "left  right\na     b\n"

@@ -239,7 +239,7 @@ def test_top_5_is_told_of_more_than_five_classes(tmp_path: Path) -> None:
 
     (row,) = rows(tmp_path / "run")
     assert row["val_top5"] in [pytest.approx(100 * n / 6) for n in range(7)]
-    assert f"top-5 {row['val_top5']:.2f} %" in output
+    assert f"top-5 {row['val_top5']:.2f}%" in output
     assert f",{row['val_top5']}," in (tmp_path / "run" / "curves.csv").read_text()
 
 
