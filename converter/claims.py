@@ -98,8 +98,7 @@ def _open(folder: Path, file: Path) -> int:
             if not stat.S_ISREG(found.st_mode):
                 raise CheckpointError(f"{file}: is not a file, but a pipe or the like. Remove it.")
             holder = _HOLDER.match(os.pread(handle, _LONGEST, 0).decode(errors="replace"))
-            if _is_taken(handle, holder):
-                raise _taken(folder, file, holder)
+            _lock(handle, folder, file, holder)
             with suppress(FileNotFoundError):  # its owner may have removed it meanwhile
                 if os.path.samestat(found, file.lstat()):
                     return os.dup(handle)
@@ -107,15 +106,22 @@ def _open(folder: Path, file: Path) -> int:
             os.close(handle)
 
 
-def _is_taken(handle: int, holder: re.Match[str] | None) -> bool:
-    """Lock a claim, or tell that another process has it; some file systems know no locks."""
+def _lock(handle: int, folder: Path, file: Path, holder: re.Match[str] | None) -> None:
+    """Lock a claim.
+
+    Raises:
+        CheckpointError: Another process has it; some file systems know no locks, and there one that
+            may live on.
+    """
+    who = holder[0] if holder else "another process"
+    taken = f"{folder}: {who} writes there. Wait for it to end, or choose another folder."
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
+        raise CheckpointError(taken) from None
     except OSError:
-        return holder is not None and (holder[2] != _host() or _lives(int(holder[1])))
-    return False
+        if holder and (holder[2] != _host() or _lives(int(holder[1]))):
+            raise CheckpointError(f"{taken} If it has ended, remove {file}.") from None
 
 
 def _lives(process: int) -> bool:
@@ -126,14 +132,6 @@ def _lives(process: int) -> bool:
     except PermissionError:  # of another user
         return True
     return True
-
-
-def _taken(folder: Path, file: Path, holder: re.Match[str] | None) -> CheckpointError:
-    who = holder[0] if holder else "another process"
-    return CheckpointError(
-        f"{folder}: {who} writes there. Wait for it to end, or choose another folder. If it has "
-        f"ended, remove {file}."
-    )
 
 
 def _host() -> str:

@@ -22,10 +22,10 @@ _TRIAL = 16  # pixels, the size at which a font is tried
 
 
 class Face(NamedTuple):
-    """One font of this machine; `index` counts within its file."""
+    """One font of this machine; `number` counts within its file."""
 
     path: str
-    index: int
+    number: int
     glyphs: Glyphs
 
 
@@ -110,7 +110,7 @@ def has_raqm() -> bool:
 def _draws(face: Face, characters: frozenset[str]) -> bool:
     """Tell whether a font draws something: those of coloured glyphs may leave everything blank."""
     try:
-        font = load_face(face.path, face.index, _TRIAL)
+        font = load_face(face.path, face.number, _TRIAL)
         return font.getmask("".join(sorted(characters))).getbbox() is not None
     except OSError:
         return False
@@ -118,7 +118,7 @@ def _draws(face: Face, characters: frozenset[str]) -> bool:
 
 def _is_of_other_region(face: Face, region: str) -> bool:
     try:
-        family = load_face(face.path, face.index, _TRIAL).getname()[0] or ""
+        family = load_face(face.path, face.number, _TRIAL).getname()[0] or ""
     except OSError:
         return True
     own = re.search(r"(?:^|[^A-Z])(JP|KR|SC|TC|HK)$", family)

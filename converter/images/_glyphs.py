@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -104,6 +104,6 @@ def _read_12(data: bytes) -> Glyphs:
 _READERS = {4: _read_4, 12: _read_12}
 
 
-def _numbers(file: BinaryIO, at: int, form: str) -> tuple[int, ...]:
+def _numbers(file: BinaryIO, at: int, form: str) -> tuple[Any, ...]:
     file.seek(at)
     return struct.unpack(form, file.read(struct.calcsize(form)))

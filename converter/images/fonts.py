@@ -44,7 +44,7 @@ class Font:
 
     def getlength(self, text: str) -> float:
         """Measure a line, in pixels."""
-        return sum(font.getlength(part) for font, part in self._runs(text))
+        return float(sum(font.getlength(part) for font, part in self._runs(text)))
 
     def write(
         self, pen: ImageDraw.ImageDraw, place: tuple[float, float], text: str, colour: Any
@@ -85,15 +85,11 @@ class Font:
         if not self._is_scalable or self._owns(text):
             yield self._own, text
             return
-        region, run, chosen = region_of(text), "", None
-        whole = choose(_needs(text), region, folders())
+        region, run = region_of(text), ""
+        whole = face = chosen = choose(_needs(text), region, folders())
         for part in clusters(text):
             needs = _needs(part)
-            if whole:
-                face = whole
-            elif chosen and all(c in chosen.glyphs for c in needs):
-                face = chosen
-            else:
+            if not whole and not (chosen and all(c in chosen.glyphs for c in needs)):
                 face = None if self._owns(part) else choose(needs, region, folders())
             if face is not chosen and run:
                 yield from self._run(chosen, run)
@@ -104,7 +100,7 @@ class Font:
     def _run(self, face: Face | None, text: str) -> Iterator[tuple[Any, str]]:
         """Give a part its font; blanks at its end stay there, though it is read from the right."""
         body = text.rstrip(" ")
-        yield self._own if face is None else load_face(face.path, face.index, self._size), body
+        yield self._own if face is None else load_face(face.path, face.number, self._size), body
         yield self._own, text[len(body) :]
 
     def _owns(self, text: str) -> bool:

@@ -65,8 +65,8 @@ def make_sheet(tiles: Sequence[Tile], title: str, columns: int = 5, tile: int = 
     columns = min(columns, max(1, len(tiles)))
     cell = tile + 2 * edge
     heading, text = Font(max(14, tile // 9)), Font(max(11, tile // 12))
-    lines = _drawable(title, heading, _TITLE_WIDTH, _MOST_TITLE_LINES).split("\n")
-    wanted = min(_TITLE_WIDTH, ceil(max(map(heading.getlength, lines))) + 2 * gap)
+    parts = _drawable(title, heading, _TITLE_WIDTH, _MOST_TITLE_LINES).split("\n")
+    wanted = min(_TITLE_WIDTH, ceil(max(map(heading.getlength, parts))) + 2 * gap)
     width = max(wanted, gap + columns * (cell + gap)) if tiles else _TITLE_WIDTH
     titles = wrap(title, heading, width - 2 * gap, _MOST_TITLE_LINES)
     rows = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
@@ -180,7 +180,11 @@ def _shortened(line: str, font: Font, width: int) -> str:
         return line
     line = line.removesuffix(" …")
     cuts = [0, *accumulate(map(len, clusters(line)))]
-    fits = bisect_right(cuts, width, key=lambda cut: font.getlength(line[:cut].rstrip() + end))
+
+    def wide(cut: int) -> int:
+        return ceil(font.getlength(line[:cut].rstrip() + end))
+
+    fits = bisect_right(cuts, width, key=wide)
     return line[: cuts[max(fits - 1, 0)]].rstrip() + end
 
 
