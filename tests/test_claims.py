@@ -79,7 +79,7 @@ def test_the_claim_of_a_killed_process_holds_nobody_up(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("process", "host", "refused"),
-    [(os.getpid(), "", True), (NOBODY, "", False), (NOBODY, "elsewhere", True)],
+    [(0, "", True), (NOBODY, "", False), (NOBODY, "elsewhere", True)],
 )
 def test_where_no_locks_are_known_the_process_is_looked_for(
     process: int, host: str, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -90,6 +90,7 @@ def test_where_no_locks_are_known_the_process_is_looked_for(
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
+    process = process or os.getpid()
     claim_of(tmp_path / "run", process, host or gethostname())
     if refused:
         with raised(rf"process {process} .* If it has ended, remove .*run/\.claim\.$"):
