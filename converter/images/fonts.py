@@ -24,7 +24,7 @@ _MOST_NAMED = 5  # characters in a message
 
 _missing = dict[str, None]()  # characters without a font, as they were found
 _unjoined = set[str]()  # letters that need more than a font
-_said = set[str]()  # packages that a warning has named
+_said = set[str]()  # what to install was reported of these
 
 
 class Font:
