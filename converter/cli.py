@@ -153,7 +153,8 @@ class _Echo(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print one message."""
         whole = isinstance(record.msg, Lines) and not record.args
-        say(record.msg if whole else record.getMessage())
+        text = record.msg if whole else record.getMessage()
+        say(text, err=record.levelno >= logging.WARNING)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from .checked import frozen
 from .checkpoints import Checkpoint, floats
 from .errors import CheckpointError, ModelError, listing, some
 from .sides import NAMES, Side
-from .start import mind_again
+from .start import Importing
 from .tables.choosing import open_weights
 from .tables.identify import compare, droppable
 from .tables.plan import make_plan
@@ -59,8 +59,8 @@ def build(framework: Side, variant: Variant, num_classes: int) -> Any:
 def build_from(table: Table, framework: Side, variant: Variant, num_classes: int) -> Any:
     """Build a model of a table that may still lack the shapes of its variants."""
     require(framework)
-    module = _module(framework, table)
-    mind_again()
+    with Importing():
+        module = _module(framework, table)
     config = module.Config(**frozen(variant.config))
     return module.build(replace(config, num_classes=num_classes))
 

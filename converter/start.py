@@ -23,12 +23,22 @@ def begin() -> None:
     atexit.register(_finish)  # the first to register is the last that is called
 
 
-def mind_again() -> None:
-    """Mind the signals again after an import of Paddle, which takes SIGTERM for itself."""
-    if threading.current_thread() is threading.main_thread():
-        for ending in _ENDINGS:
-            if callable(known := signal.getsignal(ending)):  # by whoever asked for it
-                signal.signal(ending, known)
+class Importing:
+    """Keep Paddle, as it is imported, from taking SIGTERM for itself: it comes afterwards."""
+
+    def __enter__(self) -> None:
+        """Hold back what ends the process; Ctrl-C is minded all the time."""
+        self._held: set[int] | None = None
+        if threading.current_thread() is threading.main_thread():
+            self._held = set(signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS[1:]))
+
+    def __exit__(self, *_: object) -> None:
+        """Mind the signals again."""
+        if self._held is not None:
+            for ending in _ENDINGS:
+                if callable(known := signal.getsignal(ending)):  # by whoever asked for it
+                    signal.signal(ending, known)
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._held)
 
 
 def running(is_so: bool) -> None:

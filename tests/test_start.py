@@ -55,7 +55,7 @@ LATER = """
 import os, signal, time, weakref
 import click
 from vitconvert.cli import Commands
-from vitconvert.start import begin, mind_again
+from vitconvert.start import Importing, begin
 begin()
 
 class Thing:
@@ -70,9 +70,9 @@ def taken():
     import ctypes
     libc = ctypes.CDLL(None)
     libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
-    libc.signal(signal.SIGTERM, 0)
-    mind_again()
-    os.kill(os.getpid(), signal.SIGTERM)
+    with Importing():
+        libc.signal(signal.SIGTERM, 0)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 def executed():
     exec("os.kill(os.getpid(), signal.SIGINT)")

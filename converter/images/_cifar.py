@@ -121,7 +121,7 @@ def _load(tree: Tree, name: str) -> dict[Any, Any]:
         content = tree.read(name)
         if isinstance(content, Path) and not content.is_file():  # a pipe would wait for ever
             raise DataError(f"{where}: is not a file.")
-        found = read_tree(Held(content) if isinstance(content, bytes) else File(content))
+        found, _side = read_tree(Held(content) if isinstance(content, bytes) else File(content))
         if not isinstance(found, dict):
             raise DataError(f"{where}: holds no dict; expected a batch of CIFAR.")
         return {k: v.read() if isinstance(v, Tensor) else v for k, v in found.items()}

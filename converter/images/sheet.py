@@ -10,7 +10,7 @@ from itertools import accumulate
 from math import ceil
 from typing import TYPE_CHECKING
 
-from ..lines import printable
+from ..lines import Lines
 from .fonts import Font, clusters, say_missing
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def wrap(text: str, font: Font, width: int, most: int) -> list[str]:
     characters that do not print are spelled out.
     """
     lines: list[str] = []
-    for paragraph in _drawable(printable(text), font, most * width, most + 1).split("\n"):
+    for paragraph in _drawable(text, font, most * width, most + 1).split("\n"):
         line = ""
         for blank, part in _parts(paragraph):
             longer = f"{line}{blank}{part}".strip()
@@ -190,6 +190,7 @@ def _shortened(line: str, font: Font, width: int) -> str:
 
 def _drawable(text: str, font: Font, most: int, lines: int) -> str:
     """Replace what cannot be drawn; leave out what never fits: a character takes a pixel."""
+    text = text if isinstance(text, Lines) else text.replace("\n", "\\n")
     return font.drawable("\n".join(line[:most] for line in text.split("\n")[:lines]))
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from ..errors import RunError
 from ..sides import NAMES, Side
-from ..start import mind_again
+from ..start import Importing
 
 Device = Literal["auto", "cpu", "gpu"]  # "auto": a GPU where the framework sees one
 Place = Literal["cpu", "gpu"]
@@ -19,11 +19,9 @@ _NO_GPU = {
 
 def import_framework(framework: Side) -> Any:
     """Import a framework; its types do not name all that it has."""
-    with warnings.catch_warnings():  # of ccache, which matters to those who compile
+    with Importing(), warnings.catch_warnings():  # of ccache, which matters to those who compile
         warnings.simplefilter("ignore")
-        found = import_module(framework)
-    mind_again()
-    return found
+        return import_module(framework)
 
 
 def has_gpu(framework: Side) -> bool:
