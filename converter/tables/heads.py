@@ -181,7 +181,7 @@ def _nearest(
     for root in reversed(list(checkpoint.selection.roots())):
         part = {k: shape for k, shape in left.items() if k.startswith(root)}
         cut = len(min(root, dicts, key=len))  # names in the dict of the weights are given as there
-        if any(key[cut:].startswith(f"{head.layer}.") for key in part):
+        if any(key[cut:].rpartition(".")[0] == head.layer for key in part):
             cut = 0  # by its whole path: within its own dict it has the name that is missing here
         named = {key[cut:]: shape for key, shape in part.items()}
         if found := list(islice(lookalikes(named, head, table, side), _MOST)):
