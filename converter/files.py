@@ -101,7 +101,8 @@ def nothing_to_resume(folder: Path, what: str) -> CheckpointError:
 
 def _check_around(path: Path) -> None:
     if not path.parent.is_dir():
-        raise CheckpointError(f"{path}: the folder {path.parent} does not exist. Make it first.")
+        found = "is a file" if path.parent.exists() else "does not exist. Make it first"
+        raise CheckpointError(f"{path}: the folder {path.parent} {found}.")
 
 
 def _check_writable(path: Path, folder: Path) -> None:

@@ -179,8 +179,9 @@ def _unknown(checkpoint: Checkpoint, table: Table, side: Side) -> str:
         return joined([first, joined([f"{known}. ", unknown], "")])
     if not table.variants:
         rows = some([f"{row.name_on(side)} ({row.kind.name})" for row in table.rows], 3)
+        rows = f"its rows begin with {rows}" if rows else "it has no rows"
         told = (
-            f"is not of the model of this table: {known}; its rows begin with {rows}. Take the "
+            f"is not of the model of this table: {known}; {rows}. Take the "
             f"table of that model, or let `vitconvert table` propose one. "
         )
     else:
