@@ -343,6 +343,8 @@ def test_no_head_at_all_is_said(
     assert "no head: dropped, as asked" in caplog.messages
 
 
+@pytest.mark.torch
+@pytest.mark.paddle
 @pytest.mark.parametrize(
     ("command", "case", "expected"),
     [
