@@ -69,7 +69,7 @@ def code_block(text: str) -> list[str]:
     return [f"{fence}bash", *text.splitlines(), fence]
 
 
-def folded(summary: str, lines: Sequence[str]) -> list[str]:
+def details(summary: str, lines: Sequence[str]) -> list[str]:
     """Fold lines under a summary, which is ours: a reader opens them."""
     return ["<details>", f"<summary>{summary}</summary>", "", *lines, "", "</details>"]
 

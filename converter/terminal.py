@@ -207,7 +207,7 @@ def table_lines(
     is_right = [heading in right for heading in headings]
     widths = widths if columns is None else _narrowed(widths, is_right, columns)
     for number, row in enumerate([*heads, *body]):
-        parts = [folded(cell.text, width) for cell, width in zip(row, widths, strict=True)]
+        parts = [_parts(cell.text, width) for cell, width in zip(row, widths, strict=True)]
         height = max(map(len, parts), default=1)
         if number < len(heads):  # headings stand on their rows
             parts = [[""] * (height - len(part)) + part for part in parts]
@@ -254,7 +254,7 @@ def _narrowed(widths: Sequence[int], fixed: Sequence[bool], columns: int) -> lis
     return found
 
 
-def folded(text: str, width: int) -> list[str]:
+def _parts(text: str, width: int) -> list[str]:
     """Fold a cell at a blank; a longer name after a dot or the like, or where it must be."""
     if "\n" not in text and _width(text) <= width:  # most are; a file may have 300,000
         return [text]

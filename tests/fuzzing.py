@@ -86,9 +86,7 @@ def changed(draw: Callable[..., Any], data: Any) -> Any:
 def damaged(draw: Callable[..., Any], content: bytes) -> bytes:
     """Draw the bytes of a file that was cut short, or in which some were replaced."""
     at: int = draw(st.integers(0, len(content)))
-    new: bytes = draw(
-        st.sampled_from([b"", b"", b"\0", b"[", b"{", b'"', b"\xff", b"9" * 30, DEEP.encode()])
-    )
+    new: bytes = draw(st.sampled_from(PIECES))
     return (
         content[:at] + new + content[at + draw(st.sampled_from([0, 1, len(new), len(content)])) :]
     )

@@ -10,7 +10,7 @@ from typing import Literal
 
 from ..errors import some
 from ..lines import Lines
-from ..markdown import MADE_WITH, code, code_block, document, folded, line, table
+from ..markdown import MADE_WITH, code, code_block, details, document, line, table
 from ..version import __version__
 from ._inputs import spell_shape
 from ._report import Report
@@ -217,7 +217,7 @@ def _layers(report: Report) -> list[str]:
         for layer in report.layers
     ]
     summary = f"{len(rows)} outputs, layer by layer: differences relative to the largest value"
-    return folded(summary, table(headings, rows, left=3))
+    return details(summary, table(headings, rows, left=3))
 
 
 def _table(rows: Sequence[Row], limit: float) -> list[str]:

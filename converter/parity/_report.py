@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 from ..page import without_nan
+from ..version import __version__, now
 from ._compare import FLOAT32_FACTOR, FLOAT32_FLOOR, LayerResult, SettingResult
 from ._distance import FLOAT64_LIMIT
 from ._figures import InputResult, OutputFigures, name_of_input, pooled
@@ -16,10 +16,6 @@ from ._lone import Lone, checked, not_compared
 from ._trace import Likeness
 
 Verdict = Literal["PROVED", "NOT PROVED", "MEASURED"]
-
-
-def _now() -> str:
-    return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,7 @@ class Report:
     forms: tuple[Likeness, ...] = ()
     paddle_only: tuple[Lone, ...] = ()
     limits: dict[str, float] = field(default_factory=dict)
-    date: str = field(default_factory=_now)
+    date: str = field(default_factory=now)
 
     @property
     def verdict(self) -> Verdict:
@@ -168,8 +164,6 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data, for JSON; what is not finite becomes None."""
-        from ..version import __version__
-
         first, culprit = self.first_diverging, self.culprit
         own = asdict(self)
         for name in ("proves", "training_differs"):  # the verdict has them

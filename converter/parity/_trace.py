@@ -6,7 +6,7 @@ the weights, and what else was asked for.
 """
 
 import math
-import stat
+import os
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ParityError
+from ..plain import descriptor
 from ._facts import DTYPES as DTYPES
 from ._facts import TRACE_JSON as TRACE_JSON
 from ._facts import Buffer as Buffer
@@ -59,12 +60,11 @@ class Arrays:
             dtype = np.dtype(name)
             if dtype.kind not in "biufc":
                 raise TypeError(f"{name} is not a number")
-            found = self.path.stat()
-            if not stat.S_ISREG(found.st_mode):
-                raise ParityError(f"{self.path}: is not a plain file. Make the trace again.")
-            if offset + count * dtype.itemsize > found.st_size:  # it would be made in memory first
-                raise ParityError(f"{self.path}: is cut short. Make the trace again.")
-            return np.fromfile(self.path, dtype, count, offset=offset).reshape(shape)
+            with os.fdopen(descriptor(self.path), "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if offset + count * dtype.itemsize > size:  # it would be made in memory first
+                    raise ParityError(f"{self.path}: is cut short. Make the trace again.")
+                return np.fromfile(file, dtype, count, offset=offset).reshape(shape)
         except OSError as error:
             reason = error.strerror or error
             raise ParityError(f"{self.path}: {reason}. Make the trace again.") from error

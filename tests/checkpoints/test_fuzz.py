@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from fuzzing import COMMON
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import OLD_TORCH
@@ -31,12 +32,6 @@ from tools.readers import READERS, torch_load
 from vitconvert import CheckpointError, open_checkpoint
 from vitconvert.checkpoints import DTYPES, Checkpoint, Tensor
 
-COMMON: dict[str, Any] = {
-    "database": None,
-    "deadline": 20_000,  # milliseconds: no hang
-    "suppress_health_check": list(HealthCheck),
-    "print_blob": True,
-}
 settings.register_profile("short", max_examples=120, derandomize=True, **COMMON)
 settings.register_profile("long", max_examples=20_000, **COMMON)
 PROFILE = settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))

@@ -9,7 +9,6 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from ...sides import NAMES, Side
 from ...tables.identify import show_head
 from ...tables.variant import Variant
 from ...terminal import Progress
-from ...version import __version__
+from ...version import __version__, now
 from ._data import Data, names_of
 from ._engine import Engine, Task
 from ._options import EvaluationOptions
@@ -284,5 +283,5 @@ def _machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "numpy": np.__version__,
-        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "date": now(),
     }
