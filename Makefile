@@ -144,7 +144,7 @@ clean:
 .venv/ready: pyproject.toml constraints.txt
 	@$(call new_venv,.venv)
 	@echo "==> Installing vitconvert with PyTorch and Paddle into .venv (a minute or so, once)"
-	@$(BIN)/$(PIP_INSTALL) -c constraints.txt -e ".[torch,cpu,train,explain,dev]"
+	@$(BIN)/$(PIP_INSTALL) -c constraints.txt -e ".[torch,cpu,timm,hub,train,explain,dev]"
 	@touch $@
 
 .venv-compat/ready: pyproject.toml constraints-compat.txt
@@ -157,7 +157,7 @@ clean:
 .venv-audit/ready: pyproject.toml constraints.txt
 	@$(call new_venv,.venv-audit)
 	@echo "==> Installing vitconvert with timm and PaddleClas into .venv-audit (once)"
-	@$(AUDIT)/$(PIP_INSTALL) -c constraints.txt -e ".[torch,cpu,timm]" torchvision scikit-learn \
+	@$(AUDIT)/$(PIP_INSTALL) -c constraints.txt -e ".[torch,cpu,timm]" scikit-learn \
 		opencv-python-headless requests tqdm pyyaml six
 	@$(AUDIT)/$(PIP_INSTALL) -c constraints.txt --no-deps paddleclas
 	@touch $@
