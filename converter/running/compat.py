@@ -15,13 +15,16 @@ _SINCE = "3.3"
 
 
 def is_compat(factory: str) -> bool:
-    """Tell whether a function builds a PyTorch model that is to run as Paddle."""
-    return factory.startswith(_PREFIX)
+    """Tell whether a function builds a PyTorch model that is to run as Paddle.
+
+    "compat:build" is none: it is the function of a module that is called so.
+    """
+    return factory.startswith(_PREFIX) and ":" in factory.removeprefix(_PREFIX)
 
 
 def plain_name(factory: str) -> str:
     """Give "package.module:function" alone."""
-    return factory.removeprefix(_PREFIX)
+    return factory.removeprefix(_PREFIX) if is_compat(factory) else factory
 
 
 @cache
