@@ -68,6 +68,23 @@ class Storage:
         """
 
 
+class Shaped(Storage):
+    """Bytes that are those of other arrays, which may know a better way to read a strided view."""
+
+    def fill(self, out: np.ndarray, offset: int, strides: tuple[int, ...]) -> bool:
+        """Fill an array from a view of these bytes.
+
+        Args:
+            out: Gets the values.
+            offset: Where the first lies, in bytes.
+            strides: Distance from one index to the next, by axis, in bytes.
+
+        Returns:
+            Whether it was done; if not, the caller reads the bytes.
+        """
+        raise NotImplementedError
+
+
 class Opened(Storage):
     """A file that the caller opens and closes."""
 

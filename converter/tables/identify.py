@@ -1,13 +1,15 @@
 """Which variant a set of names and shapes is of: how far it is from each, on either side."""
 
 from collections.abc import Container, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
+from ..errors import TableError
 from ..sides import SIDES, Side
 from .marks import counter
 from .reading import families, load_table
-from .table import Claim, Table
+from .table import Claim, Table, sizes_of
 from .variant import Shape, ShapePattern, Variant
 
 AnyShape = TypeVar("AnyShape", Shape, ShapePattern)
@@ -111,18 +113,36 @@ def _num_classes(shapes: Mapping[str, Shape], patterns: Mapping[str, ShapePatter
 
 
 def side_patterns(variant: Variant, table: Table, side: Side) -> Mapping[str, ShapePattern]:
-    """Give the names and shapes of a variant as one side spells them."""
+    """Give the names and shapes of a variant as one side spells them.
+
+    Raises:
+        TableError: The axes of a kind do not fit the shape of a tensor of that kind.
+    """
     if side == "torch":
         return variant.shapes
+    if table.variants.get(variant.name) is not variant:  # made up of one file
+        return _in_paddle(variant, table)
     memo = ("side_patterns", variant.name)
     if memo not in table.memo:
-        table.memo[memo] = {
-            claim.paddle: turned(pattern, claim)
-            for key, pattern in variant.shapes.items()
-            for claim in table.claims(key)
-            if claim.paddle is not None
-        }
+        table.memo[memo] = _in_paddle(variant, table)
     found: Mapping[str, ShapePattern] = table.memo[memo]
+    return found
+
+
+def _in_paddle(variant: Variant, table: Table) -> Mapping[str, ShapePattern]:
+    """Give the names and shapes of a variant as Paddle spells them."""
+    sizes, found = sizes_of(table, variant), dict[str, ShapePattern]()
+    for key, pattern in variant.shapes.items():
+        for claim in table.claims(key):
+            if claim.paddle is None:
+                continue
+            try:
+                found[claim.paddle] = turned(pattern, claim, sizes)
+            except ValueError as error:
+                raise TableError(
+                    f"{key}: shape {list(pattern)} of {variant.name} does not fit "
+                    f"{spell_axes(claim, table)}: {error}."
+                ) from error
     return found
 
 
@@ -149,12 +169,16 @@ def closest(shapes: Mapping[str, Shape], table: Table, side: Side = "torch") -> 
 
 
 def _anonymous(shapes: Mapping[str, Shape], table: Table, side: Side) -> Variant:
-    """Give what stands for the variant of a table without any: what is claimed, as it is found."""
-    found = {
-        claim.torch: turned(shape, claim) if side == "paddle" else shape
-        for key, shape in shapes.items()
-        for claim in table.claims(key, side)
-    }
+    """Give what stands for the variant of a table without any: what is claimed, as it is found.
+
+    A tensor of a shape that its kind cannot have is left out, and so is not as expected.
+    """
+    sizes, found = sizes_of(table, None), dict[str, ShapePattern]()
+    for key, shape in shapes.items():
+        for claim in table.claims(key, side):
+            with suppress(ValueError):
+                there = turned(shape, claim, sizes, side)
+                found[claim.torch] = shape if side == "torch" else there
     return Variant(table.family, table.family, found, {}, table.input_size or (224, 224))
 
 
@@ -198,6 +222,25 @@ def _may_fit(shapes: Mapping[str, Shape], table: Table, variant: Variant) -> boo
     return expected <= 2 * len(shapes) and (lone or count <= expected)
 
 
-def turned(shape: AnyShape, claim: Claim) -> AnyShape:
-    """Give a tensor's shape on the other side, as the row that claims it says."""
-    return shape[::-1] if claim.rule.transpose else shape
+def turned(
+    shape: AnyShape, claim: Claim, sizes: Mapping[str, int], side: Side = "torch"
+) -> AnyShape:
+    """Give a tensor's shape on the other side, as the row that claims it says.
+
+    Args:
+        shape: On this side.
+        claim: Of the row.
+        sizes: As `sizes_of` gives them.
+        side: This side.
+
+    Raises:
+        ValueError: The axes of its kind do not fit the shape.
+    """
+    axes = claim.rule.axes_from(side)
+    return shape if axes is None else axes.shape(shape, sizes)
+
+
+def spell_axes(claim: Claim, table: Table, side: Side = "torch") -> str:
+    """Say what moves the axes of a tensor: "axes 'c -> 1 c' (row 3 of own.toml, kind 'own')"."""
+    row, axes = claim.row, claim.rule.axes_from(side)
+    return f"axes '{axes}' (row {row.number} of {table.file}, kind '{row.kind.name}')"

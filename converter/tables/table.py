@@ -24,6 +24,10 @@ Value = TypeVar("Value")
 PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}", re.ASCII)
 _REASONS = expected("key patterns, each with its reason", lambda why: all(why.values()))
 
+_SIZES = expected(
+    "names, each with a whole number from 1 on", lambda sizes: all(n > 0 for n in sizes.values())
+)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -92,6 +96,8 @@ class Table:
         fixed_size: Why a model cannot be deployed for images of any size; empty if it can.
         input_size: Height and width in pixels that a table without variants was made for.
         output: Kind of the whole model, where its own code needs a limit.
+        sizes: Name in the axes of a kind -> its length, where neither the shapes nor the config of
+            a variant give it.
     """
 
     rows: tuple[Row, ...]
@@ -106,6 +112,7 @@ class Table:
     fixed_size: str = ""
     input_size: tuple[int, int] | None = field(default=None, metadata=IN_PIXELS)
     output: Kind | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict, metadata=_SIZES)
 
     @property
     def file(self) -> str:
@@ -230,6 +237,13 @@ class Table:
                 if (pair := row.pair(side, name)) is not None:
                     paired[name] = (*pair, row.kind)
         return paired
+
+
+def sizes_of(table: Table, variant: Variant | None) -> Mapping[str, int]:
+    """Give the lengths that axes may need: [sizes] of a table, and the numbers of a config."""
+    config = {} if variant is None else variant.config
+    own = {name: n for name, n in config.items() if type(n) is int and n > 0}
+    return {**table.sizes, **own}
 
 
 class Patterns(Generic[Value]):
