@@ -20,7 +20,6 @@ from vitconvert.running.process import Task, keep_workers, run
 from vitconvert.running.setup import check_factory
 from vitconvert.tables import reading
 
-
 ROWS = [
     ["pos", "pos", "param"],
     ["stem", "stem", "conv2d"],
@@ -103,6 +102,26 @@ def test_the_table_has_the_same_names_on_both_sides(monkeypatch: pytest.MonkeyPa
     assert found.proved
     assert not found.undecided
     assert tomllib.loads(found.text)["rows"] == ROWS
+
+
+@pytest.mark.torch
+@pytest.mark.paddle
+def test_rewritten_source_has_either_class_of_a_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Square weights of both: the kind of each row, by Paddle's class, says what is transposed."""
+    monkeypatch.chdir(TOOLS)
+
+    found = propose_table("mixed_nets:torch_model", "mixed_nets:paddle_model", input_size=(24, 24))
+
+    assert found.proved
+    assert not found.undecided
+    assert {row.torch: row.kind for row in found.rows} == {
+        "stem": "conv2d",
+        "bn": "batch_norm",
+        "pool": "compat_avg_pool2d",
+        "fc1": "compat_linear",
+        "gate": "softmax",
+        "fc2": "linear",
+    }
 
 
 def test_a_checkpoint_keeps_names_and_layouts(table: Path) -> None:

@@ -2,9 +2,7 @@
 
 import torch
 from torch import nn
-from torch.nn import functional as F
-
-SIZE = (24, 24)  # pixels of the images that all of them take
+from torch.nn import functional
 
 
 class Mixer(nn.Module):
@@ -24,8 +22,9 @@ class Mixer(nn.Module):
         self.head = nn.Linear(32, 10, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Take images [B, 3, 24, 24], give logits [B, 10]."""
         x = self.unfold(self.pool(self.stem(x))).transpose(1, 2) + self.pos  # [B, 9, 32]
-        x = self.norm(F.gelu(self.square(x)))
+        x = self.norm(functional.gelu(self.square(x)))
         x = x + self.attn(x, x, x, need_weights=False)[0]
         x = self.pool1(x.transpose(1, 2)).mean(-1)
         return self.head(x * self.gate(x))
@@ -48,6 +47,7 @@ class LacksLater(nn.Module):
         self.head = nn.Linear(3, 4)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Take images [B, 3, H, W], give [B, 4]."""
         x = self.head(x.mean((2, 3)))
         return x.xlogy(x) if self.of_tensor else torch.special.entr(x)
 
