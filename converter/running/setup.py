@@ -17,8 +17,10 @@ from ..errors import ModelError, RunError, VitconvertError, brief, nearest
 from ..models import build
 from ..plain import sha256
 from ..sides import NAMES, Side
+from ..tables.border import to_ours
 from ..tables.reading import find_variant, read_table
 from ..tables.table import Table
+from ..tables.variant import Variant
 from .device import Device
 
 _INSTALLED = {"site-packages", "dist-packages"}
@@ -54,6 +56,12 @@ class Subject:
         if self.is_own:
             return Table((), {}, Path(), False, self.name)
         return find_variant(self.name)[0]
+
+    def variant(self) -> Variant:
+        """Give the variant; for a model of the user's own one without sizes."""
+        if self.is_own:
+            return Variant(self.name, self.name, {}, {}, (0, 0))
+        return find_variant(self.name)[1]
 
     def build(self, framework: Side) -> Any:
         """Build the model in the framework's default floating type."""
@@ -198,7 +206,11 @@ class Setup:
         """Open exactly the weights that were chosen where the work was planned."""
         if self.selection is None:
             return open_checkpoint(self.checkpoint)
-        return open_selected(self.checkpoint, self.selection)
+        opened = open_selected(self.checkpoint, self.selection)
+        if not self.selection.spelling:
+            return opened
+        table, variant = self.subject.read_table(), self.subject.variant()
+        return to_ours(opened, table, self.framework, variant, self.subject.num_classes)
 
 
 def read_setup(data: dict[str, Any]) -> Setup:

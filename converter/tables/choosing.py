@@ -17,10 +17,14 @@ from ..lines import Lines
 from ..markdown import quoted
 from ..sides import SIDES, Side
 from ._places import anchors, places
+from .border import find_names, to_ours
 from .heads import parts_to_drop
-from .identify import Fit, closest, fit, show_head
+from .identify import Fit, closest, fit, show_head, side_patterns
+from .names import Names
 from .reading import families, load_table
+from .refusal import refused_names
 from .table import Table
+from .variant import Variant
 
 _BYTES = "uint8"  # of a random generator's state
 
@@ -35,6 +39,7 @@ class Choice:
         fit: How they compare with the variant that comes closest.
         distance: How many tensors do not fit the variant that was asked for, or the closest.
         tensors: Name and place of each tensor, to see that two selections are one.
+        names: The dialect or the target whose names they have; those of the table if None.
     """
 
     selection: Selection
@@ -42,6 +47,7 @@ class Choice:
     fit: Fit
     distance: int
     tensors: frozenset[tuple[str, int, int, tuple[int, ...]]]
+    names: Names | None = None
 
     @property
     def claimed(self) -> int:
@@ -56,7 +62,8 @@ class Choice:
 
     def spell(self) -> str:
         """Name it with what it looks like."""
-        what = f"{self.fit.variant.name}, {show_head(self.fit.num_classes)}"
+        whose = f" in the names of {self.names.name}" if self.names else ""
+        what = f"{self.fit.variant.name}, {show_head(self.fit.num_classes)}{whose}"
         return f"{self.selection.path or 'the top level'!r} ({what})"
 
 
@@ -69,6 +76,8 @@ def open_weights(
     weights: str | None = None,
     rename: Renames | None = None,
     num_classes: int | None = None,
+    dialect: str | None = None,
+    target: str | None = None,
 ) -> Checkpoint:
     """Open a file, and choose the weights that fit a table; without reading a tensor.
 
@@ -80,17 +89,22 @@ def open_weights(
         weights: Which weights to take: keys and beginnings of names, with dots.
         rename: Beginnings of names -> what takes their place.
         num_classes: 0 leaves the head out on purpose; it stays as it is if None.
+        dialect: Of the table, whose names a PyTorch file has; found from the names if None.
+        target: Of the table, whose names a Paddle file has; found from the names if None.
 
     Returns:
-        The weights that fit whole; or else those that come closest, for a message that says what
-        does not fit.
+        The weights that fit whole, under our names; or else those that come closest, for a message
+        that says what does not fit.
 
     Raises:
         CheckpointError: As of `open_checkpoint`; or several sets of weights fit, and none is
             called "model".
+        ConversionError: There is no such dialect or target, or the names are of one and do not
+            fit whole.
     """
     contents = read_contents(path)
     chooser = _Chooser(contents, table, variant, side, rename, num_classes)
+    chooser.ask(dialect, target)
     base = None if weights is None else contents.find(weights)
     found, rivals = chooser.choose(base)
     if found is not None and len(rivals) > 1:
@@ -104,7 +118,13 @@ def open_weights(
         if found is None or 2 * found.claimed < len(found.tensors):
             guess, options = contents.guess(base)  # raises if there are several
             return contents.select(replace(guess, rename=chooser.rename), options)
-    return contents.select(found.selection, chooser.options(found, base))
+    opened = contents.select(found.selection, chooser.options(found, base))
+    if found.names is None:
+        return opened
+    if found.distance:
+        raise refused_names(opened, table, found.names, found.fit)
+    match = found.fit
+    return to_ours(opened, table, found.side, match.variant, match.num_classes)
 
 
 def look(
@@ -160,6 +180,16 @@ class _Chooser:
         names = [word for keys in contents.entries for word in keys if "_" in word or "mod" in word]
         self.words = tuple(word for word in WRAPPERS if any(word in name for name in names))
         self.places = {keys[:-1] for keys in contents.entries}
+        self.spellings: dict[Side, list[Names | None]] = {
+            side: [None, *table.names_on(side).values()] for side in SIDES
+        }
+
+    def ask(self, dialect: str | None, target: str | None) -> None:
+        """Look for one dialect, or one target, alone."""
+        asked: tuple[tuple[Side, str | None], ...] = (("torch", dialect), ("paddle", target))
+        for side, name in asked:
+            if name is not None:
+                self.spellings[side] = [find_names(self.table, side, name)]
 
     def choose(self, base: Selection | None) -> tuple[Choice | None, list[Choice]]:
         """Find the one choice; and all that fit whole, if they are several."""
@@ -220,7 +250,12 @@ class _Chooser:
         """Compare the tensors of a place with the table, in every way that they may be taken."""
         found: list[Choice] = []
         for way in self._ways(place, others):
-            found += [one for side in self.sides if (one := self._compared(way, side))]
+            found += [
+                one
+                for side in self.sides
+                for names in self.spellings[side]
+                if (one := self._compared(way, side, names))
+            ]
             if found and not min(one.distance for one in found):
                 break
         return sorted(found, key=lambda one: one.distance)[:1]
@@ -246,7 +281,7 @@ class _Chooser:
         for kept in self.words if len(self.words) > 1 else ():
             yield replace(place, inner=tuple(word for word in self.words if word != kept))
 
-    def _compared(self, chosen: Selection, side: Side) -> Choice | None:
+    def _compared(self, chosen: Selection, side: Side, names: Names | None) -> Choice | None:
         """Compare a selection with the table; None if it has no tensors or two of one name."""
         try:
             places = self.contents.names(chosen)
@@ -255,22 +290,28 @@ class _Chooser:
         if not places:
             return None
         tensors = {name: self.contents.entries[keys] for name, keys in places.items()}
-        shapes = {name: tensor.shape for name, tensor in tensors.items()}
-        if self.table.variants and not any(name in shapes for name in anchors(self.table, side)):
+        shapes = {_usual(name, names): tensor.shape for name, tensor in tensors.items()}
+        if len(shapes) < len(tensors):
+            return None
+        known = anchors(self.table, side, names)
+        if self.table.variants and not any(name in shapes for name in known):
             return None  # nothing of the model is here: there is no need to list all that differs
         out: list[str] = []
         lone: list[str] = []
-        match = self._fit(shapes, side)
+        match = self._fit(shapes, side, names)
         if self.num_classes == 0:
-            out = parts_to_drop(shapes, match.variant, self.table, side)
+            if names is None:
+                out = parts_to_drop(shapes, match.variant, self.table, side)
+            else:
+                lone = _of_head(tensors, match.variant, self.table, side, names)
             chosen = replace(chosen, headless=True)
         if self.table.variants:
-            lone = [key for key in match.extra if "." not in key and _is_lone(tensors[key])]
+            lone += [k for k in match.extra if "." not in k and k in tensors and _is_lone(tensors[k])]
         if out or lone:
             chosen = replace(chosen, without=(*chosen.without, *out), lone=(*chosen.lone, *lone))
             places = self.contents.names(chosen)
-            shapes = {name: shapes[name] for name in places}
-            match = self._fit(shapes, side)
+            shapes = {key: shapes[key] for key in (_usual(name, names) for name in places)}
+            match = self._fit(shapes, side, names)
         if chosen.inner:
             used = {
                 word
@@ -283,12 +324,26 @@ class _Chooser:
             (name, id(one.storage), one.offset, one.strides)
             for name, one in ((name, tensors[name]) for name in places)
         )
-        return Choice(chosen, side, match, match.distance, same) if shapes else None
+        if names is not None:
+            chosen = replace(chosen, spelling=names.name)
+        return Choice(chosen, side, match, match.distance, same, names) if shapes else None
 
-    def _fit(self, shapes: dict[str, tuple[int, ...]], side: Side) -> Fit:
+    def _fit(self, shapes: dict[str, tuple[int, ...]], side: Side, names: Names | None) -> Fit:
         if self.variant is not None:
-            return fit(shapes, self.variant, self.table, side)
-        return closest(shapes, self.table, side)
+            return fit(shapes, self.variant, self.table, side, names=names)
+        return closest(shapes, self.table, side, names)
+
+
+def _usual(name: str, names: Names | None) -> str:
+    return name if names is None else names.usual(name)
+
+
+def _of_head(
+    tensors: Iterable[str], variant: Variant, table: Table, side: Side, names: Names
+) -> list[str]:
+    """Name the tensors of a head that has other names than ours."""
+    patterns = side_patterns(variant, table, side, names)
+    return [name for name in tensors if "num_classes" in patterns.get(names.usual(name), ())]
 
 
 def _others(chosen: Selection, paths: Iterable[str]) -> list[str]:

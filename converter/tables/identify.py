@@ -1,11 +1,12 @@
 """Which variant a set of names and shapes is of: how far it is from each, on either side."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 from ..sides import SIDES, Side
 from .marks import counter
+from .names import Names
 from .reading import families, load_table
 from .table import Claim, Table
 from .variant import Shape, ShapePattern, Variant
@@ -73,6 +74,7 @@ def fit(
     table: Table,
     side: Side = "torch",
     ignored: Container[str] | None = None,
+    names: Names | None = None,
 ) -> Fit:
     """Compare names and shapes with those of a variant, as PyTorch or as Paddle spells them.
 
@@ -84,8 +86,9 @@ def fit(
         table: That says which tensors have no counterpart.
         side: Whose names these are.
         ignored: The names that the table ignores, if they are known already.
+        names: Other names that these are, each in its usual spelling; the table's own if None.
     """
-    patterns = side_patterns(variant, table, side)
+    patterns = side_patterns(variant, table, side, names)
     num_classes = _num_classes(shapes, patterns)
     found = compare(
         shapes,
@@ -95,9 +98,9 @@ def fit(
             if num_classes or "num_classes" not in pattern
         },
     )
-    missing = {k: s for k, s in found.missing.items() if not droppable(k, table, side)}
+    missing = {k: s for k, s in found.missing.items() if not droppable(k, table, side, names)}
     if ignored is None:
-        ignored = {key for key in found.extra if table.ignored(key, side) is not None}
+        ignored = {key for key in found.extra if left_out(key, table, side, names) is not None}
     extra = [key for key in found.extra if key not in ignored]
     return Fit(missing, extra, found.misshapen, variant, num_classes)
 
@@ -110,8 +113,21 @@ def _num_classes(shapes: Mapping[str, Shape], patterns: Mapping[str, ShapePatter
     return 0
 
 
-def side_patterns(variant: Variant, table: Table, side: Side) -> Mapping[str, ShapePattern]:
-    """Give the names and shapes of a variant as one side spells them."""
+def side_patterns(
+    variant: Variant, table: Table, side: Side, names: Names | None = None
+) -> Mapping[str, ShapePattern]:
+    """Give the names and shapes of a variant as one side, or a dialect or target, spells them.
+
+    Raises:
+        ValueError: The variant cannot be spelled so.
+    """
+    if names is not None:
+        memo = ("side_patterns", variant.name, side, names.name)
+        if memo not in table.memo:
+            ours = side_patterns(variant, table, side)
+            table.memo[memo] = names.shapes(ours, sizes_of(table, variant), axis_on(table, side))
+        spelled: Mapping[str, ShapePattern] = table.memo[memo]
+        return spelled
     if side == "torch":
         return variant.shapes
     memo = ("side_patterns", variant.name)
@@ -126,26 +142,72 @@ def side_patterns(variant: Variant, table: Table, side: Side) -> Mapping[str, Sh
     return found
 
 
-def droppable(key: str, table: Table, side: Side) -> bool:
+def axis_on(table: Table, side: Side) -> Callable[[str], int]:
+    """Give the function that finds the axis along which the parts of a tensor lie.
+
+    It is the one that comes first in PyTorch; the kind's axes say where Paddle has it.
+    """
+
+    def axis(key: str) -> int:
+        axes = next((claim.rule.axes for claim in table.claims(key, side)), None)
+        return 0 if side == "torch" or axes is None else axes.first_moved() or 0
+
+    return axis
+
+
+def left_out(key: str, table: Table, side: Side, names: Names | None = None) -> str | None:
+    """Give the reason why a key of one side has no counterpart, or None if it has."""
+    if names is None:
+        return table.ignored(key, side)
+    if (reason := names.left_out(key)) is not None:
+        return reason
+    return next((why for k in names.ours(key) if (why := table.ignored(k, side))), None)
+
+
+def droppable(key: str, table: Table, side: Side, names: Names | None = None) -> bool:
     """Tell whether a tensor may be absent because it would be dropped anyway."""
     if side != "torch":
         return False
+    if names is not None:
+        return all(droppable(own, table, side) for own in names.ours(key))
     memo = ("droppable", key)
     if memo not in table.memo:
         table.memo[memo] = all(claim.paddle is None for claim in table.claims(key))
     return bool(table.memo[memo])
 
 
-def closest(shapes: Mapping[str, Shape], table: Table, side: Side = "torch") -> Fit:
+def closest(
+    shapes: Mapping[str, Shape], table: Table, side: Side = "torch", names: Names | None = None
+) -> Fit:
     """Find the variant of a family that a set of names and shapes comes closest to.
 
     Of several that are equally close the first in the table is taken. A table without variants
     takes any shapes of the keys that its rows claim.
     """
+    if not table.variants and names is not None:
+        return _spelled(shapes, table, side, names)
     variants = table.variants.values() or [_anonymous(shapes, table, side)]
-    ignored = {key for key in shapes if table.ignored(key, side) is not None}
-    fits = [fit(shapes, variant, table, side, ignored) for variant in variants]
+    ignored = {key for key in shapes if left_out(key, table, side, names) is not None}
+    fits = [fit(shapes, variant, table, side, ignored, names) for variant in variants]
     return min(fits, key=lambda found: found.distance)
+
+
+def _spelled(shapes: Mapping[str, Shape], table: Table, side: Side, names: Names) -> Fit:
+    """Compare other names with a table without variants: rows must claim what becomes of them."""
+    extra = [
+        key
+        for key in shapes
+        if left_out(key, table, side, names) is None
+        if not all(table.claims(own, side) for own in names.ours(key))
+    ]
+    variant = Variant(table.family, table.family, {}, {}, table.input_size or (224, 224))
+    lacking = [
+        source
+        for move in names.moves(key for key in shapes if names.left_out(key) is None)
+        for source in move.sources
+        if source is not None and source not in shapes
+    ]
+    return Fit(dict.fromkeys(lacking, ()), extra, {}, variant, 0)
 
 
 def _anonymous(shapes: Mapping[str, Shape], table: Table, side: Side) -> Variant:

@@ -8,8 +8,11 @@ from typing import Any
 
 from ..checked import checked, shown, tables_in
 from ..errors import TableError, listing, nearest
+from .border import wrong_names
 from .kinds import Kind, parse_kind
-from .table import PLACEHOLDER, Row, Table
+from .naming import parse_names
+from .patterns import PLACEHOLDER
+from .table import Row, Table
 from .variant import PREPROCESSING, Figures, ShapePattern, Variant
 
 _RANGE = re.compile(r"\{([0-9]+)\.\.([0-9]+)\}")
@@ -51,7 +54,7 @@ def parse_table(
         problems.append(f"output is {shown(output)}, expected a kind: {', '.join(kinds)}.")
         output = None
     names = {"family": path.stem, "title": path.stem}
-    taken = ("kinds", "rows", "output", "variants", "published_defaults")
+    taken = ("kinds", "rows", "output", "variants", "published_defaults", "dialects", "targets")
     table = checked(
         Table,
         names | {name: value for name, value in data.items() if name not in taken},
@@ -62,9 +65,13 @@ def parse_table(
         path=path,
         shipped=shipped,
         output=None if output is None else kinds.get(output),
+        dialects=parse_names(data, "dialects", "torch", problems),
+        targets=parse_names(data, "targets", "paddle", problems),
     )
     if table is not None:
         problems += _wrong_patterns(table)
+    if table is not None and not problems:
+        problems += wrong_names(table)
     if problems or table is None:
         where = path.name if shipped else path
         raise TableError(listing(f"{where} cannot be used:", problems))

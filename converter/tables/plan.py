@@ -12,7 +12,8 @@ from ..sides import SIDES, Side
 from .heads import missing_head
 from .identify import closest, fit, turned
 from .refusal import refuse_misfit
-from .table import Claim, Table, join
+from .patterns import join
+from .table import Claim, Table
 from .variant import Shape, Variant
 
 Operation = Literal["copy", "transpose", "drop", "restore"]
