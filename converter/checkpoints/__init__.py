@@ -16,6 +16,7 @@ from ..sides import Side
 from . import folders, foreign, index, npz, pdparams, safe, torch_legacy, torch_zip
 from ._checkpoint import Checkpoint
 from ._tensor import DTYPES, FLOATING, Tensor, floats, held
+from .arranging import arranged, joined, part, zeros
 from .contents import Contents, choose
 from .selection import Renames, Selection
 from .storage import File
@@ -28,12 +29,16 @@ __all__ = [
     "Renames",
     "Selection",
     "Tensor",
+    "arranged",
     "floats",
     "held",
+    "joined",
     "names_in",
     "open_checkpoint",
     "open_selected",
+    "part",
     "read_contents",
+    "zeros",
 ]
 
 PADDLE = "Paddle .pdparams"

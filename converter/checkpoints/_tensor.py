@@ -1,12 +1,13 @@
 """One tensor of a checkpoint file: a strided view of bytes, read when asked for.
 
 A transposed tensor is a view of the same bytes with its axes exchanged, a piece is a smaller view;
-one routine, `_gather`, reads them all.
+one routine, `gather`, reads them all. `arranging` makes tensors of several others.
 """
 
 import math
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -98,13 +99,14 @@ class Tensor:
         """Read into an array of the shape and dtype, in C order."""
         raw = out if self.dtype == self.stored else np.empty(self.shape, DTYPES[self.stored])
         if raw.size:
-            _gather(self.storage, raw, self.offset, self.strides)
+            gather(self.storage, raw, self.offset, self.strides)
         if self.big_endian:
             raw.byteswap(inplace=True)
         if raw is not out:
             wide, narrow = raw.reshape(-1), out.reshape(-1)
             for at in range(0, raw.size, _CAST):
-                part, place = wide[at : at + _CAST], (self.offset, *self.shape, at)
+                part = wide[at : at + _CAST]
+                place = (id(self.storage), self.offset, *self.shape, at)
                 narrow[at : at + _CAST] = _narrowed(part, self.stored, self.dtype)
                 if lost := _vanished(part, narrow[at : at + _CAST], self.stored, self.dtype):
                     self.lost[place] = lost
@@ -266,18 +268,26 @@ def _overlap(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
 # -- reading
 
 
-def _gather(storage: Storage, out: np.ndarray, offset: int, strides: tuple[int, ...]) -> None:
+def gather(storage: Storage, out: np.ndarray, offset: int, strides: tuple[int, ...]) -> None:
     """Copy a strided view of a storage into an array, reading at most `CHUNK` bytes at a time.
 
     A larger view is cut along the axis with the largest stride, so that the file is read from
     front to back.
     """
+    if storage.fill(out, offset, strides):
+        return
+    with _chunk() as buffer:
+        _gather(storage, out, offset, strides, buffer)
+
+
+def _gather(
+    storage: Storage, out: np.ndarray, offset: int, strides: tuple[int, ...], buffer: memoryview
+) -> None:
     axes = [axis for axis, length in enumerate(out.shape) if length > 1]
     if out.flags.c_contiguous and all(strides[axis] == out.strides[axis] for axis in axes):
         storage.read_into(offset, out.reshape(-1).view(np.uint8).data)
         return
     extent = out.itemsize + sum((out.shape[axis] - 1) * strides[axis] for axis in axes)
-    buffer = _chunk()
     if extent <= CHUNK:
         storage.read_into(offset, buffer[:extent])
         _copy(out, np.ndarray(out.shape, out.dtype, buffer, 0, strides))
@@ -290,7 +300,7 @@ def _gather(storage: Storage, out: np.ndarray, offset: int, strides: tuple[int, 
         step = max(1, (CHUNK - run) // stride + 1)
         for start in range(0, out.shape[axis], step):
             part = out[(*before, slice(start, start + step))]
-            _gather(storage, part, offset + start * stride, strides)
+            _gather(storage, part, offset + start * stride, strides, buffer)
         return
     step = CHUNK // run
     packed = (*strides[:axis], run, *strides[axis + 1 :])
@@ -302,12 +312,16 @@ def _gather(storage: Storage, out: np.ndarray, offset: int, strides: tuple[int, 
         _copy(part, np.ndarray(part.shape, out.dtype, buffer, 0, packed))
 
 
-def _chunk() -> memoryview:
-    """Give this thread's buffer."""
-    if not hasattr(_scratch, "buffer"):
-        _scratch.buffer = memoryview(bytearray(CHUNK))
-    buffer: memoryview = _scratch.buffer
-    return buffer
+@contextmanager
+def _chunk() -> Iterator[memoryview]:
+    """Lend a buffer of this thread; a storage that reads other tensors needs one more meanwhile."""
+    if not hasattr(_scratch, "buffers"):
+        _scratch.buffers = []
+    buffer = _scratch.buffers.pop() if _scratch.buffers else memoryview(bytearray(CHUNK))
+    try:
+        yield buffer
+    finally:
+        _scratch.buffers.append(buffer)
 
 
 def _copy(out: np.ndarray, values: np.ndarray) -> None:

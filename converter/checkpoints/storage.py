@@ -38,6 +38,19 @@ class Storage:
         """
         raise NotImplementedError
 
+    def fill(self, out: np.ndarray, offset: int, strides: tuple[int, ...]) -> bool:
+        """Fill an array from a strided view, if there is a better way than through its bytes.
+
+        Args:
+            out: Gets the values.
+            offset: Where the first lies, in bytes.
+            strides: Distance from one index to the next, by axis, in bytes.
+
+        Returns:
+            Whether it was done; if not, the caller reads the bytes.
+        """
+        return False
+
     def read(self, at: int, size: int) -> bytes:
         """Give some bytes."""
         buffer = bytearray(size)
