@@ -228,9 +228,7 @@ def convert(
         check_target(unverified(dst), force=True)
         _check_models(family, options)
     with using(tables):
-        checkpoint, made = plan(
-            src, family, variant, weights, rename, num_classes, dialect, target
-        )
+        checkpoint, made = plan(src, family, variant, weights, rename, num_classes, dialect, target)
         check_side(dst, src, made.source)
         tensors = made.apply(checkpoint.tensors, dtype)
         wanted = target if made.source == "torch" else dialect

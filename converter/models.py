@@ -16,9 +16,10 @@ from .errors import CheckpointError, ModelError, listing, some
 from .sides import NAMES, Side
 from .start import Importing
 from .tables.choosing import open_weights
-from .tables.identify import compare, droppable
+from .tables.identify import compare
 from .tables.plan import make_plan
 from .tables.reading import find_variant, load_table, using, variants
+from .tables.spelled import droppable
 from .tables.table import Table
 from .tables.variant import Variant
 

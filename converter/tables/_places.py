@@ -7,8 +7,8 @@ from ..checkpoints import Contents, Selection
 from ..checkpoints.contents import MOST_WORDS, usual_prefix
 from ..checkpoints.selection import WRAPPERS, without_words
 from ..sides import Side
-from .identify import droppable, side_patterns
 from .names import Names
+from .spelled import droppable, side_patterns
 from .table import Table
 from .variant import Variant
 

@@ -6,10 +6,11 @@ from dataclasses import replace
 from ..checkpoints import FLOATING, Checkpoint, Tensor
 from ..checkpoints.arranging import zeros
 from ..errors import ConversionError, nearest
-from ..sides import Side
-from .identify import Fit, axis_on, side_patterns, sizes_of
+from ..sides import SIDES, Side
+from .moving import our_tensors, their_tensors
 from .names import Names
 from .patterns import PLACEHOLDER, join
+from .spelled import axis_on, side_patterns, sizes_of
 from .table import Table
 from .variant import Shape, Variant
 
@@ -46,7 +47,7 @@ def to_ours(
     names = find_names(table, side, checkpoint.selection.spelling)
     kept = {key: t for key, t in checkpoint.tensors.items() if names.left_out(key) is None}
     try:
-        made = names.to_ours(kept, sizes_of(table, variant), axis_on(table, side))
+        made = our_tensors(names, kept, sizes_of(table, variant), axis_on(table, side))
     except ValueError as error:
         raise ConversionError(
             f"{checkpoint.path}: does not have the tensors of {names.option}: {error}."
@@ -68,9 +69,9 @@ def _absent(
 ) -> Iterator[tuple[str, Shape]]:
     """Give our tensors that no file of these names holds, since they are zero."""
     for key, pattern in side_patterns(variant, table, names.side).items():
-        if key not in made and not any(names.move(key, back=True).targets):
-            if num_classes or "num_classes" not in pattern:
-                yield key, variant.resolve(pattern, num_classes)
+        is_here = num_classes or "num_classes" not in pattern
+        if is_here and key not in made and not any(names.move(key, back=True).targets):
+            yield key, variant.resolve(pattern, num_classes)
 
 
 def to_theirs(
@@ -83,20 +84,17 @@ def to_theirs(
             is not.
     """
     try:
-        return names.to_theirs(tensors, sizes_of(table, variant), axis_on(table, names.side))
+        return their_tensors(names, tensors, sizes_of(table, variant), axis_on(table, names.side))
     except ValueError as error:
         raise ConversionError(f"{names.option}: {error}.") from error
 
 
 def wrong_names(table: Table) -> Iterator[str]:
     """Say what is wrong with the other names of a table, over every key of every variant."""
-    for section, side, known in (
-        ("dialects", "torch", table.dialects),
-        ("targets", "paddle", table.targets),
-    ):
-        for names in known.values():
+    for side in SIDES:
+        for names in table.names_on(side).values():
             for problem in dict.fromkeys(_wrong(table, side, names)):
-                yield f"{section}.{names.name}: {problem}"
+                yield f"{names.section}.{names.name}: {problem}"
 
 
 def _wrong(table: Table, side: Side, names: Names) -> Iterator[str]:

@@ -7,7 +7,7 @@ found: wherever names of the model end a name in the file, what stands before is
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ..checkpoints import Checkpoint, Contents, Renames, Selection, Tensor, read_contents
@@ -16,55 +16,19 @@ from ..errors import CheckpointError, listing, some
 from ..lines import Lines
 from ..markdown import quoted
 from ..sides import SIDES, Side
+from ._choice import Choice, distinct, preferred, same_place
 from ._places import anchors, places
 from .border import find_names, to_ours
 from .heads import parts_to_drop
-from .identify import Fit, closest, fit, show_head, side_patterns
+from .identify import Fit, closest, fit
 from .names import Names
 from .reading import families, load_table
 from .refusal import refused_names
+from .spelled import side_patterns
 from .table import Table
 from .variant import Variant
 
 _BYTES = "uint8"  # of a random generator's state
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A selection of a file, and how it fits.
-
-    Attributes:
-        selection: The tensors.
-        side: The framework whose names they have.
-        fit: How they compare with the variant that comes closest.
-        distance: How many tensors do not fit the variant that was asked for, or the closest.
-        tensors: Name and place of each tensor, to see that two selections are one.
-        names: The dialect or the target whose names they have; those of the table if None.
-    """
-
-    selection: Selection
-    side: Side
-    fit: Fit
-    distance: int
-    tensors: frozenset[tuple[str, int, int, tuple[int, ...]]]
-    names: Names | None = None
-
-    @property
-    def claimed(self) -> int:
-        """How many tensors are of the model."""
-        return len(self.tensors) - len(self.fit.extra)
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """Keys and words that lead to it, without those of wrappers."""
-        words = (*self.selection.wrapper, *self.selection.prefix.split(".")[:-1])
-        return tuple(word for word in words if word not in WRAPPERS)
-
-    def spell(self) -> str:
-        """Name it with what it looks like."""
-        whose = f" in the names of {self.names.name}" if self.names else ""
-        what = f"{self.fit.variant.name}, {show_head(self.fit.num_classes)}{whose}"
-        return f"{self.selection.path or 'the top level'!r} ({what})"
 
 
 def open_weights(
@@ -147,10 +111,10 @@ def look(
     for name in families():
         chooser = _Chooser(contents, load_table(name), None, None, rename, None)
         found += chooser.choices(base, every=True)
-    whole = _distinct(one for one in found if not one.distance)
+    whole = distinct(one for one in found if not one.distance)
     if whole:
-        own = [one for one in whole if _same_place(one.selection, usual)]
-        first = own[0] if own else (_preferred(whole) or whole[0])
+        own = [one for one in whole if same_place(one.selection, usual)]
+        first = own[0] if own else (preferred(whole) or whole[0])
         others = _others(first.selection, [*options, *(one.selection.path for one in whole)])
         return contents.select(first.selection, others), whole, None
     near = min(found, key=lambda one: one.distance, default=None)
@@ -195,13 +159,13 @@ class _Chooser:
         """Find the one choice; and all that fit whole, if they are several."""
         choices = self.choices(base)
         most = max((one.claimed for one in choices), default=0)
-        whole = _distinct(one for one in choices if not one.distance and 2 * one.claimed > most)
+        whole = distinct(one for one in choices if not one.distance and 2 * one.claimed > most)
         if not whole:
             order = self._distance if self.table.variants else self._unclaimed
             return min(choices, key=order, default=None), []
         usual = self._usual(base)
-        own = [one for one in whole if usual and _same_place(one.selection, usual)]
-        chosen = own[0] if own else _preferred(whole)
+        own = [one for one in whole if usual and same_place(one.selection, usual)]
+        chosen = own[0] if own else preferred(whole)
         return (chosen, [chosen]) if chosen else (whole[0], whole)
 
     def _distance(self, one: Choice) -> int:
@@ -306,7 +270,9 @@ class _Chooser:
                 lone = _of_head(tensors, match.variant, self.table, side, names)
             chosen = replace(chosen, headless=True)
         if self.table.variants:
-            lone += [k for k in match.extra if "." not in k and k in tensors and _is_lone(tensors[k])]
+            lone += [
+                k for k in match.extra if "." not in k and k in tensors and _is_lone(tensors[k])
+            ]
         if out or lone:
             chosen = replace(chosen, without=(*chosen.without, *out), lone=(*chosen.lone, *lone))
             places = self.contents.names(chosen)
@@ -357,32 +323,6 @@ def _others(chosen: Selection, paths: Iterable[str]) -> list[str]:
 def _is_lone(tensor: Tensor) -> bool:
     """Tell whether a tensor is a counter, a metric or a random state and no weight."""
     return max(tensor.shape, default=1) <= 1 or tensor.dtype == _BYTES
-
-
-def _same_place(one: Selection, other: Selection) -> bool:
-    return (one.wrapper, one.prefix) == (other.wrapper, other.prefix)
-
-
-def _distinct(choices: Iterable[Choice]) -> list[Choice]:
-    """Leave out choices of the same tensors."""
-    return list({one.tensors: one for one in reversed(list(choices))}.values())[::-1]
-
-
-def _preferred(choices: Sequence[Choice]) -> Choice | None:
-    """Take the only one, the one that holds all others, or "model" beside others."""
-    for one in choices:
-        if all(other is one or _goes_first(one.words, other.words) for other in choices):
-            return one
-    return None
-
-
-def _goes_first(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    at = next(
-        (i for i, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), None
-    )
-    if at is None:
-        return len(one) < len(other)
-    return one[at] == "model"
 
 
 def _several(contents: Contents, table: Table, found: Sequence[Choice]) -> Lines:

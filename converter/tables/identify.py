@@ -1,17 +1,15 @@
 """Which variant a set of names and shapes is of: how far it is from each, on either side."""
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 from ..sides import SIDES, Side
 from .marks import counter
 from .names import Names
 from .reading import families, load_table
-from .table import Claim, Table
+from .spelled import droppable, left_out, side_patterns, turned
+from .table import Table
 from .variant import Shape, ShapePattern, Variant
-
-AnyShape = TypeVar("AnyShape", Shape, ShapePattern)
 
 
 @dataclass(frozen=True)
@@ -113,69 +111,6 @@ def _num_classes(shapes: Mapping[str, Shape], patterns: Mapping[str, ShapePatter
     return 0
 
 
-def side_patterns(
-    variant: Variant, table: Table, side: Side, names: Names | None = None
-) -> Mapping[str, ShapePattern]:
-    """Give the names and shapes of a variant as one side, or a dialect or target, spells them.
-
-    Raises:
-        ValueError: The variant cannot be spelled so.
-    """
-    if names is not None:
-        memo = ("side_patterns", variant.name, side, names.name)
-        if memo not in table.memo:
-            ours = side_patterns(variant, table, side)
-            table.memo[memo] = names.shapes(ours, sizes_of(table, variant), axis_on(table, side))
-        spelled: Mapping[str, ShapePattern] = table.memo[memo]
-        return spelled
-    if side == "torch":
-        return variant.shapes
-    memo = ("side_patterns", variant.name)
-    if memo not in table.memo:
-        table.memo[memo] = {
-            claim.paddle: turned(pattern, claim)
-            for key, pattern in variant.shapes.items()
-            for claim in table.claims(key)
-            if claim.paddle is not None
-        }
-    found: Mapping[str, ShapePattern] = table.memo[memo]
-    return found
-
-
-def axis_on(table: Table, side: Side) -> Callable[[str], int]:
-    """Give the function that finds the axis along which the parts of a tensor lie.
-
-    It is the one that comes first in PyTorch; the kind's axes say where Paddle has it.
-    """
-
-    def axis(key: str) -> int:
-        axes = next((claim.rule.axes for claim in table.claims(key, side)), None)
-        return 0 if side == "torch" or axes is None else axes.first_moved() or 0
-
-    return axis
-
-
-def left_out(key: str, table: Table, side: Side, names: Names | None = None) -> str | None:
-    """Give the reason why a key of one side has no counterpart, or None if it has."""
-    if names is None:
-        return table.ignored(key, side)
-    if (reason := names.left_out(key)) is not None:
-        return reason
-    return next((why for k in names.ours(key) if (why := table.ignored(k, side))), None)
-
-
-def droppable(key: str, table: Table, side: Side, names: Names | None = None) -> bool:
-    """Tell whether a tensor may be absent because it would be dropped anyway."""
-    if side != "torch":
-        return False
-    if names is not None:
-        return all(droppable(own, table, side) for own in names.ours(key))
-    memo = ("droppable", key)
-    if memo not in table.memo:
-        table.memo[memo] = all(claim.paddle is None for claim in table.claims(key))
-    return bool(table.memo[memo])
-
-
 def closest(
     shapes: Mapping[str, Shape], table: Table, side: Side = "torch", names: Names | None = None
 ) -> Fit:
@@ -258,8 +193,3 @@ def _may_fit(shapes: Mapping[str, Shape], table: Table, variant: Variant) -> boo
     expected, count = len(variant.shapes), sum(1 for key in shapes if counter(key) is None)
     lone = bool(table.ignore or table.paddle_only)
     return expected <= 2 * len(shapes) and (lone or count <= expected)
-
-
-def turned(shape: AnyShape, claim: Claim) -> AnyShape:
-    """Give a tensor's shape on the other side, as the row that claims it says."""
-    return shape[::-1] if claim.rule.transpose else shape

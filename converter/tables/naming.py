@@ -34,7 +34,7 @@ def parse_names(
         problems += [
             f"{where}ignore: {pattern!r}: a placeholder is a name in braces, such as {{i}}."
             for pattern in names.ignore
-            if not is_pattern(pattern) or "+" in pattern or "{" in pattern and "-" in pattern
+            if not is_pattern(pattern) or "+" in pattern or ("{" in pattern and "-" in pattern)
         ]
         found[name] = names
     return found

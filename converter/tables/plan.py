@@ -10,9 +10,10 @@ from ..checkpoints import FLOATING, Checkpoint, Tensor, held
 from ..errors import CheckpointError, ConversionError, nearest
 from ..sides import SIDES, Side
 from .heads import missing_head
-from .identify import closest, fit, turned
-from .refusal import refuse_misfit
+from .identify import closest, fit
 from .patterns import join
+from .refusal import refuse_misfit
+from .spelled import turned
 from .table import Claim, Table
 from .variant import Shape, Variant
 

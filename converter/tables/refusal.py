@@ -9,10 +9,11 @@ from ..errors import CheckpointError, ConversionError, listing, some
 from ..folding import count, fold, folded
 from ..lines import joined
 from ..sides import NAMES, SIDES, Side
-from .identify import Fit, closest, turned
+from .identify import Fit, closest
 from .marks import marked
 from .names import Names
 from .reading import families, load_table
+from .spelled import turned
 from .table import Claim, Table
 from .variant import Shape
 
@@ -90,7 +91,9 @@ def refused_names(
     name = match.variant.name
     problems = [
         *(
-            Problem(key, "missing", f"missing; {name} has it as {list(shape)}." if shape else "missing.")
+            Problem(
+                key, "missing", f"missing; {name} has it as {list(shape)}." if shape else "missing."
+            )
             for key, shape in match.missing.items()
         ),
         *(Problem(key, f"not in {name}", f"{name} has no such tensor.") for key in match.extra),
