@@ -43,8 +43,8 @@ def parse_names(
 def _rows(entries: Any, where: str, problems: list[str]) -> Iterator[NameRow]:
     """Read the rows; those that cannot be are added to the problems."""
     if not isinstance(entries, list):
-        told = "is missing" if entries is None else f"is {shown(entries)}"
-        problems.append(f"{where}rows {told}, expected a list of [theirs, ours].")
+        there = "is missing" if entries is None else f"is {shown(entries)}"
+        problems.append(f"{where}rows {there}, expected a list of [theirs, ours].")
         return
     seen: dict[str, int] = {}
     for number, entry in enumerate(entries, 1):
