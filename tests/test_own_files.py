@@ -96,6 +96,7 @@ TABLE = {
     "title": "Net",
     "input_size": [8, 8],
     "output": "linear",
+    "sizes": {"heads": 2},
     "rows": [["blocks.{i}.fc", "blocks.{i}.fc", "linear"], ["own", "own", "mine"]],
     "ignore": {"blocks.{i}.mask": "recomputed"},
     "paddle_only": {"blocks.{i}.table": "recomputed"},
@@ -103,9 +104,11 @@ TABLE = {
         "mine": {
             "torch": "torch.nn.Linear",
             "paddle": ["paddle.nn.Linear"],
-            "layout": "x",
             "limit": 1e-5,
-            "tensors": {"weight": {"paddle": "w", "transpose": True}, "n": {"drop": "counts"}},
+            "tensors": {
+                "weight": {"paddle": "w", "axes": "out in -> in out"},
+                "n": {"drop": "counts"},
+            },
             "settings": {"eps": {"torch": "eps", "paddle": "epsilon", "value": 1}},
         }
     },

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CheckpointError
-from .storage import CHUNK, Held, Storage
+from .storage import CHUNK, Held, Shaped, Storage
 
 # Name used throughout -> how NumPy holds it. bfloat16 and float8 are kept as their bit patterns.
 DTYPES: dict[str, np.dtype] = {
@@ -274,7 +274,7 @@ def gather(storage: Storage, out: np.ndarray, offset: int, strides: tuple[int, .
     A larger view is cut along the axis with the largest stride, so that the file is read from
     front to back.
     """
-    if storage.fill(out, offset, strides):
+    if isinstance(storage, Shaped) and storage.fill(out, offset, strides):
         return
     with _chunk() as buffer:
         _gather(storage, out, offset, strides, buffer)

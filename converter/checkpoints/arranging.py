@@ -7,18 +7,18 @@ Where strides alone can say it, the result is a view of the same bytes. Elsewher
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import numpy as np
 
 from ..errors import CheckpointError
 from ._tensor import DTYPES, Tensor, gather
-from .storage import Storage
+from .storage import Held, Shaped, Storage
 
 Box = tuple[tuple[int, ...], tuple[int, ...]]  # the index where it starts, and its shape
 
 
-class Packed(Storage):
+class Packed(Shaped):
     """The values of tensors of one dtype, in C order, one tensor after the other.
 
     Args:
@@ -84,22 +84,6 @@ class Packed(Storage):
         yield from found.values()
 
 
-class Zeros(Storage):
-    """Zero bytes."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def read_into(self, at: int, buffer: memoryview) -> None:
-        """Fill a buffer."""
-        np.frombuffer(buffer, np.uint8)[:] = 0
-
-    def fill(self, out: np.ndarray, offset: int, strides: tuple[int, ...]) -> bool:
-        """Fill an array."""
-        out[...] = 0
-        return True
-
-
 def zeros(shape: tuple[int, ...], dtype: str) -> Tensor:
     """Give a tensor of zeros; it needs no memory.
 
@@ -107,9 +91,8 @@ def zeros(shape: tuple[int, ...], dtype: str) -> Tensor:
         shape: Its axes.
         dtype: A name of `DTYPES`.
     """
-    width = DTYPES[dtype].itemsize
-    size = math.prod(shape) * width
-    return Tensor(shape, dtype, Zeros(size), 0, _in_order(shape, width), dtype)
+    one = Held(bytes(DTYPES[dtype].itemsize))
+    return Tensor(shape, dtype, one, 0, (0,) * len(shape), dtype)
 
 
 def part(tensor: Tensor, axis: int, start: int, length: int) -> Tensor:
@@ -170,7 +153,7 @@ def joined(tensors: Sequence[Tensor], axis: int) -> Tensor:
         parts = [replace(tensor, dtype=stored) for tensor in parts]
     else:
         parts = [replace(tensor, lost=lost) for tensor in parts]
-    widest = max(parts, key=lambda tensor: tensor.nbytes)
+    widest = max(parts, key=lambda tensor: max(tensor.strides))
     others = sorted((a for a in range(len(first)) if a != axis), key=lambda a: -widest.strides[a])
     order = [axis, *others]
     packed = _packed([permuted(tensor, order) for tensor in parts])
@@ -261,7 +244,7 @@ def _split(tensor: Tensor, split: Sequence[int]) -> list[int]:
 def _merged(lengths: Sequence[int], strides: Sequence[int]) -> int | None:
     """Give the one stride of axes as one; None if there is none."""
     pairs = [(n, step) for n, step in zip(lengths, strides, strict=True) if n > 1]
-    for (_, outer), (length, inner) in zip(pairs, pairs[1:], strict=False):
+    for (_, outer), (length, inner) in pairwise(pairs):
         if outer != inner * length:
             return None
     return pairs[-1][1] if pairs else 0

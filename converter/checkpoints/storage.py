@@ -38,19 +38,6 @@ class Storage:
         """
         raise NotImplementedError
 
-    def fill(self, out: np.ndarray, offset: int, strides: tuple[int, ...]) -> bool:
-        """Fill an array from a strided view, if there is a better way than through its bytes.
-
-        Args:
-            out: Gets the values.
-            offset: Where the first lies, in bytes.
-            strides: Distance from one index to the next, by axis, in bytes.
-
-        Returns:
-            Whether it was done; if not, the caller reads the bytes.
-        """
-        return False
-
     def read(self, at: int, size: int) -> bytes:
         """Give some bytes."""
         buffer = bytearray(size)
@@ -79,6 +66,23 @@ class Storage:
         Raises:
             CheckpointError: They differ.
         """
+
+
+class Shaped(Storage):
+    """Bytes that are those of other arrays, which may know a better way to read a strided view."""
+
+    def fill(self, out: np.ndarray, offset: int, strides: tuple[int, ...]) -> bool:
+        """Fill an array from a view of these bytes.
+
+        Args:
+            out: Gets the values.
+            offset: Where the first lies, in bytes.
+            strides: Distance from one index to the next, by axis, in bytes.
+
+        Returns:
+            Whether it was done; if not, the caller reads the bytes.
+        """
+        raise NotImplementedError
 
 
 class Opened(Storage):

@@ -199,7 +199,7 @@ def _show(plan: Plan, dtype: str | None) -> None:
     rows = ((s.source or "-", s.operation, s.target or "-", s.reason) for s in shown)
     print_table(rows, "source", "operation", "target", "reason")
     counts = Counter[str](step.operation for step in plan.steps)
-    order = ("transpose", "copy", "drop", "restore")
+    order = ("transpose", "rearrange", "copy", "drop", "restore")
     listed = ", ".join(f"{counts[name]} to {name}" for name in order if counts[name])
     kept = sum(step.keep for step in plan.steps) if dtype in ("float16", "bfloat16") else 0
     cast = f" Floating tensors would be cast to {dtype}" if dtype else ""

@@ -1,14 +1,16 @@
 """Gradients by every parameter and by the input, and one step of norms in training mode."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ..errors import ParityError
 from ..running.side import AnySide
+from ..tables.kinds import TensorRule
 from ..tables.table import Table
 from ._inputs import noise, spell_shape
-from ._record import LiveCall, Paired, watched
+from ._record import LiveCall, Paired, as_in_torch, watched
 from ._trace import TRAINING, Writer
 from ._values import named_parts
 
@@ -18,6 +20,7 @@ def differentiate(
     model: Any,
     paired: list[Paired],
     table: Table,
+    sizes: Mapping[str, int],
     images: np.ndarray,
     writer: Writer,
 ) -> tuple[dict[str, int], dict[str, dict[str, Any]]]:
@@ -42,19 +45,19 @@ def differentiate(
         noise(f"direction:{spell_shape(size)}", size).astype(images.dtype).reshape(shape)
         for shape, size in flat
     ]
-    names = {  # own key -> PyTorch key, and whether the weight is transposed
-        own: (key, side.name == "paddle" and rule.transpose)
-        for one in paired
-        for key, own, rule in one.tensors(side.name)
+    names = {  # own key -> PyTorch key, and what becomes of the tensor
+        own: (key, rule) for one in paired for key, own, rule in one.tensors(side.name)
     }
     gradients = dict[str, int]()
 
     def write(prefix: str) -> None:
         for own, array in _gradients(side, model, images, directions).items():
-            key, transposed = names.get(own, (own, False))
+            key, rule = names.get(own, (own, None))
             alone = side.name == "paddle" and table.ignored(own, "paddle") is not None
             if array is not None and not alone:
-                gradients[prefix + key] = writer.add(array.T if transposed else array)
+                if rule is not None:
+                    array = as_in_torch(array, rule, side.name, sizes, own)
+                gradients[prefix + key] = writer.add(array)
 
     write("")
     norms = [one for one in paired if any(rule.buffer for rule in one.kind.tensors)]
@@ -76,8 +79,9 @@ def differentiate(
     for one, old in zip(norms, before, strict=True):
         one.layer.eval()
         arrays = {}
-        for leaf, (tensor, values) in old.items():
-            arrays[leaf] = writer.add(side.array(tensor))
+        for rule, (tensor, values) in old.items():
+            array = as_in_torch(side.array(tensor), rule, side.name, sizes, one.own)
+            arrays[rule.leaf] = writer.add(array)
             side.set(tensor, values)  # as before
         training[one.name] = {"values": seen[one.name], "arrays": arrays}
     return gradients, training
@@ -101,11 +105,11 @@ def floating(side: AnySide, output: Any) -> list[Any]:
     return [tensor for tensor in tensors if tensor.is_floating_point()]
 
 
-def _statistics(side: AnySide, norm: Paired) -> dict[str, tuple[Any, np.ndarray]]:
-    """Return the running statistics of a norm by PyTorch leaf: the live tensor, and its values."""
+def _statistics(side: AnySide, norm: Paired) -> dict[TensorRule, tuple[Any, np.ndarray]]:
+    """Return the running statistics of a norm by their rule: the live tensor, and its values."""
     state = side.state_of(norm.layer)
     return {
-        rule.leaf: (state[own], side.array(state[own]).copy())
+        rule: (state[own], side.array(state[own]).copy())
         for rule in norm.kind.tensors
         if rule.buffer and (own := rule.name_on(side.name))
     }

@@ -17,13 +17,13 @@ from ..running.scratch import ROOM
 from ..running.setup import Setup, code_of, own_code, read_setup
 from ..running.side import AnySide, class_name, find_class, is_class, make_side
 from ..sides import NAMES, Side
-from ..tables.table import Table
+from ..tables.table import Table, sizes_of
 from ._alone import Alone
 from ._backward import differentiate
 from ._buffers import write_buffers
 from ._distance import FLOAT64_LIMIT
 from ._forms import describe_forms, find_forms, round_setting
-from ._record import Paired, Recorder, watched
+from ._record import Paired, Recorder, as_in_torch, watched
 from ._settings import idle, plain_attributes, read_settings, spell_settings
 from ._trace import DTYPES, INPUT, TRACE_JSON, Facts, Layer, Trace, Weight, Writer, write_facts
 
@@ -114,6 +114,7 @@ class _Dump:
     def __init__(self, job: Job, parent: Listener, dtype: str) -> None:
         self.job, self.parent, self.subject = job, parent, job.setup.subject
         self.table, self.side = self.subject.read_table(), make_side(job.setup)
+        self.sizes = sizes_of(self.table, self.table.variants.get(self.subject.name))
         self.out, self.images, self.done = (
             Path(job.out),
             np.load(job.inputs).astype(dtype),
@@ -208,10 +209,11 @@ class _Dump:
                     if own in state and table.ignored(own, side.name) is None:
                         claimed.add(own)
                         if rule.paddle is not None:
-                            array = side.array(state[own])
-                            turned = side.name == "paddle" and rule.transpose
-                            place = writer.add(narrowed(array.T if turned else array))
-                            self.facts.weights[key] = Weight(one.name, own, place, rule.transpose)
+                            live = side.array(state[own])
+                            array = as_in_torch(live, rule, side.name, self.sizes, own)
+                            place = writer.add(narrowed(array))
+                            turned = rule.axes is not None and rule.axes.permutes
+                            self.facts.weights[key] = Weight(one.name, own, place, turned)
         same = {side.identity(state[key]) for key in claimed}
         left = [
             key
@@ -255,7 +257,7 @@ class _Dump:
         """Differentiate, and let norms make one step."""
         with self._writer("gradients") as writer:
             self.facts.gradients, self.facts.training = differentiate(
-                self.side, self.model, self.paired, self.table, self.images, writer
+                self.side, self.model, self.paired, self.table, self.sizes, self.images, writer
             )
 
     def _forward(self, call: Callable[..., Any], images: np.ndarray | None = None) -> None:

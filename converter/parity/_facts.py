@@ -137,7 +137,7 @@ class Weight:
         layer: PyTorch name of its layer.
         own: Its key in this model.
         array: Its place in the file.
-        turned: Whether Paddle has its axes exchanged.
+        turned: Whether Paddle has its axes in another order, and changes nothing else of it.
     """
 
     layer: str

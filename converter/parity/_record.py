@@ -41,6 +41,24 @@ class Paired:
                 yield keys[0], keys[1], rule
 
 
+def as_in_torch(
+    array: np.ndarray, rule: TensorRule, side: Side, sizes: Mapping[str, int], key: str
+) -> np.ndarray:
+    """Give a tensor of a live model as PyTorch lays it out.
+
+    Raises:
+        ParityError: The axes of its kind do not fit its shape.
+    """
+    if side == "torch" or rule.axes is None:
+        return array
+    axes = rule.axes.back()
+    try:
+        return axes.apply_array(array, sizes)
+    except ValueError as error:
+        shape = list(array.shape)
+        raise ParityError(f"{key}: shape {shape} does not fit axes '{axes}': {error}.") from error
+
+
 # Relative; by how much two ways to compute one layer in float32 may differ at most.
 _FLOAT32_LIMIT = 1e-4
 _UNWATCHED = ""  # among the keys of calls that have begun

@@ -39,12 +39,14 @@ class Axes:
     right: tuple[Group, ...]
 
     @classmethod
-    def parse(cls, text: str) -> "Axes":
+    def parse(cls, text: object) -> "Axes":
         """Read a layout.
 
         Raises:
             ValueError: The text is not one; the message says what is wrong and what was expected.
         """
+        if not isinstance(text, str):
+            raise ValueError("is not a text; expected one such as 'out in -> in out'")
         if len(text) > _LONGEST:
             raise ValueError(f"has {len(text)} characters; the limit is {_LONGEST}")
         sides = text.split(_ARROW)

@@ -10,8 +10,8 @@ from ..sides import SIDES, Side
 from .moving import our_tensors, their_tensors
 from .names import Names
 from .patterns import PLACEHOLDER, join
-from .spelled import axis_on, side_patterns, sizes_of
-from .table import Table
+from .spelled import axis_on, side_patterns
+from .table import Table, sizes_of
 from .variant import Shape, Variant
 
 _TRIED = ("1", "2")  # numbers that stand for all where no shapes say which there are

@@ -1,6 +1,7 @@
 """Which variant a set of names and shapes is of: how far it is from each, on either side."""
 
 from collections.abc import Container, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ..sides import SIDES, Side
@@ -8,7 +9,7 @@ from .marks import counter
 from .names import Names
 from .reading import families, load_table
 from .spelled import droppable, left_out, side_patterns, turned
-from .table import Table
+from .table import Table, sizes_of
 from .variant import Shape, ShapePattern, Variant
 
 
@@ -146,12 +147,16 @@ def _spelled(shapes: Mapping[str, Shape], table: Table, side: Side, names: Names
 
 
 def _anonymous(shapes: Mapping[str, Shape], table: Table, side: Side) -> Variant:
-    """Give what stands for the variant of a table without any: what is claimed, as it is found."""
-    found = {
-        claim.torch: turned(shape, claim) if side == "paddle" else shape
-        for key, shape in shapes.items()
-        for claim in table.claims(key, side)
-    }
+    """Give what stands for the variant of a table without any: what is claimed, as it is found.
+
+    A tensor of a shape that its kind cannot have is left out, and so is not as expected.
+    """
+    sizes, found = sizes_of(table, None), dict[str, ShapePattern]()
+    for key, shape in shapes.items():
+        for claim in table.claims(key, side):
+            with suppress(ValueError):
+                there = turned(shape, claim, sizes, side)
+                found[claim.torch] = shape if side == "torch" else there
     return Variant(table.family, table.family, found, {}, table.input_size or (224, 224))
 
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..checked import checked, expected, tables_in
+from ..checked import checked, expected, shown, tables_in
 from ..sides import Side
+from .axes import Axes
 
 _MOST_LIMIT = 1e-4  # float32 loses no more in one layer
 _LIMIT = expected(
@@ -15,6 +16,7 @@ _CLASSES = expected("a text or a list of texts", lambda names: bool(names) and a
 _LEAF = expected("a name without braces", lambda name: name is None or not set("{}") & set(name))
 _ATTRIBUTES = expected("a text or a list of texts")
 _LISTS = ("torch", "paddle")  # one text stands for a list of one
+_EXCHANGE = 'axes = "out in -> in out"'  # as a kind says it
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class TensorRule:
     Attributes:
         leaf: Name in the PyTorch layer; empty when the row names the tensor itself.
         paddle: Name in the Paddle layer; None when the tensor is dropped.
-        transpose: Whether the two axes are exchanged.
+        axes: How PyTorch's axes become Paddle's; None if they are the same.
         drop: Why the tensor is dropped; empty when it is kept.
         buffer: Whether the tensor is kept without being trained.
         keep: Whether a cast to half precision leaves it in float32, as statistics need.
@@ -33,7 +35,7 @@ class TensorRule:
 
     leaf: str
     paddle: str | None = field(default=None, metadata=_LEAF)
-    transpose: bool = False
+    axes: Axes | None = None
     drop: str = ""
     buffer: bool = False
     keep: bool = False
@@ -42,6 +44,10 @@ class TensorRule:
     def name_on(self, side: Side) -> str | None:
         """Name the tensor in the layer of one side; None if that side has none."""
         return self.leaf if side == "torch" else self.paddle
+
+    def axes_from(self, side: Side) -> Axes | None:
+        """Give how the axes of one side become the other's; None if they are the same."""
+        return self.axes if side == "torch" or self.axes is None else self.axes.back()
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,6 @@ class Kind:
         settings: What must agree besides the tensors.
         torch: Classes in PyTorch, by their exact names.
         paddle: Classes in Paddle.
-        layout: What a transposition does, for people.
         float32: Side -> attribute that parity rounds to float32, as Paddle computes with it.
         limit: Relative float64 difference that is allowed; None for that of all others.
         backward_limit: The same of gradients that went through it.
@@ -108,7 +113,6 @@ class Kind:
     settings: tuple[Setting, ...] = ()
     torch: tuple[str, ...] = field(default=(), metadata=_CLASSES)
     paddle: tuple[str, ...] = field(default=(), metadata=_CLASSES)
-    layout: str = ""
     float32: Mapping[str, str] = field(
         default_factory=dict,
         metadata=expected(
@@ -136,19 +140,27 @@ def parse_kind(name: str, entry: Mapping[str, Any], problems: list[str]) -> Kind
         if ("paddle" in rule) == ("drop" in rule)
     ]
     problems += [
+        f"{where}tensors.{leaf}: axes of a tensor that is dropped; expected them with paddle alone."
+        for leaf, rule in tensors.items()
+        if "axes" in rule and "drop" in rule
+    ]
+    problems += [
         f"{where}tensors.{leaf}: expected a name without braces."
         for leaf in tensors
         if set("{}") & set(leaf)
     ]
     rules = [
-        checked(TensorRule, rule, f"{where}tensors.{leaf}.", problems, leaf=leaf)
+        _parse_rule(leaf, rule, f"{where}tensors.{leaf}.", problems)
         for leaf, rule in tensors.items()
     ]
     held = [
         checked(Setting, _listed(words), f"{where}settings.{one}.", problems, name=one)
         for one, words in settings.items()
     ]
-    rest = {word: value for word, value in entry.items() if word not in ("tensors", "settings")}
+    if "layout" in entry:
+        problems.append(f"{where}layout is unknown. Write it at the tensor, as {_EXCHANGE}.")
+    read = ("tensors", "settings", "layout")
+    rest = {word: value for word, value in entry.items() if word not in read}
     kind = checked(
         Kind,
         _listed(rest),
@@ -159,6 +171,22 @@ def parse_kind(name: str, entry: Mapping[str, Any], problems: list[str]) -> Kind
         settings=tuple(setting for setting in held if setting),
     )
     return kind or Kind(name)
+
+
+def _parse_rule(
+    leaf: str, words: Mapping[str, Any], where: str, problems: list[str]
+) -> TensorRule | None:
+    """Read what becomes of one tensor."""
+    axes = None
+    if "transpose" in words:
+        problems.append(f"{where}transpose is unknown. Write {_EXCHANGE} instead.")
+    if "axes" in words:
+        try:
+            axes = Axes.parse(words["axes"])
+        except ValueError as error:
+            problems.append(f"{where}axes {shown(words['axes'])} {error}.")
+    rest = {word: value for word, value in words.items() if word not in ("axes", "transpose")}
+    return checked(TensorRule, rest, where, problems, leaf=leaf, axes=axes)
 
 
 def _listed(words: Mapping[str, Any]) -> dict[str, Any]:

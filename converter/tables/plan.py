@@ -9,15 +9,16 @@ import numpy as np
 from ..checkpoints import FLOATING, Checkpoint, Tensor, held
 from ..errors import CheckpointError, ConversionError, nearest
 from ..sides import SIDES, Side
+from .axes import Axes
 from .heads import missing_head
 from .identify import closest, fit
 from .patterns import join
 from .refusal import refuse_misfit
 from .spelled import turned
-from .table import Claim, Table
+from .table import Claim, Table, sizes_of
 from .variant import Shape, Variant
 
-Operation = Literal["copy", "transpose", "drop", "restore"]
+Operation = Literal["copy", "transpose", "rearrange", "drop", "restore"]
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,15 @@ class Step:
 
     Attributes:
         source: Its key; None when there is none and the target is restored.
-        operation: "copy", "transpose", "drop" or "restore".
+        operation: "copy", "transpose" (whole axes change places), "rearrange" (axes are split,
+            merged or taken out as well), "drop" or "restore".
         target: The key it gets; None when dropped.
         reason: The row's kind and what it does, or why the tensor is dropped.
         shape: Shape in the source.
         target_shape: Shape in the target.
         value: Of a restored int64 tensor.
         keep: Whether a cast to half precision leaves it in float32.
+        axes: How the axes of the source become the target's; None if they are the same.
     """
 
     source: str | None
@@ -43,6 +46,7 @@ class Step:
     target_shape: Shape
     value: int = 0
     keep: bool = False
+    axes: Axes | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class Plan:
             tensors: Of the source.
             dtype: What floating tensors are cast to; as they are if None.
         """
-        made: dict[str, Tensor] = {}
+        made, sizes = dict[str, Tensor](), sizes_of(self.table, self.variant)
         for step in self.steps:
             if step.target is None:
                 continue
@@ -89,8 +93,8 @@ class Plan:
                 made[step.target] = held(np.full(step.target_shape, step.value, np.int64))
                 continue
             tensor = tensors[step.source]
-            if step.operation == "transpose":
-                tensor = tensor.transposed()
+            if step.axes is not None:
+                tensor = step.axes.apply(tensor, sizes)
             if dtype is not None and tensor.dtype in FLOATING:
                 tensor = tensor.cast(_kept_in(tensor.dtype, dtype) if step.keep else dtype)
             made[step.target] = tensor
@@ -159,7 +163,7 @@ def make_plan(
         error = ConversionError if side == "torch" else CheckpointError
         raise error(f"{checkpoint.path}: ", told).asking("--rename", "--num-classes", side=side)
     refuse_misfit(checkpoint, table, match, variant, side)
-    steps = tuple(_steps(checkpoint, table, side))
+    steps = tuple(_steps(checkpoint, table, side, sizes_of(table, match.variant)))
     return Plan(table, match.variant, match.num_classes, side, steps)
 
 
@@ -172,7 +176,9 @@ def check_paddle(checkpoint: Checkpoint, table: Table, variant: Variant) -> int:
     return make_plan(checkpoint, table, variant.name, "paddle").num_classes
 
 
-def _steps(checkpoint: Checkpoint, table: Table, side: Side) -> Iterator[Step]:
+def _steps(
+    checkpoint: Checkpoint, table: Table, side: Side, sizes: Mapping[str, int]
+) -> Iterator[Step]:
     """Say what becomes of every tensor; what is restored comes last in its layer, as in PyTorch."""
     claims = {key: next(iter(table.claims(key, side)), None) for key in checkpoint.tensors}
     ends = {claim.layer: key for key, claim in claims.items() if claim is not None}
@@ -181,21 +187,22 @@ def _steps(checkpoint: Checkpoint, table: Table, side: Side) -> Iterator[Step]:
         if claim is None:
             yield Step(key, "drop", None, table.ignored(key, side) or "", shape, ())
             continue
-        yield _step(key, shape, claim, side)
+        yield _step(key, shape, claim, side, sizes)
         if side == "paddle" and ends[claim.layer] == key:
             yield from _restored(claim)
 
 
-def _step(key: str, shape: Shape, claim: Claim, side: Side) -> Step:
+def _step(key: str, shape: Shape, claim: Claim, side: Side, sizes: Mapping[str, int]) -> Step:
     reason = _reason(claim)
     target = claim.paddle if side == "torch" else claim.torch
     if target is None:
         return Step(key, "drop", None, f"{reason}: {claim.rule.drop}", shape, ())
-    keep = claim.rule.keep
-    if not claim.rule.transpose:
+    keep, axes = claim.rule.keep, claim.rule.axes_from(side)
+    if axes is None:
         return Step(key, "copy", target, reason, shape, shape, keep=keep)
-    reason += f": {claim.row.kind.layout}" + ", the other way" * (side == "paddle")
-    return Step(key, "transpose", target, reason, shape, turned(shape, claim), keep=keep)
+    operation: Operation = "transpose" if axes.permutes else "rearrange"
+    made = turned(shape, claim, sizes, side)
+    return Step(key, operation, target, f"{reason}: {axes}", shape, made, keep=keep, axes=axes)
 
 
 def _restored(claim: Claim) -> Iterator[Step]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from ..checkpoints import FLOATING, Checkpoint, Tensor
@@ -13,9 +14,9 @@ from .identify import Fit, closest
 from .marks import marked
 from .names import Names
 from .reading import families, load_table
-from .spelled import turned
-from .table import Claim, Table
-from .variant import Shape
+from .spelled import spell_axes, turned
+from .table import Claim, Table, sizes_of
+from .variant import Shape, Variant
 
 _MOST_PROBLEMS = 20  # that are listed one by one
 _MOST_PATTERNS = 8  # of folded names
@@ -278,8 +279,13 @@ def _problem(
             f"says that PyTorch has no such tensor. Remove that entry, or the tensor.",
         )
     if key in match.misshapen:
-        told = _misshapen(*match.misshapen[key], claims[0], table, match.variant.name, side)
+        told = _misshapen(*match.misshapen[key], claims[0], table, match.variant, side)
         return "another shape", told
+    try:
+        turned(tensor.shape, claims[0], sizes_of(table, match.variant), side)
+    except ValueError as error:
+        shape, axes = list(tensor.shape), spell_axes(claims[0], table, side)
+        return "a shape that its kind does not have", f"shape {shape} does not fit {axes}: {error}."
     if key in match.extra:
         return (
             f"not in {match.variant.name}",
@@ -290,13 +296,16 @@ def _problem(
 
 
 def _misshapen(
-    found: Shape, expected: Shape, claim: Claim, table: Table, variant: str, side: Side
+    found: Shape, expected: Shape, claim: Claim, table: Table, variant: Variant, side: Side
 ) -> str:
     other = ""
-    if len(found) == len(expected) and claim.rule.transpose:
-        shapes = f"{list(turned(found, claim))} and {list(turned(expected, claim))}"
-        other = f" (in {'Paddle' if side == 'torch' else 'PyTorch'} {shapes})"
+    if claim.rule.axes is not None:
+        sizes = sizes_of(table, variant)
+        with suppress(ValueError):
+            shapes = [list(turned(shape, claim, sizes, side)) for shape in (found, expected)]
+            name = "Paddle" if side == "torch" else "PyTorch"
+            other = f" (in {name} {shapes[0]} and {shapes[1]})"
     return (
-        f"shape {list(found)}, {variant} has {list(expected)}{other}; row {claim.row.number} of "
-        f"{table.file}, kind '{claim.row.kind.name}'. Is it another variant, or a changed model?"
+        f"shape {list(found)}, {variant.name} has {list(expected)}{other}; row {claim.row.number} "
+        f"of {table.file}, kind '{claim.row.kind.name}'. Is it another variant, or a changed model?"
     )

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from ..errors import TableError
 from ..sides import Side
 from .moving import their_shapes
 from .names import Names
-from .table import Claim, Table
+from .table import Claim, Table, sizes_of
 from .variant import Shape, ShapePattern, Variant
 
 AnyShape = TypeVar("AnyShape", Shape, ShapePattern)
@@ -18,7 +19,8 @@ def side_patterns(
     """Give the names and shapes of a variant as one side, or a dialect or target, spells them.
 
     Raises:
-        ValueError: The variant cannot be spelled so.
+        TableError: The axes of a kind do not fit the shape of a tensor of that kind.
+        ValueError: The variant cannot be spelled in other names.
     """
     if names is not None:
         other = ("side_patterns", variant.name, side, names.name)
@@ -31,21 +33,30 @@ def side_patterns(
         return spelled
     if side == "torch":
         return variant.shapes
+    if table.variants.get(variant.name) is not variant:  # made up of one file
+        return _in_paddle(variant, table)
     memo = ("side_patterns", variant.name)
     if memo not in table.memo:
-        table.memo[memo] = {
-            claim.paddle: turned(pattern, claim)
-            for key, pattern in variant.shapes.items()
-            for claim in table.claims(key)
-            if claim.paddle is not None
-        }
+        table.memo[memo] = _in_paddle(variant, table)
     found: Mapping[str, ShapePattern] = table.memo[memo]
     return found
 
 
-def sizes_of(table: Table, variant: Variant) -> dict[str, int]:
-    """Give the lengths that axes may name: whole numbers of a variant's config."""
-    return {name: n for name, n in variant.config.items() if type(n) is int}
+def _in_paddle(variant: Variant, table: Table) -> Mapping[str, ShapePattern]:
+    """Give the names and shapes of a variant as Paddle spells them."""
+    sizes, found = sizes_of(table, variant), dict[str, ShapePattern]()
+    for key, pattern in variant.shapes.items():
+        for claim in table.claims(key):
+            if claim.paddle is None:
+                continue
+            try:
+                found[claim.paddle] = turned(pattern, claim, sizes)
+            except ValueError as error:
+                raise TableError(
+                    f"{key}: shape {list(pattern)} of {variant.name} does not fit "
+                    f"{spell_axes(claim, table)}: {error}."
+                ) from error
+    return found
 
 
 def axis_on(table: Table, side: Side) -> Callable[[str], int]:
@@ -55,7 +66,7 @@ def axis_on(table: Table, side: Side) -> Callable[[str], int]:
     """
 
     def axis(key: str) -> int:
-        axes = next((getattr(claim.rule, "axes", None) for claim in table.claims(key, side)), None)
+        axes = next((claim.rule.axes for claim in table.claims(key, side)), None)
         return 0 if side == "torch" or axes is None else axes.first_moved() or 0
 
     return axis
@@ -82,6 +93,25 @@ def droppable(key: str, table: Table, side: Side, names: Names | None = None) ->
     return bool(table.memo[memo])
 
 
-def turned(shape: AnyShape, claim: Claim) -> AnyShape:
-    """Give a tensor's shape on the other side, as the row that claims it says."""
-    return shape[::-1] if claim.rule.transpose else shape
+def turned(
+    shape: AnyShape, claim: Claim, sizes: Mapping[str, int], side: Side = "torch"
+) -> AnyShape:
+    """Give a tensor's shape on the other side, as the row that claims it says.
+
+    Args:
+        shape: On this side.
+        claim: Of the row.
+        sizes: As `sizes_of` gives them.
+        side: This side.
+
+    Raises:
+        ValueError: The axes of its kind do not fit the shape.
+    """
+    axes = claim.rule.axes_from(side)
+    return shape if axes is None else axes.shape(shape, sizes)
+
+
+def spell_axes(claim: Claim, table: Table, side: Side = "torch") -> str:
+    """Say what moves the axes of a tensor: "axes 'c -> 1 c' (row 3 of own.toml, kind 'own')"."""
+    row, axes = claim.row, claim.rule.axes_from(side)
+    return f"axes '{axes}' (row {row.number} of {table.file}, kind '{row.kind.name}')"

@@ -22,6 +22,10 @@ from .variant import IN_PIXELS, Variant
 
 _REASONS = expected("key patterns, each with its reason", lambda why: all(why.values()))
 
+_SIZES = expected(
+    "names, each with a whole number from 1 on", lambda sizes: all(n > 0 for n in sizes.values())
+)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -92,6 +96,8 @@ class Table:
         output: Kind of the whole model, where its own code needs a limit.
         dialects: Other names of PyTorch's side.
         targets: Other names of Paddle's side.
+        sizes: Name in the axes of a kind -> its length, where neither the shapes nor the config of
+            a variant give it.
     """
 
     rows: tuple[Row, ...]
@@ -108,6 +114,7 @@ class Table:
     output: Kind | None = None
     dialects: Mapping[str, Names] = field(default_factory=dict)
     targets: Mapping[str, Names] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict, metadata=_SIZES)
 
     @property
     def file(self) -> str:
@@ -236,6 +243,13 @@ class Table:
                 if (pair := row.pair(side, name)) is not None:
                     paired[name] = (*pair, row.kind)
         return paired
+
+
+def sizes_of(table: Table, variant: Variant | None) -> Mapping[str, int]:
+    """Give the lengths that axes may need: [sizes] of a table, and the numbers of a config."""
+    config = {} if variant is None else variant.config
+    own = {name: n for name, n in config.items() if type(n) is int and n > 0}
+    return {**table.sizes, **own}
 
 
 def may_lack(kind: Kind, leaf: str) -> bool:

@@ -107,7 +107,7 @@ def square_linear_layers(variant: str) -> list[str]:
         claim.paddle
         for key, shape in found.shapes.items()
         for claim in table.claims(key)
-        if claim.rule.transpose and claim.paddle and shape[0] == shape[1]
+        if claim.rule.axes and claim.paddle and shape[0] == shape[1]
     ]
 
 

@@ -216,7 +216,7 @@ def test_kinds_of_ones_own(folder: Path) -> None:
     with (folder / "own.toml").open("a") as table:
         table.write(
             '[kinds.own]\ntorch = "own_torch.Own"\npaddle = "own_paddle.Own"\n'
-            '[kinds.own.tensors]\nweight = { paddle = "weight", transpose = true }\n'
+            '[kinds.own.tensors]\nweight = { paddle = "weight", axes = "out in -> in out" }\n'
             'bias = { paddle = "bias" }\n'
         )
     assert check(folder).proved

@@ -144,7 +144,7 @@ def test_square_linear_layers_of_shunted_b() -> None:
         variant.shapes[key]
         for key in variant.shapes
         for claim in table.claims(key)
-        if claim.rule.transpose
+        if claim.rule.axes
     ]
 
     assert len(linear) == 197

@@ -296,7 +296,7 @@ def test_plan_keeps_the_order_of_the_source_and_says_why(plain: Make) -> None:
     assert [step.source for step in plan.steps] == list(checkpoint.tensors)
     assert all(step.reason for step in plan.steps)
     q = steps["block1.0.attn.q.weight"]
-    assert (q.operation, q.reason) == ("transpose", "row 15, kind linear: [out, in] -> [in, out]")
+    assert (q.operation, q.reason) == ("transpose", "row 15, kind linear: out in -> in out")
     counter = steps["patch_embed1.conv.1.num_batches_tracked"]
     assert counter.target is None
     assert "step counter" in counter.reason

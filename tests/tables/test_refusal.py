@@ -25,7 +25,7 @@ def state(side: Side = "torch") -> dict[str, np.ndarray]:
     for key, shape in SHAPES.items():
         claim = TABLE.claims(key)[0]
         sizes = [10 if n == "num_classes" else int(n) for n in shape]
-        turned = sizes[::-1] if side == "paddle" and claim.rule.transpose else sizes
+        turned = sizes[::-1] if side == "paddle" and claim.rule.axes else sizes
         made[(claim.paddle if side == "paddle" else key) or key] = np.zeros(turned, "f4")
     return made
 

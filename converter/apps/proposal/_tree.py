@@ -121,7 +121,7 @@ class Tree:
 
 
 def _canonical(unit: Unit, kind: Kind, side: Side) -> tuple[tuple[str, Shape], ...] | None:
-    """Give leaf names and shapes as PyTorch has them; None if the kind lacks a rule for one."""
+    """Give leaf names and shapes as PyTorch has them; None if the kind has none such."""
     rules = {(r.leaf if side == "torch" else r.paddle): r for r in kind.tensors}
     found = []
     for leaf in unit.tensors:
@@ -129,8 +129,13 @@ def _canonical(unit: Unit, kind: Kind, side: Side) -> tuple[tuple[str, Shape], .
         if rule is None:
             return None
         if rule.paddle is not None:
-            turn = rule.transpose and side == "paddle"
-            found.append((rule.leaf, leaf.shape[::-1] if turn else leaf.shape))
+            shape = leaf.shape
+            if side == "paddle" and rule.axes is not None:
+                try:
+                    shape = rule.axes.back().shape(shape)
+                except ValueError:
+                    return None
+            found.append((rule.leaf, shape))
     return tuple(sorted(found))
 
 
