@@ -7,7 +7,7 @@ from ..checkpoints import FLOATING, Checkpoint, Tensor
 from ..checkpoints.arranging import zeros
 from ..errors import ConversionError, nearest
 from ..sides import SIDES, Side
-from .moving import our_tensors, their_tensors
+from .moving import check_computed, our_tensors, their_tensors
 from .names import Names
 from .patterns import PLACEHOLDER, join
 from .spelled import axis_on, side_patterns
@@ -47,7 +47,9 @@ def to_ours(
     names = find_names(table, side, checkpoint.selection.spelling)
     kept = {key: t for key, t in checkpoint.tensors.items() if names.left_out(key) is None}
     try:
-        made = our_tensors(names, kept, sizes_of(table, variant), axis_on(table, side))
+        check_computed(names, checkpoint.tensors)
+        expected, sizes = side_patterns(variant, table, side), sizes_of(table, variant)
+        made = our_tensors(names, kept, expected, sizes, axis_on(table, side))
     except ValueError as error:
         raise ConversionError(
             f"{checkpoint.path}: does not have the tensors of {names.option}: {error}."

@@ -3,9 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from ..checkpoints import Tensor
+import numpy as np
+
+from ..checkpoints import Tensor, held
 from ..checkpoints.arranging import joined, part, zeros
 from .axes import Axes
+from .functions import COMPUTED, FOLDS, ClassPosition
 from .names import Move, Names, Part
 from .variant import ShapePattern
 
@@ -27,29 +30,68 @@ def their_shapes(
     Raises:
         ValueError: A part is missing, has another length, or two become one.
     """
-    return _moved(names.moves(ours, back=True), ours, _OfShapes(sizes, axis, back=True))
+    folded = dict(ours)
+    for fold in _folds(names):
+        folded = fold.their_shapes(folded)
+    return _moved(names.moves(folded, back=True), folded, _OfShapes(sizes, axis, back=True))
 
 
 def our_tensors(
-    names: Names, theirs: Mapping[str, Tensor], sizes: Mapping[str, int], axis: Axis
+    names: Names,
+    theirs: Mapping[str, Tensor],
+    expected: Mapping[str, ShapePattern],
+    sizes: Mapping[str, int],
+    axis: Axis,
 ) -> dict[str, Tensor]:
     """Give tensors under our names, as views of theirs.
+
+    Args:
+        names: Theirs.
+        theirs: Key -> tensor; none that is left out.
+        expected: Key of ours -> shape, as far as that is known.
+        sizes: Lengths that axes may name.
+        axis: Where parts lie: the axis that comes first in PyTorch.
 
     Raises:
         ValueError: As of `their_shapes`; or a part that must be zero is not.
     """
-    return _moved(names.moves(theirs), theirs, _OfTensors(sizes, axis, back=False))
+    made = _moved(names.moves(theirs), theirs, _OfTensors(sizes, axis, back=False))
+    for fold in _folds(names):
+        made = fold.ours(made, expected)
+    return made
+
+
+def check_computed(names: Names, theirs: Mapping[str, Tensor]) -> None:
+    """Compare what a file stores with what our model computes in its place.
+
+    Raises:
+        ValueError: It has other values.
+    """
+    for key, function, source in names.computed_for(theirs):
+        if key in theirs:
+            found, wanted = theirs[key].read(), COMPUTED[function](theirs[source].shape)
+            if found.shape != wanted.shape or not np.array_equal(found, wanted):
+                raise ValueError(f"{key}: has other values than {function} of {source}")
 
 
 def their_tensors(
     names: Names, ours: Mapping[str, Tensor], sizes: Mapping[str, int], axis: Axis
 ) -> dict[str, Tensor]:
-    """Give tensors under their names, as views of ours.
+    """Give tensors under their names, as views of ours, and what their model stores besides.
 
     Raises:
         ValueError: As of `our_tensors`.
     """
-    return _moved(names.moves(ours, back=True), ours, _OfTensors(sizes, axis, back=True))
+    folded = dict(ours)
+    for fold in _folds(names):
+        folded = fold.theirs(folded)
+    made = _moved(names.moves(folded, back=True), folded, _OfTensors(sizes, axis, back=True))
+    computed = list(names.computed_for(made))
+    return made | {key: held(COMPUTED[name](made[of].shape)) for key, name, of in computed}
+
+
+def _folds(names: Names) -> list[ClassPosition]:
+    return [FOLDS[name](*tensors) for name, tensors in names.folds.items()]
 
 
 class _Of(Generic[Thing]):

@@ -13,7 +13,7 @@ from typing import TypeVar
 from ..checked import expected
 from ..sides import Side
 from .axes import Axes
-from .patterns import Patterns
+from .patterns import Patterns, compile_pattern, fill
 
 _HOLE = re.compile(r"\{([A-Za-z_]\w*)([+-][0-9]{1,4})?\}", re.ASCII)
 _NUMBER = "(0|[1-9][0-9]{0,8})"  # no leading zeros, which would not come back
@@ -72,6 +72,19 @@ class Move:
 
 
 @dataclass(frozen=True)
+class Computed:
+    """What their model stores and ours works out.
+
+    Attributes:
+        function: Of `functions.COMPUTED`.
+        of: Pattern of their tensor whose shape it takes.
+    """
+
+    function: str
+    of: str
+
+
+@dataclass(frozen=True)
 class Names:
     """Other names for all tensors of one side.
 
@@ -82,6 +95,8 @@ class Names:
         title: Name for people.
         source: Whose names they are, and where they were found.
         ignore: Pattern of their keys -> why such a tensor is left out.
+        computed: Pattern of their keys that our model has not -> how they are computed.
+        folds: Function of `functions.FOLDS` -> our tensors that it is about.
     """
 
     name: str
@@ -90,6 +105,8 @@ class Names:
     title: str = ""
     source: str = ""
     ignore: Mapping[str, str] = field(default_factory=dict, metadata=_REASONS)
+    computed: Mapping[str, Computed] = field(default_factory=dict)
+    folds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def section(self) -> str:
@@ -148,7 +165,16 @@ class Names:
         found: Patterns[str] = Patterns()
         for pattern, why in self.ignore.items():
             found.add(pattern, why)
+        for pattern, how in self.computed.items():
+            found.add(pattern, f"{how.function} of {how.of}")
         return found
+
+    def computed_for(self, keys: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+        """Give what is computed of some of their keys: its own key, the function, that key."""
+        for pattern, how in self.computed.items():
+            for key in keys:
+                if match := compile_pattern(how.of).fullmatch(key):
+                    yield fill(pattern, match.groupdict()), how.function, key
 
     def problems(self, keys: Iterable[str]) -> Iterator[str]:
         """Say where the names of a model do not come back as they were, or two become one."""

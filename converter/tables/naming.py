@@ -1,12 +1,16 @@
 """[dialects] and [targets] of a table -> Names, checked; all problems are listed."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 from ..checked import checked, shown, tables_in
+from ..errors import nearest
 from ..sides import Side
 from .axes import Axes
+from .functions import COMPUTED, FOLDS
 from .names import NameRow, Names, Part, holes, is_pattern
+from .patterns import PLACEHOLDER
 
 _MOST_PARTS = 64
 _CELL = 'a beginning of names, such as "encoder.layer.{i}", or a list of parts'
@@ -31,13 +35,31 @@ def parse_names(
         names = checked(Names, words, where, problems, name=name, side=side, rows=rows)
         if names is None:
             continue
-        problems += [
-            f"{where}ignore: {pattern!r}: a placeholder is a name in braces, such as {{i}}."
-            for pattern in names.ignore
-            if not is_pattern(pattern) or "+" in pattern or ("{" in pattern and "-" in pattern)
-        ]
+        problems += [f"{where}{told}" for told in _wrong_entries(names)]
         found[name] = names
     return found
+
+
+def _wrong_entries(names: Names) -> Iterator[str]:
+    """Say what is wrong with ignore, computed and folds."""
+    patterns = [*names.ignore, *names.computed, *(how.of for how in names.computed.values())]
+    for pattern in patterns:
+        if not pattern or set("{}") & set(PLACEHOLDER.sub("", pattern)):
+            yield f"{pattern!r}: a placeholder is a name in braces, such as {{i}}."
+    for pattern, how in names.computed.items():
+        if how.function not in COMPUTED:
+            there = f" There are: {', '.join(COMPUTED)}."
+            hint = nearest(how.function, COMPUTED) or there
+            yield f"computed: {pattern}: no function is called {how.function!r}.{hint}"
+        if set(PLACEHOLDER.findall(pattern)) != set(PLACEHOLDER.findall(how.of)):
+            yield f"computed: {pattern}: does not have the {{placeholders}} of {how.of}."
+    for name, tensors in names.folds.items():
+        if name not in FOLDS:
+            hint = nearest(name, FOLDS) or f" There are: {', '.join(FOLDS)}."
+            yield f"folds: no function is called {name!r}.{hint}"
+        elif len(tensors) != len(fields(FOLDS[name])):
+            wanted = ", ".join(one.name for one in fields(FOLDS[name]))
+            yield f"folds: {name} is about {list(tensors)}, expected our names of: {wanted}."
 
 
 def _rows(entries: Any, where: str, problems: list[str]) -> Iterator[NameRow]:
