@@ -20,6 +20,10 @@ from .names import Names
 from .patterns import PLACEHOLDER, Patterns, compile_pattern, fill, join, overlap, skeleton
 from .variant import IN_PIXELS, Variant
 
+_ORIGIN = expected(
+    "'timm' or 'package.module:function'",
+    lambda text: text in ("", "timm") or all(text.partition(":")[::2]),
+)
 _REASONS = expected("key patterns, each with its reason", lambda why: all(why.values()))
 
 _SIZES = expected(
@@ -92,6 +96,8 @@ class Table:
             own value. It may also name a tensor that PyTorch's layer can do without, such as the
             bias of a layer that a row pairs.
         fixed_size: Why a model cannot be deployed for images of any size; empty if it can.
+        torch: Where the PyTorch models are: "timm" for timm's of the variants' names,
+            "package.module:function", or empty for models_torch/<family>.py.
         input_size: Height and width in pixels that a table without variants was made for.
         output: Kind of the whole model, where its own code needs a limit.
         dialects: Other names of PyTorch's side.
@@ -110,6 +116,7 @@ class Table:
     ignore: Mapping[str, str] = field(default_factory=dict, metadata=_REASONS)
     paddle_only: Mapping[str, str] = field(default_factory=dict, metadata=_REASONS)
     fixed_size: str = ""
+    torch: str = field(default="", metadata=_ORIGIN)
     input_size: tuple[int, int] | None = field(default=None, metadata=IN_PIXELS)
     output: Kind | None = None
     dialects: Mapping[str, Names] = field(default_factory=dict)
