@@ -17,6 +17,7 @@ from .errors import CheckpointError, ConversionError, VitconvertError, nearest, 
 from .files import check_distinct, check_sources_stay, check_target, unverified
 from .lines import Lines
 from .sides import CASTS, Side
+from .tables.border import find_names, to_theirs
 from .tables.choosing import open_weights
 from .tables.identify import show_head, twins
 from .tables.plan import Plan, make_plan, source_side
@@ -58,6 +59,8 @@ def plan(
     weights: str | None = None,
     rename: Renames | None = None,
     num_classes: int | None = None,
+    dialect: str | None = None,
+    target: str | None = None,
 ) -> tuple[Checkpoint, Plan]:
     """Open a checkpoint and decide what becomes of every tensor; nothing is written.
 
@@ -68,6 +71,8 @@ def plan(
         weights: Which weights to take where the file holds several.
         rename: Beginnings of names -> what takes their place.
         num_classes: 0 drops the head.
+        dialect: Whose names the PyTorch checkpoint has, or gets.
+        target: Whose names the Paddle checkpoint gets, or has.
 
     Raises:
         CheckpointError: The file cannot be read, or is a Paddle checkpoint that does not fit.
@@ -82,7 +87,14 @@ def plan(
             f"{table.file} has no variants, so it does not say which is the head."
         )
     checkpoint = open_weights(
-        src, table, variant, weights=weights, rename=rename, num_classes=num_classes
+        src,
+        table,
+        variant,
+        weights=weights,
+        rename=rename,
+        num_classes=num_classes,
+        dialect=dialect,
+        target=target,
     )
     for note in checkpoint.notes():
         log.info("%s: %s", src, note)
@@ -157,6 +169,8 @@ def convert(
     weights: str | None = None,
     rename: Renames | None = None,
     num_classes: int | None = None,
+    dialect: str | None = None,
+    target: str | None = None,
     dtype: str | None = None,
     max_shard_size: int = MAX_SHARD_SIZE,
     parity: bool = True,
@@ -180,6 +194,10 @@ def convert(
             with dots, such as "model_ema" or "teacher.backbone".
         rename: Beginnings of names -> what takes their place, such as {"fc": "head"}.
         num_classes: 0 drops the head on purpose: the model then gives features.
+        dialect: Whose names the PyTorch checkpoint has, such as "huggingface"; found from the names
+            if None. On the way back, whose names it gets: the table's own if None.
+        target: Whose names the Paddle checkpoint gets, such as "paddleclas": the table's own if
+            None. On the way back, whose names it has: found if None.
         dtype: "float32", "float16" or "bfloat16" to cast floating tensors to; as they are if None.
         max_shard_size: Bytes of tensors in one file of a sharded checkpoint.
         parity: Whether to run both models and compare them layer by layer.
@@ -210,16 +228,18 @@ def convert(
         check_target(unverified(dst), force=True)
         _check_models(family, options)
     with using(tables):
-        checkpoint, made = plan(src, family, variant, weights, rename, num_classes)
+        checkpoint, made = plan(src, family, variant, weights, rename, num_classes, dialect, target)
         check_side(dst, src, made.source)
         tensors = made.apply(checkpoint.tensors, dtype)
-        output = Output(dst, tensors, _provenance(checkpoint, made), max_shard_size)
+        wanted = target if made.source == "torch" else dialect
+        named = _spelled_as(tensors, made, wanted)
+        output = Output(dst, named, _provenance(checkpoint, made, wanted), max_shard_size)
         check_sources_stay(checkpoint.files, output.paths())
-        with written(output, force, verify, _meter(tensors, progress)) as draft:
+        with written(output, force, verify, _meter(named, progress)) as draft:
             how = (
                 "written, read back and equal" if verify else "written, not read back (--no-verify)"
             )
-            log.info("converted %d tensors%s, %s", len(tensors), f" to {dtype}" * bool(dtype), how)
+            log.info("converted %d tensors%s, %s", len(named), f" to {dtype}" * bool(dtype), how)
             lost = vanished(tensors)
             if lost:
                 log.warning("%s", describe_vanished(lost))
@@ -228,9 +248,8 @@ def convert(
                 return Conversion(made, dst, None)
             model = made.variant.name if isinstance(family, str | Path) else family
             names = {"weights": weights, "rename": rename}
-            done = _prove(
-                made, model, src, dst, draft, names, num_classes, force, progress, options
-            )
+            asked = {"num_classes": num_classes, "dialect": dialect, "target": target}
+            done = _prove(made, model, src, dst, draft, names, asked, force, progress, options)
             if lost and done.report:
                 report = done.report
                 side = report.candidate if made.source == "torch" else report.reference
@@ -296,7 +315,7 @@ def _prove(
     dst: Path,
     draft: Draft,
     names: Mapping[str, Any],
-    num_classes: int | None,
+    asked: Mapping[str, Any],
     force: bool,
     progress: Progress | None,
     options: RunOptions,
@@ -311,10 +330,10 @@ def _prove(
             model,
             torch_checkpoint=files["torch"],
             paddle_checkpoint=files["paddle"],
-            num_classes=num_classes,
             made_from=made.source,
             progress=progress,
             **keys,
+            **asked,
             **options,
         )
     except BaseException as error:  # Ctrl-C as well: the file is whole, only not proved
@@ -332,7 +351,16 @@ def _prove(
     return Conversion(made, path, report)
 
 
-def _provenance(checkpoint: Checkpoint, made: Plan) -> dict[str, str]:
+def _spelled_as(tensors: Mapping[str, Tensor], made: Plan, wanted: str | None) -> dict[str, Tensor]:
+    """Give what was made under the names of a dialect or a target, if one is wanted."""
+    if wanted is None:
+        return dict(tensors)
+    names = find_names(made.table, made.target, wanted)
+    log.info("names of %s", names.title or names.name)
+    return to_theirs(tensors, made.table, names, made.variant)
+
+
+def _provenance(checkpoint: Checkpoint, made: Plan, wanted: str | None) -> dict[str, str]:
     """Say in the header of a .safetensors where it comes from; "format" is for other readers."""
     facts = checkpoint.selection.facts()
     known = {"variant": made.variant.name, "num_classes": str(made.num_classes)}
@@ -343,6 +371,8 @@ def _provenance(checkpoint: Checkpoint, made: Plan) -> dict[str, str]:
         "source": _spelled(checkpoint.path.name),
         "source_format": checkpoint.format,
         "source_weights": _spelled(checkpoint.selection.path),
+        **({"source_names": facts["names_of"]} if "names_of" in facts else {}),
+        **({"names": wanted} if wanted else {}),
         **({"source_renamed": _spelled(facts["renamed"])} if "renamed" in facts else {}),
         **({"source_left_out": _spelled(facts["left_out"])} if "left_out" in facts else {}),
         "implementation": made.table.source,

@@ -108,6 +108,8 @@ class Checkpoint:
         if self.selection.inner:
             words = ", ".join(f"'{word}.'" for word in self.selection.inner)
             yield f"{words} removed within the names"
+        if self.selection.spelling:
+            yield f"names of {self.selection.spelling}"
         for old, new in self.selection.rename:
             yield f"renamed: {old} to {new}"
         if self.beside:

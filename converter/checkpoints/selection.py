@@ -34,6 +34,7 @@ class Selection:
         without: Beginnings of names that are left out.
         lone: Whole names that are left out: a metric may be called as a layer is.
         headless: Whether the head is among those, on purpose.
+        spelling: Dialect or target whose names these are then; those of the table if empty.
     """
 
     wrapper: tuple[str, ...] = ()
@@ -44,6 +45,7 @@ class Selection:
     without: tuple[str, ...] = ()
     lone: tuple[str, ...] = ()
     headless: bool = False
+    spelling: str = ""
 
     @property
     def path(self) -> str:
@@ -58,6 +60,7 @@ class Selection:
             "renamed": ", ".join(f"{old}={new}" for old, new in self.rename),
             "left_out": ", ".join((*self.without, *self.lone)),
             "head": "dropped on purpose" if self.headless else "",
+            "names_of": self.spelling,
         }
         return {name: text for name, text in found.items() if text}
 

@@ -26,6 +26,7 @@ from .options import (
     check_reports,
     finish,
     model_options,
+    naming_options,
     progress_bar,
     python_options,
     rename_option,
@@ -60,6 +61,7 @@ _CONVERTING = (
         "[default: what fits, or model]",
     ),
     rename_option(),
+    naming_options,
     click.option(
         "--dtype", type=Choice(CASTS), help="Cast floating tensors.  [default: as they are]"
     ),
@@ -134,6 +136,8 @@ def _run(
     no_verify: bool,
     weights: str | None,
     rename: dict[str, str] | None,
+    dialect: str | None,
+    target: str | None,
     max_shard_size: int | None,
     dtype: str | None,
     num_classes: int | None = None,
@@ -159,7 +163,7 @@ def _run(
             f"such as {dst.name.partition('.')[0]}.safetensors.index.json."
         )
     if dry_run:
-        made = plan(src, model, variant, weights, rename, num_classes)[1]
+        made = plan(src, model, variant, weights, rename, num_classes, dialect, target)[1]
         check_side(dst, src, made.source)
         _show(made, dtype)
         return None
@@ -173,6 +177,8 @@ def _run(
             weights=weights,
             rename=rename,
             num_classes=num_classes,
+            dialect=dialect,
+            target=target,
             dtype=dtype,
             max_shard_size=max_shard_size or MAX_SHARD_SIZE,
             parity=parity,
@@ -252,7 +258,7 @@ def convert_by_table(
     if done is not None:
         count = sum(1 for step in done.plan.steps if step.target is not None)
         say(f"{done.path} written: {count} tensors. Not proved yet; to prove it:")
-        command = _proving(done, src, rows, models, asked["weights"], asked["rename"])
+        command = _proving(done, src, rows, models, asked)
         say(command, whole=True)
 
 
@@ -277,8 +283,7 @@ def _proving(
     src: Path,
     rows: Path,
     models: dict[str, str | None],
-    weights: str | None,
-    rename: dict[str, str] | None,
+    asked: dict[str, Any],
 ) -> str:
     """Spell the command that proves what was converted."""
     is_torch = done.plan.source == "torch"
@@ -286,9 +291,11 @@ def _proving(
     words = ["parity", "--table", str(rows)]
     words += [word for name, value in models.items() for word in (name, value or "PKG.MOD:FUNC")]
     words += ["--torch", str(files[0]), "--paddle", str(files[1])]
-    if weights is not None:
-        words += ["--weights" if is_torch else "--paddle-weights", weights]
-    for old, new in (rename or {}).items():
+    if asked["weights"] is not None:
+        words += ["--weights" if is_torch else "--paddle-weights", asked["weights"]]
+    for name in ("dialect", "target"):
+        words += [f"--{name}", asked[name]] if asked[name] is not None else []
+    for old, new in (asked["rename"] or {}).items():
         words += ["--rename" if is_torch else "--paddle-rename", f"{old}={new}"]
     if not is_torch:
         words += ["--made-from", "paddle"]

@@ -252,6 +252,21 @@ def rename_option(name: str = "rename", what: str = "") -> Callable[[F], F]:
     )
 
 
+naming_options = add(
+    click.option(
+        "--dialect",
+        metavar="NAME",
+        help="Whose names the PyTorch checkpoint has: huggingface, official …  [default: found; "
+        "written: the table's own]",
+    ),
+    click.option(
+        "--target",
+        metavar="NAME",
+        help="Whose names the Paddle checkpoint has: paddleclas …  [default: the same]",
+    ),
+)
+
+
 def _zero(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
     return None if value is None else int(value)
 

@@ -23,6 +23,7 @@ from .options import (
     check_reports,
     finish,
     model_options,
+    naming_options,
     progress_bar,
     python_options,
     rename_option,
@@ -60,7 +61,15 @@ def subject(
     return Pair(str(torch_model), str(paddle_model), str(table))
 
 
-_OF_FILES = ("weights", "paddle_weights", "rename", "paddle_rename", "num_classes")
+_OF_FILES = (
+    "weights",
+    "paddle_weights",
+    "rename",
+    "paddle_rename",
+    "num_classes",
+    "dialect",
+    "target",
+)
 
 own_models = add(
     model_options,
@@ -77,6 +86,7 @@ own_models = add(
 @rename_option(what=" of the PyTorch file")
 @rename_option("paddle-rename", " of the Paddle file")
 @NO_HEAD
+@naming_options
 @click.option(
     "--made-from",
     type=Choice(["torch", "paddle"]),
@@ -159,7 +169,7 @@ def _compare_one(
     """Compare two checkpoints, and show the report."""
     from ..parity import check_parity, open_for
 
-    names = options["weights"], options["rename"], options["num_classes"]
+    names = (options[name] for name in ("weights", "rename", "num_classes", "dialect"))
     for note in open_for(model, "torch", torch_file, *names).notes():
         say(f"{torch_file}: {note}")
     with progress_bar() as progress:
@@ -225,6 +235,7 @@ def _compare_pairs(
 @click.option("--weights", metavar="PREFIX", help="Which of several weights in the file.")
 @rename_option()
 @NO_HEAD
+@click.option("--dialect", metavar="NAME", help="Whose names the file has.  [default: found]")
 @click.option(
     "--dtype",
     type=Choice(["float64", "float32"]),
@@ -248,6 +259,7 @@ def dump(
     weights: str | None,
     rename: dict[str, str] | None,
     num_classes: int | None,
+    dialect: str | None,
     dtype: Any,
     alone: Path | None,
     python: str | None,
@@ -285,6 +297,7 @@ def dump(
             weights=weights,
             rename=rename,
             num_classes=num_classes,
+            dialect=dialect,
             dtype=dtype,
             alone=alone,
             force=force,

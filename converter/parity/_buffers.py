@@ -8,7 +8,8 @@ import numpy as np
 
 from ..errors import ParityError, listing
 from ..running.side import AnySide
-from ..tables.table import Table, compile_pattern, join
+from ..tables.patterns import compile_pattern, join
+from ..tables.table import Table
 from ._distance import FLOAT64_LIMIT, scale_of
 from ._lone import Lone
 from ._record import Paired

@@ -60,6 +60,8 @@ def check_parity(
     rename: Renames | None = None,
     paddle_rename: Renames | None = None,
     num_classes: int | None = None,
+    dialect: str | None = None,
+    target: str | None = None,
     made_from: Side = "torch",
     tables: str | Path | None = None,
     progress: Progress | None = None,
@@ -80,6 +82,8 @@ def check_parity(
         rename: Beginnings of names in the PyTorch file -> what takes their place.
         paddle_rename: The same for the Paddle file.
         num_classes: 0 drops the head of both on purpose.
+        dialect: Whose names the PyTorch file has; found from the names if None.
+        target: Whose names the Paddle file has; found from the names if None.
         made_from: Which file is the original; if the other was cast to a narrower dtype, the
             original's weights are rounded to it first.
         tables: A folder with families of your own, besides the shipped ones.
@@ -101,12 +105,15 @@ def check_parity(
     check_options(options, model)
     keys: dict[Side, str | None] = {"torch": weights, "paddle": paddle_weights}
     names: dict[Side, Renames | None] = {"torch": rename, "paddle": paddle_rename}
+    spelled: dict[Side, str | None] = {"torch": dialect, "paddle": target}
     files: dict[Side, Path] = {"torch": Path(torch_checkpoint), "paddle": Path(paddle_checkpoint)}
     with using(tables):
         table = find_variant(model)[0] if isinstance(model, str) else read_table(Path(model.table))
         check_pythons(pythons(options))
         opened = {
-            side: open_for(model, side, files[side], keys[side], names[side], num_classes)
+            side: open_for(
+                model, side, files[side], keys[side], names[side], num_classes, spelled[side]
+            )
             for side in SIDES
         }
         subjects = {side: make_subject(model, side, opened[side]) for side in SIDES}
@@ -161,6 +168,7 @@ def dump(
     weights: str | None = None,
     rename: Renames | None = None,
     num_classes: int | None = None,
+    dialect: str | None = None,
     dtype: Literal["float64", "float32"] | None = None,
     alone: str | Path | None = None,
     force: bool = False,
@@ -177,6 +185,7 @@ def dump(
         weights: Which weights to take where the file holds several.
         rename: Beginnings of names -> what takes their place.
         num_classes: 0 drops the head on purpose.
+        dialect: Whose names the file has, a dialect or a target; found from the names if None.
         dtype: Run in this precision alone; in both if None.
         alone: Trace of the other side; every layer alone is given what that one's layer was given.
         force: Whether a trace in `out` may be replaced.
@@ -195,7 +204,7 @@ def dump(
     check_unclaimed(target, as_whole=True)
     advice = "Or name another Python that has it: --python PATH."
     check_pythons({framework: pythons(options)[framework]}, advice)
-    opened = open_for(model, framework, Path(checkpoint), weights, rename, num_classes)
+    opened = open_for(model, framework, Path(checkpoint), weights, rename, num_classes, dialect)
     subject = make_subject(model, framework, opened)
     if alone is not None:
         reference = Trace(Path(alone))

@@ -24,6 +24,7 @@ def open_for(
     weights: str | None = None,
     rename: Renames | None = None,
     num_classes: int | None = None,
+    spelling: str | None = None,
 ) -> Checkpoint:
     """Open the weights of one side: those of the file that fit the model's table.
 
@@ -37,7 +38,14 @@ def open_for(
     if num_classes not in (None, 0) or (num_classes == 0 and variant is None):
         raise ParityError("num_classes is 0, for shipped models, or left out.")
     return open_weights(
-        file, table, variant, side=side, weights=weights, rename=rename, num_classes=num_classes
+        file,
+        table,
+        variant,
+        side=side,
+        weights=weights,
+        rename=rename,
+        num_classes=num_classes,
+        **{"dialect" if side == "torch" else "target": spelling},
     )
 
 

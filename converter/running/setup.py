@@ -16,9 +16,12 @@ from ..checkpoints.selection import read_selection
 from ..errors import ModelError, RunError, VitconvertError, brief, nearest
 from ..models import build
 from ..plain import sha256
+from ..reference import import_beside_torchvision
 from ..sides import NAMES, Side
+from ..tables.border import to_ours
 from ..tables.reading import find_variant, read_table
 from ..tables.table import Table
+from ..tables.variant import Variant
 from .compat import enable_compat, is_compat, plain_name, spell_lacking
 from .device import Device
 
@@ -57,6 +60,12 @@ class Subject:
             return Table((), {}, Path(), False, self.name)
         return find_variant(self.name)[0]
 
+    def variant(self) -> Variant:
+        """Give the variant; for a model of the user's own one without sizes."""
+        if self.is_own:
+            return Variant(self.name, self.name, {}, {}, (0, 0))
+        return find_variant(self.name)[1]
+
     def build(self, framework: Side) -> Any:
         """Build the model in the framework's default floating type."""
         if self.is_own:
@@ -93,7 +102,8 @@ def call_factory(name: str) -> Any:
         if is_compat(name):
             enable_compat()
             return _call_factory(name)
-        return _with_torchvision(name)
+        # timm imports torchvision, which does not load beside a CPU build of PyTorch.
+        return import_beside_torchvision(lambda: _call_factory(name))
     except VitconvertError:
         raise
     except Exception as error:  # the user's code may raise anything
@@ -138,17 +148,6 @@ def _may_be_at_fault(file: str) -> bool:
 def _is_own(file: Path) -> bool:
     """Tell whether a file is in the current folder and not of an installed package."""
     return file.is_relative_to(Path.cwd()) and not _INSTALLED & set(file.parts)
-
-
-def _with_torchvision(name: str) -> Any:
-    try:
-        return _call_factory(name)
-    except RuntimeError as error:
-        if "operator torchvision::" not in str(error):
-            raise
-        # timm imports torchvision, which does not load beside a CPU build of PyTorch.
-        import_module("vitconvert.models_torch._torchvision").import_torchvision()
-        return _call_factory(name)
 
 
 def _call_factory(name: str) -> Any:
@@ -220,7 +219,11 @@ class Setup:
         """Open exactly the weights that were chosen where the work was planned."""
         if self.selection is None:
             return open_checkpoint(self.checkpoint)
-        return open_selected(self.checkpoint, self.selection)
+        opened = open_selected(self.checkpoint, self.selection)
+        if not self.selection.spelling:
+            return opened
+        table, variant = self.subject.read_table(), self.subject.variant()
+        return to_ours(opened, table, self.framework, variant, self.subject.num_classes)
 
 
 def read_setup(data: dict[str, Any]) -> Setup:

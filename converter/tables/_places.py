@@ -7,7 +7,8 @@ from ..checkpoints import Contents, Selection
 from ..checkpoints.contents import MOST_WORDS, usual_prefix
 from ..checkpoints.selection import WRAPPERS, without_words
 from ..sides import Side
-from .identify import droppable, side_patterns
+from .names import Names
+from .spelled import droppable, side_patterns
 from .table import Table
 from .variant import Variant
 
@@ -54,7 +55,13 @@ def _path(place: Place) -> str:
 
 def _anchored(contents: Contents, table: Table, side: Side, root: str) -> Iterator[Place]:
     """Find names that end in one that only the whole model has."""
-    tails = anchors(table, side)
+    tails = tuple(
+        dict.fromkeys(
+            name
+            for names in (None, *table.names_on(side).values())
+            for name in anchors(table, side, names)
+        )
+    )
     for keys in contents.entries:
         full = ".".join(keys)
         clean = without_words(full, WRAPPERS)
@@ -78,8 +85,19 @@ def _claimed(contents: Contents, table: Table, side: Side, root: str) -> Iterato
         for start in range(len(words)):
             end = ".".join(words[start:])
             clean = without_words(end, WRAPPERS)
-            if table.claims(end, side) or (clean != end and table.claims(clean, side)):
+            if _is_claimed(end, table, side) or (clean != end and _is_claimed(clean, table, side)):
                 yield from _before(keys, full, len(clean.split(".")))
+
+
+def _is_claimed(key: str, table: Table, side: Side) -> bool:
+    """Tell whether a row claims a key, under our name of it or another."""
+    if table.claims(key, side):
+        return True
+    moves = (names.move(key) for names in table.names_on(side).values())
+    return any(
+        move.row is not None and all(table.claims(own, side) for own in move.targets if own)
+        for move in moves
+    )
 
 
 def _before(keys: Keys, full: str, count: int) -> Iterator[Place]:
@@ -102,8 +120,15 @@ def _before(keys: Keys, full: str, count: int) -> Iterator[Place]:
     yield wrapper, before[len("".join(f"{key}." for key in wrapper)) :]
 
 
-def anchors(table: Table, side: Side) -> tuple[str, ...]:
+def anchors(table: Table, side: Side, names: Names | None = None) -> tuple[str, ...]:
     """Give some names of every variant that end no other of its names: there it begins."""
+    if names is not None:
+        memo: tuple[str, ...] = ("anchors", side, names.name)
+        if memo not in table.memo:
+            spelled = (names.spellings(own) for own in anchors(table, side))
+            table.memo[memo] = tuple(dict.fromkeys(name for found in spelled for name in found))
+        other: tuple[str, ...] = table.memo[memo]
+        return other
     memo = ("anchors", side)
     if memo not in table.memo:
         every = (_ends_none(v, table, side) for v in table.variants.values())

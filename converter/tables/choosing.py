@@ -7,7 +7,7 @@ found: wherever names of the model end a name in the file, what stands before is
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ..checkpoints import Checkpoint, Contents, Renames, Selection, Tensor, read_contents
@@ -16,48 +16,19 @@ from ..errors import CheckpointError, listing, some
 from ..lines import Lines
 from ..markdown import quoted
 from ..sides import SIDES, Side
+from ._choice import Choice, distinct, preferred, same_place
 from ._places import anchors, places
+from .border import find_names, to_ours
 from .heads import parts_to_drop
-from .identify import Fit, closest, fit, show_head
+from .identify import Fit, closest, fit
+from .names import Names
 from .reading import families, load_table
+from .refusal import refused_names
+from .spelled import side_patterns
 from .table import Table
+from .variant import Variant
 
 _BYTES = "uint8"  # of a random generator's state
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A selection of a file, and how it fits.
-
-    Attributes:
-        selection: The tensors.
-        side: The framework whose names they have.
-        fit: How they compare with the variant that comes closest.
-        distance: How many tensors do not fit the variant that was asked for, or the closest.
-        tensors: Name and place of each tensor, to see that two selections are one.
-    """
-
-    selection: Selection
-    side: Side
-    fit: Fit
-    distance: int
-    tensors: frozenset[tuple[str, int, int, tuple[int, ...]]]
-
-    @property
-    def claimed(self) -> int:
-        """How many tensors are of the model."""
-        return len(self.tensors) - len(self.fit.extra)
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """Keys and words that lead to it, without those of wrappers."""
-        words = (*self.selection.wrapper, *self.selection.prefix.split(".")[:-1])
-        return tuple(word for word in words if word not in WRAPPERS)
-
-    def spell(self) -> str:
-        """Name it with what it looks like."""
-        what = f"{self.fit.variant.name}, {show_head(self.fit.num_classes)}"
-        return f"{self.selection.path or 'the top level'!r} ({what})"
 
 
 def open_weights(
@@ -69,6 +40,8 @@ def open_weights(
     weights: str | None = None,
     rename: Renames | None = None,
     num_classes: int | None = None,
+    dialect: str | None = None,
+    target: str | None = None,
 ) -> Checkpoint:
     """Open a file, and choose the weights that fit a table; without reading a tensor.
 
@@ -80,17 +53,22 @@ def open_weights(
         weights: Which weights to take: keys and beginnings of names, with dots.
         rename: Beginnings of names -> what takes their place.
         num_classes: 0 leaves the head out on purpose; it stays as it is if None.
+        dialect: Of the table, whose names a PyTorch file has; found from the names if None.
+        target: Of the table, whose names a Paddle file has; found from the names if None.
 
     Returns:
-        The weights that fit whole; or else those that come closest, for a message that says what
-        does not fit.
+        The weights that fit whole, under our names; or else those that come closest, for a message
+        that says what does not fit.
 
     Raises:
         CheckpointError: As of `open_checkpoint`; or several sets of weights fit, and none is
             called "model".
+        ConversionError: There is no such dialect or target, or the names are of one and do not
+            fit whole.
     """
     contents = read_contents(path)
     chooser = _Chooser(contents, table, variant, side, rename, num_classes)
+    chooser.ask(dialect, target)
     base = None if weights is None else contents.find(weights)
     found, rivals = chooser.choose(base)
     if found is not None and len(rivals) > 1:
@@ -104,7 +82,13 @@ def open_weights(
         if found is None or 2 * found.claimed < len(found.tensors):
             guess, options = contents.guess(base)  # raises if there are several
             return contents.select(replace(guess, rename=chooser.rename), options)
-    return contents.select(found.selection, chooser.options(found, base))
+    opened = contents.select(found.selection, chooser.options(found, base))
+    if found.names is None:
+        return opened
+    if found.distance:
+        raise refused_names(opened, table, found.names, found.fit)
+    match = found.fit
+    return to_ours(opened, table, found.side, match.variant, match.num_classes)
 
 
 def look(
@@ -127,10 +111,10 @@ def look(
     for name in families():
         chooser = _Chooser(contents, load_table(name), None, None, rename, None)
         found += chooser.choices(base, every=True)
-    whole = _distinct(one for one in found if not one.distance)
+    whole = distinct(one for one in found if not one.distance)
     if whole:
-        own = [one for one in whole if _same_place(one.selection, usual)]
-        first = own[0] if own else (_preferred(whole) or whole[0])
+        own = [one for one in whole if same_place(one.selection, usual)]
+        first = own[0] if own else (preferred(whole) or whole[0])
         others = _others(first.selection, [*options, *(one.selection.path for one in whole)])
         return contents.select(first.selection, others), whole, None
     near = min(found, key=lambda one: one.distance, default=None)
@@ -160,18 +144,28 @@ class _Chooser:
         names = [word for keys in contents.entries for word in keys if "_" in word or "mod" in word]
         self.words = tuple(word for word in WRAPPERS if any(word in name for name in names))
         self.places = {keys[:-1] for keys in contents.entries}
+        self.spellings: dict[Side, list[Names | None]] = {
+            side: [None, *table.names_on(side).values()] for side in SIDES
+        }
+
+    def ask(self, dialect: str | None, target: str | None) -> None:
+        """Look for one dialect, or one target, alone."""
+        asked: tuple[tuple[Side, str | None], ...] = (("torch", dialect), ("paddle", target))
+        for side, name in asked:
+            if name is not None:
+                self.spellings[side] = [find_names(self.table, side, name)]
 
     def choose(self, base: Selection | None) -> tuple[Choice | None, list[Choice]]:
         """Find the one choice; and all that fit whole, if they are several."""
         choices = self.choices(base)
         most = max((one.claimed for one in choices), default=0)
-        whole = _distinct(one for one in choices if not one.distance and 2 * one.claimed > most)
+        whole = distinct(one for one in choices if not one.distance and 2 * one.claimed > most)
         if not whole:
             order = self._distance if self.table.variants else self._unclaimed
             return min(choices, key=order, default=None), []
         usual = self._usual(base)
-        own = [one for one in whole if usual and _same_place(one.selection, usual)]
-        chosen = own[0] if own else _preferred(whole)
+        own = [one for one in whole if usual and same_place(one.selection, usual)]
+        chosen = own[0] if own else preferred(whole)
         return (chosen, [chosen]) if chosen else (whole[0], whole)
 
     def _distance(self, one: Choice) -> int:
@@ -220,7 +214,12 @@ class _Chooser:
         """Compare the tensors of a place with the table, in every way that they may be taken."""
         found: list[Choice] = []
         for way in self._ways(place, others):
-            found += [one for side in self.sides if (one := self._compared(way, side))]
+            found += [
+                one
+                for side in self.sides
+                for names in self.spellings[side]
+                if (one := self._compared(way, side, names))
+            ]
             if found and not min(one.distance for one in found):
                 break
         return sorted(found, key=lambda one: one.distance)[:1]
@@ -246,7 +245,7 @@ class _Chooser:
         for kept in self.words if len(self.words) > 1 else ():
             yield replace(place, inner=tuple(word for word in self.words if word != kept))
 
-    def _compared(self, chosen: Selection, side: Side) -> Choice | None:
+    def _compared(self, chosen: Selection, side: Side, names: Names | None) -> Choice | None:
         """Compare a selection with the table; None if it has no tensors or two of one name."""
         try:
             places = self.contents.names(chosen)
@@ -255,22 +254,30 @@ class _Chooser:
         if not places:
             return None
         tensors = {name: self.contents.entries[keys] for name, keys in places.items()}
-        shapes = {name: tensor.shape for name, tensor in tensors.items()}
-        if self.table.variants and not any(name in shapes for name in anchors(self.table, side)):
+        shapes = {_usual(name, names): tensor.shape for name, tensor in tensors.items()}
+        if len(shapes) < len(tensors):
+            return None
+        known = anchors(self.table, side, names)
+        if self.table.variants and not any(name in shapes for name in known):
             return None  # nothing of the model is here: there is no need to list all that differs
         out: list[str] = []
         lone: list[str] = []
-        match = self._fit(shapes, side)
+        match = self._fit(shapes, side, names)
         if self.num_classes == 0:
-            out = parts_to_drop(shapes, match.variant, self.table, side)
+            if names is None:
+                out = parts_to_drop(shapes, match.variant, self.table, side)
+            else:
+                lone = _of_head(tensors, match.variant, self.table, side, names)
             chosen = replace(chosen, headless=True)
         if self.table.variants:
-            lone = [key for key in match.extra if "." not in key and _is_lone(tensors[key])]
+            lone += [
+                k for k in match.extra if "." not in k and k in tensors and _is_lone(tensors[k])
+            ]
         if out or lone:
             chosen = replace(chosen, without=(*chosen.without, *out), lone=(*chosen.lone, *lone))
             places = self.contents.names(chosen)
-            shapes = {name: shapes[name] for name in places}
-            match = self._fit(shapes, side)
+            shapes = {key: shapes[key] for key in (_usual(name, names) for name in places)}
+            match = self._fit(shapes, side, names)
         if chosen.inner:
             used = {
                 word
@@ -283,12 +290,26 @@ class _Chooser:
             (name, id(one.storage), one.offset, one.strides)
             for name, one in ((name, tensors[name]) for name in places)
         )
-        return Choice(chosen, side, match, match.distance, same) if shapes else None
+        if names is not None:
+            chosen = replace(chosen, spelling=names.name)
+        return Choice(chosen, side, match, match.distance, same, names) if shapes else None
 
-    def _fit(self, shapes: dict[str, tuple[int, ...]], side: Side) -> Fit:
+    def _fit(self, shapes: dict[str, tuple[int, ...]], side: Side, names: Names | None) -> Fit:
         if self.variant is not None:
-            return fit(shapes, self.variant, self.table, side)
-        return closest(shapes, self.table, side)
+            return fit(shapes, self.variant, self.table, side, names=names)
+        return closest(shapes, self.table, side, names)
+
+
+def _usual(name: str, names: Names | None) -> str:
+    return name if names is None else names.usual(name)
+
+
+def _of_head(
+    tensors: Iterable[str], variant: Variant, table: Table, side: Side, names: Names
+) -> list[str]:
+    """Name the tensors of a head that has other names than ours."""
+    patterns = side_patterns(variant, table, side, names)
+    return [name for name in tensors if "num_classes" in patterns.get(names.usual(name), ())]
 
 
 def _others(chosen: Selection, paths: Iterable[str]) -> list[str]:
@@ -302,32 +323,6 @@ def _others(chosen: Selection, paths: Iterable[str]) -> list[str]:
 def _is_lone(tensor: Tensor) -> bool:
     """Tell whether a tensor is a counter, a metric or a random state and no weight."""
     return max(tensor.shape, default=1) <= 1 or tensor.dtype == _BYTES
-
-
-def _same_place(one: Selection, other: Selection) -> bool:
-    return (one.wrapper, one.prefix) == (other.wrapper, other.prefix)
-
-
-def _distinct(choices: Iterable[Choice]) -> list[Choice]:
-    """Leave out choices of the same tensors."""
-    return list({one.tensors: one for one in reversed(list(choices))}.values())[::-1]
-
-
-def _preferred(choices: Sequence[Choice]) -> Choice | None:
-    """Take the only one, the one that holds all others, or "model" beside others."""
-    for one in choices:
-        if all(other is one or _goes_first(one.words, other.words) for other in choices):
-            return one
-    return None
-
-
-def _goes_first(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    at = next(
-        (i for i, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), None
-    )
-    if at is None:
-        return len(one) < len(other)
-    return one[at] == "model"
 
 
 def _several(contents: Contents, table: Table, found: Sequence[Choice]) -> Lines:

@@ -9,7 +9,8 @@ from ..errors import listing, some
 from ..lines import Lines
 from ..markdown import quoted
 from ..sides import Side
-from .identify import Fit, side_patterns
+from .identify import Fit
+from .spelled import side_patterns
 from .table import Table
 from .variant import Shape, ShapePattern, Variant
 

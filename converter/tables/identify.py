@@ -3,16 +3,14 @@
 from collections.abc import Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
 
-from ..errors import TableError
 from ..sides import SIDES, Side
 from .marks import counter
+from .names import Names
 from .reading import families, load_table
-from .table import Claim, Table, sizes_of
+from .spelled import droppable, left_out, side_patterns, turned
+from .table import Table, sizes_of
 from .variant import Shape, ShapePattern, Variant
-
-AnyShape = TypeVar("AnyShape", Shape, ShapePattern)
 
 
 @dataclass(frozen=True)
@@ -75,6 +73,7 @@ def fit(
     table: Table,
     side: Side = "torch",
     ignored: Container[str] | None = None,
+    names: Names | None = None,
 ) -> Fit:
     """Compare names and shapes with those of a variant, as PyTorch or as Paddle spells them.
 
@@ -86,8 +85,9 @@ def fit(
         table: That says which tensors have no counterpart.
         side: Whose names these are.
         ignored: The names that the table ignores, if they are known already.
+        names: Other names that these are, each in its usual spelling; the table's own if None.
     """
-    patterns = side_patterns(variant, table, side)
+    patterns = side_patterns(variant, table, side, names)
     num_classes = _num_classes(shapes, patterns)
     found = compare(
         shapes,
@@ -97,9 +97,9 @@ def fit(
             if num_classes or "num_classes" not in pattern
         },
     )
-    missing = {k: s for k, s in found.missing.items() if not droppable(k, table, side)}
+    missing = {k: s for k, s in found.missing.items() if not droppable(k, table, side, names)}
     if ignored is None:
-        ignored = {key for key in found.extra if table.ignored(key, side) is not None}
+        ignored = {key for key in found.extra if left_out(key, table, side, names) is not None}
     extra = [key for key in found.extra if key not in ignored]
     return Fit(missing, extra, found.misshapen, variant, num_classes)
 
@@ -112,60 +112,38 @@ def _num_classes(shapes: Mapping[str, Shape], patterns: Mapping[str, ShapePatter
     return 0
 
 
-def side_patterns(variant: Variant, table: Table, side: Side) -> Mapping[str, ShapePattern]:
-    """Give the names and shapes of a variant as one side spells them.
-
-    Raises:
-        TableError: The axes of a kind do not fit the shape of a tensor of that kind.
-    """
-    if side == "torch":
-        return variant.shapes
-    if table.variants.get(variant.name) is not variant:  # made up of one file
-        return _in_paddle(variant, table)
-    memo = ("side_patterns", variant.name)
-    if memo not in table.memo:
-        table.memo[memo] = _in_paddle(variant, table)
-    found: Mapping[str, ShapePattern] = table.memo[memo]
-    return found
-
-
-def _in_paddle(variant: Variant, table: Table) -> Mapping[str, ShapePattern]:
-    """Give the names and shapes of a variant as Paddle spells them."""
-    sizes, found = sizes_of(table, variant), dict[str, ShapePattern]()
-    for key, pattern in variant.shapes.items():
-        for claim in table.claims(key):
-            if claim.paddle is None:
-                continue
-            try:
-                found[claim.paddle] = turned(pattern, claim, sizes)
-            except ValueError as error:
-                raise TableError(
-                    f"{key}: shape {list(pattern)} of {variant.name} does not fit "
-                    f"{spell_axes(claim, table)}: {error}."
-                ) from error
-    return found
-
-
-def droppable(key: str, table: Table, side: Side) -> bool:
-    """Tell whether a tensor may be absent because it would be dropped anyway."""
-    if side != "torch":
-        return False
-    memo = ("droppable", key)
-    if memo not in table.memo:
-        table.memo[memo] = all(claim.paddle is None for claim in table.claims(key))
-    return bool(table.memo[memo])
-
-
-def closest(shapes: Mapping[str, Shape], table: Table, side: Side = "torch") -> Fit:
+def closest(
+    shapes: Mapping[str, Shape], table: Table, side: Side = "torch", names: Names | None = None
+) -> Fit:
     """Find the variant of a family that a set of names and shapes comes closest to.
 
     Of several that are equally close the first in the table is taken. A table without variants
     takes any shapes of the keys that its rows claim.
     """
+    if not table.variants and names is not None:
+        return _spelled(shapes, table, side, names)
     variants = table.variants.values() or [_anonymous(shapes, table, side)]
-    ignored = {key for key in shapes if table.ignored(key, side) is not None}
-    fits = [fit(shapes, variant, table, side, ignored) for variant in variants]
+    ignored = {key for key in shapes if left_out(key, table, side, names) is not None}
+    fits = [fit(shapes, variant, table, side, ignored, names) for variant in variants]
     return min(fits, key=lambda found: found.distance)
+
+
+def _spelled(shapes: Mapping[str, Shape], table: Table, side: Side, names: Names) -> Fit:
+    """Compare other names with a table without variants: rows must claim what becomes of them."""
+    extra = [
+        key
+        for key in shapes
+        if left_out(key, table, side, names) is None
+        if not all(table.claims(own, side) for own in names.ours(key))
+    ]
+    variant = Variant(table.family, table.family, {}, {}, table.input_size or (224, 224))
+    lacking = [
+        source
+        for move in names.moves(key for key in shapes if names.left_out(key) is None)
+        for source in move.sources
+        if source is not None and source not in shapes
+    ]
+    return Fit(dict.fromkeys(lacking, ()), extra, {}, variant, 0)
 
 
 def _anonymous(shapes: Mapping[str, Shape], table: Table, side: Side) -> Variant:
@@ -220,27 +198,3 @@ def _may_fit(shapes: Mapping[str, Shape], table: Table, variant: Variant) -> boo
     expected, count = len(variant.shapes), sum(1 for key in shapes if counter(key) is None)
     lone = bool(table.ignore or table.paddle_only)
     return expected <= 2 * len(shapes) and (lone or count <= expected)
-
-
-def turned(
-    shape: AnyShape, claim: Claim, sizes: Mapping[str, int], side: Side = "torch"
-) -> AnyShape:
-    """Give a tensor's shape on the other side, as the row that claims it says.
-
-    Args:
-        shape: On this side.
-        claim: Of the row.
-        sizes: As `sizes_of` gives them.
-        side: This side.
-
-    Raises:
-        ValueError: The axes of its kind do not fit the shape.
-    """
-    axes = claim.rule.axes_from(side)
-    return shape if axes is None else axes.shape(shape, sizes)
-
-
-def spell_axes(claim: Claim, table: Table, side: Side = "torch") -> str:
-    """Say what moves the axes of a tensor: "axes 'c -> 1 c' (row 3 of own.toml, kind 'own')"."""
-    row, axes = claim.row, claim.rule.axes_from(side)
-    return f"axes '{axes}' (row {row.number} of {table.file}, kind '{row.kind.name}')"

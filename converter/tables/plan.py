@@ -11,9 +11,11 @@ from ..errors import CheckpointError, ConversionError, nearest
 from ..sides import SIDES, Side
 from .axes import Axes
 from .heads import missing_head
-from .identify import closest, fit, turned
+from .identify import closest, fit
+from .patterns import join
 from .refusal import refuse_misfit
-from .table import Claim, Table, join, sizes_of
+from .spelled import turned
+from .table import Claim, Table, sizes_of
 from .variant import Shape, Variant
 
 Operation = Literal["copy", "transpose", "rearrange", "drop", "restore"]

@@ -10,9 +10,11 @@ from ..errors import CheckpointError, ConversionError, listing, some
 from ..folding import count, fold, folded
 from ..lines import joined
 from ..sides import NAMES, SIDES, Side
-from .identify import Fit, closest, spell_axes, turned
+from .identify import Fit, closest
 from .marks import marked
+from .names import Names
 from .reading import families, load_table
+from .spelled import spell_axes, turned
 from .table import Claim, Table, sizes_of
 from .variant import Shape, Variant
 
@@ -81,6 +83,32 @@ def refuse_misfit(
     if shown := marked([*_strangers(checkpoint, table, side), *checkpoint.beside]):
         lines.append(shown)
     raise _ERRORS[side](listing(heading, lines))
+
+
+def refused_names(
+    checkpoint: Checkpoint, table: Table, names: Names, match: Fit
+) -> CheckpointError | ConversionError:
+    """Say why a checkpoint does not fit a variant whole, in the names of a dialect or a target."""
+    name = match.variant.name
+    problems = [
+        *(
+            Problem(
+                key, "missing", f"missing; {name} has it as {list(shape)}." if shape else "missing."
+            )
+            for key, shape in match.missing.items()
+        ),
+        *(Problem(key, f"not in {name}", f"{name} has no such tensor.") for key in match.extra),
+        *(
+            Problem(key, "another shape", f"shape {list(found)}, {name} has {list(expected)}.")
+            for key, (found, expected) in match.misshapen.items()
+        ),
+    ]
+    chosen = f", {name} comes closest" if table.variants else ""
+    heading = (
+        f"{checkpoint.path} does not fit {table.file} ({names.option}{chosen}). "
+        f"{len(problems)} problem{'s' if len(problems) > 1 else ''}:"
+    )
+    return _ERRORS[names.side](listing(heading, _short(problems)))
 
 
 def _unreadable(checkpoint: Checkpoint, table: Table, side: Side) -> str:
@@ -278,6 +306,6 @@ def _misshapen(
             name = "Paddle" if side == "torch" else "PyTorch"
             other = f" (in {name} {shapes[0]} and {shapes[1]})"
     return (
-        f"shape {list(found)}, {variant.name} has {list(expected)}{other}; row {claim.row.number} of "
-        f"{table.file}, kind '{claim.row.kind.name}'. Is it another variant, or a changed model?"
+        f"shape {list(found)}, {variant.name} has {list(expected)}{other}; row {claim.row.number} "
+        f"of {table.file}, kind '{claim.row.kind.name}'. Is it another variant, or a changed model?"
     )

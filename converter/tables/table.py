@@ -8,20 +8,22 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import cache, cached_property
-from operator import itemgetter
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from ..checked import expected
 from ..sides import SIDES, Side
 from .kinds import Kind, TensorRule
 from .marks import counter
+from .names import Names
+from .patterns import PLACEHOLDER, Patterns, compile_pattern, fill, join, overlap, skeleton
 from .variant import IN_PIXELS, Variant
 
-Value = TypeVar("Value")
-
-PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}", re.ASCII)
+_ORIGIN = expected(
+    "'timm' or 'package.module:function'",
+    lambda text: text in ("", "timm") or all(text.partition(":")[::2]),
+)
 _REASONS = expected("key patterns, each with its reason", lambda why: all(why.values()))
 
 _SIZES = expected(
@@ -94,8 +96,12 @@ class Table:
             own value. It may also name a tensor that PyTorch's layer can do without, such as the
             bias of a layer that a row pairs.
         fixed_size: Why a model cannot be deployed for images of any size; empty if it can.
+        torch: Where the PyTorch models are: "timm" for timm's of the variants' names,
+            "package.module:function", or empty for models_torch/<family>.py.
         input_size: Height and width in pixels that a table without variants was made for.
         output: Kind of the whole model, where its own code needs a limit.
+        dialects: Other names of PyTorch's side.
+        targets: Other names of Paddle's side.
         sizes: Name in the axes of a kind -> its length, where neither the shapes nor the config of
             a variant give it.
     """
@@ -110,8 +116,11 @@ class Table:
     ignore: Mapping[str, str] = field(default_factory=dict, metadata=_REASONS)
     paddle_only: Mapping[str, str] = field(default_factory=dict, metadata=_REASONS)
     fixed_size: str = ""
+    torch: str = field(default="", metadata=_ORIGIN)
     input_size: tuple[int, int] | None = field(default=None, metadata=IN_PIXELS)
     output: Kind | None = None
+    dialects: Mapping[str, Names] = field(default_factory=dict)
+    targets: Mapping[str, Names] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict, metadata=_SIZES)
 
     @property
@@ -151,6 +160,10 @@ class Table:
                 for side in SIDES:
                     if (leaf := rule.name_on(side)) is not None:
                         yield side, join(row.name_on(side), leaf), row, rule
+
+    def names_on(self, side: Side) -> Mapping[str, Names]:
+        """Give the other names of one side."""
+        return self.dialects if side == "torch" else self.targets
 
     def claims(self, key: str, side: Side = "torch") -> list[Claim]:
         """List every row that claims a key of one side; a sound table gives one, or none."""
@@ -211,9 +224,9 @@ class Table:
         """Say which patterns of [paddle_only] name a tensor that a row fills."""
         alike: dict[str, list[str]] = {}
         for alone in self.paddle_only:
-            alike.setdefault(_skeleton(alone), []).append(alone)
+            alike.setdefault(skeleton(alone), []).append(alone)
         for side, pattern, row, rule in self._patterns():
-            for alone in alike.get(_skeleton(pattern), ()) if side == "paddle" else ():
+            for alone in alike.get(skeleton(pattern), ()) if side == "paddle" else ():
                 if overlap(alone, pattern) and not may_lack(row.kind, rule.leaf):
                     yield (
                         f"paddle_only: {alone!r} names a tensor that row {row.number} "
@@ -246,88 +259,6 @@ def sizes_of(table: Table, variant: Variant | None) -> Mapping[str, int]:
     return {**table.sizes, **own}
 
 
-class Patterns(Generic[Value]):
-    """Values by pattern, found without a look at every one of them."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        # Skeleton -> which numbers are placeholders -> the other numbers -> the patterns.
-        self.places: dict[str, dict[tuple[bool, ...], dict[tuple[str, ...], list[Any]]]] = {}
-
-    def add(self, pattern: str, value: Value) -> None:
-        """Add a value."""
-        words = _numbers(pattern)
-        free = tuple(not word.isdigit() for word in words)
-        fixed = tuple(word for word in words if word.isdigit())
-        place = self.places.setdefault(_skeleton(pattern), {}).setdefault(free, {})
-        place.setdefault(fixed, []).append((self.count, compile_pattern(pattern), value))
-        self.count += 1
-
-    def like(self, key: str) -> Iterator[tuple[re.Pattern[str], Value]]:
-        """Give the patterns that a key may match, in the order in which they were added."""
-        if not self.places or not (places := self.places.get(_skeleton(key))):
-            return
-        numbers, found = _numbers(key), list[Any]()
-        for free, place in places.items():
-            fixed = (word for word, is_free in zip(numbers, free, strict=False) if not is_free)
-            found += place.get(tuple(fixed), [])
-        for _number, pattern, value in sorted(found, key=itemgetter(0)):
-            yield pattern, value
-
-
-def join(layer: str, leaf: str) -> str:
-    """Give the key of a tensor of a layer; an empty leaf is the layer's own name."""
-    return f"{layer}.{leaf}" if leaf else layer
-
-
-def fill(pattern: str, numbers: Mapping[str, str]) -> str:
-    """Put numbers in the place of the placeholders; nothing else in braces means anything."""
-    return PLACEHOLDER.sub(lambda found: numbers[found[1]], pattern)
-
-
-@cache
-def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """Turn a key pattern into a regular expression for the whole key; {x} is one integer.
-
-    It takes all digits there are, and gives none back: matching takes one pass over the key.
-    """
-    names, parts = set[str](), []
-    for i, part in enumerate(PLACEHOLDER.split(pattern)):
-        if i % 2 == 0:
-            parts.append(re.escape(part))
-        elif part in names:
-            parts.append(f"(?P={part})")
-        else:
-            names.add(part)
-            parts.append(f"(?P<{part}>[0-9]++)")
-    return re.compile("".join(parts))
-
-
 def may_lack(kind: Kind, leaf: str) -> bool:
     """Tell whether a layer of a kind can be without a tensor: its bias, or the scale of a norm."""
     return leaf == "bias" or (leaf == "weight" and bool(kind.float32))
-
-
-def overlap(one: str, other: str) -> bool:
-    """Tell whether a key can match both patterns."""
-    if _skeleton(one) != _skeleton(other) or len(_numbers(one)) != len(_numbers(other)):
-        return False
-    bound: dict[tuple[int, str], str] = {}
-    for words in zip(_numbers(one), _numbers(other), strict=True):
-        literal = [word for word in words if word.isdigit()]
-        if len(set(literal)) > 1:
-            return False
-        for side, word in enumerate(words):
-            # A placeholder of one pattern stands for one number wherever it is.
-            if literal and bound.setdefault((side, word), literal[0]) != literal[0]:
-                return False
-    return True
-
-
-def _numbers(pattern: str) -> list[str]:
-    """List the numbers and placeholders of a pattern, in order."""
-    return re.findall(r"[0-9]+|\{[A-Za-z_]\w*\}", pattern, re.ASCII)
-
-
-def _skeleton(key: str) -> str:
-    return re.sub(r"[0-9]+", "#", PLACEHOLDER.sub("#", key))

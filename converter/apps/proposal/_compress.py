@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from ...tables.table import compile_pattern
+from ...tables.patterns import compile_pattern
 from ._align import skeleton
 from ._rows import Proposed
 

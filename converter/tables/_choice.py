@@ -1,0 +1,75 @@
+"""A choice of weights in a file, and which of several goes first."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ..checkpoints import Selection
+from ..checkpoints.selection import WRAPPERS
+from ..sides import Side
+from .identify import Fit, show_head
+from .names import Names
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A selection of a file, and how it fits.
+
+    Attributes:
+        selection: The tensors.
+        side: The framework whose names they have.
+        fit: How they compare with the variant that comes closest.
+        distance: How many tensors do not fit the variant that was asked for, or the closest.
+        tensors: Name and place of each tensor, to see that two selections are one.
+        names: The dialect or the target whose names they have; those of the table if None.
+    """
+
+    selection: Selection
+    side: Side
+    fit: Fit
+    distance: int
+    tensors: frozenset[tuple[str, int, int, tuple[int, ...]]]
+    names: Names | None = None
+
+    @property
+    def claimed(self) -> int:
+        """How many tensors are of the model."""
+        return len(self.tensors) - len(self.fit.extra)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Keys and words that lead to it, without those of wrappers."""
+        words = (*self.selection.wrapper, *self.selection.prefix.split(".")[:-1])
+        return tuple(word for word in words if word not in WRAPPERS)
+
+    def spell(self) -> str:
+        """Name it with what it looks like."""
+        whose = f" in the names of {self.names.name}" if self.names else ""
+        what = f"{self.fit.variant.name}, {show_head(self.fit.num_classes)}{whose}"
+        return f"{self.selection.path or 'the top level'!r} ({what})"
+
+
+def same_place(one: Selection, other: Selection) -> bool:
+    """Tell whether two selections begin at one place of a file."""
+    return (one.wrapper, one.prefix) == (other.wrapper, other.prefix)
+
+
+def distinct(choices: Iterable[Choice]) -> list[Choice]:
+    """Leave out choices of the same tensors."""
+    return list({one.tensors: one for one in reversed(list(choices))}.values())[::-1]
+
+
+def preferred(choices: Sequence[Choice]) -> Choice | None:
+    """Take the only one, the one that holds all others, or "model" beside others."""
+    for one in choices:
+        if all(other is one or _goes_first(one.words, other.words) for other in choices):
+            return one
+    return None
+
+
+def _goes_first(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    at = next(
+        (i for i, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), None
+    )
+    if at is None:
+        return len(one) < len(other)
+    return one[at] == "model"

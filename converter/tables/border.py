@@ -1,0 +1,130 @@
+"""Where other names become ours, and ours others: before the plan, and after it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from ..checkpoints import FLOATING, Checkpoint, Tensor
+from ..checkpoints.arranging import zeros
+from ..errors import ConversionError, nearest
+from ..sides import SIDES, Side
+from .moving import check_computed, our_tensors, their_tensors
+from .names import Names
+from .patterns import PLACEHOLDER, join
+from .spelled import axis_on, side_patterns
+from .table import Table, sizes_of
+from .variant import Shape, Variant
+
+_TRIED = ("1", "2")  # numbers that stand for all where no shapes say which there are
+
+
+def find_names(table: Table, side: Side, name: str) -> Names:
+    """Give a dialect or a target of a table.
+
+    Raises:
+        ConversionError: It has none of that name.
+    """
+    known = table.names_on(side)
+    if name in known:
+        return known[name]
+    what = "dialect" if side == "torch" else "target"
+    there = f"there are: {', '.join(known)}" if known else f"it has no {what}s"
+    raise ConversionError(f"{table.file} has no {what} {name!r}; {there}.{nearest(name, known)}")
+
+
+def to_ours(
+    checkpoint: Checkpoint, table: Table, side: Side, variant: Variant, num_classes: int
+) -> Checkpoint:
+    """Give a checkpoint under our names, its tensors as views.
+
+    One that has our names already stays as it is.
+
+    Raises:
+        ConversionError: A part of a tensor is missing or has another length; or what must be zero
+            is not.
+    """
+    if not checkpoint.selection.spelling:
+        return checkpoint
+    names = find_names(table, side, checkpoint.selection.spelling)
+    kept = {key: t for key, t in checkpoint.tensors.items() if names.left_out(key) is None}
+    try:
+        check_computed(names, checkpoint.tensors)
+        expected, sizes = side_patterns(variant, table, side), sizes_of(table, variant)
+        made = our_tensors(names, kept, expected, sizes, axis_on(table, side))
+    except ValueError as error:
+        raise ConversionError(
+            f"{checkpoint.path}: does not have the tensors of {names.option}: {error}."
+        ) from error
+    dtypes = [tensor.dtype for tensor in made.values() if tensor.dtype in FLOATING]
+    for key, shape in _absent(made, table, names, variant, num_classes):
+        made[key] = zeros(shape, next(iter(dtypes), "float32"))
+    sources = {
+        str(move.targets[0]): checkpoint.sources[str(move.sources[0])]
+        for move in names.moves(kept)
+        if (len(move.sources), len(move.targets)) == (1, 1)
+        if (move.row is None or move.row.axes is None) and move.sources[0] in checkpoint.sources
+    }
+    return replace(checkpoint, tensors=made, sources=sources)
+
+
+def _absent(
+    made: Mapping[str, Tensor], table: Table, names: Names, variant: Variant, num_classes: int
+) -> Iterator[tuple[str, Shape]]:
+    """Give our tensors that no file of these names holds, since they are zero."""
+    for key, pattern in side_patterns(variant, table, names.side).items():
+        is_here = num_classes or "num_classes" not in pattern
+        if is_here and key not in made and not any(names.move(key, back=True).targets):
+            yield key, variant.resolve(pattern, num_classes)
+
+
+def to_theirs(
+    tensors: Mapping[str, Tensor], table: Table, names: Names, variant: Variant
+) -> dict[str, Tensor]:
+    """Give tensors under the names of a dialect or a target, as views.
+
+    Raises:
+        ConversionError: A part of a tensor is missing or has another length; or what must be zero
+            is not.
+    """
+    try:
+        return their_tensors(names, tensors, sizes_of(table, variant), axis_on(table, names.side))
+    except ValueError as error:
+        raise ConversionError(f"{names.option}: {error}.") from error
+
+
+def wrong_names(table: Table) -> Iterator[str]:
+    """Say what is wrong with the other names of a table, over every key of every variant."""
+    for side in SIDES:
+        for names in table.names_on(side).values():
+            for problem in dict.fromkeys(_wrong(table, side, names)):
+                yield f"{names.section}.{names.name}: {problem}"
+
+
+def _wrong(table: Table, side: Side, names: Names) -> Iterator[str]:
+    checked = set[frozenset[str]]()
+    every = dict[str, None]()
+    for variant in table.variants.values():
+        patterns = side_patterns(variant, table, side)
+        keys = frozenset(patterns)
+        every |= dict.fromkeys(patterns)
+        if keys not in checked:
+            checked.add(keys)
+            if found := list(names.problems(patterns)):
+                yield from found
+                continue
+        try:
+            side_patterns(variant, table, side, names)
+        except ValueError as error:
+            yield f"{variant.name}: {error}."
+    if not table.variants:
+        every |= dict.fromkeys(_samples(table, side))
+        yield from names.problems(every)
+    yield from names.idle(every)
+
+
+def _samples(table: Table, side: Side) -> Iterator[str]:
+    """Give keys that a table without variants may mean."""
+    for row in table.rows:
+        for rule in row.kind.tensors:
+            if (leaf := rule.name_on(side)) is not None:
+                pattern = join(row.name_on(side), leaf)
+                yield from (PLACEHOLDER.sub(number, pattern) for number in _TRIED)
