@@ -92,7 +92,7 @@ def check_factory(name: str, side: Side) -> None:
 def call_factory(name: str) -> Any:
     """Call "package.module:function", found in the current folder or installed.
 
-    With "compat:" before it, Paddle answers to its `import torch`, and goes on to in this process.
+    With "compat:" before it, Paddle answers to its `import torch`, then and later in this process.
 
     Raises:
         ModelError: There is no such module or function, it cannot be called without arguments, or

@@ -14,10 +14,10 @@ from .table import Row
 def with_leaves(
     names: Names, rows: Iterable[Row], kinds: Mapping[str, Kind], problems: list[str]
 ) -> Names:
-    """Let other names know what the kinds of their layers mean for each tensor of ours.
+    """Let other names know what the kinds of their layers mean for each tensor.
 
     Args:
-        names: Their `kinds` says which of ours are others of theirs.
+        names: Their `kinds` says which kinds are others there.
         rows: Of the table.
         kinds: By name.
         problems: Gets whatever is wrong.
@@ -63,7 +63,7 @@ def _leaf_rows(row: Row, other: Kind) -> Iterator[NameRow]:
 
 
 def _from_theirs(theirs: TensorRule, ours: TensorRule) -> Axes | None:
-    """Give how the axes of their tensor become those of ours; None if they are the same."""
+    """Give how the axes of their tensor become our axes; None if they are the same."""
     if theirs.axes == ours.axes:
         return None
     if theirs.axes and ours.axes:

@@ -97,7 +97,7 @@ class Names:
         ignore: Pattern of their keys -> why such a tensor is left out.
         computed: Pattern of their keys that our model has not -> how they are computed.
         folds: Function of `functions.FOLDS` -> our tensors that it is about.
-        kinds: Kind of a layer of ours -> that of theirs, where it is another.
+        kinds: Kind of a layer in the table -> the kind that it has there.
         leaves: What that means for each tensor: theirs, in a layer that is called as ours, and
             ours. Rows speak of what comes of them.
     """

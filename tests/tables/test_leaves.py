@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from conftest import arrays
+from conftest import Make, arrays
 from vitconvert import TableError, convert
 from vitconvert.tables.reading import read_table
 
@@ -105,3 +105,20 @@ def test_kinds_that_cannot_be_are_told(old: str, new: str, message: str, tmp_pat
     with pytest.raises(TableError) as caught:
         read_table(table)
     assert message in str(caught.value)
+
+
+def test_a_shipped_family_reads_what_its_source_stores_under_paddle(
+    plain: Make, tmp_path: Path
+) -> None:
+    """Shapes tell it from the plain layout; from PyTorch it becomes what PyTorch's own file does."""
+    source = plain("shiftvit_cifar_tiny")
+    theirs = convert(source, tmp_path / "t.pdparams", "shiftvit", target="compat", parity=False)
+
+    back = convert(theirs.path, tmp_path / "b.safetensors", "shiftvit", parity=False).path
+    folded = convert(back, tmp_path / "f.pdparams", "shiftvit", parity=False).path
+    expected = convert(source, tmp_path / "p.pdparams", "shiftvit", parity=False).path
+
+    assert arrays(theirs.path)["head.weight"].shape == arrays(source)["head.weight"].shape
+    assert {k: v.tobytes() for k, v in arrays(folded).items()} == {
+        k: v.tobytes() for k, v in arrays(expected).items()
+    }
