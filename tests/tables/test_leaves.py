@@ -110,7 +110,7 @@ def test_kinds_that_cannot_be_are_told(old: str, new: str, message: str, tmp_pat
 def test_a_shipped_family_reads_what_its_source_stores_under_paddle(
     plain: Make, tmp_path: Path
 ) -> None:
-    """Shapes tell it from the plain layout; from PyTorch it becomes what PyTorch's own file does."""
+    """Shapes tell it from the plain layout; it becomes what PyTorch's own file becomes."""
     source = plain("shiftvit_cifar_tiny")
     theirs = convert(source, tmp_path / "t.pdparams", "shiftvit", target="compat", parity=False)
 
