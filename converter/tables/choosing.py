@@ -300,12 +300,15 @@ class _Chooser:
 
 
 def _usual(tensors: Iterable[str], names: Names | None) -> dict[str, str]:
-    """Spell each name as a dialect or a target usually does; the second of one spelling stays."""
-    found: dict[str, str] = {}
-    for name in tensors:
-        own = name if names is None else names.usual(name)
-        found[own if own not in found else name] = name
-    return {name: own for own, name in found.items()}
+    """Spell each name as a dialect or a target usually does, unless another is spelled so."""
+    found = {name: name for name in tensors}
+    taken = set(found)
+    for name in found if names is not None else ():
+        own = names.usual(name)
+        if own not in taken:
+            taken.add(own)
+            found[name] = own
+    return found
 
 
 def _of_head(
