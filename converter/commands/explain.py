@@ -8,7 +8,17 @@ from typing import Any
 import click
 
 from ..terminal import say
-from .options import CLASSES, DEVICE, FILE, OUTPUT, SOURCE_FILE, Choice, fetched, known_variant, progress_bar
+from .options import (
+    CLASSES,
+    DEVICE,
+    FILE,
+    OUTPUT,
+    SOURCE_FILE,
+    Choice,
+    fetched,
+    known_variant,
+    progress_bar,
+)
 
 _MAPS = (".npy", ".json")
 

@@ -9,7 +9,16 @@ import click
 
 from ..apps.training import Option, Settings, flag, options
 from ..terminal import say
-from .options import FILE_OR_FOLDER, OUTPUT, SOURCE_FILE, Choice, ImageSize, add, fetched, progress_bar
+from .options import (
+    FILE_OR_FOLDER,
+    OUTPUT,
+    SOURCE_FILE,
+    Choice,
+    ImageSize,
+    add,
+    fetched,
+    progress_bar,
+)
 
 # Types of fields whose annotation says too little.
 _TYPES = {

@@ -190,10 +190,10 @@ def _quiet(hub: Any) -> Iterator[None]:
 
 
 def _failures(hub: Any) -> tuple[type[Exception], ...]:
-    """Name the errors of huggingface_hub, and of what it speaks HTTP with, which releases change."""
+    """Name the errors of huggingface_hub, and of what its releases speak HTTP with."""
     clients = {"httpx2": "HTTPError", "httpx": "HTTPError", "requests": "RequestException"}
     found = [getattr(sys.modules[one], of) for one, of in clients.items() if one in sys.modules]
-    # RuntimeError: hf_xet's; the others: of an answer that is none of the hub.
+    # RuntimeError: hf_xet's; the others: of an answer that is not the hub's.
     own = (hub.errors.HfHubHTTPError, OSError, RuntimeError, ValueError, TypeError, LookupError)
     return (*own, *found)
 
@@ -271,7 +271,9 @@ def _explain(hub: Any, name: Name, error: Exception) -> str:
     if status == 401:
         return f"{endpoint} does not accept the token. Renew it: {_LOGIN}."
     if status == 403:
-        return f"{endpoint} does not let you read {name.repository}: {_LOGIN}, with a token that may."
+        return (
+            f"{endpoint} does not let you read {name.repository}: {_LOGIN}, with a token that may."
+        )
     is_odd = isinstance(error, ValueError | TypeError | LookupError | RuntimeError)
     if not is_odd and (why := _unreachable(hub, error)):
         return f"{why}. {_advice(hub, error)}"

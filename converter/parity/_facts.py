@@ -62,10 +62,7 @@ _INPUTS = expected("a list of tables with shape and sha256", lambda all_: all(ma
 _TEXTS = ("device", "card", "torch", "paddle", "file", "from", "sha256", "rounded_to", "read_by")
 _SIDE = expected(
     "a table of texts",
-    lambda facts: all(
-        isinstance(facts.get(name), str | None)
-        for name in _TEXTS
-    ),
+    lambda facts: all(isinstance(facts.get(name), str | None) for name in _TEXTS),
 )
 _WHERE = expected(
     "a table with a device",

@@ -102,7 +102,10 @@ def check_parity(
     check_options(options, model)
     keys: dict[Side, str | None] = {"torch": weights, "paddle": paddle_weights}
     names: dict[Side, Renames | None] = {"torch": rename, "paddle": paddle_rename}
-    files: dict[Side, Path] = {"torch": located(torch_checkpoint), "paddle": located(paddle_checkpoint)}
+    files: dict[Side, Path] = {
+        "torch": located(torch_checkpoint),
+        "paddle": located(paddle_checkpoint),
+    }
     with using(tables):
         table = find_variant(model)[0] if isinstance(model, str) else read_table(Path(model.table))
         check_pythons(pythons(options))

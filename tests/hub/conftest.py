@@ -8,11 +8,6 @@ import pytest
 
 from tools.hub_server import Hub, serving
 
-pytest.importorskip("huggingface_hub", reason="needs huggingface_hub, of the extra hub")
-
-from huggingface_hub import constants
-from huggingface_hub.utils import close_session
-
 # Of the environment, which is read when huggingface_hub is imported.
 VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
@@ -20,6 +15,10 @@ VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE", "TRANSFORME
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """Run a hub; the cache is HF_HOME/hub below `tmp_path`, here and in processes of the test."""
+    pytest.importorskip("huggingface_hub", reason="needs the extra hub")
+    from huggingface_hub import constants
+    from huggingface_hub.utils._http import close_session
+
     with serving() as one:
         home = tmp_path / "home"
         for name in VARIABLES:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -21,6 +21,8 @@ class Hub:
         token: What alone is let in to those that are gated.
         status: What every request is answered with, if not 0.
         broken: Files that come with other bytes than announced.
+        stalls: Files of which half comes, and the rest when `resume` is set.
+        stalled: Set as soon as one waits.
         asked: Method and path of every request.
         headers: Of the last request.
     """
@@ -29,6 +31,8 @@ class Hub:
         self.repositories: dict[str, dict[str, Files]] = {}
         self.gated: set[str] = set()
         self.broken: set[str] = set()
+        self.stalls: set[str] = set()
+        self.stalled, self.resume = threading.Event(), threading.Event()
         self.token, self.status, self.address = "", 0, ""
         self.asked: list[str] = []
         self.headers: dict[str, str] = {}
@@ -53,14 +57,15 @@ class Hub:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     hub: Hub
+    stalls = False
 
     def log_message(self, *_: Any) -> None:
         """Print nothing."""
 
-    def do_HEAD(self) -> None:  # noqa: N802
+    def do_HEAD(self) -> None:
         self._answer()
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self._answer()
 
     def _answer(self) -> None:
@@ -77,13 +82,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._json([{"id": name, "modelId": name} for name in names])
             return
         is_api = parts[:2] == ["api", "models"]
-        repository, rest = "/".join(parts[2:4] if is_api else parts[:2]), parts[4 if is_api else 2 :]
+        repository, rest = (
+            "/".join(parts[2:4] if is_api else parts[:2]),
+            parts[4 if is_api else 2 :],
+        )
         if repository not in hub.repositories:
             self._send(401, {"X-Error-Code": "RepoNotFound"})
         elif rest == ["refs"]:
-            names = hub.repositories[repository]
+            known = hub.repositories[repository]
             branches = [
-                {"name": n, "ref": n, "targetCommit": hub.commit(repository, n)} for n in names
+                {"name": n, "ref": n, "targetCommit": hub.commit(repository, n)} for n in known
             ]
             self._json({"branches": branches, "tags": [], "converts": []})
         elif (found := hub.find(repository, rest[1] if rest else "main")) is None:
@@ -115,6 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
         begin = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")[0])
         if "Range" in self.headers:
             tags["Content-Range"] = f"bytes {begin}-{len(data) - 1}/{len(data)}"
+        self.stalls = file in hub.stalls
         self._send(206 if "Range" in self.headers else 200, commit | tags, data[begin:])
 
     def _json(self, value: Any) -> None:
@@ -126,8 +135,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, text)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "GET":
+            return
+        if not self.stalls:
             self.wfile.write(data)
+            return
+        half = len(data) // 2
+        with suppress(OSError):  # whoever asked may be gone
+            self.wfile.write(data[:half])
+            self.hub.stalled.set()
+            self.hub.resume.wait(60)
+            self.wfile.write(data[half:])
 
 
 @contextmanager
