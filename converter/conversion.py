@@ -15,7 +15,9 @@ from .checkpoints.losses import describe_vanished, vanished
 from .checkpoints.target import MAX_SHARD_SIZE, Draft, Output, check_output, check_side, written
 from .errors import CheckpointError, ConversionError, VitconvertError, nearest, some
 from .files import check_distinct, check_sources_stay, check_target, unverified
+from .hub import is_name, located, origin
 from .lines import Lines
+from .plain import sha256
 from .sides import CASTS, Side
 from .tables.border import find_names, to_theirs
 from .tables.choosing import open_weights
@@ -183,7 +185,8 @@ def convert(
     """Convert a checkpoint to the other framework and prove that both compute the same.
 
     Args:
-        src: A checkpoint with PyTorch weights, or with Paddle's for the way back.
+        src: A checkpoint with PyTorch weights, or with Paddle's for the way back; or its name on
+            the hub, such as "hf://ORG/REPO" or "timm://MODEL.TAG".
         dst: The file to write; its name says what: .pdparams, .safetensors, the
             .safetensors.index.json of a sharded one, or .pth.
         family: The family of the model, such as "shunted"; or a pair of models of your own with
@@ -220,8 +223,11 @@ def convert(
         RunError: An option of the check makes no sense; nothing is written.
         TableError: A table is malformed.
     """
-    src, dst = Path(src), Path(dst)
+    dst = Path(dst)
     _check(dtype, max_shard_size, family, parity, options)
+    if is_name(src):  # it cannot be the target: refuse one that is there before anything is fetched
+        check_output(dst, force)
+    src = located(src)
     _check_apart(src, dst)
     check_output(dst, force)
     if parity:
@@ -368,7 +374,7 @@ def _provenance(checkpoint: Checkpoint, made: Plan, wanted: str | None) -> dict[
         "format": {"torch": "pd", "paddle": "pt"}[made.source],
         "converted_by": f"vitconvert {__version__}",
         **(known if made.table.variants else {}),
-        "source": _spelled(checkpoint.path.name),
+        **_source(checkpoint),
         "source_format": checkpoint.format,
         "source_weights": _spelled(checkpoint.selection.path),
         **({"source_names": facts["names_of"]} if "names_of" in facts else {}),
@@ -377,6 +383,13 @@ def _provenance(checkpoint: Checkpoint, made: Plan, wanted: str | None) -> dict[
         **({"source_left_out": _spelled(facts["left_out"])} if "left_out" in facts else {}),
         "implementation": made.table.source,
     }
+
+
+def _source(checkpoint: Checkpoint) -> dict[str, str]:
+    """Name the source; where it is from the hub so that it can be fetched again, and compared."""
+    if not (name := origin(checkpoint.path)):
+        return {"source": _spelled(checkpoint.path.name)}
+    return {"source": _spelled(name), "source_sha256": " ".join(map(sha256, checkpoint.files))}
 
 
 def _spelled(text: str) -> str:

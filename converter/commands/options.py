@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 
 from ..errors import CheckpointError, ModelError, VitconvertError, nearest
+from ..hub import Name, is_name, located, parse
 from ..lines import Lines, one_line
 from ..running.device import Device
 from ..terminal import only_report, say, say_report, shown
@@ -59,6 +60,31 @@ class Existing(click.Path):
             self.fail(error.message + nearest(path.name, there), param, ctx)
 
 
+class Source(Existing):
+    """A checkpoint to read: a path, or its name on the hub; `fetched` makes that a path, too."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check that a path is there, and that a name is well-formed."""
+        if not isinstance(value, str) or not is_name(value):
+            return super().convert(value, param, ctx)
+        try:
+            return parse(value)
+        except CheckpointError as error:
+            self.fail(str(error), param, ctx)
+
+
+def fetched(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command have files for the names of the hub that it was given."""
+
+    @wraps(command)
+    def with_files(*args: Any, **given: Any) -> None:
+        files = {k: located(v) if isinstance(v, Name) else v for k, v in given.items()}
+        command(*args, **files)
+
+    return with_files
+
+
+SOURCE_FILE, SOURCE = Source(folder=False), Source()
 FILE, FOLDER, FILE_OR_FOLDER = Existing(folder=False), Existing(file=False), Existing()
 OUTPUT = click.Path(path_type=Path)
 PYTHON = "Interpreter that has {}; its packages and its version of Python are used."
