@@ -15,17 +15,16 @@ from .checkpoints.losses import describe_vanished, vanished
 from .checkpoints.target import MAX_SHARD_SIZE, Draft, Output, check_output, check_side, written
 from .errors import CheckpointError, ConversionError, VitconvertError, nearest, some
 from .files import check_distinct, check_sources_stay, check_target, unverified
-from .hub import is_name, located, origin
+from .hub import is_name, located
 from .lines import Lines
-from .plain import sha256
 from .sides import CASTS, Side
 from .tables.border import find_names, to_theirs
 from .tables.choosing import open_weights
 from .tables.identify import show_head, twins
 from .tables.plan import Plan, make_plan, source_side
+from .tables.provenance import provenance
 from .tables.reading import families, load_table, read_table, using
 from .tables.table import Table
-from .version import __version__
 
 if TYPE_CHECKING:
     from .parity import Pair, Report, RunOptions
@@ -239,7 +238,7 @@ def convert(
         tensors = made.apply(checkpoint.tensors, dtype)
         wanted = target if made.source == "torch" else dialect
         named = _spelled_as(tensors, made, wanted)
-        output = Output(dst, named, _provenance(checkpoint, made, wanted), max_shard_size)
+        output = Output(dst, named, provenance(checkpoint, made, wanted), max_shard_size)
         check_sources_stay(checkpoint.files, output.paths())
         with written(output, force, verify, _meter(named, progress)) as draft:
             how = (
@@ -364,37 +363,6 @@ def _spelled_as(tensors: Mapping[str, Tensor], made: Plan, wanted: str | None) -
     names = find_names(made.table, made.target, wanted)
     log.info("names of %s", names.title or names.name)
     return to_theirs(tensors, made.table, names, made.variant)
-
-
-def _provenance(checkpoint: Checkpoint, made: Plan, wanted: str | None) -> dict[str, str]:
-    """Say in the header of a .safetensors where it comes from; "format" is for other readers."""
-    facts = checkpoint.selection.facts()
-    known = {"variant": made.variant.name, "num_classes": str(made.num_classes)}
-    return {
-        "format": {"torch": "pd", "paddle": "pt"}[made.source],
-        "converted_by": f"vitconvert {__version__}",
-        **(known if made.table.variants else {}),
-        **_source(checkpoint),
-        "source_format": checkpoint.format,
-        "source_weights": _spelled(checkpoint.selection.path),
-        **({"source_names": facts["names_of"]} if "names_of" in facts else {}),
-        **({"names": wanted} if wanted else {}),
-        **({"source_renamed": _spelled(facts["renamed"])} if "renamed" in facts else {}),
-        **({"source_left_out": _spelled(facts["left_out"])} if "left_out" in facts else {}),
-        "implementation": made.table.source,
-    }
-
-
-def _source(checkpoint: Checkpoint) -> dict[str, str]:
-    """Name the source; where it is from the hub so that it can be fetched again, and compared."""
-    if not (name := origin(checkpoint.path)):
-        return {"source": _spelled(checkpoint.path.name)}
-    return {"source": _spelled(name), "source_sha256": " ".join(map(sha256, checkpoint.files))}
-
-
-def _spelled(text: str) -> str:
-    """Give a text that UTF-8 can spell; names of files may hold any bytes."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _meter(

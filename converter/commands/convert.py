@@ -13,11 +13,11 @@ from ..markdown import command_line
 from ..sides import CASTS
 from ..tables.reading import load_table
 from ..terminal import print_table, say
+from .naming import NO_HEAD, naming_options, rename_option
 from .options import (
     DEVICE,
     FILE,
     INPUT_SIZE,
-    NO_HEAD,
     OUTPUT,
     SOURCE,
     Choice,
@@ -27,10 +27,8 @@ from .options import (
     fetched,
     finish,
     model_options,
-    naming_options,
     progress_bar,
     python_options,
-    rename_option,
     report_options,
 )
 

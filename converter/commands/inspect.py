@@ -11,7 +11,8 @@ from ..sides import NAMES
 from ..tables.reading import load_table, variants
 from ..tables.variant import PREPROCESSING
 from ..terminal import print_table, say
-from .options import SOURCE, fetched, rename_option
+from .naming import rename_option
+from .options import SOURCE, fetched
 
 # Of the header of a .safetensors, which may hold anything.
 _MOST_TEXTS = 20

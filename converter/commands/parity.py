@@ -11,10 +11,10 @@ import click
 from ..errors import ModelError
 from ..tables.reading import find_variant
 from ..terminal import say
+from .naming import NO_HEAD, naming_options, rename_option
 from .options import (
     FILE,
     FOLDER,
-    NO_HEAD,
     OUTPUT,
     PYTHON,
     SOURCE,
@@ -25,10 +25,8 @@ from .options import (
     fetched,
     finish,
     model_options,
-    naming_options,
     progress_bar,
     python_options,
-    rename_option,
     report_options,
     running_options,
     this_command,
