@@ -302,8 +302,10 @@ class _Chooser:
 def _usual(tensors: Iterable[str], names: Names | None) -> dict[str, str]:
     """Spell each name as a dialect or a target usually does, unless another is spelled so."""
     found = {name: name for name in tensors}
+    if names is None:
+        return found
     taken = set(found)
-    for name in found if names is not None else ():
+    for name in found:
         own = names.usual(name)
         if own not in taken:
             taken.add(own)
