@@ -3,16 +3,14 @@
 from collections.abc import Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
 
 from ..errors import TableError
 from ..sides import SIDES, Side
+from .axes import AnyShape
 from .marks import counter
 from .reading import families, load_table
 from .table import Claim, Table, sizes_of
 from .variant import Shape, ShapePattern, Variant
-
-AnyShape = TypeVar("AnyShape", Shape, ShapePattern)
 
 
 @dataclass(frozen=True)
