@@ -227,13 +227,12 @@ def _grids(
 
 def _steps(image: Grid, patch: Grid | None) -> Iterator[Grid]:
     """Give the distances of tokens, in pixels, that a grid may have, the likely ones first."""
-    if patch is not None:
-        for times in range(1, min(image[0] // patch[0], image[1] // patch[1]) + 1):
-            yield patch[0] * times, patch[1] * times
-        return
-    every = range(1, min(image) + 1)
-    yield from ((n, n) for n in every if not image[0] % n and not image[1] % n)
-    yield from ((n, n) for n in every)
+    height, width = patch or (1, 1)
+    every = range(1, min(image[0] // height, image[1] // width) + 1)
+    steps = [(height * times, width * times) for times in every]
+    yield from steps[:1] if patch else ()
+    yield from (step for step in steps if not image[0] % step[0] and not image[1] % step[1])
+    yield from steps
 
 
 def _divided(subject: Subject, image: Grid, step: Grid) -> Grid:

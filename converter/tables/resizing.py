@@ -91,7 +91,7 @@ def plan_resizing(
         ConversionError: Something asked is impossible; all problems are listed.
     """
     _check_asked(rules, variant, asked)
-    rule_of = _Rules(rules, variant)
+    rule_of = _Rules(_Finder(rules), variant)
     steps, problems = _steps(rule_of, shapes, asked)
     if problems:
         raise ConversionError(listing(f"{variant.name} cannot be resized:", problems))
@@ -133,9 +133,9 @@ def variant_at(variant: Variant, rules: Rules, asked: Asked) -> Variant:
 
 def check_resize(rules: Rules, variants: Mapping[str, Variant]) -> Iterator[str]:
     """Say which entries name no tensor of any variant, or one that their function cannot resize."""
-    used = set[str]()
+    used, find = set[str](), _Finder(rules)
     for variant in variants.values():
-        rule_of = _Rules(rules, variant)
+        rule_of = _Rules(find, variant)
         used |= {rule.pattern for key in variant.shapes if (rule := rule_of(key))}
         # Another size of everything, so that every function has to find its grid.
         asked = Asked((variant.input_size[0] * 2, variant.input_size[1] * 2), 1)
@@ -158,27 +158,44 @@ class _Rule:
     stage: int | None
 
 
-class _Rules:
-    """The entries of one table, as they apply to one variant."""
+class _Finder:
+    """Finds the entry that names a tensor; each name is looked up once."""
 
-    def __init__(self, rules: Rules, variant: Variant) -> None:
+    def __init__(self, rules: Rules) -> None:
         self.patterns = Patterns[tuple[str, tuple[str, ...]]]()
         for pattern, functions in rules.items():
             self.patterns.add(pattern, (pattern, functions))
-        self.variant = variant
+        self.known: dict[str, _Rule | None] = {}
 
     def __call__(self, key: str) -> _Rule | None:
-        """Give the first entry that names a tensor."""
+        """Give the first entry that fits."""
+        if key not in self.known:
+            self.known[key] = self._find(key)
+        return self.known[key]
+
+    def _find(self, key: str) -> _Rule | None:
         for pattern, (text, functions) in self.patterns.like(key):
             if match := pattern.fullmatch(key):
                 stage = match.groupdict().get(STAGE)
                 return _Rule(text, functions, None if stage is None else int(stage))
         return None
 
+
+@dataclass(frozen=True)
+class _Rules:
+    """The entries of a table, as they apply to one variant."""
+
+    find: _Finder
+    variant: Variant
+
+    def __call__(self, key: str) -> _Rule | None:
+        """Give the entry that names a tensor of the variant."""
+        return self.find(key) if key in self.variant.shapes else None
+
     def functions(self, key: str) -> tuple[str, ...]:
         """Name the functions of a tensor."""
         rule = self(key)
-        return rule.functions if rule and key in self.variant.shapes else ()
+        return rule.functions if rule else ()
 
     @property
     def channels(self) -> int:
@@ -226,11 +243,11 @@ def _steps(
     sizes = rule_of.sizes(asked)
     steps, problems = dict[str, Step](), list[str]()
     for key, shape in shapes.items():
-        own = rule_of.variant.shapes.get(key)
-        if own is None or (rule := rule_of(key)) is None:
+        if (rule := rule_of(key)) is None:
             continue
+        own = _numbers(rule_of.variant.shapes[key])
         try:
-            if changes := tuple(_changes(key, shape, _numbers(own), rule, sizes)):
+            if changes := tuple(_changes(key, shape, own, rule, sizes)):
                 steps[key] = Step(rule.pattern, changes)
         except ConversionError as error:
             problems.append(str(error))
