@@ -26,13 +26,11 @@ Size = tuple[int, int]  # height, width
 class Config:
     """Sizes of one variant; mappings/variants/swin.toml has the published ones.
 
-    Tuples but img_size have one entry per stage. Images have the size img_size, unless
-    strict_img_size is false: then they may have any that patch_size divides, with the windows of
-    img_size.
+    Tuples but img_size have one entry per stage.
     """
 
-    img_size: int | Size = 224  # pixels, height and width; they fix the largest window of a stage
-    strict_img_size: bool = True
+    img_size: Size = (224, 224)  # pixels; no window is larger than its map of such an image
+    dynamic_img_size: bool = False  # images of any size in whole patches; windows as for img_size
     patch_size: int = 4  # pixels, height = width
     embed_dim: int = 96  # channels of the first stage; each later stage doubles them
     depths: tuple[int, ...] = (2, 2, 6, 2)  # blocks
@@ -46,11 +44,6 @@ class Config:
     in_chans: int = 3
     num_classes: int = 1000  # 0: no head, the model returns features
 
-    @property
-    def image(self) -> Size:
-        """Give height and width of the images in pixels."""
-        return (self.img_size,) * 2 if isinstance(self.img_size, int) else self.img_size
-
     def dim(self, stage: int) -> int:
         """Give the channels of a stage."""
         return self.embed_dim * 2**stage
@@ -58,7 +51,7 @@ class Config:
     def map_size(self, stage: int) -> Size:
         """Give height and width of the map in a stage; PatchMerging rounds odd ones up."""
         scale = 2**stage
-        height, width = (-(-(pixels // self.patch_size) // scale) for pixels in self.image)
+        height, width = (-(-(pixels // self.patch_size) // scale) for pixels in self.img_size)
         return height, width
 
     def window(self, stage: int) -> Size:
@@ -251,7 +244,8 @@ class PatchEmbed(nn.Layer):
 
     def __init__(self, cfg: Config) -> None:
         super().__init__()
-        self.image, self.strict, self.patch = cfg.image, cfg.strict_img_size, cfg.patch_size
+        self.img_size, self.patch_size = cfg.img_size, cfg.patch_size
+        self.dynamic_img_size = cfg.dynamic_img_size
         self.proj = nn.Conv2D(cfg.in_chans, cfg.embed_dim, cfg.patch_size, cfg.patch_size)
         self.norm = nn.LayerNorm(cfg.embed_dim, 1e-5)
 
@@ -259,16 +253,16 @@ class PatchEmbed(nn.Layer):
         """Refuse images of a size that the windows were not made for.
 
         Raises:
-            ValueError: It is not img_size or, if that is not strict, patch_size does not divide it.
+            ValueError: It is not img_size or, if any size will do, patch_size does not divide it.
         """
-        found, expected = f"images of {h}x{w} pixels", "{}x{}".format(*self.image)
-        if self.strict and (h, w) != self.image:
+        found, expected = f"images of {h}x{w} pixels", "{}x{}".format(*self.img_size)
+        if self.dynamic_img_size and (h % self.patch_size or w % self.patch_size):
+            raise ValueError(f"{found}, expected multiples of {self.patch_size}.")
+        if not self.dynamic_img_size and (h, w) != self.img_size:
             raise ValueError(
                 f"{found}, expected {expected}. Build the model with img_size=({h}, {w}), or with "
-                f"strict_img_size=False."
+                f"dynamic_img_size=True."
             )
-        if not self.strict and (h % self.patch or w % self.patch):
-            raise ValueError(f"{found}, expected multiples of {self.patch}.")
 
     def forward(self, x: Tensor) -> Tensor:
         self.check(x.shape[2], x.shape[3])
