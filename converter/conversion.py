@@ -309,8 +309,8 @@ def _check_models(family: str | Path | Pair, options: RunOptions) -> None:
         others = f"Other interpreters that have them are named so: {_PYTHONS}."
     check_pythons(pythons(options), f"{_UNPROVED} {others}")
     if not isinstance(family, str | Path):
-        for name in (family.torch_model, family.paddle_model):
-            check_factory(name)
+        check_factory(family.torch_model, "torch")
+        check_factory(family.paddle_model, "paddle")
 
 
 def _prove(

@@ -55,7 +55,7 @@ def make_subject(model: str | Pair, side: Side, checkpoint: Checkpoint) -> Subje
     check_side(side, checkpoint)
     if isinstance(model, Pair):
         name = model.torch_model if side == "torch" else model.paddle_model
-        check_factory(name)
+        check_factory(name, side)
         return Subject(name, table=str(Path(model.table).absolute()))
     table, variant = find_variant(model)
     if side == "torch":
