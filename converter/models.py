@@ -16,8 +16,8 @@ from .errors import CheckpointError, ModelError, listing, some
 from .reference import TIMM, build_reference
 from .sides import NAMES, Side
 from .start import Importing
-from .tables.choosing import open_weights
 from .tables.identify import compare
+from .tables.opening import open_weights
 from .tables.plan import make_plan
 from .tables.reading import find_variant, load_table, using, variants
 from .tables.spelled import droppable

@@ -13,6 +13,8 @@ from .expanding import expand
 from .kinds import Kind, parse_kind
 from .naming import parse_names
 from .patterns import PLACEHOLDER
+from .resize_rules import parse_resize
+from .resizing import check_resize
 from .table import Row, Table
 from .variant import PREPROCESSING, Figures, Variant
 
@@ -53,7 +55,16 @@ def parse_table(
         problems.append(f"output is {shown(output)}, expected a kind: {', '.join(kinds)}.")
         output = None
     names = {"family": path.stem, "title": path.stem}
-    taken = ("kinds", "rows", "output", "variants", "published_defaults", "dialects", "targets")
+    taken = (
+        "kinds",
+        "rows",
+        "output",
+        "variants",
+        "published_defaults",
+        "dialects",
+        "targets",
+        "resize",
+    )
     table = checked(
         Table,
         names | {name: value for name, value in data.items() if name not in taken},
@@ -66,11 +77,12 @@ def parse_table(
         output=None if output is None else kinds.get(output),
         dialects=parse_names(data, "dialects", "torch", problems),
         targets=parse_names(data, "targets", "paddle", problems),
+        resize=parse_resize(data, problems),
     )
     if table is not None:
         problems += _wrong_patterns(table)
     if table is not None and not problems:
-        problems += wrong_names(table)
+        problems += [*wrong_names(table), *check_resize(table.resize, table.variants)]
     if problems or table is None:
         where = path.name if shipped else path
         raise TableError(listing(f"{where} cannot be used:", problems))

@@ -21,7 +21,7 @@ from ._resize_aims import (
     aim_windowed,
 )
 from ._rotary import rotary_table
-from .table import PLACEHOLDER
+from .patterns import PLACEHOLDER
 
 Rules = Mapping[str, tuple[str, ...]]  # PyTorch key pattern -> functions, in the order they run
 

@@ -13,8 +13,8 @@ from ..checkpoints import Tensor
 from ..errors import ConversionError, listing
 from ._resize_aims import Asked, Change, Sizes, Subject
 from ._resized import Changes, computed
+from .patterns import Patterns
 from .resize_rules import FUNCTIONS, STAGE, Rules
-from .table import Patterns
 from .variant import Shape, ShapePattern, Variant
 
 __all__ = ["Asked", "Resizing", "Step", "check_resize", "plan_resizing", "variant_at"]

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fuzzing import COMMON
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import write_tensors
-from fuzzing import COMMON
 from vitconvert import CheckpointError
 from vitconvert.checkpoints import Tensor, _tensor, arranged, held, joined, part, writing, zeros
 from vitconvert.checkpoints._tensor import DTYPES, runs, view

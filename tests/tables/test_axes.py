@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fuzzing import COMMON
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fuzzing import COMMON
 from vitconvert.checkpoints import held
 from vitconvert.tables.axes import Axes
 
