@@ -27,7 +27,7 @@ JOBS := 2
 PYTEST := pytest -q -n $(JOBS) --dist worksteal
 PIP_INSTALL := pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-slow test-compat fuzz bench bench-speed audit lint format types links shapes \
+.PHONY: help demo test test-slow test-compat fuzz bench bench-speed audit lint format types links shapes variants \
 	dist wheel newer check clean
 
 help:
@@ -42,6 +42,7 @@ help:
 	@echo "make lint types   check style and types        make format  put style right"
 	@echo "make wheel        build the wheel and try it, installed     make newer  so on newer Pythons"
 	@echo "make check        all of these, as CI does     make shapes  renew mappings/shapes/"
+	@echo "make variants     renew mappings/variants/ from timm, before make shapes"
 	@echo "make clean        remove everything that was built"
 
 demo: .venv/ready
@@ -104,6 +105,10 @@ links:
 
 shapes: .venv/ready
 	$(BIN)/vitconvert shapes
+
+# From the timm that is installed; then `make shapes`.
+variants: .venv/ready
+	@$(BIN)/python -W ignore benchmarks/timm_variants.py
 
 dist: .venv/ready
 	@echo "==> Building the wheel"

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -57,12 +57,12 @@ def checked(
     ]
     values = dict[str, Any]()
     for name, field in asked.items():
-        what = field.metadata.get("what") or _spelled(hints[name])
         if name not in data:
             if field.default is MISSING and field.default_factory is MISSING:
-                found.append(f"{where}{name} is missing, expected {what}.")
+                found.append(f"{where}{name} is missing, expected {_what(field, hints)}.")
         elif not (_fits(data[name], hints[name]) and field.metadata.get("holds", _any)(data[name])):
-            found.append(f"{where}{name} is {shown(data[name])}, expected {what}.")
+            told = f"{where}{name} is {shown(data[name])}, expected {_what(field, hints)}."
+            found.append(told)
         else:
             values[name] = _taken(data[name], hints[name], f"{where}{name}", found)
     problems += found
@@ -165,6 +165,11 @@ def _taken(value: Any, hint: Any, where: str, problems: list[str]) -> Any:
         parts = [_taken(one, kind, f"{where}[{i}]", problems) for i, one in enumerate(value)]
         return parts if origin is list else tuple(parts)
     return value
+
+
+def _what(field: Field[Any], hints: Mapping[str, Any]) -> str:
+    """Say what a field may be."""
+    return field.metadata.get("what") or _spelled(hints[field.name])
 
 
 def _spelled(hint: Any) -> str:

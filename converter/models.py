@@ -13,6 +13,7 @@ import numpy as np
 from .checked import frozen
 from .checkpoints import Checkpoint, floats
 from .errors import CheckpointError, ModelError, listing, some
+from .reference import TIMM, build_reference
 from .sides import NAMES, Side
 from .start import Importing
 from .tables.choosing import open_weights
@@ -59,6 +60,10 @@ def build(framework: Side, variant: Variant, num_classes: int) -> Any:
 def build_from(table: Table, framework: Side, variant: Variant, num_classes: int) -> Any:
     """Build a model of a table that may still lack the shapes of its variants."""
     require(framework)
+    if framework == "torch" and table.torch:
+        own = variant.torch_config if table.torch == TIMM else variant.config
+        with Importing():
+            return build_reference(table.torch, variant.name, frozen(own), num_classes)
     with Importing():
         module = _module(framework, table)
     config = module.Config(**frozen(variant.config))
@@ -132,7 +137,7 @@ def create_model(
         num_classes = found.num_classes if num_classes is None else num_classes
         if type(num_classes) is not int or num_classes < 0:
             raise ModelError(f"num_classes is {num_classes!r}; expected a number, 0 for no head.")
-        if num_classes and not found.num_classes:
+        if num_classes and not found.has_head:
             raise ModelError(f"{variant} is a backbone without a head: num_classes is 0.")
         model = build(framework, found, num_classes)
         if checkpoint is not None:

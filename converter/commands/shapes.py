@@ -49,7 +49,8 @@ def shape_patterns(variant: Variant, table: Table) -> dict[str, ShapePattern]:
     from ..models import build_from
 
     with torch.device("meta"):  # no memory, no initialisation
-        sizes = (1000, 7) if variant.num_classes else (0, 0)
+        # timm publishes many without a head, and builds each with one.
+        sizes = (1000, 7) if variant.num_classes or table.torch else (0, 0)
         one, two = (build_from(table, "torch", variant, n).state_dict() for n in sizes)
     return {
         key: tuple(
@@ -78,21 +79,36 @@ def fold(patterns: dict[str, ShapePattern]) -> Iterator[tuple[str, ShapePattern]
     yield from plain
 
 
+def _beside(
+    patterns: dict[str, ShapePattern], others: dict[str, dict[str, ShapePattern]]
+) -> tuple[str, dict[str, ShapePattern]]:
+    """Give the variant that differs least, and what differs; all, if that is more than half."""
+    name, least = "", patterns
+    for other, known in others.items():
+        if known.keys() <= patterns.keys():
+            listed = {key: shape for key, shape in patterns.items() if known.get(key) != shape}
+            if len(listed) < len(least) and len(listed) <= len(patterns) // 2:
+                name, least = other, listed
+    return name, least
+
+
 def render(table: Table) -> str:
     """Spell the shapes of all variants of a family in TOML, each set once."""
     lines = [
         "# PyTorch key = shape, for every variant; {0..2} stands for 0, 1 and 2. same_as names the",
-        "# variant that has the very same. Written by `vitconvert shapes` from the PyTorch models.",
+        "# variant that has the same but for what is listed. Written by `vitconvert shapes` from",
+        "# the PyTorch models.",
     ]
-    seen: dict[tuple[tuple[str, ShapePattern], ...], str] = {}
+    whole: dict[str, dict[str, ShapePattern]] = {}
     for variant in table.variants.values():
-        patterns = shape_patterns(variant, table)
         lines += ["", f"[{variant.name}]"]
-        first = seen.setdefault(tuple(patterns.items()), variant.name)
-        if first != variant.name:
-            lines.append(f'same_as = "{first}"')
-            continue
-        for key, shape in fold(patterns):
+        folded = dict(fold(shape_patterns(variant, table)))
+        name, listed = _beside(folded, whole)
+        if name:
+            lines.append(f'same_as = "{name}"')
+        else:
+            whole[variant.name] = folded
+        for key, shape in listed.items():
             axes = ", ".join(str(n) if isinstance(n, int) else f'"{n}"' for n in shape)
             lines.append(f'"{key}" = [{axes}]')
     return "\n".join(lines) + "\n"

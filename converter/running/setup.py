@@ -16,6 +16,7 @@ from ..checkpoints.selection import read_selection
 from ..errors import ModelError, RunError, VitconvertError, brief, nearest
 from ..models import build
 from ..plain import sha256
+from ..reference import import_beside_torchvision
 from ..sides import NAMES, Side
 from ..tables.reading import find_variant, read_table
 from ..tables.table import Table
@@ -81,7 +82,8 @@ def call_factory(name: str) -> Any:
             its own code fails.
     """
     try:
-        return _with_torchvision(name)
+        # timm imports torchvision, which does not load beside a CPU build of PyTorch.
+        return import_beside_torchvision(lambda: _call_factory(name))
     except VitconvertError:
         raise
     except Exception as error:  # the user's code may raise anything
@@ -118,17 +120,6 @@ def spell_fault(error: Exception) -> str:
 def _is_own(file: Path) -> bool:
     """Tell whether a file is in the current folder and not of an installed package."""
     return file.is_relative_to(Path.cwd()) and not _INSTALLED & set(file.parts)
-
-
-def _with_torchvision(name: str) -> Any:
-    try:
-        return _call_factory(name)
-    except RuntimeError as error:
-        if "operator torchvision::" not in str(error):
-            raise
-        # timm imports torchvision, which does not load beside a CPU build of PyTorch.
-        import_module("vitconvert.models_torch._torchvision").import_torchvision()
-        return _call_factory(name)
 
 
 def _call_factory(name: str) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import stored
-from ..errors import ModelError, TableError, listing, nearest
+from ..errors import ModelError, TableError, listing, nearest, some
 
 if TYPE_CHECKING:
     from .kinds import Kind
@@ -147,17 +147,32 @@ def read_table(path: Path) -> Table:
     Raises:
         TableError: The file cannot be read, or the table is malformed; all problems are listed.
     """
-    shapes = path.parent / "shapes" / path.name
-    return _read_table(path, _version(path), shapes, _version(shapes))
+    beside = (path.parent / folder / path.name for folder in ("variants", "shapes"))
+    more, shapes = ((file, _version(file)) for file in beside)
+    return _read_table(path, _version(path), more, shapes)
+
+
+_File = tuple[Path, tuple[int, int] | None]  # with `_version`
 
 
 @cache
-def _read_table(path: Path, _changed: object, shapes: Path, has_shapes: object) -> Table:
+def _read_table(path: Path, _changed: object, more: _File, shapes: _File) -> Table:
     from .parsing import parse_table
 
     data = read_toml(path)
-    stored = read_toml(shapes) if has_shapes and "variants" in data else {}
+    if more[1]:
+        data["variants"] = _merged(data.get("variants", {}), read_toml(more[0]), path, more[0])
+    stored = read_toml(shapes[0]) if shapes[1] and "variants" in data else {}
     return parse_table(path, data, stored, read_kinds(), path.parent == SHIPPED)
+
+
+def _merged(variants: Any, more: dict[str, Any], path: Path, file: Path) -> Any:
+    """Add the variants of a file of their own to those of a table."""
+    if not isinstance(variants, dict):  # refused with the rest of the table
+        return variants
+    if twice := sorted(variants.keys() & more.keys()):
+        raise TableError(f"{path} and {file} both have {some(twice)}. Remove one of them.")
+    return variants | more
 
 
 def _version(path: Path) -> tuple[int, int] | None:

@@ -22,6 +22,10 @@ from .variant import IN_PIXELS, Variant
 Value = TypeVar("Value")
 
 PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}", re.ASCII)
+_ORIGIN = expected(
+    "'timm' or 'package.module:function'",
+    lambda text: text in ("", "timm") or all(text.partition(":")[::2]),
+)
 _REASONS = expected("key patterns, each with its reason", lambda why: all(why.values()))
 
 
@@ -90,6 +94,8 @@ class Table:
             own value. It may also name a tensor that PyTorch's layer can do without, such as the
             bias of a layer that a row pairs.
         fixed_size: Why a model cannot be deployed for images of any size; empty if it can.
+        torch: Where the PyTorch models are: "timm" for timm's of the variants' names,
+            "package.module:function", or empty for models_torch/<family>.py.
         input_size: Height and width in pixels that a table without variants was made for.
         output: Kind of the whole model, where its own code needs a limit.
     """
@@ -104,6 +110,7 @@ class Table:
     ignore: Mapping[str, str] = field(default_factory=dict, metadata=_REASONS)
     paddle_only: Mapping[str, str] = field(default_factory=dict, metadata=_REASONS)
     fixed_size: str = ""
+    torch: str = field(default="", metadata=_ORIGIN)
     input_size: tuple[int, int] | None = field(default=None, metadata=IN_PIXELS)
     output: Kind | None = None
 

@@ -40,6 +40,7 @@ class Figures:
     top1: float = 0.0
     source: str = ""
     weights: str = ""
+    input_size: tuple[int, int] = field(default=(224, 224), metadata=IN_PIXELS)
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Variant:
         family: The table it belongs to.
         shapes: PyTorch key -> shape; an axis may be "num_classes".
         config: Arguments of `Config` in both model files.
+        torch_config: Arguments that timm's model gets beside its name, in a table of timm's.
         input_size: Height and width in pixels.
         published: Of each released checkpoint its figures, with their source.
         own_preprocessing: What differs from PREPROCESSING where no figures are published.
@@ -65,6 +67,7 @@ class Variant:
     published: tuple[Mapping[str, Any], ...] = ()
     own_preprocessing: Mapping[str, Any] = field(default_factory=dict)
     smallest_image: int = 32
+    torch_config: Mapping[str, Any] = field(default_factory=dict)
 
     def check_size(self, size: tuple[int, int]) -> None:
         """Refuse images that the last stage would have nothing left of.
@@ -92,6 +95,11 @@ class Variant:
     def num_classes(self) -> int:
         """Classes that the variant was published with; 0 for the backbone of a detector."""
         return int(self.config.get("num_classes", 1000))
+
+    @property
+    def has_head(self) -> bool:
+        """Whether it can be built with a head, though it may be published without one."""
+        return any("num_classes" in shape for shape in self.shapes.values())
 
     def resolve(self, pattern: ShapePattern, num_classes: int) -> Shape:
         """Put the number of classes into a shape."""
