@@ -145,7 +145,7 @@ def aim_windowed(subject: Subject, sizes: Sizes) -> Change | None:
     new = min(own[0], grid[0]), min(own[1], grid[1])
     old, found = _window_of(subject, subject.shape)
     if found != kept:
-        raise subject.refused(f"expected {kept} rows that are no position, found {found}.")
+        raise subject.refused(f"expected {kept} rows for a class token, found {found}.")
     return _relative(subject, old, new, kept)
 
 
@@ -167,7 +167,7 @@ def aim_channels(subject: Subject, sizes: Sizes) -> Change | None:
         raise subject.refused(f"expected a kernel [out, {subject.own[1]}, h, w].")
     out, inputs, *rest = subject.shape
     if inputs % base:
-        raise subject.refused(f"{inputs} inputs are no multiple of the {base} channels.")
+        raise subject.refused(f"{inputs} inputs are not a multiple of the {base} channels.")
     if wanted == base:
         return None
     if wanted != 1 and inputs != base:
@@ -208,7 +208,7 @@ def _grids(
             break
     else:
         raise subject.refused(
-            f"its {own} entries are no grid of images of {_by(sizes.image)} pixels."
+            f"its {own} entries are not a grid of images of {_by(sizes.image)} pixels."
         )
     if sizes.patch and sizes.asked.patch_size:
         new_patch = sizes.asked.patch_size
@@ -219,8 +219,8 @@ def _grids(
     side = _side(length - kept, count)
     if side is None:
         raise subject.refused(
-            f"without {kept}, its {length} entries are no square grid. Only that of the variant "
-            f"itself, {_by(grid)}, may be no square."
+            f"without {kept}, its {length} entries are not a square grid. Only that of the variant "
+            f"itself, {_by(grid)}, need not be square."
         )
     return (side, side), kept, new
 
@@ -268,7 +268,7 @@ def _positions(window: Grid) -> int:
 
 
 def _window_of(subject: Subject, shape: Shape) -> tuple[Grid, int]:
-    """Find the window of a table from its shape, and its rows that are no position."""
+    """Find the window of a table from its shape, and its rows for a class token."""
     if len(shape) == 3 and shape[1] % 2 and shape[2] % 2:
         return ((shape[1] + 1) // 2, (shape[2] + 1) // 2), 0
     for kept in _CLASS_ROWS if len(shape) == 2 else ():

@@ -231,7 +231,7 @@ def _check_asked(rules: Rules, variant: Variant, asked: Asked) -> None:
         )
     for pair in (asked.image_size, asked.patch_size, asked.window):
         if pair is not None and min(pair) < 1:
-            raise ConversionError(f"{pair[0]}x{pair[1]} is no size: expected numbers from 1 on.")
+            raise ConversionError(f"{pair[0]}x{pair[1]} cannot be a size, expected 1x1 or more.")
     if asked.in_chans is not None and asked.in_chans < 1:
         raise ConversionError(f"{asked.in_chans} channels: expected a number from 1 on.")
 
