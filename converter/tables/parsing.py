@@ -11,6 +11,7 @@ from ..errors import TableError, listing, nearest
 from .border import wrong_names
 from .expanding import expand
 from .kinds import Kind, parse_kind
+from .leaves import with_leaves
 from .naming import parse_names
 from .patterns import PLACEHOLDER
 from .resize_rules import parse_resize
@@ -76,7 +77,10 @@ def parse_table(
         shipped=shipped,
         output=None if output is None else kinds.get(output),
         dialects=parse_names(data, "dialects", "torch", problems),
-        targets=parse_names(data, "targets", "paddle", problems),
+        targets={
+            name: with_leaves(names, read, kinds, problems)
+            for name, names in parse_names(data, "targets", "paddle", problems).items()
+        },
         resize=parse_resize(data, problems),
     )
     if table is not None:
