@@ -7,6 +7,7 @@ variant was published for.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import ConversionError
 from .variant import Shape
@@ -32,6 +33,19 @@ class Asked:
     in_chans: int | None = None
     patch_size: Grid | None = None
     window: Grid | None = None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Arguments that a model of that size is built with, in either framework."""
+        found: dict[str, Any] = {}
+        if self.image_size is not None:
+            found["img_size"] = list(self.image_size)
+        if self.in_chans is not None:
+            found["in_chans"] = self.in_chans
+        for name, size in (("patch_size", self.patch_size), ("window_size", self.window)):
+            if size is not None:
+                found[name] = size[0] if size[0] == size[1] else list(size)
+        return found
 
     @property
     def grid(self) -> bool:

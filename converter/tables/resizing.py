@@ -120,14 +120,12 @@ def variant_at(variant: Variant, rules: Rules, asked: Asked) -> Variant:
     shapes: dict[str, ShapePattern] = {
         key: steps[key].shape if key in steps else own for key, own in variant.shapes.items()
     }
-    config = dict(variant.config)
-    if asked.image_size is not None:
-        height, width = asked.image_size
-        config["img_size"] = height if height == width else [height, width]
-    if asked.in_chans is not None:
-        config["in_chans"] = asked.in_chans
     return replace(
-        variant, shapes=shapes, config=config, input_size=asked.image_size or variant.input_size
+        variant,
+        shapes=shapes,
+        config={**variant.config, **asked.config},
+        torch_config={**variant.torch_config, **asked.config},
+        input_size=asked.image_size or variant.input_size,
     )
 
 
@@ -135,12 +133,13 @@ def check_resize(rules: Rules, variants: Mapping[str, Variant]) -> Iterator[str]
     """Say which entries name no tensor of any variant, or one that their function cannot resize."""
     used, find = set[str](), _Finder(rules)
     for variant in variants.values():
-        rule_of = _Rules(find, variant)
-        used |= {rule.pattern for key in variant.shapes if (rule := rule_of(key))}
+        named = {key: shape for key, shape in variant.shapes.items() if find(key)}
+        used |= {rule.pattern for key in named if (rule := find(key))}
+        rule_of = _Rules(find, replace(variant, shapes=named))
         # Another size of everything, so that every function has to find its grid.
         asked = Asked((variant.input_size[0] * 2, variant.input_size[1] * 2), 1)
         try:
-            problems = _steps(rule_of, _own_shapes(variant), asked)[1]
+            problems = _steps(rule_of, _own_shapes(rule_of.variant), asked)[1]
         except ConversionError as error:
             problems = [str(error)]
         yield from (f"resize: variant {variant.name}: {problem}" for problem in problems)
