@@ -19,6 +19,7 @@ from .hub import is_name, located
 from .lines import Lines
 from .sides import CASTS, Side
 from .tables.border import find_names, to_theirs
+from .tables.borders import require_names
 from .tables.identify import show_head, twins
 from .tables.opening import open_weights
 from .tables.plan import Plan, make_plan, source_side
@@ -379,6 +380,7 @@ def _spelled_as(tensors: Mapping[str, Tensor], made: Plan, wanted: str | None) -
     if wanted is None:
         return dict(tensors)
     names = find_names(made.table, made.target, wanted)
+    require_names(made.table, names)
     log.info("names of %s", names.title or names.name)
     return to_theirs(tensors, made.table, names, made.variant)
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..checkpoints import DTYPES, FLOATING, Tensor, floats
 from ..checkpoints.storage import Storage
 from ..errors import CheckpointError, ConversionError
-from ._resize_aims import Change
+from ._resize_sizes import Change
 from .resize_rules import FUNCTIONS
 
 Changes = tuple[tuple[str, Change], ...]  # functions and what each does, in the order they run

@@ -6,6 +6,7 @@ from ..checkpoints import Checkpoint, Renames, Selection, open_selected
 from ..sides import Side
 from ._choice import Asked
 from .border import to_ours
+from .borders import require_names
 from .choosing import choose_weights
 from .heads import with_new_head
 from .refusal import refused_names
@@ -50,6 +51,7 @@ def open_weights(
             called "model".
         ConversionError: There is no such dialect or target, or the names are of one and do not
             fit whole; or the weights cannot be resized.
+        TableError: The names of the table's dialect or target contradict its rows.
     """
     asked = Asked(side, weights, rename, num_classes, dialect, target)
     opened, found = choose_weights(path, table, variant, asked)
@@ -64,8 +66,10 @@ def open_weights(
             return with_new_head(other, table, own, "torch", classes, num_classes)
     if found is None:
         return opened
-    if found.names is not None and found.distance:
-        raise refused_names(opened, table, found.names, found.fit)
+    if found.names is not None:
+        require_names(table, found.names)
+        if found.distance:
+            raise refused_names(opened, table, found.names, found.fit)
     match = found.fit
     opened = to_ours(opened, table, found.side, match.variant, match.num_classes)
     if match.distance:

@@ -10,8 +10,7 @@ from typing import Any
 
 from ..checkpoints import Checkpoint
 from ..errors import ModelError
-from ._resize_aims import Asked
-from .resizing import plan_resizing, variant_at
+from .resizing import Asked, plan_resizing, variant_at
 from .table import Table
 from .variant import Variant
 

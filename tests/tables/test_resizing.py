@@ -13,6 +13,7 @@ from near_timm import distance, noise, stored, timm
 from vitconvert.checkpoints import Tensor, floats, held, pdparams
 from vitconvert.checkpoints.storage import Checked, Held, Storage
 from vitconvert.errors import CheckpointError, ConversionError
+from vitconvert.tables.reading import load_table
 from vitconvert.tables.resize_rules import parse_resize
 from vitconvert.tables.resizing import Asked, check_resize, plan_resizing, variant_at
 from vitconvert.tables.variant import Shape, Variant
@@ -171,6 +172,7 @@ def test_the_variant_at_another_size_has_its_shapes() -> None:
 
     assert at.shapes == VIT | {"pos_embed": (1, 25, 8), "patch_embed.proj.weight": (8, 4, 16, 16)}
     assert at.config == {"depth": 2, "img_size": [96, 64], "in_chans": 4}
+    assert at.torch_config == {"img_size": [96, 64], "in_chans": 4}
     assert at.input_size == (96, 64)
 
 
@@ -406,6 +408,13 @@ def test_a_wrong_section_is_refused(section: Any, told: str) -> None:
     problems = parsed(section)[1]
 
     assert told in problems[0]
+
+
+def test_every_shipped_vision_transformer_can_be_resized() -> None:
+    """Each function finds its grid in every variant, whatever its patches and tokens."""
+    rules = {key: RULES[key] for key in ("pos_embed", "patch_embed.proj.weight")}
+
+    assert list(check_resize(rules, load_table("vit").variants)) == []
 
 
 def test_a_section_is_checked_against_every_variant() -> None:
