@@ -7,11 +7,12 @@ from typing import Any
 
 from ..checkpoints import Checkpoint, Renames
 from ..errors import ParityError
+from ..hub import origin
 from ..models import check_side
 from ..plain import sha256
 from ..running.setup import Subject, check_factory
 from ..sides import Side
-from ..tables.choosing import open_weights
+from ..tables.opening import open_weights
 from ..tables.plan import check_paddle, make_plan
 from ..tables.reading import find_variant, read_table
 from ._options import Pair
@@ -35,8 +36,8 @@ def open_for(
         table, variant = find_variant(model)[0], model
     else:
         table, variant = replace(read_table(Path(model.table)), variants={}), None
-    if num_classes not in (None, 0) or (num_classes == 0 and variant is None):
-        raise ParityError("num_classes is 0, for shipped models, or left out.")
+    if num_classes is not None and variant is None:
+        raise ParityError("num_classes is for shipped models.")
     return open_weights(
         file,
         table,
@@ -65,9 +66,14 @@ def make_subject(model: str | Pair, side: Side, checkpoint: Checkpoint) -> Subje
 
 
 def describe_checkpoint(checkpoint: Checkpoint, rounded: Mapping[str, str]) -> dict[str, Any]:
-    """Return which file this is, with its hash; for a sharded one that of every file."""
+    """Return which file this is, with its hash; for a sharded one that of every file.
+
+    A file of the hub has the name that gives it again, the commit included.
+    """
     first, *shards = map(sha256, checkpoint.files)
     facts: dict[str, Any] = {"file": str(checkpoint.path), "sha256": first}
+    if name := origin(checkpoint.path):
+        facts["from"] = name
     if shards:
         facts["shards"] = shards
     facts |= checkpoint.selection.facts()

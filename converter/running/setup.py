@@ -11,14 +11,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..checkpoints import Checkpoint, Selection, open_checkpoint, open_selected
+from ..checkpoints import Checkpoint, Selection, open_checkpoint
 from ..checkpoints.selection import read_selection
 from ..errors import ModelError, RunError, VitconvertError, brief, nearest
 from ..models import build
 from ..plain import sha256
 from ..reference import import_beside_torchvision
 from ..sides import NAMES, Side
-from ..tables.border import to_ours
+from ..tables.opening import reopen
 from ..tables.reading import find_variant, read_table
 from ..tables.table import Table
 from ..tables.variant import Variant
@@ -219,11 +219,9 @@ class Setup:
         """Open exactly the weights that were chosen where the work was planned."""
         if self.selection is None:
             return open_checkpoint(self.checkpoint)
-        opened = open_selected(self.checkpoint, self.selection)
-        if not self.selection.spelling:
-            return opened
         table, variant = self.subject.read_table(), self.subject.variant()
-        return to_ours(opened, table, self.framework, variant, self.subject.num_classes)
+        classes = self.subject.num_classes
+        return reopen(self.checkpoint, self.selection, table, variant, self.framework, classes)
 
 
 def read_setup(data: dict[str, Any]) -> Setup:

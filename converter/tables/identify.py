@@ -87,7 +87,10 @@ def fit(
         ignored: The names that the table ignores, if they are known already.
         names: Other names that these are, each in its usual spelling; the table's own if None.
     """
-    patterns = side_patterns(variant, table, side, names)
+    try:
+        patterns = side_patterns(variant, table, side, names)
+    except ValueError:  # as `borders` says when it is chosen
+        patterns = {}
     num_classes = _num_classes(shapes, patterns)
     found = compare(
         shapes,

@@ -105,17 +105,21 @@ def variants() -> dict[str, Variant]:
 
 
 def find_variant(name: str) -> tuple[Table, Variant]:
-    """Give a variant and the table of its family.
+    """Give a variant, also at another size as in "vit_tiny_patch16_224@384", and its table.
 
     Raises:
+        ConversionError: The family cannot be resized, or not to that size.
         ModelError: No table has a variant of that name.
     """
-    known = variants()
-    if name not in known:
+    from .sized import parse_size, sized
+
+    known, (base, asked) = variants(), parse_size(name)
+    if base not in known:
         raise ModelError(
-            f"no variant is called {name!r}.{nearest(name, known)} There are: {', '.join(known)}."
+            f"no variant is called {base!r}.{nearest(base, known)} There are: {', '.join(known)}."
         )
-    return load_table(known[name].family), known[name]
+    table = load_table(known[base].family)
+    return (table, known[base]) if asked is None else sized(table, known[base], name, asked)
 
 
 def load_table(family: str) -> Table:
