@@ -113,13 +113,32 @@ def find_variant(name: str) -> tuple[Table, Variant]:
     """
     from .sized import parse_size, sized
 
-    known, (base, asked) = variants(), parse_size(name)
+    base, asked = parse_size(name)
+    known = _variants_like(base)
+    if base not in known:
+        known = variants()
     if base not in known:
         raise ModelError(
             f"no variant is called {base!r}.{nearest(base, known)} There are: {', '.join(known)}."
         )
     table = load_table(known[base].family)
     return (table, known[base]) if asked is None else sized(table, known[base], name, asked)
+
+
+def _variants_like(name: str) -> dict[str, Variant]:
+    """Give the variants of the one family whose files spell a name so; none if several do."""
+    files = table_files()
+    heads = f"\n[variants.{name}]", f"\n[{name}]"
+    texts = {
+        family: "\n".join(
+            one.read_text("utf-8", "replace")
+            for one in (path, path.parent / "variants" / path.name)
+            if one.is_file()
+        )
+        for family, path in files.items()
+    }
+    found = [family for family, text in texts.items() if any(head in text for head in heads)]
+    return dict(load_table(found[0]).variants) if len(found) == 1 else {}
 
 
 def load_table(family: str) -> Table:
