@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise, product
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,7 @@ class Packed(Shaped):
             at = dict(zip(order, (n for first, _ in boxes for n in first), strict=True))
             shape = (*(n for _, box in boxes for n in box), *[1] * len(rest))
             begin = tuple(at.get(axis, start[axis]) for axis in range(len(start)))
-            self._read(out[(*place, ...)].reshape(shape), begin, [*order, *rest])  # splits: no copy
+            self._read(out[place].reshape(shape), begin, [*order, *rest])  # splits: no copy
 
     def _axes_of(
         self, stride: int, start: Sequence[int], length: int
@@ -303,7 +304,7 @@ def _boxes(shape: tuple[int, ...], first: int, last: int) -> Iterator[Box]:
             yield (row, *start), (1, *box)
 
 
-def _combined(runs: Sequence[Sequence[Box]]) -> Iterator[tuple[list[Box], tuple[slice, ...]]]:
+def _combined(runs: Sequence[Sequence[Box]]) -> Iterator[tuple[list[Box], Any]]:
     """Combine the boxes of every axis with those of the others, and say where they belong."""
     placed = []
     for boxes in runs:
@@ -311,7 +312,7 @@ def _combined(runs: Sequence[Sequence[Box]]) -> Iterator[tuple[list[Box], tuple[
         places = map(slice, [0, *ends], ends)
         placed.append(list(zip(boxes, places, strict=True)))
     for found in product(*placed):
-        yield [box for box, _ in found], tuple(place for _, place in found)
+        yield [box for box, _ in found], (*(place for _, place in found), ...)
 
 
 def _read_part(tensor: Tensor, out: np.ndarray) -> None:
