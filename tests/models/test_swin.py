@@ -1,4 +1,4 @@
-"""Swin and SwinV2 at sizes and with windows that no published variant has."""
+"""Swin and SwinV2 beside timm's, also at sizes and with windows that no variant has."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -9,12 +9,15 @@ import pytest
 
 from conftest import paddle_in_float64
 from golden import rule
+from vitconvert import models
 from vitconvert.models_paddle import swin, swinv2
 from vitconvert.reference import import_timm
+from vitconvert.tables import reading
 
 pytestmark = [pytest.mark.torch, pytest.mark.paddle]
 
 MODELS = {"swin": "swin_tiny_patch4_window7_224", "swinv2": "swinv2_tiny_window8_256"}
+VARIANTS = [name for family in MODELS for name in reading.load_table(family).variants]
 SMALL = {"embed_dim": 16, "depths": (2, 3, 2), "num_heads": (1, 2, 4), "num_classes": 7}
 # What each case is about -> arguments, and the size of the images
 CASES: Mapping[str, tuple[Mapping[str, Any], tuple[int, int]]] = {
@@ -34,15 +37,12 @@ CASES: Mapping[str, tuple[Mapping[str, Any], tuple[int, int]]] = {
 }
 
 
-def filled(family: str, arguments: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Build timm's model and the Paddle model in float64, with the same noise as weights."""
+def agree(theirs: Any, ours: Any, size: tuple[int, int]) -> None:
+    """Fill both float64 models with the same noise, and hold their outputs together."""
     import paddle
     import torch
 
-    theirs = import_timm().create_model(MODELS[family], **arguments).double().eval()
-    module = import_module(f"vitconvert.models_paddle.{family}")
-    with paddle_in_float64():
-        ours = module.build(module.Config(**arguments))
+    theirs.eval()
     ours.eval()
     state = ours.state_dict()
     assert set(state) == set(theirs.state_dict())
@@ -51,27 +51,56 @@ def filled(family: str, arguments: Mapping[str, Any]) -> tuple[Any, Any]:
         value.copy_(torch.from_numpy(noise))
         linear = noise.ndim == 2 and key.endswith(".weight")
         state[key].set_value(paddle.to_tensor((noise.T if linear else noise).astype("f8")))
-    return theirs, ours
+    images = rule.noise("images", (2, 3, *size))
+    with torch.no_grad():
+        expected = theirs(torch.from_numpy(images)).numpy()
+    with paddle.no_grad():
+        found = ours(paddle.to_tensor(images)).numpy()
+
+    np.testing.assert_allclose(found, expected, 0, 1e-10)
+    assert np.abs(expected).max() > 0.1
 
 
 @pytest.mark.parametrize("family", MODELS)
 @pytest.mark.parametrize("case", CASES)
 def test_any_size_and_window_agree_with_timm(family: str, case: str) -> None:
     """To 1e-10; the state has timm's names, without indices and masks."""
-    import paddle
-    import torch
-
     arguments, size = CASES[case]
     arguments = {**SMALL, **arguments}
     if family == "swinv2":
         arguments["pretrained_window_sizes"] = (6, 0, 3)
-    theirs, ours = filled(family, arguments)
-    images = rule.noise(case, (2, 3, *size))
-    with torch.no_grad():
-        expected = theirs(torch.from_numpy(images)).numpy()
+    theirs = import_timm().create_model(MODELS[family], **arguments).double()
+    module = import_module(f"vitconvert.models_paddle.{family}")
+    with paddle_in_float64():
+        ours = module.build(module.Config(**arguments))
 
-    np.testing.assert_allclose(ours(paddle.to_tensor(images)).numpy(), expected, 0, 1e-10)
-    assert np.abs(expected).max() > 0.1
+    agree(theirs, ours, size)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_agrees_with_timm(name: str) -> None:
+    """To 1e-10; of those above 100 million parameters names and shapes alone."""
+    import paddle
+    import torch
+
+    table, variant = reading.find_variant(name)
+    if table.parameters(variant) > 100e6:
+        with torch.device("meta"):
+            theirs = models.build("torch", variant, variant.num_classes)
+        with paddle.LazyGuard():
+            ours = models.build("paddle", variant, variant.num_classes)
+        linear = {f"{n}.weight" for n, m in theirs.named_modules() if type(m) is torch.nn.Linear}
+        shapes = {key: tuple(value.shape) for key, value in theirs.state_dict().items()}
+
+        found = {key: tuple(value.shape) for key, value in ours.state_dict().items()}
+        assert found == {key: s[::-1] if key in linear else s for key, s in shapes.items()}
+        return
+    theirs = models.build("torch", variant, variant.num_classes).double()
+    with paddle_in_float64():
+        ours = models.build("paddle", variant, variant.num_classes)
+
+    agree(theirs, ours, variant.input_size)
 
 
 def test_a_window_that_covers_its_map_is_not_shifted() -> None:
