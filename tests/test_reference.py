@@ -55,7 +55,8 @@ def test_origin_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
 @pytest.mark.torch
 def test_model_that_timm_does_not_know_is_named_with_both_versions() -> None:
     """With the release to install, and the nearest name."""
-    message = rf"timm {import_timm().__version__} has no model 'vit_tinny_patch16_224'; .* 1\.0\.\d+\. Did"
+    own = import_timm().__version__
+    message = rf"timm {own} has no model 'vit_tinny_patch16_224'; .* 1\.0\.\d+\. Did"
     with pytest.raises(ModelError, match=message):
         build_reference("timm", "vit_tinny_patch16_224", {}, 10)
 
