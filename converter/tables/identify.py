@@ -1,11 +1,11 @@
 """Which variant a set of names and shapes is of: how far it is from each, on either side."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 from ..sides import SIDES, Side
-from .marks import counter
+from .expanding import Shapes
 from .reading import families, load_table
 from .table import Claim, Table
 from .variant import Shape, ShapePattern, Variant
@@ -116,13 +116,27 @@ def side_patterns(variant: Variant, table: Table, side: Side) -> Mapping[str, Sh
         return variant.shapes
     memo = ("side_patterns", variant.name)
     if memo not in table.memo:
-        table.memo[memo] = {
-            claim.paddle: turned(pattern, claim)
-            for key, pattern in variant.shapes.items()
-            for claim in table.claims(key)
-            if claim.paddle is not None
-        }
+        table.memo[memo] = _turned(variant.shapes, table)
     found: Mapping[str, ShapePattern] = table.memo[memo]
+    return found
+
+
+def _turned(patterns: Mapping[str, ShapePattern], table: Table) -> dict[str, ShapePattern]:
+    """Give PyTorch's names and shapes as Paddle spells them."""
+    return {
+        claim.paddle: turned(pattern, claim)
+        for key, pattern in patterns.items()
+        for claim in _claims(key, table)
+        if claim.paddle is not None
+    }
+
+
+def _claims(key: str, table: Table) -> list[Claim]:
+    """List the rows that claim a key of PyTorch's; variants share most keys."""
+    memo = ("claims", key)
+    if memo not in table.memo:
+        table.memo[memo] = table.claims(key)
+    found: list[Claim] = table.memo[memo]
     return found
 
 
@@ -132,7 +146,7 @@ def droppable(key: str, table: Table, side: Side) -> bool:
         return False
     memo = ("droppable", key)
     if memo not in table.memo:
-        table.memo[memo] = all(claim.paddle is None for claim in table.claims(key))
+        table.memo[memo] = all(claim.paddle is None for claim in _claims(key, table))
     return bool(table.memo[memo])
 
 
@@ -142,10 +156,53 @@ def closest(shapes: Mapping[str, Shape], table: Table, side: Side = "torch") -> 
     Of several that are equally close the first in the table is taken. A table without variants
     takes any shapes of the keys that its rows claim.
     """
-    variants = table.variants.values() or [_anonymous(shapes, table, side)]
-    ignored = {key for key in shapes if table.ignored(key, side) is not None}
-    fits = [fit(shapes, variant, table, side, ignored) for variant in variants]
-    return min(fits, key=lambda found: found.distance)
+    ignored = _ignored(shapes, table, side)
+    if not table.variants:
+        return fit(shapes, _anonymous(shapes, table, side), table, side, ignored)
+    best: tuple[int, int, Fit] | None = None
+    for least, place, variant in sorted(_least_distances(shapes, table, side, ignored)):
+        if best is not None and best[0] < least:
+            break
+        found = fit(shapes, variant, table, side, ignored)
+        if best is None or (found.distance, place) < best[:2]:
+            best = found.distance, place, found
+    assert best is not None
+    return best[2]
+
+
+def _least_distances(
+    shapes: Mapping[str, Shape], table: Table, side: Side, ignored: Collection[str]
+) -> Iterator[tuple[int, int, Variant]]:
+    """Give how many keys differ from each variant at least, its place in the table, and itself.
+
+    All layers of a range are alike: one of them tells most of hundreds of variants from a file.
+    """
+    count = len(shapes) - len(ignored)
+    for place, variant in enumerate(table.variants.values()):
+        patterns = _few_patterns(variant, table, side)
+        differing = sum(1 for key, pattern in patterns.items() if shapes.get(key) != pattern)
+        most = variant.shapes.most if isinstance(variant.shapes, Shapes) else len(variant.shapes)
+        yield differing + max(0, count - most), place, variant
+
+
+def _few_patterns(variant: Variant, table: Table, side: Side) -> Mapping[str, ShapePattern]:
+    """Give keys that a file of a variant must have, one of every range, with their shapes."""
+    memo = ("few_patterns", variant.name, side)
+    if memo not in table.memo:
+        few = variant.shapes.few() if isinstance(variant.shapes, Shapes) else variant.shapes
+        needed = {
+            key: pattern
+            for key, pattern in few.items()
+            if "num_classes" not in pattern and not droppable(key, table, "torch")
+        }
+        table.memo[memo] = needed if side == "torch" else _turned(needed, table)
+    found: Mapping[str, ShapePattern] = table.memo[memo]
+    return found
+
+
+def _ignored(shapes: Mapping[str, Shape], table: Table, side: Side) -> set[str]:
+    """Give the names of a file that the table says have no counterpart."""
+    return {key for key in shapes if table.ignored(key, side) is not None}
 
 
 def _anonymous(shapes: Mapping[str, Shape], table: Table, side: Side) -> Variant:
@@ -179,23 +236,13 @@ def identify(shapes: Mapping[str, Shape]) -> list[tuple[Fit, Side]]:
     return [
         (found, side)
         for table in map(load_table, families())
-        for variant in table.variants.values()
-        if _may_fit(shapes, table, variant)
         for side in SIDES
+        for least, _place, variant in _least_distances(
+            shapes, table, side, _ignored(shapes, table, side)
+        )
+        if least == 0
         if (found := fit(shapes, variant, table, side)).distance == 0
     ]
-
-
-def _may_fit(shapes: Mapping[str, Shape], table: Table, variant: Variant) -> bool:
-    """Tell by the number of tensors alone whether a variant may fit: most do not.
-
-    A model has no more than the variant, but for those that one side alone has, and for counters;
-    and that more than half of them may be absent, as step counters and a head may, is so in no
-    table.
-    """
-    expected, count = len(variant.shapes), sum(1 for key in shapes if counter(key) is None)
-    lone = bool(table.ignore or table.paddle_only)
-    return expected <= 2 * len(shapes) and (lone or count <= expected)
 
 
 def turned(shape: AnyShape, claim: Claim) -> AnyShape:

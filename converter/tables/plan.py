@@ -1,7 +1,7 @@
 """Names and shapes of a checkpoint, and a table, -> plan, forth or back. Reads no tensor."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -10,7 +10,7 @@ from ..checkpoints import FLOATING, Checkpoint, Tensor, held
 from ..errors import CheckpointError, ConversionError, nearest
 from ..sides import SIDES, Side
 from .heads import missing_head
-from .identify import closest, fit, turned
+from .identify import Fit, closest, fit, turned, twins
 from .refusal import refuse_misfit
 from .table import Claim, Table, join
 from .variant import Shape, Variant
@@ -126,6 +126,14 @@ def source_side(checkpoint: Checkpoint, table: Table) -> Side:
     return "paddle" if distances["paddle"] < distances["torch"] else "torch"
 
 
+def _as_named(match: Fit, checkpoint: Checkpoint, table: Table) -> Fit:
+    """Choose, of the variants that have the very same tensors, the one that the file is called."""
+    file = checkpoint.path.name
+    alike = [match.variant.name, *twins(match.variant, table)]
+    named = max((name for name in alike if name in file), key=len, default=alike[0])
+    return replace(match, variant=table.variants.get(named, match.variant))
+
+
 def make_plan(
     checkpoint: Checkpoint, table: Table, variant: str | None = None, side: Side = "torch"
 ) -> Plan:
@@ -144,7 +152,7 @@ def make_plan(
         CheckpointError: The same of a Paddle checkpoint.
     """
     if variant is None:
-        match = closest(checkpoint.shapes, table, side)
+        match = _as_named(closest(checkpoint.shapes, table, side), checkpoint, table)
     elif variant in table.variants:
         match = fit(checkpoint.shapes, table.variants[variant], table, side)
     else:
