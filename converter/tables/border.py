@@ -1,14 +1,14 @@
 """Where other names become ours, and ours others: before the plan, and after it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from ..checkpoints import FLOATING, Checkpoint, Tensor
 from ..checkpoints.arranging import zeros
 from ..errors import ConversionError, nearest
 from ..sides import SIDES, Side
-from .moving import check_computed, our_tensors, their_tensors
-from .names import Names
+from .moving import check_computed, check_shapes, our_tensors, their_tensors
+from .names import Move, Names
 from .patterns import PLACEHOLDER, join
 from .spelled import axis_on, side_patterns
 from .table import Table, sizes_of
@@ -45,7 +45,8 @@ def to_ours(
     if not checkpoint.selection.spelling:
         return checkpoint
     names = find_names(table, side, checkpoint.selection.spelling)
-    kept = {key: t for key, t in checkpoint.tensors.items() if names.left_out(key) is None}
+    reasons = {key: names.left_out(key, num_classes > 0) for key in checkpoint.tensors}
+    kept = {key: t for key, t in checkpoint.tensors.items() if reasons[key] is None}
     try:
         check_computed(names, checkpoint.tensors)
         expected, sizes = side_patterns(variant, table, side), sizes_of(table, variant)
@@ -63,7 +64,23 @@ def to_ours(
         if (len(move.sources), len(move.targets)) == (1, 1)
         if (move.row is None or move.row.axes is None) and move.sources[0] in checkpoint.sources
     }
-    return replace(checkpoint, tensors=made, sources=sources)
+    return replace(
+        checkpoint,
+        tensors=made,
+        sources=sources,
+        spelled=_called(names, kept),
+        left_out={key: why for key, why in reasons.items() if why is not None},
+    )
+
+
+def _called(names: Names, theirs: Iterable[str]) -> dict[str, str]:
+    """Say of which of their tensors ours are made: "q + k + v"."""
+    return {
+        own: " + ".join("zeros" if key is None else key for key in move.sources)
+        for move in names.moves(theirs)
+        for own in move.targets
+        if own is not None and move.sources != (own,)
+    }
 
 
 def _absent(
@@ -100,19 +117,20 @@ def wrong_names(table: Table) -> Iterator[str]:
 
 
 def _wrong(table: Table, side: Side, names: Names) -> Iterator[str]:
-    checked = set[frozenset[str]]()
+    checked: dict[frozenset[str], list[Move]] = {}  # that do more than rename
     every = dict[str, None]()
     for variant in table.variants.values():
         patterns = side_patterns(variant, table, side)
         keys = frozenset(patterns)
-        every |= dict.fromkeys(patterns)
         if keys not in checked:
-            checked.add(keys)
-            if found := list(names.problems(patterns)):
-                yield from found
-                continue
+            every |= dict.fromkeys(patterns)
+            found = list(names.problems(patterns))
+            yield from found
+            moves = () if found else names.moves(patterns, back=True)
+            checked[keys] = [move for move in moves if not move.renames]
         try:
-            side_patterns(variant, table, side, names)
+            sizes = sizes_of(table, variant)
+            check_shapes(names, checked[keys], patterns, sizes, axis_on(table, side))
         except ValueError as error:
             yield f"{variant.name}: {error}."
     if not table.variants:

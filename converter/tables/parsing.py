@@ -69,7 +69,7 @@ def parse_table(
     )
     if table is not None:
         problems += _wrong_patterns(table)
-    if table is not None and not problems:
+    if table is not None and not problems and not shipped:  # a test looks at the shipped ones
         problems += wrong_names(table)
     if problems or table is None:
         where = path.name if shipped else path
