@@ -44,7 +44,7 @@ def inspect(file: Path, weights: str | None, rename: dict[str, str] | None) -> N
     """
     from ..tables.choosing import look
     from ..tables.heads import missing_head
-    from ..tables.identify import identify, show_head
+    from ..tables.identify import identify, show_head, twins
 
     checkpoint, several, close = look(file, weights, rename)
     size = sum(path.stat().st_size for path in checkpoint.files)
@@ -60,12 +60,20 @@ def inspect(file: Path, weights: str | None, rename: dict[str, str] | None) -> N
     # Without linear layers both frameworks' tensors look alike; then the kind of file decides.
     own = checkpoint.side or "torch"
     found = identify(checkpoint.shapes)
+    if checkpoint.selection.spelling:  # these are not the names that a table's variants have
+        found = []
     sure = {match.variant.name for match, side in found if side == own}
     looks = [
         f"{match.variant.name} (family {match.variant.family}, {show_head(match.num_classes)}, "
         f"{NAMES[side]} names)"
         for match, side in found
         if side == own or match.variant.name not in sure
+    ]
+    looks += [
+        f"{' or '.join([one.fit.variant.name, *twins(one.fit.variant, load_table(one.fit.variant.family))])} (family "
+        f"{one.fit.variant.family}, {show_head(one.fit.num_classes)}, names of {one.names.name})"
+        for one in several
+        if one.names is not None and one.selection == checkpoint.selection
     ]
     unknown = (
         f"no variant, but close to {close.fit.variant.name}" if close else "no variant known here"
