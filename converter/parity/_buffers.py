@@ -51,7 +51,7 @@ def write_buffers(
         _check_patterns(table, state)
     layers, found = _layers(paired), []
     for key, tensor in state.items():
-        reason = table.ignored(key, "paddle")
+        reason = table.ignored(key, "paddle") or side.left_out(key)
         if reason is not None and others(key, tensor):
             layer, kept = _layer_of(key, layers), writer if key in computed else None
             found.append(_write(layer, key, tensor, reason, side, kept))

@@ -221,6 +221,7 @@ class _Dump:
             if key not in claimed
             and side.identity(tensor) not in same  # another name of one that is
             and table.ignored(key, side.name) is None
+            and side.left_out(key) is None
         ]
         if left:
             name = NAMES[side.name]

@@ -62,6 +62,7 @@ def check_parity(
     num_classes: int | None = None,
     dialect: str | None = None,
     target: str | None = None,
+    theirs: bool = True,
     made_from: Side = "torch",
     tables: str | Path | None = None,
     progress: Progress | None = None,
@@ -83,7 +84,9 @@ def check_parity(
         paddle_rename: The same for the Paddle file.
         num_classes: 0 drops the head of both on purpose.
         dialect: Whose names the PyTorch file has; found from the names if None.
-        target: Whose names the Paddle file has; found from the names if None.
+        target: Whose names the Paddle file has; found from the names if None. If it is given and
+            names models of its own, its model of the variant is what runs.
+        theirs: Whether that one runs, and not ours with the same weights.
         made_from: Which file is the original; if the other was cast to a narrower dtype, the
             original's weights are rounded to it first.
         tables: A folder with families of your own, besides the shipped ones.
@@ -116,7 +119,11 @@ def check_parity(
             )
             for side in SIDES
         }
-        subjects = {side: make_subject(model, side, opened[side]) for side in SIDES}
+        own = target if theirs else None
+        subjects = {
+            "torch": make_subject(model, "torch", opened["torch"]),
+            "paddle": make_subject(model, "paddle", opened["paddle"], own),
+        }
         heads = {side: subjects[side].num_classes for side in SIDES}
         if heads["torch"] != heads["paddle"]:
             found = {side: f"{files[side]} has {show_head(heads[side])}" for side in SIDES}
@@ -205,7 +212,7 @@ def dump(
     advice = "Or name another Python that has it: --python PATH."
     check_pythons({framework: pythons(options)[framework]}, advice)
     opened = open_for(model, framework, Path(checkpoint), weights, rename, num_classes, dialect)
-    subject = make_subject(model, framework, opened)
+    subject = make_subject(model, framework, opened, dialect if framework == "paddle" else None)
     if alone is not None:
         reference = Trace(Path(alone))
         if DTYPES[0] not in reference.runs or dtype == DTYPES[1]:

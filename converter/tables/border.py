@@ -1,6 +1,6 @@
 """Where other names become ours, and ours others: before the plan, and after it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import replace
 
 from ..checkpoints import FLOATING, Checkpoint, Tensor
@@ -55,7 +55,7 @@ def to_ours(
             f"{checkpoint.path}: does not have the tensors of {names.option}: {error}."
         ) from error
     dtypes = [tensor.dtype for tensor in made.values() if tensor.dtype in FLOATING]
-    for key, shape in _absent(made, table, names, variant, num_classes):
+    for key, shape in absent(made, table, names, variant, num_classes):
         made[key] = zeros(shape, next(iter(dtypes), "float32"))
     sources = {
         str(move.targets[0]): checkpoint.sources[str(move.sources[0])]
@@ -66,10 +66,10 @@ def to_ours(
     return replace(checkpoint, tensors=made, sources=sources)
 
 
-def _absent(
-    made: Mapping[str, Tensor], table: Table, names: Names, variant: Variant, num_classes: int
+def absent(
+    made: Container[str], table: Table, names: Names, variant: Variant, num_classes: int
 ) -> Iterator[tuple[str, Shape]]:
-    """Give our tensors that no file of these names holds, since they are zero."""
+    """Give our tensors that no model of these names holds, since they are zero."""
     for key, pattern in side_patterns(variant, table, names.side).items():
         is_here = num_classes or "num_classes" not in pattern
         if is_here and key not in made and not any(names.move(key, back=True).targets):
@@ -119,6 +119,10 @@ def _wrong(table: Table, side: Side, names: Names) -> Iterator[str]:
         every |= dict.fromkeys(_samples(table, side))
         yield from names.problems(every)
     yield from names.idle(every)
+    for name in names.models:
+        if name not in table.variants:
+            hint = nearest(name, table.variants)
+            yield f"models: the table has no variant {name!r}.{hint}"
 
 
 def _samples(table: Table, side: Side) -> Iterator[str]:

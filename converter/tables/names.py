@@ -97,6 +97,9 @@ class Names:
         ignore: Pattern of their keys -> why such a tensor is left out.
         computed: Pattern of their keys that our model has not -> how they are computed.
         folds: Function of `functions.FOLDS` -> our tensors that it is about.
+        models: Variant -> "package.module:function" that builds their own model of it.
+        num_classes: The argument of these functions that is the size of the head; 0 for none.
+        apart: Patterns of our layers, where theirs of that name hold other parts: never compared.
     """
 
     name: str
@@ -107,6 +110,9 @@ class Names:
     ignore: Mapping[str, str] = field(default_factory=dict, metadata=_REASONS)
     computed: Mapping[str, Computed] = field(default_factory=dict)
     folds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
+    num_classes: str = "num_classes"
+    apart: tuple[str, ...] = ()
 
     @property
     def section(self) -> str:

@@ -43,7 +43,7 @@ def parse_names(
 def _wrong_entries(names: Names) -> Iterator[str]:
     """Say what is wrong with ignore, computed and folds."""
     patterns = [*names.ignore, *names.computed, *(how.of for how in names.computed.values())]
-    for pattern in patterns:
+    for pattern in [*patterns, *names.apart]:
         if not pattern or set("{}") & set(PLACEHOLDER.sub("", pattern)):
             yield f"{pattern!r}: a placeholder is a name in braces, such as {{i}}."
     for pattern, how in names.computed.items():
@@ -53,6 +53,7 @@ def _wrong_entries(names: Names) -> Iterator[str]:
             yield f"computed: {pattern}: no function is called {how.function!r}.{hint}"
         if set(PLACEHOLDER.findall(pattern)) != set(PLACEHOLDER.findall(how.of)):
             yield f"computed: {pattern}: does not have the {{placeholders}} of {how.of}."
+    yield from _wrong_models(names)
     for name, tensors in names.folds.items():
         if name not in FOLDS:
             hint = nearest(name, FOLDS) or f" There are: {', '.join(FOLDS)}."
@@ -60,6 +61,20 @@ def _wrong_entries(names: Names) -> Iterator[str]:
         elif len(tensors) != len(fields(FOLDS[name])):
             wanted = ", ".join(one.name for one in fields(FOLDS[name]))
             yield f"folds: {name} is about {list(tensors)}, expected our names of: {wanted}."
+
+
+def _wrong_models(names: Names) -> Iterator[str]:
+    """Say what is wrong with models and how they are called."""
+    if names.models and names.side == "torch":
+        yield "models: are for a target; a dialect has none."
+    if names.models and names.folds:
+        yield "models: a target that folds tensors cannot have any: a model has them as they are."
+    if not names.num_classes.isidentifier():
+        yield f"num_classes is {shown(names.num_classes)}, expected the name of an argument."
+    for variant, function in names.models.items():
+        module, _, own = function.partition(":")
+        if not all(part.isidentifier() for part in [*module.split("."), *own.split(".")]):
+            yield f"models: {variant}: {shown(function)}, expected package.module:function."
 
 
 def _rows(entries: Any, where: str, problems: list[str]) -> Iterator[NameRow]:

@@ -1,0 +1,199 @@
+"""A Paddle model of another library, which a target of a table names: built, shown as ours.
+
+PaddleClas is prepared here and nowhere else.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from ..checkpoints import held
+from ..errors import ModelError, brief, nearest
+from ..models import require
+from ..start import Importing
+from ..tables.border import absent
+from ..tables.moving import our_tensors
+from ..tables.names import Names
+from ..tables.patterns import compile_pattern
+from ..tables.spelled import axis_on, side_patterns
+from ..tables.table import Table, sizes_of
+from ..tables.variant import Variant
+
+PPCLS = "ppcls"  # the package of PaddleClas's models, inside the one that pip installs
+RELEASE = "2.6.0"  # of PaddleClas, whose names the shipped tables have
+_INSTALL = (
+    f"Install it: pip install --no-deps paddleclas=={RELEASE}, and pip install scikit-learn "
+    f"opencv-python-headless requests tqdm pyyaml six; without --no-deps it asks for old releases "
+    f"of NumPy and others."
+)
+
+
+def choose_model(names: Names, variant: Variant) -> str:
+    """Give the function that builds a target's own model; empty if the target names no models.
+
+    Raises:
+        ModelError: It names some, but none of this variant.
+    """
+    if not names.models:
+        return ""
+    if variant.name not in names.models:
+        raise ModelError(
+            f"{names.title or names.name} has no model of {variant.name}."
+            f"{nearest(variant.name, names.models)} It has: {', '.join(names.models)}."
+        )
+    return names.models[variant.name]
+
+
+def build_foreign(names: Names, variant: Variant, num_classes: int) -> Any:
+    """Build a target's own model, freshly initialised.
+
+    Raises:
+        ModelError: The library is not installed or has no such function, or its code fails.
+    """
+    require("paddle")
+    name = choose_model(names, variant)
+    module_name, _, function = name.partition(":")
+    with Importing():
+        try:
+            given = prepare_ppcls() if module_name.partition(".")[0] == PPCLS else {}
+            found: Any = import_module(module_name)
+            for part in function.split("."):
+                found = getattr(found, part)
+        except (ImportError, AttributeError) as error:
+            install = _INSTALL if module_name.partition(".")[0] == PPCLS else "Is it installed?"
+            raise ModelError(
+                f"{variant.name}: {names.option} builds the Paddle model with {name}: "
+                f"{brief(error)}. {install}"
+            ) from error
+    try:
+        return found(**{names.num_classes: num_classes}, **given)
+    except Exception as error:  # the library's code may raise anything
+        raise ModelError(f"{name} raises {type(error).__name__}: {brief(error)}") from error
+
+
+def prepare_ppcls() -> dict[str, Any]:
+    """Make PaddleClas's package importable, and give the arguments that all its functions want.
+
+    Installed, it lies within another package, whose import asks for much that models do not need;
+    and most of its modules write to a logger that has to be there first.
+
+    Raises:
+        ModelError: It is not installed.
+    """
+    if find_spec(PPCLS) is None:
+        outer = find_spec("paddleclas")
+        if outer is None or not outer.submodule_search_locations:
+            raise ModelError(f"PaddleClas is not installed here. {_INSTALL}")
+        sys.path.append(next(iter(outer.submodule_search_locations)))
+    import_module(f"{PPCLS}.utils.logger").init_logger()
+    return {"pretrained": False}
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """Shows the parts of a target's own model under our names.
+
+    Attributes:
+        names: Of the target.
+        table: That has it.
+        variant: That the model is of.
+        num_classes: Size of its head; 0 for none.
+    """
+
+    names: Names
+    table: Table
+    variant: Variant
+    num_classes: int
+
+    def library(self) -> dict[str, str]:
+        """Give the release of the library that the model is from, if that can be found."""
+        top = choose_model(self.names, self.variant).partition(":")[0].partition(".")[0]
+        known = ["paddleclas"] if top == PPCLS else metadata.packages_distributions().get(top, [])
+        found = {}
+        for one in known:
+            with suppress(metadata.PackageNotFoundError):  # a copy of its repository
+                found[one] = metadata.version(one)
+        return found
+
+    def layers(self, theirs: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+        """Name the layers, or single tensors, that are one of ours each and hold the same parts."""
+        apart = [compile_pattern(pattern) for pattern in self.names.apart]
+        for name, layer in theirs:
+            own = self.shown(name)
+            if own is not None and not any(pattern.fullmatch(own) for pattern in apart):
+                yield own, layer
+
+    def shown(self, name: str) -> str | None:
+        """Give the name under which a layer or tensor of theirs is shown.
+
+        Its own if it has none of ours; None for a part of one of ours, or one that lies otherwise.
+        """
+        if self.names.left_out(name) is not None:
+            return name
+        move = self.names.move(name)
+        single = (len(move.sources), len(move.targets)) == (1, 1)
+        return move.targets[0] if single and (move.row is None or move.row.axes is None) else None
+
+    def spelled(self, ours: Mapping[str, str]) -> dict[str, str]:
+        """Give what is said of our tensors by the keys of theirs: one may be made of several."""
+        return {
+            key: value
+            for name, value in ours.items()
+            for key in self.names.move(name, back=True).targets
+            if key is not None
+        }
+
+    def gradients(self, theirs: Mapping[str, np.ndarray | None]) -> dict[str, np.ndarray | None]:
+        """Give gradients under our names; None where a tensor, or a part of it, has none."""
+        none = {key for key, gradient in theirs.items() if gradient is None}
+        moves = {key: self.names.move(key) for key in theirs if self.names.left_out(key) is None}
+        whole = {key for key, move in moves.items() if not none & set(move.sources)}
+        found: dict[str, np.ndarray | None] = {
+            own: None for key in moves.keys() - whole for own in self.names.ours(key)
+        }
+        there = {key: theirs[key] for key in theirs if key in whole}
+        return found | self.tensors(there, lambda array: array, lambda array: array)
+
+    def tensors(
+        self,
+        theirs: Mapping[str, Any],
+        array: Callable[[Any], np.ndarray],
+        put: Callable[[np.ndarray], Any],
+    ) -> dict[str, Any]:
+        """Give tensors under our names; what is one of ours stays the tensor it is.
+
+        Args:
+            theirs: All that a model has, by key. What has none of ours keeps its name.
+            array: Brings a tensor to NumPy.
+            put: Makes a tensor.
+
+        Raises:
+            ModelError: They do not fit together as the target's rows say.
+        """
+        found, parts = dict[str, Any](), dict[str, Any]()
+        for key, tensor in theirs.items():
+            if (own := self.shown(key)) is not None:
+                found[own] = tensor
+            else:
+                parts[key] = held(array(tensor))
+        sizes, axis = sizes_of(self.table, self.variant), axis_on(self.table, "paddle")
+        patterns = side_patterns(self.variant, self.table, "paddle")
+        try:
+            joined = our_tensors(self.names, parts, patterns, sizes, axis)
+        except ValueError as error:
+            raise ModelError(f"the model of {self.names.option}: {error}.") from error
+        found |= {key: put(tensor.read()) for key, tensor in joined.items()}
+        return found
+
+    def zeros(
+        self, ours: Mapping[str, Any], dtype: str, put: Callable[[np.ndarray], Any]
+    ) -> dict[str, Any]:
+        """Give our tensors that their model lacks, as they are zero."""
+        lacking = absent(ours, self.table, self.names, self.variant, self.num_classes)
+        return {key: put(np.zeros(shape, dtype)) for key, shape in lacking}
