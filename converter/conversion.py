@@ -15,15 +15,16 @@ from .checkpoints.losses import describe_vanished, vanished
 from .checkpoints.target import MAX_SHARD_SIZE, Draft, Output, check_output, check_side, written
 from .errors import CheckpointError, ConversionError, VitconvertError, nearest, some
 from .files import check_distinct, check_sources_stay, check_target, unverified
+from .hub import is_name, located
 from .lines import Lines
 from .sides import CASTS, Side
 from .tables.border import find_names, to_theirs
 from .tables.choosing import open_weights
 from .tables.identify import show_head, twins
 from .tables.plan import Plan, make_plan, source_side
+from .tables.provenance import provenance
 from .tables.reading import families, load_table, read_table, using
 from .tables.table import Table
-from .version import __version__
 
 if TYPE_CHECKING:
     from .parity import Pair, Report, RunOptions
@@ -183,7 +184,8 @@ def convert(
     """Convert a checkpoint to the other framework and prove that both compute the same.
 
     Args:
-        src: A checkpoint with PyTorch weights, or with Paddle's for the way back.
+        src: A checkpoint with PyTorch weights, or with Paddle's for the way back; or its name on
+            the hub, such as "hf://ORG/REPO" or "timm://MODEL.TAG".
         dst: The file to write; its name says what: .pdparams, .safetensors, the
             .safetensors.index.json of a sharded one, or .pth.
         family: The family of the model, such as "shunted"; or a pair of models of your own with
@@ -220,8 +222,11 @@ def convert(
         RunError: An option of the check makes no sense; nothing is written.
         TableError: A table is malformed.
     """
-    src, dst = Path(src), Path(dst)
+    dst = Path(dst)
     _check(dtype, max_shard_size, family, parity, options)
+    if is_name(src):  # it cannot be the target: refuse one that is there before anything is fetched
+        check_output(dst, force)
+    src = located(src)
     _check_apart(src, dst)
     check_output(dst, force)
     if parity:
@@ -233,7 +238,7 @@ def convert(
         tensors = made.apply(checkpoint.tensors, dtype)
         wanted = target if made.source == "torch" else dialect
         named = _spelled_as(tensors, made, wanted)
-        output = Output(dst, named, _provenance(checkpoint, made, wanted), max_shard_size)
+        output = Output(dst, named, provenance(checkpoint, made, wanted), max_shard_size)
         check_sources_stay(checkpoint.files, output.paths())
         with written(output, force, verify, _meter(named, progress)) as draft:
             how = "read back and equal" if verify else "not read back (--no-verify)"
@@ -302,8 +307,8 @@ def _check_models(family: str | Path | Pair, options: RunOptions) -> None:
         others = f"Other interpreters that have them are named so: {_PYTHONS}."
     check_pythons(pythons(options), f"{_UNPROVED} {others}")
     if not isinstance(family, str | Path):
-        for name in (family.torch_model, family.paddle_model):
-            check_factory(name)
+        check_factory(family.torch_model, "torch")
+        check_factory(family.paddle_model, "paddle")
 
 
 def _prove(
@@ -357,30 +362,6 @@ def _spelled_as(tensors: Mapping[str, Tensor], made: Plan, wanted: str | None) -
     names = find_names(made.table, made.target, wanted)
     log.info("names of %s", names.title or names.name)
     return to_theirs(tensors, made.table, names, made.variant)
-
-
-def _provenance(checkpoint: Checkpoint, made: Plan, wanted: str | None) -> dict[str, str]:
-    """Say in the header of a .safetensors where it comes from; "format" is for other readers."""
-    facts = checkpoint.selection.facts()
-    known = {"variant": made.variant.name, "num_classes": str(made.num_classes)}
-    return {
-        "format": {"torch": "pd", "paddle": "pt"}[made.source],
-        "converted_by": f"vitconvert {__version__}",
-        **(known if made.table.variants else {}),
-        "source": _spelled(checkpoint.path.name),
-        "source_format": checkpoint.format,
-        "source_weights": _spelled(checkpoint.selection.path),
-        **({"source_names": facts["names_of"]} if "names_of" in facts else {}),
-        **({"names": wanted} if wanted else {}),
-        **({"source_renamed": _spelled(facts["renamed"])} if "renamed" in facts else {}),
-        **({"source_left_out": _spelled(facts["left_out"])} if "left_out" in facts else {}),
-        "implementation": made.table.source,
-    }
-
-
-def _spelled(text: str) -> str:
-    """Give a text that UTF-8 can spell; names of files may hold any bytes."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _meter(

@@ -13,23 +13,22 @@ from ..markdown import command_line
 from ..sides import CASTS
 from ..tables.reading import load_table
 from ..terminal import print_table, say
+from .naming import NO_HEAD, naming_options, rename_option
 from .options import (
     DEVICE,
     FILE,
-    FILE_OR_FOLDER,
     INPUT_SIZE,
-    NO_HEAD,
     OUTPUT,
+    SOURCE,
     Choice,
     Size,
     add,
     check_reports,
+    fetched,
     finish,
     model_options,
-    naming_options,
     progress_bar,
     python_options,
-    rename_option,
     report_options,
 )
 
@@ -42,9 +41,9 @@ _SOURCE_AND_TARGET = (
     click.option(
         "--src",
         required=True,
-        type=FILE_OR_FOLDER,
+        type=SOURCE,
         help="Checkpoint: .pth, .pt, .bin, .safetensors, *.index.json, .npz, .pkl; or a "
-        ".pdparams; or a folder with one.",
+        ".pdparams; or a folder with one; or a name, hf://ORG/REPO or timm://MODEL.TAG.",
     ),
     click.option(
         "--dst",
@@ -117,6 +116,7 @@ def family_command(family: str) -> click.Command:
     )
     @add(*_CONVERTING, NO_HEAD, *_PROVING, *_WRITING)
     @report_options
+    @fetched
     def command(src: Path, dst: Path, no_parity: bool, **how: Any) -> None:
         done = _run(family, src, dst, parity=not no_parity, **how)
         if done is not None:
@@ -215,6 +215,7 @@ def _show(plan: Plan, dtype: str | None) -> None:
 @add(*_SOURCE_AND_TARGET, *_CONVERTING, model_options, *_PROVING, INPUT_SIZE, python_options)
 @add(*_WRITING)
 @report_options
+@fetched
 def convert_by_table(
     rows: Path,
     src: Path,

@@ -11,7 +11,8 @@ from ..sides import NAMES
 from ..tables.reading import load_table, variants
 from ..tables.variant import PREPROCESSING
 from ..terminal import print_table, say
-from .options import FILE_OR_FOLDER, rename_option
+from .naming import rename_option
+from .options import SOURCE, fetched
 
 # Of the header of a .safetensors, which may hold anything.
 _MOST_TEXTS = 20
@@ -29,9 +30,10 @@ docs/parity.md, "Your own pair of models", describes both."""
 
 
 @click.command()
-@click.argument("file", type=FILE_OR_FOLDER)
+@click.argument("file", type=SOURCE)
 @click.option("--weights", metavar="PREFIX", help="Which of several weights to show.")
 @rename_option()
+@fetched
 def inspect(file: Path, weights: str | None, rename: dict[str, str] | None) -> None:
     """Show what a checkpoint holds, and which variant it looks like.
 

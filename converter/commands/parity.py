@@ -11,22 +11,22 @@ import click
 from ..errors import ModelError
 from ..tables.reading import find_variant
 from ..terminal import say
+from .naming import NO_HEAD, naming_options, rename_option
 from .options import (
     FILE,
-    FILE_OR_FOLDER,
     FOLDER,
-    NO_HEAD,
     OUTPUT,
     PYTHON,
+    SOURCE,
+    SOURCE_FILE,
     Choice,
     add,
     check_reports,
+    fetched,
     finish,
     model_options,
-    naming_options,
     progress_bar,
     python_options,
-    rename_option,
     report_options,
     running_options,
     this_command,
@@ -79,8 +79,8 @@ own_models = add(
 
 @click.command()
 @click.argument("variant", metavar="[VARIANT]", required=False)
-@click.option("--torch", "torch_file", type=FILE_OR_FOLDER, help="PyTorch checkpoint.")
-@click.option("--paddle", "paddle_file", type=FILE_OR_FOLDER, help="Paddle checkpoint.")
+@click.option("--torch", "torch_file", type=SOURCE, help="PyTorch checkpoint.")
+@click.option("--paddle", "paddle_file", type=SOURCE, help="Paddle checkpoint.")
 @click.option("--weights", metavar="PREFIX", help="Which of several weights in the PyTorch file.")
 @click.option("--paddle-weights", metavar="PREFIX", help="Which of several in the Paddle file.")
 @rename_option(what=" of the PyTorch file")
@@ -110,6 +110,7 @@ own_models = add(
     type=click.FloatRange(0, min_open=True),
     help="What the float32 difference in --markdown must be below.  [default: 1e-4]",
 )
+@fetched
 def parity(
     variant: str | None,
     torch_file: Path | None,
@@ -230,7 +231,7 @@ def _compare_pairs(
 @click.option(
     "--framework", type=Choice(["torch", "paddle"]), required=True, help="Which side to run."
 )
-@click.option("--checkpoint", required=True, type=FILE, help="Weights of that framework.")
+@click.option("--checkpoint", required=True, type=SOURCE_FILE, help="Weights of that framework.")
 @click.option("--out", required=True, type=OUTPUT, help="Folder to make for the trace.")
 @click.option("--weights", metavar="PREFIX", help="Which of several weights in the file.")
 @rename_option()
@@ -251,6 +252,7 @@ def _compare_pairs(
 @click.option("--python", metavar="PATH", help=PYTHON.format("the framework"))
 @own_models
 @click.option("--force", is_flag=True, help="Replace a trace that is there.")
+@fetched
 def dump(
     variant: str | None,
     framework: Any,

@@ -140,6 +140,7 @@ def _own_errors(report: Report) -> Iterator[str]:
 
 # What was taken of a file, if not all of it as it is: fact of a side -> how it is called.
 _CHOSEN = {
+    "from": "from",
     "weights_under": "weights under",
     "removed_within_names": "within names, removed",
     "renamed": "renamed",

@@ -12,6 +12,7 @@ from ..checkpoints import Checkpoint, Renames
 from ..claims import check_unclaimed, claimed
 from ..errors import CheckpointError, DataError, ParityError, RunError
 from ..files import check_distinct, check_folder
+from ..hub import located
 from ..running.interpreters import check_pythons
 from ..running.process import Task, run
 from ..running.scratch import temporary_folder
@@ -76,8 +77,8 @@ def check_parity(
 
     Args:
         model: For example "shunted_s"; or a pair of models of your own.
-        torch_checkpoint: The .pth or .safetensors.
-        paddle_checkpoint: The .pdparams or .safetensors.
+        torch_checkpoint: The .pth or .safetensors; or its name on the hub, as for `convert`.
+        paddle_checkpoint: The .pdparams or .safetensors, or such a name.
         weights: Which weights to take of the PyTorch file where it holds several.
         paddle_weights: The same for the Paddle file.
         rename: Beginnings of names in the PyTorch file -> what takes their place.
@@ -109,7 +110,10 @@ def check_parity(
     keys: dict[Side, str | None] = {"torch": weights, "paddle": paddle_weights}
     names: dict[Side, Renames | None] = {"torch": rename, "paddle": paddle_rename}
     spelled: dict[Side, str | None] = {"torch": dialect, "paddle": target}
-    files: dict[Side, Path] = {"torch": Path(torch_checkpoint), "paddle": Path(paddle_checkpoint)}
+    files: dict[Side, Path] = {
+        "torch": located(torch_checkpoint),
+        "paddle": located(paddle_checkpoint),
+    }
     with using(tables):
         table = find_variant(model)[0] if isinstance(model, str) else read_table(Path(model.table))
         check_pythons(pythons(options))
@@ -211,7 +215,8 @@ def dump(
     check_unclaimed(target, as_whole=True)
     advice = "Or name another Python that has it: --python PATH."
     check_pythons({framework: pythons(options)[framework]}, advice)
-    opened = open_for(model, framework, Path(checkpoint), weights, rename, num_classes, dialect)
+    source = located(checkpoint)
+    opened = open_for(model, framework, source, weights, rename, num_classes, dialect)
     subject = make_subject(model, framework, opened, dialect if framework == "paddle" else None)
     if alone is not None:
         reference = Trace(Path(alone))

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..checkpoints import Checkpoint, Renames
 from ..errors import ParityError
+from ..hub import origin
 from ..models import check_side
 from ..plain import sha256
 from ..running.foreign import choose_model
@@ -68,7 +69,7 @@ def make_subject(
     check_side(side, checkpoint)
     if isinstance(model, Pair):
         name = model.torch_model if side == "torch" else model.paddle_model
-        check_factory(name)
+        check_factory(name, side)
         return Subject(name, table=str(Path(model.table).absolute()))
     table, variant = find_variant(model)
     if side == "torch":
@@ -82,9 +83,14 @@ def make_subject(
 
 
 def describe_checkpoint(checkpoint: Checkpoint, rounded: Mapping[str, str]) -> dict[str, Any]:
-    """Return which file this is, with its hash; for a sharded one that of every file."""
+    """Return which file this is, with its hash; for a sharded one that of every file.
+
+    A file of the hub has the name that gives it again, the commit included.
+    """
     first, *shards = map(sha256, checkpoint.files)
     facts: dict[str, Any] = {"file": str(checkpoint.path), "sha256": first}
+    if name := origin(checkpoint.path):
+        facts["from"] = name
     if shards:
         facts["shards"] = shards
     facts |= checkpoint.selection.facts()

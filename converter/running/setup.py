@@ -22,6 +22,7 @@ from ..tables.border import find_names, to_ours
 from ..tables.reading import find_variant, read_table
 from ..tables.table import Table
 from ..tables.variant import Variant
+from .compat import enable_compat, is_compat, plain_name, spell_lacking
 from .device import Device
 from .foreign import Foreign, build_foreign
 
@@ -34,7 +35,8 @@ class Subject:
     """The model that one side runs: a shipped variant, or what a function of the user's gives.
 
     Attributes:
-        name: For example "shunted_s", or "package.module:function".
+        name: For example "shunted_s", or "package.module:function"; with "compat:" before it for
+            PyTorch source that runs as Paddle.
         num_classes: Size of the head of a variant; 0 for none.
         table: File with the table of a model of the user's; empty for a variant, and where such a
             model needs none because its names are as they are in its checkpoint.
@@ -83,25 +85,35 @@ class Subject:
         return Foreign(find_names(table, "paddle", self.target), table, variant, self.num_classes)
 
 
-def check_factory(name: str) -> None:
+def check_factory(name: str, side: Side) -> None:
     """Refuse what cannot be called.
 
     Raises:
         ModelError: It does not name a module and a function.
     """
-    module, _, function = name.partition(":")
+    module, _, function = plain_name(name).partition(":")
     if not (module and function):
         raise ModelError(f"{name!r}: expected package.module:function.")
+    if is_compat(name) and side != "paddle":
+        raise ModelError(
+            f"{name}: compat: runs PyTorch source as Paddle; expected {plain_name(name)} for the "
+            f"{NAMES[side]} model."
+        )
 
 
 def call_factory(name: str) -> Any:
     """Call "package.module:function", found in the current folder or installed.
+
+    With "compat:" before it, Paddle answers to its `import torch`, and goes on to in this process.
 
     Raises:
         ModelError: There is no such module or function, it cannot be called without arguments, or
             its own code fails.
     """
     try:
+        if is_compat(name):
+            enable_compat()
+            return _call_factory(name)
         # timm imports torchvision, which does not load beside a CPU build of PyTorch.
         return import_beside_torchvision(lambda: _call_factory(name))
     except VitconvertError:
@@ -131,10 +143,18 @@ def own_code(framework: Side) -> Iterator[None]:
 def spell_fault(error: Exception) -> str:
     """Say what went wrong, and in which line of the user's code, or else of a library's."""
     frames = traceback.extract_tb(error.__traceback__)
-    others = [f for f in frames[-1:] if not _FRAMEWORKS & set(Path(f.filename).parts)]
+    lacking = spell_lacking(error)
+    # What is lacking is missed in Paddle's code, on behalf of the line before it.
+    last = [f for f in frames if _may_be_at_fault(f.filename)] if lacking else frames
+    others = [f for f in last[-1:] if not _FRAMEWORKS & set(Path(f.filename).parts)]
     own = [frame for frame in frames if _is_own(Path(frame.filename))] or others
     where = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
-    return f"{brief(error)}{where}"
+    return f"{lacking or brief(error)}{where}"
+
+
+def _may_be_at_fault(file: str) -> bool:
+    """Tell whether a file is neither a framework's nor of what imports modules."""
+    return file[0] != "<" and not (_FRAMEWORKS | {"importlib"}) & set(Path(file).parts)
 
 
 def _is_own(file: Path) -> bool:
@@ -143,12 +163,14 @@ def _is_own(file: Path) -> bool:
 
 
 def _call_factory(name: str) -> Any:
-    module_name, _, function = name.partition(":")
+    module_name, _, function = plain_name(name).partition(":")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
         found: Any = import_module(module_name)
     except ModuleNotFoundError as error:
+        if spell_lacking(error):
+            raise
         raise ModelError(f"{name}: {error}. Is it in {Path.cwd()}, or installed?") from error
     for part in function.split("."):
         if not hasattr(found, part):
@@ -172,7 +194,7 @@ def code_of(name: str) -> dict[str, str]:
     Those are the module of "package.module:function", and all that lies below the current folder,
     but for installed packages.
     """
-    here = sys.modules.get(name.partition(":")[0])
+    here = sys.modules.get(plain_name(name).partition(":")[0])
     files = set[Path]()
     for module in list(sys.modules.values()):
         file = vars(module).get("__file__") if isinstance(module, ModuleType) else None

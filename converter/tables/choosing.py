@@ -254,9 +254,8 @@ class _Chooser:
         if not places:
             return None
         tensors = {name: self.contents.entries[keys] for name, keys in places.items()}
-        shapes = {_usual(name, names): tensor.shape for name, tensor in tensors.items()}
-        if len(shapes) < len(tensors):
-            return None
+        usual = _usual(tensors, names)
+        shapes = {usual[name]: tensor.shape for name, tensor in tensors.items()}
         known = anchors(self.table, side, names)
         if self.table.variants and not any(name in shapes for name in known):
             return None  # nothing of the model is here: there is no need to list all that differs
@@ -276,7 +275,7 @@ class _Chooser:
         if out or lone:
             chosen = replace(chosen, without=(*chosen.without, *out), lone=(*chosen.lone, *lone))
             places = self.contents.names(chosen)
-            shapes = {key: shapes[key] for key in (_usual(name, names) for name in places)}
+            shapes = {key: shapes[key] for key in (usual[name] for name in places)}
             match = self._fit(shapes, side, names)
         if chosen.inner:
             used = {
@@ -300,8 +299,18 @@ class _Chooser:
         return closest(shapes, self.table, side, names)
 
 
-def _usual(name: str, names: Names | None) -> str:
-    return name if names is None else names.usual(name)
+def _usual(tensors: Iterable[str], names: Names | None) -> dict[str, str]:
+    """Spell each name as a dialect or a target usually does, unless another is spelled so."""
+    found = {name: name for name in tensors}
+    if names is None:
+        return found
+    taken = set(found)
+    for name in found:
+        own = names.usual(name)
+        if own not in taken:
+            taken.add(own)
+            found[name] = own
+    return found
 
 
 def _of_head(

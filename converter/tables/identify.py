@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ..sides import SIDES, Side
+from .axes import AnyShape
 from .marks import counter
 from .names import Names
 from .reading import families, load_table

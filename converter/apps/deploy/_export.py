@@ -14,6 +14,7 @@ import numpy as np
 from ...checkpoints import Checkpoint
 from ...errors import ModelError, RunError
 from ...files import cannot_be_written, check_room
+from ...hub import located
 from ...images import known_classes
 from ...models import check_side, require
 from ...plain import sha256
@@ -97,7 +98,7 @@ def export(
         RunError: What was written cannot be run, or differs from the model by more than rounding.
     """
     require("paddle")
-    target, source = Path(folder), Path(weights)
+    target, source = Path(folder), located(weights)
     table, found = find_variant(variant)
     if not found.num_classes:
         raise ModelError(f"{variant} is a backbone that gives several maps: it is not exported.")

@@ -246,7 +246,7 @@ class _Matcher:
         owners = {**self.scopes, **{t: p for t, p in self.pairs.items() if not self.torch.kinds[t]}}
         known = {**dict(zip(owners.values(), owners, strict=True))}
         for one, other in self.pairs.items():
-            if kind := self.torch.kinds[one]:
+            if kind := self.paddle.kinds[other]:
                 self._add(one, other, kind.name)
             else:
                 classes = self.torch.units[one].cls, self.paddle.units[other].cls
@@ -280,8 +280,8 @@ class _Matcher:
 
         def alike(one: str, other: str) -> float | None:
             units = self.torch.units[one], self.paddle.units[other]
-            kinds = self.torch.kinds[one], self.paddle.kinds[other]
-            if kinds[0] is None or kinds[0] != kinds[1]:
+            groups = self.torch.groups[one], self.paddle.groups[other]
+            if not groups[0] or groups[0] != groups[1]:
                 return None
             if units[0].calls != units[1].calls or units[0].outputs != units[1].outputs:
                 return None
@@ -289,7 +289,7 @@ class _Matcher:
 
         plain = dict[str, str]()
         for one, other in align(*names, self.pairs, alike):
-            kind = self.torch.kinds[one]
+            kind = self.paddle.kinds[other]
             if one not in self.pairs and kind:
                 self._add(one, other, kind.name)
                 plain[one] = other
@@ -340,7 +340,7 @@ class _Matcher:
                             )
                         )
         for one, other in self.pairs.items():
-            if kind := self.torch.kinds[one]:
+            if kind := self.paddle.kinds[other]:
                 units = self.torch.units[one], self.paddle.units[other]
                 for leaf, why, problem in one_sided(*units, kind):
                     if problem:
