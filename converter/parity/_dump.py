@@ -22,7 +22,7 @@ from ._alone import Alone
 from ._backward import differentiate
 from ._buffers import write_buffers
 from ._distance import FLOAT64_LIMIT
-from ._forms import describe_forms, find_forms, round_setting
+from ._forms import describe_forms, find_forms, is_none, round_setting
 from ._record import Paired, Recorder, as_in_torch, watched
 from ._settings import idle, plain_attributes, read_settings, spell_settings
 from ._trace import DTYPES, INPUT, TRACE_JSON, Facts, Layer, Trace, Weight, Writer, write_facts
@@ -323,6 +323,8 @@ def pair(side: AnySide, model: Any, table: Table, run: Callable[[], None]) -> li
             for row in table.rows
             if not any(row.pair(side.name, own) for own in found_rows)
         ]
+    else:
+        found_rows = {n: r for n, r in found_rows.items() if not is_none(side, layers.get(n), r[2])}
     of_kinds = [
         (layers[own], [kind])
         for own, (_torch, _paddle, kind) in found_rows.items()
