@@ -324,7 +324,7 @@ def pair(side: AnySide, model: Any, table: Table, run: Callable[[], None]) -> li
             if not any(row.pair(side.name, own) for own in found_rows)
         ]
     else:
-        found_rows = {n: r for n, r in found_rows.items() if not is_none(side, layers.get(n), r[2])}
+        found_rows = {n: r for n, r in found_rows.items() if not is_none(side, layers.get(n), r)}
     of_kinds = [
         (layers[own], [kind])
         for own, (_torch, _paddle, kind) in found_rows.items()

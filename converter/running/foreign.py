@@ -111,23 +111,24 @@ class Foreign:
     variant: Variant
     num_classes: int
 
-    def library(self) -> dict[str, str]:
-        """Give the release of the library that the model is from, if that can be found."""
+    def library(self) -> str:
+        """Name the library that the model is from, with its release if that can be found."""
         top = choose_model(self.names, self.variant).partition(":")[0].partition(".")[0]
         known = ["paddleclas"] if top == PPCLS else metadata.packages_distributions().get(top, [])
-        found = {}
         for one in known:
             with suppress(metadata.PackageNotFoundError):  # a copy of its repository
-                found[one] = metadata.version(one)
-        return found
+                return f"{one} {metadata.version(one)}"
+        return top
 
     def layers(self, theirs: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-        """Name the layers, or single tensors, that are one of ours each and hold the same parts."""
-        apart = [compile_pattern(pattern) for pattern in self.names.apart]
+        """Name the layers, or single tensors, that are one of ours each."""
         for name, layer in theirs:
-            own = self.shown(name)
-            if own is not None and not any(pattern.fullmatch(own) for pattern in apart):
+            if (own := self.shown(name)) is not None:
                 yield own, layer
+
+    def is_apart(self, name: str) -> bool:
+        """Tell whether a layer of ours has no counterpart, though one may have its name."""
+        return any(compile_pattern(pattern).fullmatch(name) for pattern in self.names.apart)
 
     def shown(self, name: str) -> str | None:
         """Give the name under which a layer or tensor of theirs is shown.

@@ -41,7 +41,7 @@ class Subject:
         table: File with the table of a model of the user's; empty for a variant, and where such a
             model needs none because its names are as they are in its checkpoint.
         output: What the whole model gives: "logits", "features", or a name that no layer has.
-        target: Of the variant's table: its own model is what runs; the shipped one if empty.
+        target: Of the variant's table: its own Paddle model is what runs; the shipped one if empty.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Subject:
         """Build the model in the framework's default floating type."""
         if self.is_own:
             return call_factory(self.name)
-        if (foreign := self.foreign()) is not None:
+        if framework == "paddle" and (foreign := self.foreign()) is not None:
             return build_foreign(foreign.names, foreign.variant, self.num_classes)
         return build(framework, find_variant(self.name)[1], self.num_classes)
 

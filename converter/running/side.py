@@ -32,7 +32,9 @@ class _Side(ABC):
 
     def __init__(self, setup: Setup) -> None:
         self.library, self.setup = import_framework(self.name), setup
-        self.foreign, self.whole = setup.subject.foreign(), None
+        shown, self.whole = setup.subject.foreign(), None
+        self.is_apart = shown.is_apart if shown else lambda _name: False
+        self.foreign = shown if self.name == "paddle" else None
         self.device: str = choose_device(self.name, setup.device)
         self.reader = ""  # who reads the weights
 
@@ -43,7 +45,7 @@ class _Side(ABC):
             "python": platform.python_version(),
             "device": self.device,
             **self._environment(),
-            **(self.foreign.library() if self.foreign else {}),
+            **({"library": self.foreign.library()} if self.foreign else {}),
         }
         if self.device != "cpu":
             card = {"card": self.cuda.get_device_name(), "driver": driver()}

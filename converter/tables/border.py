@@ -9,7 +9,7 @@ from ..errors import ConversionError, nearest
 from ..sides import SIDES, Side
 from .moving import check_computed, our_tensors, their_tensors
 from .names import Names
-from .patterns import PLACEHOLDER, join
+from .patterns import PLACEHOLDER, join, overlap
 from .spelled import axis_on, side_patterns
 from .table import Table, sizes_of
 from .variant import Shape, Variant
@@ -123,6 +123,10 @@ def _wrong(table: Table, side: Side, names: Names) -> Iterator[str]:
         if name not in table.variants:
             hint = nearest(name, table.variants)
             yield f"models: the table has no variant {name!r}.{hint}"
+    for name in names.apart:
+        rows = [row for row in table.rows if overlap(row.paddle, name)]
+        if not rows or any(row.kind.tensors for row in rows):
+            yield f"apart: {name}: expected the name of a row without tensors."
 
 
 def _samples(table: Table, side: Side) -> Iterator[str]:

@@ -99,7 +99,7 @@ class Names:
         folds: Function of `functions.FOLDS` -> our tensors that it is about.
         models: Variant -> "package.module:function" that builds their own model of it.
         num_classes: The argument of these functions that is the size of the head; 0 for none.
-        apart: Patterns of our layers, where theirs of that name hold other parts: never compared.
+        apart: Patterns of our layers that their model has not, or with other parts: not compared.
     """
 
     name: str
