@@ -4,11 +4,12 @@ PaddleClas is prepared here and nowhere else.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,8 @@ def build_foreign(names: Names, variant: Variant, num_classes: int) -> Any:
     require("paddle")
     name = choose_model(names, variant)
     module_name, _, function = name.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
     with Importing():
         try:
             given = prepare_ppcls() if module_name.partition(".")[0] == PPCLS else {}
@@ -66,7 +69,9 @@ def build_foreign(names: Names, variant: Variant, num_classes: int) -> Any:
             for part in function.split("."):
                 found = getattr(found, part)
         except (ImportError, AttributeError) as error:
-            install = _INSTALL if module_name.partition(".")[0] == PPCLS else "Is it installed?"
+            install = f"Is it in {Path.cwd()}, or installed?"
+            if module_name.partition(".")[0] == PPCLS:
+                install = _INSTALL
             raise ModelError(
                 f"{variant.name}: {names.option} builds the Paddle model with {name}: "
                 f"{brief(error)}. {install}"
@@ -125,6 +130,17 @@ class Foreign:
         for name, layer in theirs:
             if (own := self.shown(name)) is not None:
                 yield own, layer
+
+    def hidden(self, layers: Container[str], state: Iterable[str]) -> set[str]:
+        """Name our layers whose tensors are there, made of those of several layers of theirs."""
+        owners = {key.rpartition(".")[0] for key in state}
+        return {name for name in owners if name not in layers and self.is_joined(name)}
+
+    def is_joined(self, name: str) -> bool:
+        """Tell whether a layer of ours is no layer of theirs, though its tensors can be made."""
+        move = self.names.move(name, back=True)
+        plain = move.row is None or move.row.axes is None
+        return not plain or (len(move.sources), len(move.targets)) != (1, 1)
 
     def is_apart(self, name: str) -> bool:
         """Tell whether a layer of ours has no counterpart, though one may have its name."""

@@ -32,9 +32,8 @@ class _Side(ABC):
 
     def __init__(self, setup: Setup) -> None:
         self.library, self.setup = import_framework(self.name), setup
-        shown, self.whole = setup.subject.foreign(), None
-        self.is_apart = shown.is_apart if shown else lambda _name: False
-        self.foreign = shown if self.name == "paddle" else None
+        self.target, self.whole = setup.subject.foreign(), None  # what Paddle's side runs
+        self.foreign = self.target if self.name == "paddle" else None
         self.device: str = choose_device(self.name, setup.device)
         self.reader = ""  # who reads the weights
 
