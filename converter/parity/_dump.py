@@ -338,7 +338,7 @@ def pair(side: AnySide, model: Any, table: Table, run: Callable[[], None]) -> li
         form, classes = forms.get(id(layer)), kind.classes_on(side.name)
         if classes and form is None and own not in hidden and not is_class(layer, classes):
             problems.append(_unlike(own, layer, kind.name, classes))
-        if side.target is not None and side.target.is_joined(paddle_name):
+        if side.target is not None and side.target.has_tensors_alone(paddle_name):
             kind = replace(kind, traced=False)  # its tensors alone are compared
         paired.append(Paired(layer, torch_name, own, kind, form))
     if problems:

@@ -133,7 +133,7 @@ def is_none(side: AnySide, layer: Any, names: tuple[str, str, Kind]) -> bool:
     is nothing on either side.
     """
     _torch, paddle, kind = names
-    if side.target is not None and side.target.is_apart(paddle):
+    if not kind.tensors and side.target is not None and side.target.is_apart(paddle):
         return True
     classes = kind.classes_on(side.name)
     nothing = is_class(layer, [f"{side.name}.nn.Identity"])

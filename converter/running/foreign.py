@@ -134,13 +134,14 @@ class Foreign:
     def hidden(self, layers: Container[str], state: Iterable[str]) -> set[str]:
         """Name our layers whose tensors are there, made of those of several layers of theirs."""
         owners = {key.rpartition(".")[0] for key in state}
-        return {name for name in owners if name not in layers and self.is_joined(name)}
+        return {name for name in owners if name not in layers and self.has_tensors_alone(name)}
 
-    def is_joined(self, name: str) -> bool:
+    def has_tensors_alone(self, name: str) -> bool:
         """Tell whether a layer of ours is no layer of theirs, though its tensors can be made."""
         move = self.names.move(name, back=True)
         plain = move.row is None or move.row.axes is None
-        return not plain or (len(move.sources), len(move.targets)) != (1, 1)
+        is_one = plain and (len(move.sources), len(move.targets)) == (1, 1)
+        return not is_one or self.is_apart(name)
 
     def is_apart(self, name: str) -> bool:
         """Tell whether a layer of ours has no counterpart, though one may have its name."""

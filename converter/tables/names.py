@@ -99,7 +99,8 @@ class Names:
         folds: Function of `functions.FOLDS` -> our tensors that it is about.
         models: Variant -> "package.module:function" that builds their own model of it.
         num_classes: The argument of these functions that is the size of the head; 0 for none.
-        apart: Patterns of our layers that their model has not, or with other parts: not compared.
+        apart: Patterns of our layers that their model has not, or with other parts: what they give
+            is not compared, their tensors are.
     """
 
     name: str

@@ -105,8 +105,7 @@ SHAPES = '[small]\n"stem.weight" = [8, 3, 4, 4]\n"stem.bias" = [8]\n'
         ("targets", 'models = { small = "a.b" }', "expected package.module:function"),
         ("targets", 'models = { small = "a b:c" }', "expected package.module:function"),
         ("targets", 'num_classes = "class num"', "expected the name of an argument"),
-        ("targets", 'apart = ["stage"]', "apart: stage: expected the name of a row without"),
-        ("targets", 'apart = ["stem"]', "apart: stem: expected the name of a row without"),
+        ("targets", 'apart = ["stage"]', "apart: stage: no row describes a layer of that name"),
         ("targets", 'apart = ["stage.{i"]', "a placeholder is a name in braces"),
         ("dialects", 'models = { small = "a:b" }', "models: are for a target"),
         (
