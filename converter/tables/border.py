@@ -115,6 +115,8 @@ def _wrong(table: Table, side: Side, names: Names) -> Iterator[str]:
             side_patterns(variant, table, side, names)
         except ValueError as error:
             yield f"{variant.name}: {error}."
+    if table.variants and not every:  # `vitconvert shapes` is still to write what there is
+        return
     if not table.variants:
         every |= dict.fromkeys(_samples(table, side))
         yield from names.problems(every)
