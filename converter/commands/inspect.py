@@ -9,7 +9,7 @@ from ..lines import Lines, joined
 from ..markdown import quoted
 from ..sides import NAMES
 from ..tables.reading import load_table, variants
-from ..tables.variant import PREPROCESSING
+from ..tables.variant import PREPROCESSING, Variant
 from ..terminal import print_table, say
 from .naming import rename_option
 from .options import SOURCE, fetched
@@ -44,7 +44,7 @@ def inspect(file: Path, weights: str | None, rename: dict[str, str] | None) -> N
     """
     from ..tables.choosing import look
     from ..tables.heads import missing_head
-    from ..tables.identify import identify, show_head, twins
+    from ..tables.identify import identify, show_head
 
     checkpoint, several, close = look(file, weights, rename)
     size = sum(path.stat().st_size for path in checkpoint.files)
@@ -70,8 +70,8 @@ def inspect(file: Path, weights: str | None, rename: dict[str, str] | None) -> N
         if side == own or match.variant.name not in sure
     ]
     looks += [
-        f"{' or '.join([one.fit.variant.name, *twins(one.fit.variant, load_table(one.fit.variant.family))])} (family "
-        f"{one.fit.variant.family}, {show_head(one.fit.num_classes)}, names of {one.names.name})"
+        f"{_with_twins(one.fit.variant)} (family {one.fit.variant.family}, "
+        f"{show_head(one.fit.num_classes)}, names of {one.names.name})"
         for one in several
         if one.names is not None and one.selection == checkpoint.selection
     ]
@@ -94,6 +94,13 @@ def inspect(file: Path, weights: str | None, rename: dict[str, str] | None) -> N
     if not (looks or close):
         end = ".pth" if own == "paddle" else ".pdparams"
         say(Lines(_OWN_MODEL.format(src=quoted(str(file)), end=end)), whole=True)
+
+
+def _with_twins(variant: Variant) -> str:
+    """Name a variant, and those with the same names and shapes."""
+    from ..tables.identify import twins
+
+    return " or ".join([variant.name, *twins(variant, load_table(variant.family))])
 
 
 @click.command()

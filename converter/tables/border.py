@@ -1,8 +1,7 @@
 """Where other names become ours, and ours others: before the plan, and after it."""
 
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ..checkpoints import FLOATING, Checkpoint, Tensor
@@ -58,7 +57,7 @@ def to_ours(
         ) from error
     spelled = _called(names, kept)
     dtypes = [tensor.dtype for tensor in made.values() if tensor.dtype in FLOATING]
-    for key, shape in _absent(made, table, names, variant, num_classes):
+    for key, shape in absent(made, table, names, variant, num_classes):
         made[key] = zeros(shape, next(iter(dtypes), "float32"))
         spelled[key] = "zeros"
     sources = {
@@ -90,14 +89,18 @@ def _shown(keys: Sequence[str | None]) -> str:
     """Spell the parts of a tensor: "attn.q.weight + k.weight + v.weight"."""
     named = [key or "zeros" for key in keys]
     words = [re.split(r"(?<=[./])", key) for key in named if key != "zeros"]
-    shared = sum(len(word) for word in os.path.commonprefix(words)) if len(words) > 1 else 0
+    shared = 0
+    for same in zip(*words, strict=False) if len(words) > 1 else ():
+        if len(set(same)) > 1:
+            break
+        shared += len(same[0])
     return " + ".join([named[0], *(k if k == "zeros" else k[shared:] for k in named[1:])])
 
 
-def _absent(
-    made: Mapping[str, Tensor], table: Table, names: Names, variant: Variant, num_classes: int
+def absent(
+    made: Container[str], table: Table, names: Names, variant: Variant, num_classes: int
 ) -> Iterator[tuple[str, Shape]]:
-    """Give our tensors that no file of these names holds, since they are zero."""
+    """Give our tensors that no model of these names holds, since they are zero."""
     for key, pattern in side_patterns(variant, table, names.side).items():
         is_here = num_classes or "num_classes" not in pattern
         if is_here and key not in made and not any(names.move(key, back=True).targets):

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from ..errors import TableError, listing
+from ..errors import TableError, listing, nearest
 from ..sides import SIDES, Side
 from .moving import check_shapes
 from .names import Move, Names
-from .patterns import PLACEHOLDER, join
+from .patterns import PLACEHOLDER, join, overlap
 from .resizing import check_resize
 from .spelled import axis_on, side_patterns
 from .table import Table, sizes_of
@@ -61,10 +61,19 @@ def _wrong(table: Table, side: Side, names: Names) -> Iterator[str]:
             check_shapes(names, checked[keys], patterns, sizes, axis_on(table, side))
         except ValueError as error:
             yield f"{variant.name}: {error}."
+    if table.variants and not every:  # `vitconvert shapes` is still to write what there is
+        return
     if not table.variants:
         every |= dict.fromkeys(_samples(table, side))
         yield from names.problems(every)
     yield from names.idle(every)
+    for name in names.models:
+        if name not in table.variants:
+            hint = nearest(name, table.variants)
+            yield f"models: the table has no variant {name!r}.{hint}"
+    for name in names.apart:
+        if not any(overlap(row.paddle, name) for row in table.rows):
+            yield f"apart: {name}: no row describes a layer of that name."
 
 
 def _samples(table: Table, side: Side) -> Iterator[str]:

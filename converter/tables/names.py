@@ -112,6 +112,10 @@ class Names:
         kinds: Kind of a layer in the table -> the kind that it has there.
         leaves: What that means for each tensor: theirs, in a layer that is called as ours, and
             ours. Rows speak of what comes of them.
+        models: Variant -> "package.module:function" that builds their own model of it.
+        num_classes: The argument of these functions that is the size of the head; 0 for none.
+        apart: Patterns of our layers that their model has not, or with other parts: what they give
+            is not compared, their tensors are.
     """
 
     name: str
@@ -127,6 +131,9 @@ class Names:
     folds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)
     leaves: tuple[NameRow, ...] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
+    num_classes: str = "num_classes"
+    apart: tuple[str, ...] = ()
 
     @property
     def section(self) -> str:
