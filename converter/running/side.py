@@ -40,6 +40,7 @@ class _Side(ABC):
 
     def environment(self) -> dict[str, Any]:
         """Return what ran where, settings read back and probed."""
+        library = self.foreign.library() if self.foreign else ""
         facts = {
             self.name: self.library.__version__,
             "python": platform.python_version(),
