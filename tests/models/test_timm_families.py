@@ -114,8 +114,12 @@ def small_variants() -> list[Any]:
             size = {"img_size": (side, 2 * side)}
             if repr(sorted(parts.items())) not in seen:
                 seen.add(repr(sorted(parts.items())))
-                changes = {"config": {**parts, **SMALL, **size}, "torch_config": {**SMALL, **size}}
-                small = replace(variant, **changes, input_size=size["img_size"])
+                small = replace(
+                    variant,
+                    config={**parts, **SMALL, **size},
+                    torch_config={**SMALL, **size},
+                    input_size=size["img_size"],
+                )
                 params.append(pytest.param(table, small, id=variant.name))
     return params
 
