@@ -150,7 +150,9 @@ class Names:
 
     def moves(self, keys: Iterable[str], back: bool = False) -> list[Move]:
         """Say what becomes of many keys, in their order."""
-        return list({move.sources: move for move in (self.move(key, back) for key in keys)}.values())
+        return list(
+            {move.sources: move for move in (self.move(key, back) for key in keys)}.values()
+        )
 
     def ours(self, key: str) -> tuple[str, ...]:
         """Name the tensors of ours that one of theirs is, or is a part of."""
