@@ -175,11 +175,11 @@ class _Chooser:
         is_part = bool(found.selection.prefix) and self.num_classes is None
         return is_part and not found.fit.num_classes and len(self.spellings[found.side]) > 1
 
-    def _distance(self, one: Choice) -> int:
-        return one.distance
+    def _distance(self, one: Choice) -> tuple[int, int]:
+        return one.distance, -one.claimed
 
-    def _unclaimed(self, one: Choice) -> int:
-        return -one.claimed  # without shapes, a part of the model fits as well as all of it
+    def _unclaimed(self, one: Choice) -> tuple[int, int]:
+        return -one.claimed, 0  # without shapes, a part of the model fits as well as all of it
 
     def options(self, found: Choice, base: Selection | None) -> list[str]:
         """Name the other places in the file that hold weights."""
