@@ -1,9 +1,9 @@
 """Where other names become ours, and ours others: before the plan, and after it."""
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from os.path import commonprefix
 
 from ..checkpoints import FLOATING, Checkpoint, Tensor
 from ..checkpoints.arranging import zeros
@@ -91,7 +91,7 @@ def _shown(keys: Sequence[str | None]) -> str:
     """Spell the parts of a tensor: "attn.q.weight + k.weight + v.weight"."""
     named = [key or "zeros" for key in keys]
     words = [re.split(r"(?<=[./])", key) for key in named if key != "zeros"]
-    shared = sum(len(word) for word in os.path.commonprefix(words)) if len(words) > 1 else 0
+    shared = sum(len(word) for word in commonprefix(words)) if len(words) > 1 else 0
     return " + ".join([named[0], *(k if k == "zeros" else k[shared:] for k in named[1:])])
 
 

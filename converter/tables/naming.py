@@ -27,7 +27,7 @@ def parse_names(
         side: Whose other names these are.
         problems: Gets whatever is wrong.
     """
-    found = {}
+    found: dict[str, Names] = {}
     for name, entry in tables_in(data, section, "", problems).items():
         where = f"{section}.{shown(name, str)}: "
         words = dict(entry)

@@ -1,9 +1,9 @@
 """Why a checkpoint is refused: all that is wrong with it in one message, or what else it is."""
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from os.path import commonprefix
 from typing import NamedTuple
 
 from ..checkpoints import FLOATING, Checkpoint, Tensor
@@ -129,9 +129,9 @@ def _as_beside(key: str, usual: Mapping[str, str]) -> str:
         key: In the usual spelling.
         usual: That spelling -> the file's, of all keys of the file.
     """
-    one = max(usual, key=lambda other: len(os.path.commonprefix([key, other])), default="")
+    one = max(usual, key=lambda other: len(commonprefix([key, other])), default="")
     other = usual.get(one, "")
-    shared = len(os.path.commonprefix([one[::-1], other[::-1]]))
+    shared = len(commonprefix([one[::-1], other[::-1]]))
     before, instead = one[: len(one) - shared], other[: len(other) - shared]
     return instead + key.removeprefix(before) if key.startswith(before) else key
 

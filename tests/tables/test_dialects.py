@@ -19,7 +19,6 @@ from vitconvert.tables.border import find_names, to_theirs, wrong_names
 from vitconvert.tables.expanding import expand
 from vitconvert.tables.names import Names
 from vitconvert.tables.reading import families, load_table
-from vitconvert.tables.spelled import side_patterns
 from vitconvert.tables.variant import Shape
 
 VIT = load_table("vit")
