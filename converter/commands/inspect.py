@@ -1,7 +1,10 @@
 """The commands that show what a checkpoint holds, and which models there are."""
 
+from __future__ import annotations
+
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +15,9 @@ from ..tables.reading import load_table, variants
 from ..tables.variant import PREPROCESSING
 from ..terminal import print_table, say
 from .options import FILE_OR_FOLDER, rename_option
+
+if TYPE_CHECKING:
+    from ..tables.choosing import Choice
 
 # Of the header of a .safetensors, which may hold anything.
 _MOST_TEXTS = 20
@@ -42,7 +48,7 @@ def inspect(file: Path, weights: str | None, rename: dict[str, str] | None) -> N
     """
     from ..tables.choosing import look
     from ..tables.heads import missing_head
-    from ..tables.identify import identify, show_head, twins
+    from ..tables.identify import identify, show_head
 
     checkpoint, several, close = look(file, weights, rename)
     size = sum(path.stat().st_size for path in checkpoint.files)
@@ -67,12 +73,7 @@ def inspect(file: Path, weights: str | None, rename: dict[str, str] | None) -> N
         for match, side in found
         if side == own or match.variant.name not in sure
     ]
-    looks += [
-        f"{' or '.join([one.fit.variant.name, *twins(one.fit.variant, load_table(one.fit.variant.family))])} (family "
-        f"{one.fit.variant.family}, {show_head(one.fit.num_classes)}, names of {one.names.name})"
-        for one in several
-        if one.names is not None and one.selection == checkpoint.selection
-    ]
+    looks += [_named(one) for one in several if one.selection == checkpoint.selection and one.names]
     unknown = (
         f"no variant, but close to {close.fit.variant.name}" if close else "no variant known here"
     )
@@ -92,6 +93,16 @@ def inspect(file: Path, weights: str | None, rename: dict[str, str] | None) -> N
     if not (looks or close):
         end = ".pth" if own == "paddle" else ".pdparams"
         say(Lines(_OWN_MODEL.format(src=quoted(str(file)), end=end)), whole=True)
+
+
+def _named(found: Choice) -> str:
+    """Say what weights look like that have the names of a dialect or a target."""
+    from ..tables.identify import show_head, twins
+
+    variant, names = found.fit.variant, found.names.name if found.names else ""
+    which = " or ".join([variant.name, *twins(variant, load_table(variant.family))])
+    head = show_head(found.fit.num_classes)
+    return f"{which} (family {variant.family}, {head}, names of {names})"
 
 
 @click.command()

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from os.path import commonprefix
 
 from ..checkpoints import FLOATING, Checkpoint, Tensor
 from ..checkpoints.arranging import zeros
@@ -11,7 +10,7 @@ from ..errors import ConversionError, nearest
 from ..sides import SIDES, Side
 from .moving import check_computed, check_shapes, our_tensors, their_tensors
 from .names import Move, Names
-from .patterns import PLACEHOLDER, join
+from .patterns import PLACEHOLDER, join, shared
 from .spelled import axis_on, side_patterns
 from .table import Table, sizes_of
 from .variant import Shape, Variant
@@ -91,8 +90,9 @@ def _shown(keys: Sequence[str | None]) -> str:
     """Spell the parts of a tensor: "attn.q.weight + k.weight + v.weight"."""
     named = [key or "zeros" for key in keys]
     words = [re.split(r"(?<=[./])", key) for key in named if key != "zeros"]
-    shared = sum(len(word) for word in commonprefix(words)) if len(words) > 1 else 0
-    return " + ".join([named[0], *(k if k == "zeros" else k[shared:] for k in named[1:])])
+    alike = min((shared(words[0], word[:-1]) for word in words[1:]), default=0)
+    start = sum(map(len, words[0][:alike])) if words else 0
+    return " + ".join([named[0], *(k if k == "zeros" else k[start:] for k in named[1:])])
 
 
 def _absent(

@@ -203,9 +203,9 @@ class _Chooser:
         usual = self._usual(base)
         for one in self._nearby(usual or self.contents.guess(base, lenient=True)[0]):
             found += self._tried(one)
-            if not every and usual and found and not found[-1].distance:
-                if not self._may_have_head(found[-1]):
-                    return found
+            is_whole = found and not found[-1].distance and not self._may_have_head(found[-1])
+            if not every and usual and is_whole:
+                return found
         root = f"{base.path}." if base is not None and base.path else ""
         prefixes = places(self.contents, self.table, self.sides, root)
         for one in prefixes:

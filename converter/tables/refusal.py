@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from os.path import commonprefix
 from typing import NamedTuple
 
 from ..checkpoints import FLOATING, Checkpoint, Tensor
@@ -14,6 +13,7 @@ from ..sides import NAMES, SIDES, Side
 from .identify import Fit, closest
 from .marks import marked
 from .names import Names
+from .patterns import shared
 from .reading import families, load_table
 from .spelled import spell_axes, turned
 from .table import Claim, Table, sizes_of
@@ -129,10 +129,10 @@ def _as_beside(key: str, usual: Mapping[str, str]) -> str:
         key: In the usual spelling.
         usual: That spelling -> the file's, of all keys of the file.
     """
-    one = max(usual, key=lambda other: len(commonprefix([key, other])), default="")
+    one = max(usual, key=lambda other: shared(key, other), default="")
     other = usual.get(one, "")
-    shared = len(commonprefix([one[::-1], other[::-1]]))
-    before, instead = one[: len(one) - shared], other[: len(other) - shared]
+    same = shared(one[::-1], other[::-1])
+    before, instead = one[: len(one) - same], other[: len(other) - same]
     return instead + key.removeprefix(before) if key.startswith(before) else key
 
 
