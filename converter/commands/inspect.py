@@ -17,7 +17,7 @@ from ..terminal import print_table, say
 from .options import FILE_OR_FOLDER, rename_option
 
 if TYPE_CHECKING:
-    from ..tables.choosing import Choice
+    from ..tables.identify import Fit
 
 # Of the header of a .safetensors, which may hold anything.
 _MOST_TEXTS = 20
@@ -73,7 +73,11 @@ def inspect(file: Path, weights: str | None, rename: dict[str, str] | None) -> N
         for match, side in found
         if side == own or match.variant.name not in sure
     ]
-    looks += [_named(one) for one in several if one.selection == checkpoint.selection and one.names]
+    looks += [
+        _named(one.fit, one.names.name)
+        for one in several
+        if one.names is not None and one.selection == checkpoint.selection
+    ]
     unknown = (
         f"no variant, but close to {close.fit.variant.name}" if close else "no variant known here"
     )
@@ -95,14 +99,13 @@ def inspect(file: Path, weights: str | None, rename: dict[str, str] | None) -> N
         say(Lines(_OWN_MODEL.format(src=quoted(str(file)), end=end)), whole=True)
 
 
-def _named(found: Choice) -> str:
+def _named(fit: Fit, names: str) -> str:
     """Say what weights look like that have the names of a dialect or a target."""
     from ..tables.identify import show_head, twins
 
-    variant, names = found.fit.variant, found.names.name if found.names else ""
+    variant = fit.variant
     which = " or ".join([variant.name, *twins(variant, load_table(variant.family))])
-    head = show_head(found.fit.num_classes)
-    return f"{which} (family {variant.family}, {head}, names of {names})"
+    return f"{which} (family {variant.family}, {show_head(fit.num_classes)}, names of {names})"
 
 
 @click.command()

@@ -16,7 +16,7 @@ from ..errors import CheckpointError, listing, some
 from ..lines import Lines
 from ..markdown import quoted
 from ..sides import SIDES, Side
-from ._choice import Choice, distinct, preferred, same_place
+from ._choice import Choice, distinct, outermost, preferred, same_place
 from ._places import anchors, places
 from .border import find_names, to_ours
 from .heads import parts_to_drop
@@ -111,7 +111,7 @@ def look(
     for name in families():
         chooser = _Chooser(contents, load_table(name), None, None, rename, None)
         found += chooser.choices(base, every=True)
-    whole = distinct(one for one in found if not one.distance)
+    whole = outermost(distinct(one for one in found if not one.distance))
     if whole:
         own = [one for one in whole if same_place(one.selection, usual)]
         first = own[0] if own else (preferred(whole) or whole[0])
@@ -186,7 +186,7 @@ class _Chooser:
         if len(found.tensors) == len(self.contents.entries):
             return []
         near = [one for one in self.choices(base, every=True) if not one.distance]
-        near = [one for one in near if 2 * one.claimed > found.claimed]
+        near = [one for one in near if 2 * one.claimed > found.claimed and not found.adds_head(one)]
         usual = self.contents.guess(base, lenient=True)[1]
         return _others(found.selection, [*usual, *(one.selection.path for one in near)])
 

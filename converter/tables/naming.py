@@ -36,9 +36,8 @@ def parse_names(
         if names is None:
             continue
         if names.like and names.like not in found:
-            problems.append(
-                f"{where}like is {names.like!r}, expected one of those above it: {', '.join(found)}."
-            )
+            there = ", ".join(found) or "none"
+            problems.append(f"{where}like is {names.like!r}, expected one above it: {there}.")
         elif names.like:
             names = names.following(found[names.like])
         problems += [f"{where}{told}" for told in _wrong_entries(names)]
