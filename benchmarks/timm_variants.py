@@ -23,14 +23,15 @@ from vitconvert.tables.variant import PREPROCESSING
 
 MODULES = {
     "vit": ("vision_transformer", "deit"),
-    "swin": ("swin_transformer", "swin_transformer_v2"),
+    "swin": ("swin_transformer",),
+    "swinv2": ("swin_transformer_v2",),
 }
 # What the class of a model adds to its arguments.
 CLASSES: Mapping[str, Mapping[str, Any]] = {
     "VisionTransformer": {},
     "VisionTransformerDistilled": {"distilled": True},
     "SwinTransformer": {},
-    "SwinTransformerV2": {"version": 2},
+    "SwinTransformerV2": {},
 }
 # timm's word for one thing where it has several, and for a class.
 WORDS = {
@@ -43,8 +44,8 @@ WORDS = {
     "DiffParallelScalingBlock": "diff_parallel_scaling",
     "ResPostBlock": "res_post",
 }
-# Arguments that say nothing of the numbers a built model computes.
-WITHOUT_EFFECT = {"weight_init", "fix_init", "strict_img_size"}
+# Arguments that say nothing of what a built model computes for images of its size.
+WITHOUT_EFFECT = {"weight_init", "fix_init", "dynamic_img_size", "strict_img_size"}
 HEADER = f"""\
 # Every model that timm {RELEASE} registers in {{modules}}:
 # the arguments of Config in models_paddle/{{family}}.py where they differ from its defaults, and of
@@ -149,11 +150,11 @@ def spell(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, str):
         return f'"{value}"'
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and value:
         return f"{{ {', '.join(f'{key} = {spell(one)}' for key, one in value.items())} }}"
     if isinstance(value, tuple):
         return f"[{', '.join(map(spell, value))}]"
-    return repr(value)
+    return repr(value)  # an empty mapping, too
 
 
 def render(family: str, timm: Any) -> tuple[str, list[str]]:

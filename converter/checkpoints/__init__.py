@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import CheckpointError
+from ..hub import located
 from ..lines import one_line
 from ..sides import Side
 from . import folders, foreign, index, npz, pdparams, safe, torch_legacy, torch_zip
@@ -70,7 +71,8 @@ def open_checkpoint(
 
     Args:
         path: A .pth, .pt or .bin of torch.save, a .safetensors, a .pdparams, an .npz, a pickle of
-            NumPy arrays, the *.index.json of a sharded checkpoint, or a folder with one of these.
+            NumPy arrays, the *.index.json of a sharded checkpoint, or a folder with one of these;
+            or a name on the hub, such as "hf://timm/vit_tiny_patch16_224.augreg_in21k".
         weights: Which weights to take where the file holds several: keys and beginnings of names,
             with dots, such as "model_ema" or "teacher.backbone". Default: "model" if there are
             several.
@@ -103,7 +105,7 @@ def read_contents(path: str | Path) -> Contents:
         CheckpointError: The format is unknown, the file is cut short, damaged or contradicts
             itself.
     """
-    path, remarks = _found(Path(path))
+    path, remarks = _found(located(path))
     file = File(path)
     head = file.read(0, min(file.size, 512))
     if index.looks_like(head):

@@ -13,23 +13,22 @@ from ..markdown import command_line
 from ..sides import CASTS
 from ..tables.reading import load_table
 from ..terminal import print_table, say
+from .naming import NUM_CLASSES, naming_options, rename_option, size_options
 from .options import (
     DEVICE,
     FILE,
-    FILE_OR_FOLDER,
     INPUT_SIZE,
-    NO_HEAD,
     OUTPUT,
+    SOURCE,
     Choice,
     Size,
     add,
     check_reports,
+    fetched,
     finish,
     model_options,
-    naming_options,
     progress_bar,
     python_options,
-    rename_option,
     report_options,
 )
 
@@ -43,9 +42,9 @@ _SOURCE_AND_TARGET = (
     click.option(
         "--src",
         required=True,
-        type=FILE_OR_FOLDER,
+        type=SOURCE,
         help="Checkpoint: .pth, .pt, .bin, .safetensors, *.index.json, .npz, .pkl; or a "
-        ".pdparams; or a folder with one.",
+        ".pdparams; or a folder with one; or a name, hf://ORG/REPO or timm://MODEL.TAG.",
     ),
     click.option(
         "--dst",
@@ -116,8 +115,9 @@ def family_command(family: str) -> click.Command:
         metavar="VARIANT",
         help="Size of the model, see `vitconvert models`.  [default: found from names and shapes]",
     )
-    @add(*_CONVERTING, NO_HEAD, *_PROVING, *_WRITING)
+    @add(*_CONVERTING, NUM_CLASSES, size_options, *_PROVING, *_WRITING)
     @report_options
+    @fetched
     def command(src: Path, dst: Path, no_parity: bool, **how: Any) -> None:
         done = _run(family, src, dst, parity=not no_parity, **how)
         if done is not None:
@@ -142,6 +142,8 @@ def _run(
     max_shard_size: int | None,
     dtype: str | None,
     num_classes: int | None = None,
+    image_size: tuple[int, int] | None = None,
+    in_chans: int | None = None,
     variant: str | None = None,
     rows: Path | None = None,
     **how: Any,
@@ -164,7 +166,7 @@ def _run(
             f"such as {dst.name.partition('.')[0]}.safetensors.index.json."
         )
     if dry_run:
-        asked = (weights, rename, num_classes, dialect, target)
+        asked = weights, rename, num_classes, dialect, target, image_size, in_chans
         checkpoint, made = plan(src, model, variant, *asked)
         check_side(dst, src, made.source)
         _show(checkpoint, made, dtype, target if made.source == "torch" else dialect)
@@ -179,6 +181,8 @@ def _run(
             weights=weights,
             rename=rename,
             num_classes=num_classes,
+            image_size=image_size,
+            in_chans=in_chans,
             dialect=dialect,
             target=target,
             dtype=dtype,
@@ -231,6 +235,7 @@ def _show(checkpoint: Checkpoint, plan: Plan, dtype: str | None, wanted: str | N
 @add(*_SOURCE_AND_TARGET, *_CONVERTING, model_options, *_PROVING, INPUT_SIZE, python_options)
 @add(*_WRITING)
 @report_options
+@fetched
 def convert_by_table(
     rows: Path,
     src: Path,

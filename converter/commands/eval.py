@@ -16,9 +16,12 @@ from .options import (
     FILE,
     FILE_OR_FOLDER,
     OUTPUT,
+    SOURCE,
+    SOURCE_FILE,
     Choice,
     ImageSize,
     aside,
+    fetched,
     known_variant,
     model_options,
     progress_bar,
@@ -61,11 +64,11 @@ def _known(ctx: click.Context, param: click.Parameter, name: str | None) -> str 
 )
 @click.option(
     "--weights",
-    type=FILE_OR_FOLDER,
+    type=SOURCE,
     help="Paddle checkpoint, or a folder made by `vitconvert export`.",
 )
 @click.option(
-    "--torch-weights", type=FILE, help="PyTorch checkpoint; it gets the very same arrays."
+    "--torch-weights", type=SOURCE_FILE, help="PyTorch checkpoint; it gets the very same arrays."
 )
 @click.option(
     "--torch-key", metavar="KEY", help="Key of the weights, if the PyTorch file holds several."
@@ -136,6 +139,7 @@ def _known(ctx: click.Context, param: click.Parameter, name: str | None) -> str 
 )
 @click.option("--resume", is_flag=True, help="Resume the interrupted evaluation in --report.")
 @click.option("--force", is_flag=True, help="Replace an existing report.")
+@fetched
 def evaluate(
     variant: str | None,
     data: Path,

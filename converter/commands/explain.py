@@ -8,14 +8,24 @@ from typing import Any
 import click
 
 from ..terminal import say
-from .options import CLASSES, DEVICE, FILE, OUTPUT, Choice, known_variant, progress_bar
+from .options import (
+    CLASSES,
+    DEVICE,
+    FILE,
+    OUTPUT,
+    SOURCE_FILE,
+    Choice,
+    fetched,
+    known_variant,
+    progress_bar,
+)
 
 _MAPS = (".npy", ".json")
 
 
 @click.command()
 @click.argument("variant", callback=known_variant)
-@click.option("--weights", required=True, type=FILE, help="Checkpoint of the model.")
+@click.option("--weights", required=True, type=SOURCE_FILE, help="Checkpoint of the model.")
 @click.option(
     "--image",
     "images",
@@ -77,6 +87,7 @@ _MAPS = (".npy", ".json")
 @click.option("--exif", is_flag=True, help="Turn images as their EXIF orientation says.")
 @click.option("--device", type=DEVICE, default="auto", show_default=True, help="Where to run.")
 @click.option("--force", is_flag=True, help="Replace existing files.")
+@fetched
 def explain(
     variant: str,
     weights: Path,

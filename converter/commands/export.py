@@ -9,7 +9,7 @@ import click
 
 from ..errors import some
 from ..terminal import say
-from .options import CLASSES, FILE, OUTPUT, ImageSize, known_variant
+from .options import CLASSES, FILE, OUTPUT, SOURCE_FILE, ImageSize, fetched, known_variant
 
 
 class _Size(ImageSize):
@@ -22,7 +22,7 @@ class _Size(ImageSize):
 
 @click.command()
 @click.argument("variant", callback=known_variant)
-@click.option("--weights", required=True, type=FILE, help="Paddle checkpoint.")
+@click.option("--weights", required=True, type=SOURCE_FILE, help="Paddle checkpoint.")
 @click.option("--out", required=True, type=OUTPUT, help="Folder to write.")
 @click.option(
     "--num-classes",
@@ -38,6 +38,7 @@ class _Size(ImageSize):
 )
 @click.option("--classes", type=FILE, help=CLASSES)
 @click.option("--force", is_flag=True, help="Replace an existing export.")
+@fetched
 def export(variant: str, weights: Path, out: Path, classes: Path | None, **how: Any) -> None:
     """Export a Paddle model in inference form, for paddle.inference, and check it.
 

@@ -1,10 +1,7 @@
 """The commands that show what a checkpoint holds, and which models there are."""
 
-from __future__ import annotations
-
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -12,12 +9,10 @@ from ..lines import Lines, joined
 from ..markdown import quoted
 from ..sides import NAMES
 from ..tables.reading import load_table, variants
-from ..tables.variant import PREPROCESSING
+from ..tables.variant import PREPROCESSING, Variant
 from ..terminal import print_table, say
-from .options import FILE_OR_FOLDER, rename_option
-
-if TYPE_CHECKING:
-    from ..tables.identify import Fit
+from .naming import rename_option
+from .options import SOURCE, fetched
 
 # Of the header of a .safetensors, which may hold anything.
 _MOST_TEXTS = 20
@@ -35,9 +30,10 @@ docs/parity.md, "Your own pair of models", describes both."""
 
 
 @click.command()
-@click.argument("file", type=FILE_OR_FOLDER)
+@click.argument("file", type=SOURCE)
 @click.option("--weights", metavar="PREFIX", help="Which of several weights to show.")
 @rename_option()
+@fetched
 def inspect(file: Path, weights: str | None, rename: dict[str, str] | None) -> None:
     """Show what a checkpoint holds, and which variant it looks like.
 
@@ -74,7 +70,8 @@ def inspect(file: Path, weights: str | None, rename: dict[str, str] | None) -> N
         if side == own or match.variant.name not in sure
     ]
     looks += [
-        _named(one.fit, one.names.name)
+        f"{_with_twins(one.fit.variant)} (family {one.fit.variant.family}, "
+        f"{show_head(one.fit.num_classes)}, names of {one.names.name})"
         for one in several
         if one.names is not None and one.selection == checkpoint.selection
     ]
@@ -99,13 +96,11 @@ def inspect(file: Path, weights: str | None, rename: dict[str, str] | None) -> N
         say(Lines(_OWN_MODEL.format(src=quoted(str(file)), end=end)), whole=True)
 
 
-def _named(fit: Fit, names: str) -> str:
-    """Say what weights look like that have the names of a dialect or a target."""
-    from ..tables.identify import show_head, twins
+def _with_twins(variant: Variant) -> str:
+    """Name a variant, and those with the same names and shapes."""
+    from ..tables.identify import twins
 
-    variant = fit.variant
-    which = " or ".join([variant.name, *twins(variant, load_table(variant.family))])
-    return f"{which} (family {variant.family}, {show_head(fit.num_classes)}, names of {names})"
+    return " or ".join([variant.name, *twins(variant, load_table(variant.family))])
 
 
 @click.command()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import reduce, wraps
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 
 from ..errors import CheckpointError, ModelError, VitconvertError, nearest
+from ..hub import Name, is_name, located, parse
 from ..lines import Lines, one_line
 from ..running.device import Device
 from ..terminal import only_report, say, say_report, shown
@@ -59,6 +59,31 @@ class Existing(click.Path):
             self.fail(error.message + nearest(path.name, there), param, ctx)
 
 
+class Source(Existing):
+    """A checkpoint to read: a path, or its name on the hub; `fetched` makes that a path, too."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check that a path is there, and that a name is well-formed."""
+        if not isinstance(value, str) or not is_name(value):
+            return super().convert(value, param, ctx)
+        try:
+            return parse(value)
+        except CheckpointError as error:
+            self.fail(str(error), param, ctx)
+
+
+def fetched(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command have files for the names of the hub that it was given."""
+
+    @wraps(command)
+    def with_files(*args: Any, **given: Any) -> None:
+        files = {k: located(v) if isinstance(v, Name) else v for k, v in given.items()}
+        command(*args, **files)
+
+    return with_files
+
+
+SOURCE_FILE, SOURCE = Source(folder=False), Source()
 FILE, FOLDER, FILE_OR_FOLDER = Existing(folder=False), Existing(file=False), Existing()
 OUTPUT = click.Path(path_type=Path)
 PYTHON = "Interpreter that has {}; its packages and its version of Python are used."
@@ -214,68 +239,6 @@ model_options = add(  # for models of the user's own
         help="Function that builds a PyTorch model of your own; in this folder, or installed.",
     ),
     click.option("--paddle-model", metavar="PKG.MOD:FUNC", help="The same for a Paddle model."),
-)
-
-
-class Renaming(click.ParamType[tuple[str, str]]):
-    """Beginnings of names, such as fc=head."""
-
-    name = "OLD=NEW"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read it."""
-        if isinstance(value, tuple):
-            return value
-        old, _, new = str(value).partition("=")
-        if not (old.strip(".") and new.strip(".")) or "=" in new:
-            self.fail(f"{value!r}: expected OLD=NEW, such as fc=head.", param, ctx)
-        return old.strip("."), new.strip(".")
-
-
-def _as_dict(
-    ctx: click.Context, param: click.Parameter, pairs: tuple[tuple[str, str], ...]
-) -> dict[str, str] | None:
-    """Give renames as Python takes them; None if there are none."""
-    if twice := [old for old, count in Counter(old for old, _ in pairs).items() if count > 1]:
-        raise click.BadParameter(f"{twice[0]!r} is renamed twice.", ctx, param)
-    return dict(pairs) or None
-
-
-def rename_option(name: str = "rename", what: str = "") -> Callable[[F], F]:
-    """Make the option that renames tensors of a file."""
-    return click.option(
-        f"--{name}",
-        type=Renaming(),
-        multiple=True,
-        callback=_as_dict,
-        help=f"Rename tensors{what}: OLD begins their names, as in fc=head. May be repeated.",
-    )
-
-
-naming_options = add(
-    click.option(
-        "--dialect",
-        metavar="NAME",
-        help="Whose names the PyTorch checkpoint has: huggingface, official …  [default: found; "
-        "written: the table's own]",
-    ),
-    click.option(
-        "--target",
-        metavar="NAME",
-        help="Whose names the Paddle checkpoint has: paddleclas …  [default: the same]",
-    ),
-)
-
-
-def _zero(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-    return None if value is None else int(value)
-
-
-NO_HEAD = click.option(
-    "--num-classes",
-    type=Choice(["0"]),
-    callback=_zero,
-    help="0 drops the head on purpose: the model then gives features.",
 )
 
 

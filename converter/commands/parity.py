@@ -11,22 +11,22 @@ import click
 from ..errors import ModelError
 from ..tables.reading import find_variant
 from ..terminal import say
+from .naming import NUM_CLASSES, naming_options, rename_option
 from .options import (
     FILE,
-    FILE_OR_FOLDER,
     FOLDER,
-    NO_HEAD,
     OUTPUT,
     PYTHON,
+    SOURCE,
+    SOURCE_FILE,
     Choice,
     add,
     check_reports,
+    fetched,
     finish,
     model_options,
-    naming_options,
     progress_bar,
     python_options,
-    rename_option,
     report_options,
     running_options,
     this_command,
@@ -79,13 +79,13 @@ own_models = add(
 
 @click.command()
 @click.argument("variant", metavar="[VARIANT]", required=False)
-@click.option("--torch", "torch_file", type=FILE_OR_FOLDER, help="PyTorch checkpoint.")
-@click.option("--paddle", "paddle_file", type=FILE_OR_FOLDER, help="Paddle checkpoint.")
+@click.option("--torch", "torch_file", type=SOURCE, help="PyTorch checkpoint.")
+@click.option("--paddle", "paddle_file", type=SOURCE, help="Paddle checkpoint.")
 @click.option("--weights", metavar="PREFIX", help="Which of several weights in the PyTorch file.")
 @click.option("--paddle-weights", metavar="PREFIX", help="Which of several in the Paddle file.")
 @rename_option(what=" of the PyTorch file")
 @rename_option("paddle-rename", " of the Paddle file")
-@NO_HEAD
+@NUM_CLASSES
 @naming_options
 @click.option(
     "--made-from",
@@ -110,6 +110,7 @@ own_models = add(
     type=click.FloatRange(0, min_open=True),
     help="What the float32 difference in --markdown must be below.  [default: 1e-4]",
 )
+@fetched
 def parity(
     variant: str | None,
     torch_file: Path | None,
@@ -230,12 +231,15 @@ def _compare_pairs(
 @click.option(
     "--framework", type=Choice(["torch", "paddle"]), required=True, help="Which side to run."
 )
-@click.option("--checkpoint", required=True, type=FILE, help="Weights of that framework.")
+@click.option("--checkpoint", required=True, type=SOURCE_FILE, help="Weights of that framework.")
 @click.option("--out", required=True, type=OUTPUT, help="Folder to make for the trace.")
 @click.option("--weights", metavar="PREFIX", help="Which of several weights in the file.")
 @rename_option()
-@NO_HEAD
+@NUM_CLASSES
 @click.option("--dialect", metavar="NAME", help="Whose names the file has.  [default: found]")
+@click.option(
+    "--target", metavar="NAME", help="Whose own Paddle model to compare, if the table names it."
+)
 @click.option(
     "--dtype",
     type=Choice(["float64", "float32"]),
@@ -251,6 +255,7 @@ def _compare_pairs(
 @click.option("--python", metavar="PATH", help=PYTHON.format("the framework"))
 @own_models
 @click.option("--force", is_flag=True, help="Replace a trace that is there.")
+@fetched
 def dump(
     variant: str | None,
     framework: Any,
@@ -260,6 +265,7 @@ def dump(
     rename: dict[str, str] | None,
     num_classes: int | None,
     dialect: str | None,
+    target: str | None,
     dtype: Any,
     alone: Path | None,
     python: str | None,
@@ -298,6 +304,7 @@ def dump(
             rename=rename,
             num_classes=num_classes,
             dialect=dialect,
+            target=target,
             dtype=dtype,
             alone=alone,
             force=force,

@@ -9,13 +9,22 @@ import click
 
 from ..apps.training import Option, Settings, flag, options
 from ..terminal import say
-from .options import FILE, FILE_OR_FOLDER, OUTPUT, Choice, ImageSize, add, progress_bar
+from .options import (
+    FILE_OR_FOLDER,
+    OUTPUT,
+    SOURCE_FILE,
+    Choice,
+    ImageSize,
+    add,
+    fetched,
+    progress_bar,
+)
 
 # Types of fields whose annotation says too little.
 _TYPES = {
     "data": FILE_OR_FOLDER,
     "val_data": FILE_OR_FOLDER,
-    "weights": FILE,
+    "weights": SOURCE_FILE,
     "img_size": ImageSize(),
 }
 _DEFAULTS = Settings("", "")
@@ -46,6 +55,7 @@ def _option(name: str, hint: Any, option: Option) -> Any:
 @click.option("--resume", is_flag=True, help="Resume the run in --out.")
 @click.option("--force", is_flag=True, help="Replace the run in --out.")
 @click.pass_context
+@fetched
 def train(
     ctx: click.Context,
     /,

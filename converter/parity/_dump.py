@@ -5,7 +5,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import ParityError, brief, listing, nearest, way_out
+from ..folding import fold
 from ..running.scratch import ROOM
 from ..running.setup import Setup, code_of, own_code, read_setup
 from ..running.side import AnySide, class_name, find_class, is_class, make_side
@@ -20,14 +21,15 @@ from ..sides import NAMES, Side
 from ..tables.table import Table, sizes_of
 from ._alone import Alone
 from ._backward import differentiate
-from ._buffers import write_buffers
+from ._buffers import narrowed, write_buffers
 from ._distance import FLOAT64_LIMIT
-from ._forms import describe_forms, find_forms, round_setting
+from ._forms import describe_forms, find_forms, is_none, round_setting
 from ._record import Paired, Recorder, as_in_torch, watched
 from ._settings import idle, plain_attributes, read_settings, spell_settings
 from ._trace import DTYPES, INPUT, TRACE_JSON, Facts, Layer, Trace, Weight, Writer, write_facts
 
 _POLL = 0.02  # seconds between two looks for the reference trace
+_MOST_PATTERNS = 8  # of folded names of layers
 
 
 @dataclass(frozen=True)
@@ -221,6 +223,7 @@ class _Dump:
             if key not in claimed
             and side.identity(tensor) not in same  # another name of one that is
             and table.ignored(key, side.name) is None
+            and side.left_out(key) is None
         ]
         if left:
             name = NAMES[side.name]
@@ -312,8 +315,11 @@ def pair(side: AnySide, model: Any, table: Table, run: Callable[[], None]) -> li
         ParityError: A layer is of another class than its kind says, and computes something else.
     """
     layers = dict(side.layers(model))
-    names = dict.fromkeys([*layers, *side.state_of(model)])
+    state = side.state_of(model)
+    hidden = side.foreign.hidden(layers, state) if side.foreign else ()
+    names = dict.fromkeys([*layers, *state, *hidden])
     paired, problems = [], []
+    unlike: dict[str, list[str]] = {}
     found_rows = table.layers(side.name, names)
     if not table.variants:  # a table of many variants describes more than one model has
         problems += [
@@ -322,18 +328,29 @@ def pair(side: AnySide, model: Any, table: Table, run: Callable[[], None]) -> li
             for row in table.rows
             if not any(row.pair(side.name, own) for own in found_rows)
         ]
+    else:
+        found_rows = {n: r for n, r in found_rows.items() if not is_none(side, layers.get(n), r)}
     of_kinds = [
         (layers[own], [kind])
         for own, (_torch, _paddle, kind) in found_rows.items()
         if own in layers and kind.classes_on(side.name)
     ]
     forms = find_forms(side, of_kinds, run)
-    for own, (torch_name, _paddle_name, kind) in found_rows.items():
+    for own, (torch_name, paddle_name, kind) in found_rows.items():
         layer = layers.get(own)
         form, classes = forms.get(id(layer)), kind.classes_on(side.name)
-        if classes and form is None and not is_class(layer, classes):
-            problems.append(_unlike(own, layer, kind.name, classes))
+        if classes and form is None and own not in hidden and not is_class(layer, classes):
+            unlike.setdefault(_unlike(layer, kind.name, classes), []).append(own)
+        if side.target is not None and side.target.has_tensors_alone(paddle_name):
+            kind = replace(kind, traced=False)  # its tensors alone are compared
         paired.append(Paired(layer, torch_name, own, kind, form))
+    for told, alike in unlike.items():
+        shown = (
+            fold(alike, _MOST_PATTERNS)
+            if len(alike) > _MOST_PATTERNS
+            else [(name, [name]) for name in alike]
+        )
+        problems += [f"{name}: {told}" for name, _of in shown]
     if problems:
         heading = f"the {NAMES[side.name]} model does not fit {table.file}:"
         raise ParityError(listing(heading, problems))
@@ -359,12 +376,12 @@ def _nearest(pattern: str, names: Iterable[str]) -> str:
     return "" if "{" in pattern else nearest(pattern, names)
 
 
-def _unlike(own: str, layer: Any, kind: str, classes: Sequence[str]) -> str:
+def _unlike(layer: Any, kind: str, classes: Sequence[str]) -> str:
     """Say that a layer is neither of a class of its kind nor computes what one does."""
     expected = " or ".join(classes)
     if any(isinstance(layer, find_class(name) or ()) for name in classes):
         expected += "; its own code computes something else"
-    return f"{own}: is a {class_name(layer)}, kind '{kind}' expects {expected}."
+    return f"is a {class_name(layer)}, kind '{kind}' expects {expected}."
 
 
 def describe(paired: Paired, side: Side) -> Layer:
@@ -377,13 +394,6 @@ def describe(paired: Paired, side: Side) -> Layer:
     settings, spelled = read_settings(holder, kind, side), spell_settings(holder, kind, side)
     unused = idle(settings, kind)
     return Layer(paired.own, kind.name, settings, *limits, kind.traced, spelled, unused)
-
-
-def narrowed(array: np.ndarray) -> np.ndarray:
-    """Return an array as float32, half as large, if it loses nothing."""
-    with np.errstate(over="ignore"):
-        narrow = array.astype(np.float32)
-    return narrow if np.array_equal(narrow, array, equal_nan=True) else array
 
 
 def round_settings(paired: list[Paired], side: Side) -> None:

@@ -59,12 +59,10 @@ _LARGEST = 2**48  # of an offset or an axis: more bytes no file has
 _TREE = expected("a value, array, list or dict", _is_tree)
 _INPUT = expected("a table with shape and sha256", _is_input)
 _INPUTS = expected("a list of tables with shape and sha256", lambda all_: all(map(_is_input, all_)))
+_TEXTS = ("device", "card", "torch", "paddle", "file", "from", "sha256", "rounded_to", "read_by")
 _SIDE = expected(
     "a table of texts",
-    lambda facts: all(
-        isinstance(facts.get(name), str | None)
-        for name in ("device", "card", "torch", "paddle", "file", "sha256", "rounded_to", "read_by")
-    ),
+    lambda facts: all(isinstance(facts.get(name), str | None) for name in _TEXTS),
 )
 _WHERE = expected(
     "a table with a device",

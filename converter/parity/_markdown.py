@@ -140,6 +140,7 @@ def _own_errors(report: Report) -> Iterator[str]:
 
 # What was taken of a file, if not all of it as it is: fact of a side -> how it is called.
 _CHOSEN = {
+    "from": "from",
     "weights_under": "weights under",
     "removed_within_names": "within names, removed",
     "renamed": "renamed",
@@ -156,6 +157,7 @@ def _sides(report: Report) -> Iterator[str]:
         digest = f" (sha256 {code(str(facts['sha256']))})" if "sha256" in facts else ""
         python = f", Python {facts['python']}" if "python" in facts else ""
         model = f", {code(str(facts['model']))}" if "model" in facts else ""
+        model += f" of {code(str(facts['library']))}" if "library" in facts else ""
         chosen = (
             f"{name} {code(str(facts[key]))}" for key, name in _CHOSEN.items() if key in facts
         )

@@ -7,11 +7,14 @@ from typing import Any
 
 from ..checkpoints import Checkpoint, Renames
 from ..errors import ParityError
+from ..hub import origin
 from ..models import check_side
 from ..plain import sha256
+from ..running.foreign import choose_model
 from ..running.setup import Subject, check_factory
 from ..sides import Side
-from ..tables.choosing import open_weights
+from ..tables.border import find_names
+from ..tables.opening import open_weights
 from ..tables.plan import check_paddle, make_plan
 from ..tables.reading import find_variant, read_table
 from ._options import Pair
@@ -35,8 +38,8 @@ def open_for(
         table, variant = find_variant(model)[0], model
     else:
         table, variant = replace(read_table(Path(model.table)), variants={}), None
-    if num_classes not in (None, 0) or (num_classes == 0 and variant is None):
-        raise ParityError("num_classes is 0, for shipped models, or left out.")
+    if num_classes is not None and variant is None:
+        raise ParityError("num_classes is for shipped models.")
     return open_weights(
         file,
         table,
@@ -49,25 +52,46 @@ def open_for(
     )
 
 
-def make_subject(model: str | Pair, side: Side, checkpoint: Checkpoint) -> Subject:
-    """Check a file by names and shapes before any framework starts, and return what to build."""
+def make_subject(
+    model: str | Pair, side: Side, checkpoint: Checkpoint, target: str | None = None
+) -> Subject:
+    """Check a file by names and shapes before any framework starts, and return what to build.
+
+    Args:
+        model: The variant, or a pair of the user's own.
+        side: Which of the two.
+        checkpoint: Its weights, under our names.
+        target: Whose own model of the variant is to run, if it names models; or whose names the
+            user's Paddle model has.
+
+    Raises:
+        ModelError: The target names models, but none of this variant.
+    """
     check_side(side, checkpoint)
     if isinstance(model, Pair):
         name = model.torch_model if side == "torch" else model.paddle_model
-        check_factory(name)
-        return Subject(name, table=str(Path(model.table).absolute()))
+        check_factory(name, side)
+        return Subject(name, table=str(Path(model.table).absolute()), target=target or "")
     table, variant = find_variant(model)
     if side == "torch":
         num_classes = make_plan(checkpoint, table, model).num_classes
     else:
         num_classes = check_paddle(checkpoint, table, variant)
-    return Subject(model, num_classes, output="logits" if num_classes else "features")
+    output = "logits" if num_classes else "features"
+    if target is None or not choose_model(find_names(table, "paddle", target), variant):
+        return Subject(model, num_classes, output=output)
+    return Subject(model, num_classes, output=output, target=target)
 
 
 def describe_checkpoint(checkpoint: Checkpoint, rounded: Mapping[str, str]) -> dict[str, Any]:
-    """Return which file this is, with its hash; for a sharded one that of every file."""
+    """Return which file this is, with its hash; for a sharded one that of every file.
+
+    A file of the hub has the name that gives it again, the commit included.
+    """
     first, *shards = map(sha256, checkpoint.files)
     facts: dict[str, Any] = {"file": str(checkpoint.path), "sha256": first}
+    if name := origin(checkpoint.path):
+        facts["from"] = name
     if shards:
         facts["shards"] = shards
     facts |= checkpoint.selection.facts()

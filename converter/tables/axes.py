@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -102,7 +102,8 @@ class Axes:
             ValueError: The shape is not one of the left side, or does not give all lengths.
         """
         length = self._lengths(shape, sizes)
-        return tuple(_product(group, length) for group in self.right)  # type: ignore[return-value]
+        made: Any = tuple(_product(group, length) for group in self.right)
+        return cast(AnyShape, made)
 
     def apply(self, tensor: Tensor, sizes: Mapping[str, int] = _NONE) -> Tensor:
         """Give a tensor of the left side as the right side has it, as a view.

@@ -1,16 +1,15 @@
 """Where other names become ours, and ours others: before the plan, and after it."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ..checkpoints import FLOATING, Checkpoint, Tensor
 from ..checkpoints.arranging import zeros
 from ..errors import ConversionError, nearest
-from ..sides import SIDES, Side
-from .moving import check_computed, check_shapes, our_tensors, their_tensors
-from .names import Move, Names
-from .patterns import PLACEHOLDER, join, shared
+from ..sides import Side
+from .moving import check_computed, our_tensors, their_tensors
+from .names import Names
 from .spelled import axis_on, side_patterns
 from .table import Table, sizes_of
 from .variant import Shape, Variant
@@ -58,7 +57,7 @@ def to_ours(
         ) from error
     spelled = _called(names, kept)
     dtypes = [tensor.dtype for tensor in made.values() if tensor.dtype in FLOATING]
-    for key, shape in _absent(made, table, names, variant, num_classes):
+    for key, shape in absent(made, table, names, variant, num_classes):
         made[key] = zeros(shape, next(iter(dtypes), "float32"))
         spelled[key] = "zeros"
     sources = {
@@ -90,15 +89,18 @@ def _shown(keys: Sequence[str | None]) -> str:
     """Spell the parts of a tensor: "attn.q.weight + k.weight + v.weight"."""
     named = [key or "zeros" for key in keys]
     words = [re.split(r"(?<=[./])", key) for key in named if key != "zeros"]
-    alike = min((shared(words[0], word[:-1]) for word in words[1:]), default=0)
-    start = sum(map(len, words[0][:alike])) if words else 0
-    return " + ".join([named[0], *(k if k == "zeros" else k[start:] for k in named[1:])])
+    shared = 0
+    for same in zip(*words, strict=False) if len(words) > 1 else ():
+        if len(set(same)) > 1:
+            break
+        shared += len(same[0])
+    return " + ".join([named[0], *(k if k == "zeros" else k[shared:] for k in named[1:])])
 
 
-def _absent(
-    made: Mapping[str, Tensor], table: Table, names: Names, variant: Variant, num_classes: int
+def absent(
+    made: Container[str], table: Table, names: Names, variant: Variant, num_classes: int
 ) -> Iterator[tuple[str, Shape]]:
-    """Give our tensors that no file of these names holds, since they are zero."""
+    """Give our tensors that no model of these names holds, since they are zero."""
     for key, pattern in side_patterns(variant, table, names.side).items():
         is_here = num_classes or "num_classes" not in pattern
         if is_here and key not in made and not any(names.move(key, back=True).targets):
@@ -128,43 +130,3 @@ def to_theirs(
         return their_tensors(names, tensors, sizes_of(table, variant), axis_on(table, names.side))
     except ValueError as error:
         raise ConversionError(f"{names.option}: {error}.") from error
-
-
-def wrong_names(table: Table) -> Iterator[str]:
-    """Say what is wrong with the other names of a table, over every key of every variant."""
-    for side in SIDES:
-        for names in table.names_on(side).values():
-            for problem in dict.fromkeys(_wrong(table, side, names)):
-                yield f"{names.section}.{names.name}: {problem}"
-
-
-def _wrong(table: Table, side: Side, names: Names) -> Iterator[str]:
-    checked: dict[frozenset[str], list[Move]] = {}  # that do more than rename
-    every = dict[str, None]()
-    for variant in table.variants.values():
-        patterns = side_patterns(variant, table, side)
-        keys = frozenset(patterns)
-        if keys not in checked:
-            every |= dict.fromkeys(patterns)
-            found = list(names.problems(patterns))
-            yield from found
-            moves = () if found else names.moves(patterns, back=True)
-            checked[keys] = [move for move in moves if not move.renames]
-        try:
-            sizes = sizes_of(table, variant)
-            check_shapes(names, checked[keys], patterns, sizes, axis_on(table, side))
-        except ValueError as error:
-            yield f"{variant.name}: {error}."
-    if not table.variants:
-        every |= dict.fromkeys(_samples(table, side))
-        yield from names.problems(every)
-    yield from names.idle(every)
-
-
-def _samples(table: Table, side: Side) -> Iterator[str]:
-    """Give keys that a table without variants may mean."""
-    for row in table.rows:
-        for rule in row.kind.tensors:
-            if (leaf := rule.name_on(side)) is not None:
-                pattern = join(row.name_on(side), leaf)
-                yield from (PLACEHOLDER.sub(number, pattern) for number in _TRIED)

@@ -204,11 +204,13 @@ def _moved(moves: Sequence[Move], things: Mapping[str, Thing], of: _Of[Thing]) -
         ValueError: A part is missing, has another length, or two become one.
     """
     made: dict[str, Thing] = {}
+    origins: dict[str, str] = {}
     for move in moves:
+        first = next(key for key in move.sources if key is not None)
         for key, thing in _made(move, things, of):
             if key in made:
-                raise ValueError(f"{key}: two tensors would become this one")
-            made[key] = thing
+                raise ValueError(f"{first} and {origins[key]} would both become {key}")
+            made[key], origins[key] = thing, first
     return made
 
 

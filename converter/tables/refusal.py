@@ -338,6 +338,7 @@ def _misshapen(
             name = "Paddle" if side == "torch" else "PyTorch"
             other = f" (in {name} {shapes[0]} and {shapes[1]})"
     return (
-        f"shape {list(found)}, {variant.name} has {list(expected)}{other}; row {claim.row.number} "
-        f"of {table.file}, kind '{claim.row.kind.name}'. Is it another variant, or a changed model?"
+        f"shape {list(found)}, {variant.name} has {list(expected)}{other}; row "
+        f"{claim.row.number} of {table.file}, kind '{claim.row.kind.name}'. Is it another variant, "
+        f"or a changed model?"
     )

@@ -15,6 +15,20 @@ from vitconvert.tables import reading
 pytestmark = [pytest.mark.torch, pytest.mark.paddle]
 
 
+def compat(name: str, *args: Any, **options: Any) -> Any:
+    """Build a layer of `paddle.compat.nn`."""
+    from paddle.compat import nn
+
+    return getattr(nn, name)(*args, **options)
+
+
+def pool(dimensions: int, change: dict[str, Any]) -> Any:
+    """Build a pool of `paddle.compat.nn`, with one setting changed."""
+    named = {"divisor": "divisor_override"}
+    options = {named.get(name, name): value for name, value in change.items()}
+    return compat(f"AvgPool{dimensions}D", **{"kernel_size": 2, "padding": 1} | options)
+
+
 # kind: how to build it in torch and in Paddle so that both are the same, then ways in which the
 # Paddle one is wrong, each with the setting that must be named.
 PAIRS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
@@ -109,6 +123,42 @@ PAIRS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
             k.get("count_include_pad", False),  # "exclusive" counts the other way
         ),
         {"stride": 1, "padding": 0, "ceil_mode": True, "count_include_pad": True},
+    ),
+    "compat_avg_pool1d": (
+        lambda t: t.AvgPool1d(2, padding=1),
+        lambda _, **k: pool(1, k),
+        {
+            "kernel_size": 3,
+            "stride": 1,
+            "padding": 0,
+            "ceil_mode": True,
+            "count_include_pad": False,
+        },
+    ),
+    "compat_avg_pool2d": (
+        lambda t: t.AvgPool2d(2, padding=1),
+        lambda _, **k: pool(2, k),
+        {"stride": 1, "padding": 0, "ceil_mode": True, "count_include_pad": False, "divisor": 3},
+    ),
+    "compat_avg_pool3d": (
+        lambda t: t.AvgPool3d(2, padding=1),
+        lambda _, **k: pool(3, k),
+        {"stride": 1, "padding": 0, "ceil_mode": True, "count_include_pad": False, "divisor": 3},
+    ),
+    "compat_multihead_attention": (
+        lambda t: t.MultiheadAttention(8, 2),
+        lambda _, **k: compat("MultiheadAttention", 8, **{"num_heads": 2} | k),
+        {"num_heads": 4, "dropout": 0.1, "batch_first": True, "add_zero_attn": True},
+    ),
+    "unfold": (
+        lambda t: t.Unfold((3, 2), 2, 1, 3),
+        lambda p, **k: p.Unfold(
+            k.get("kernel_size", [3, 2]),
+            k.get("dilation", 2),
+            k.get("padding", 1),
+            k.get("stride", 3),
+        ),
+        {"kernel_size": 3, "dilation": 1, "padding": 0, "stride": [3, 2]},
     ),
     "max_pool2d": (
         lambda t: t.MaxPool2d(3, 2, 1),

@@ -14,6 +14,7 @@ import numpy as np
 from ...checkpoints import Checkpoint
 from ...errors import ModelError, RunError
 from ...files import cannot_be_written, check_room
+from ...hub import located
 from ...images import known_classes
 from ...models import check_side, require
 from ...plain import sha256
@@ -21,7 +22,7 @@ from ...running.aside import stdout_aside
 from ...running.device import Device, import_framework
 from ...running.setup import Setup, Subject
 from ...running.side import as_function, make_side
-from ...tables.choosing import open_weights
+from ...tables.opening import open_weights
 from ...tables.plan import check_paddle
 from ...tables.reading import find_variant
 from ...tables.table import Table
@@ -97,7 +98,7 @@ def export(
         RunError: What was written cannot be run, or differs from the model by more than rounding.
     """
     require("paddle")
-    target, source = Path(folder), Path(weights)
+    target, source = Path(folder), located(weights)
     table, found = find_variant(variant)
     if not found.num_classes:
         raise ModelError(f"{variant} is a backbone that gives several maps: it is not exported.")

@@ -11,6 +11,7 @@ from typing import Any, Unpack
 
 from ...claims import check_unclaimed, claimed
 from ...errors import DataError, RunError, VitconvertError
+from ...hub import located
 from ...images import open_images, preprocessing_of
 from ...parity import Pair
 from ...plain import real
@@ -120,7 +121,7 @@ def _evaluate(
     """Evaluate as `evaluate` does, once all options are checked and the folder is ours."""
     team = expected_team()
     given: dict[Side, str | Path | None] = {"paddle": weights, "torch": torch_weights}
-    files = {side: Path(path) for side, path in given.items() if path is not None}
+    files = {side: located(path) for side, path in given.items() if path is not None}
     found = variant_of(variant, files)
     seen = preprocessing_of(found, **(preprocessing or {}))
     run = Session(variant, found, files, torch_key, how, team, seen, classes)

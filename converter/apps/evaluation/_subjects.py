@@ -63,5 +63,5 @@ def _factory(pair: Pair, side: Side) -> str:
     name = pair.torch_model if side == "torch" else pair.paddle_model
     if not name:
         raise ModelError(f"{NAMES[side]} weights need a {NAMES[side]} model, which {pair} lacks.")
-    check_factory(name)
+    check_factory(name, side)
     return name

@@ -12,6 +12,8 @@ from ... import stored
 from ...checked import checked, expected
 from ...errors import ModelError, ParityError, listing, nearest
 from ...parity import Pair
+from ...running.setup import check_factory
+from ...sides import Side
 from ...tables.reading import find_variant
 from ...tables.variant import IN_PIXELS
 
@@ -108,6 +110,10 @@ def _contradictions(entry: Entry) -> Iterator[str]:
             f"has no {' and no '.join(missing)}, expected a variant, see `vitconvert models`, or "
             f"{', '.join(_OWN)}."
         )
-    for name in ("torch_model", "paddle_model"):
-        if (given := getattr(entry, name)) and not all(given.partition(":")):
-            yield f"{name} is {given!r}, expected package.module:function."
+    factories: dict[str, Side] = {"torch_model": "torch", "paddle_model": "paddle"}
+    for name, side in factories.items():
+        if given := getattr(entry, name):
+            try:
+                check_factory(given, side)
+            except ModelError as error:
+                yield f"{name}: {error}"

@@ -19,7 +19,7 @@ from ._lone import one_sided, why_alone
 from ._nested import exchangeable
 from ._outline import Leaf, Outline, Shape, Unit
 from ._rows import Group, Match, Proposed, Unclaimed
-from ._tree import Token, Tree, bare, contents, ends, join
+from ._tree import Token, Tree, apt, bare, contents, ends, join
 
 _Sides = tuple[list[str], list[str]]  # names of either
 _MOST_NAMES = 3  # of layers that a row could name as well
@@ -40,7 +40,7 @@ def match_outlines(
         choices: Key of a group -> which of its options to take; the first if it is not there.
         kinds: By name; the shipped ones if None.
     """
-    kinds = read_kinds() if kinds is None else kinds
+    kinds = apt(read_kinds() if kinds is None else kinds, torch, paddle)
     found = _match(torch, paddle, choices or {}, kinds, loose=False)
     if found.problems:
         # A bias that one side lacks keeps a layer, and all around it, from being paired.
@@ -246,7 +246,7 @@ class _Matcher:
         owners = {**self.scopes, **{t: p for t, p in self.pairs.items() if not self.torch.kinds[t]}}
         known = {**dict(zip(owners.values(), owners, strict=True))}
         for one, other in self.pairs.items():
-            if kind := self.torch.kinds[one]:
+            if kind := self.paddle.kinds[other]:
                 self._add(one, other, kind.name)
             else:
                 classes = self.torch.units[one].cls, self.paddle.units[other].cls
@@ -280,8 +280,8 @@ class _Matcher:
 
         def alike(one: str, other: str) -> float | None:
             units = self.torch.units[one], self.paddle.units[other]
-            kinds = self.torch.kinds[one], self.paddle.kinds[other]
-            if kinds[0] is None or kinds[0] != kinds[1]:
+            groups = self.torch.groups[one], self.paddle.groups[other]
+            if not groups[0] or groups[0] != groups[1]:
                 return None
             if units[0].calls != units[1].calls or units[0].outputs != units[1].outputs:
                 return None
@@ -289,7 +289,7 @@ class _Matcher:
 
         plain = dict[str, str]()
         for one, other in align(*names, self.pairs, alike):
-            kind = self.torch.kinds[one]
+            kind = self.paddle.kinds[other]
             if one not in self.pairs and kind:
                 self._add(one, other, kind.name)
                 plain[one] = other
@@ -340,7 +340,7 @@ class _Matcher:
                             )
                         )
         for one, other in self.pairs.items():
-            if kind := self.torch.kinds[one]:
+            if kind := self.paddle.kinds[other]:
                 units = self.torch.units[one], self.paddle.units[other]
                 for leaf, why, problem in one_sided(*units, kind):
                     if problem:

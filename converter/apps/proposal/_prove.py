@@ -110,8 +110,8 @@ def propose_table(
     pythons: dict[Side, str | None] = {"torch": torch_python, "paddle": paddle_python}
     check_pythons(pythons)
     factories: dict[Side, str] = {"torch": torch_model, "paddle": paddle_model}
-    for factory in factories.values():
-        check_factory(factory)
+    for side, factory in factories.items():
+        check_factory(factory, side)
     with temporary_folder() as folder, keep_workers(own_models=True):
         try:
             torch, paddle = outline_both(

@@ -2,14 +2,15 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from ...sides import Side
 from ...tables.kinds import Kind
 from ...tables.table import may_lack
 from ._outline import SHARED, Leaf, Outline, Shape, Unit
 
-# What a layer is when only its tensors are looked at: its kind, empty for an unknown class, and
-# their names and shapes as PyTorch has them.
+# What a layer is when only its tensors are looked at: the group of its kind, empty for an unknown
+# class, and their names and shapes as PyTorch has them.
 Token = tuple[str, tuple[tuple[str, Shape], ...]]
 
 
@@ -19,33 +20,35 @@ class Tree:
     def __init__(
         self, outline: Outline, side: Side, kinds: Mapping[str, Kind], loose: bool = False
     ) -> None:
-        self.units = {unit.name: unit for unit in outline.units}
         by_class: dict[str, Kind] = {}
         for one in kinds.values():  # the first that names a class
             for name in one.classes_on(side):
                 by_class.setdefault(name, one)
+        self.units = _with_inner(outline, by_class, side)
         self.kinds: dict[str, Kind | None] = {}
+        self.groups: dict[str, str] = {}  # of the kinds of layers
         self.tokens: dict[str, Token] = {}
         self.holders = {name: self.holder(name) for name in self.units if name}
         inner = {"", *self.holders.values()}
-        for unit in outline.units:
+        for unit in self.units.values():
             known = by_class.get(unit.cls)
             shapes = _canonical(unit, known, side) if known else None
             # A tensor that the kind has no rule for makes it another kind of layer.
             kind = known if shapes is not None else None
             self.kinds[unit.name] = kind
+            group = self.groups[unit.name] = group_of(kind, kinds) if kind else ""
             counted = [leaf for leaf in unit.tensors if leaf.counts]
             if kind and shapes is not None and (shapes or (loose and kind.tensors)):
                 firm = (one for one in shapes if not (loose and may_lack(kind, one[0])))
-                self.tokens[unit.name] = (kind.name, tuple(firm))
+                self.tokens[unit.name] = (group, tuple(firm))
             elif counted and unit.name not in inner and unit.cls != SHARED:
                 self.tokens[unit.name] = ("", tuple(sorted(("", t.shape) for t in counted)))
         # The model, and each layer that holds others with tensors.
         self.outer = {""}.union(
-            *(self.above(self.holders[u.name]) for u in outline.units if u.tensors and u.name)
+            *(self.above(self.holders[u.name]) for u in self.units.values() if u.tensors and u.name)
         )
         self.children: dict[str, list[str]] = defaultdict(list)
-        ran = [unit for unit in outline.units if unit.entered is not None and unit.name]
+        ran = [unit for unit in self.units.values() if unit.entered is not None and unit.name]
         for unit in sorted(ran, key=lambda unit: unit.entered or 0):
             self.children[unit.parent].append(unit.name)
         self.bags: dict[str, frozenset[tuple[Token, int]]] = {}
@@ -118,6 +121,42 @@ class Tree:
     def parts(self, name: str) -> list[str]:
         """Name what a layer's code calls and has tensors beneath it, in order of execution."""
         return [child for child in self.children.get(name, []) if self.bags[child]]
+
+
+def apt(kinds: Mapping[str, Kind], torch: Outline, paddle: Outline) -> dict[str, Kind]:
+    """Leave out kinds with rules for layers within theirs, unless both models have such a layer.
+
+    Otherwise, the layers within may have counterparts of their own.
+    """
+    classes: dict[Side, set[str]] = {
+        model.framework: {unit.cls for unit in model.units} for model in (torch, paddle)
+    }
+    return {
+        name: kind
+        for name, kind in kinds.items()
+        if not any("." in rule.leaf for rule in kind.tensors)
+        or all(found & {*kind.classes_on(side)} for side, found in classes.items())
+    }
+
+
+def _with_inner(outline: Outline, by_class: Mapping[str, Kind], side: Side) -> dict[str, Unit]:
+    """Give the layers by name; one whose kind has rules for tensors within it has these, too."""
+    units = {unit.name: unit for unit in outline.units}
+    for unit in outline.units:
+        rules = by_class[unit.cls].tensors if unit.cls in by_class else ()
+        ruled = (rule.name_on(side) or "" for rule in rules)
+        for name in {leaf.rpartition(".")[0] for leaf in ruled} - {""}:
+            if inner := units.pop(join(unit.name, name), None):
+                leaves = (replace(leaf, name=join(name, leaf.name)) for leaf in inner.tensors)
+                whole = units[unit.name]
+                units[unit.name] = replace(whole, tensors=(*whole.tensors, *leaves))
+    return units
+
+
+def group_of(kind: Kind, kinds: Mapping[str, Kind]) -> str:
+    """Name the first kind that has PyTorch's class: several may, each with a class of Paddle's."""
+    others = (one.name for one in kinds.values() if kind.torch and kind.torch[0] in one.torch)
+    return next(others, kind.name)
 
 
 def _canonical(unit: Unit, kind: Kind, side: Side) -> tuple[tuple[str, Shape], ...] | None:

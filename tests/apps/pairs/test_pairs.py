@@ -156,7 +156,7 @@ def test_all_problems_of_a_list_are_named(tmp_path: Path) -> None:
         "pair 4: paddle is 7, expected a text that is not empty.",
         "pair 5 (a): has no paddle_model and no table, expected a variant, see `vitconvert "
         "models`, or torch_model, paddle_model, table.",
-        "pair 5 (a): torch_model is 'net', expected package.module:function.",
+        "pair 5 (a): torch_model: 'net': expected package.module:function.",
         "3 pairs are called 'a', expected names that differ.",
     ]
 
