@@ -55,7 +55,9 @@ def test_a_target_has_the_names_and_shapes_of_its_models(variant: str, target: s
 def test_forth_and_back_is_bit_for_bit(variant: str, tmp_path: Path) -> None:
     """Of a variant that they have, and of one that they have not."""
     family, state = find_variant(variant)[0].family, weights(variant)
-    source, made, back = (tmp_path / name for name in ("a.safetensors", "b.pdparams", "c.safetensors"))
+    source, made, back = (
+        tmp_path / name for name in ("a.safetensors", "b.pdparams", "c.safetensors")
+    )
     save_file(state, source)
     convert(source, made, family, variant=variant, target="paddleclas", parity=False)
 
