@@ -19,12 +19,15 @@ from .hub import is_name, located
 from .lines import Lines
 from .sides import CASTS, Side
 from .tables.border import find_names, to_theirs
-from .tables.choosing import open_weights
+from .tables.borders import require_names
 from .tables.identify import show_head, twins
+from .tables.opening import open_weights
 from .tables.plan import Plan, make_plan, source_side
 from .tables.provenance import provenance
-from .tables.reading import families, load_table, read_table, using
+from .tables.reading import families, find_variant, load_table, read_table, using
+from .tables.sized import at_size
 from .tables.table import Table
+from .tables.variant import Variant
 
 if TYPE_CHECKING:
     from .parity import Pair, Report, RunOptions
@@ -62,6 +65,8 @@ def plan(
     num_classes: int | None = None,
     dialect: str | None = None,
     target: str | None = None,
+    image_size: tuple[int, int] | None = None,
+    in_chans: int | None = None,
 ) -> tuple[Checkpoint, Plan]:
     """Open a checkpoint and decide what becomes of every tensor; nothing is written.
 
@@ -71,9 +76,11 @@ def plan(
         variant: Of the family.
         weights: Which weights to take where the file holds several.
         rename: Beginnings of names -> what takes their place.
-        num_classes: 0 drops the head.
+        num_classes: Size of the head; 0 drops it.
         dialect: Whose names the PyTorch checkpoint has, or gets.
         target: Whose names the Paddle checkpoint gets, or has.
+        image_size: Height and width in pixels.
+        in_chans: Channels of an image.
 
     Raises:
         CheckpointError: The file cannot be read, or is a Paddle checkpoint that does not fit.
@@ -81,22 +88,22 @@ def plan(
         TableError: A table is malformed.
     """
     table = _table(family)
-    if num_classes not in (None, 0):
-        raise ConversionError(f"num_classes is {num_classes!r}; expected 0, which drops the head.")
-    if num_classes == 0 and not table.variants:
+    if not table.variants and (num_classes, image_size, in_chans) != (None, None, None):
         raise ConversionError(
-            f"{table.file} has no variants, so it does not say which is the head."
+            f"{table.file} has no variants, so it does not say which tensors are the head, and "
+            f"which depend on the size of an image."
         )
-    checkpoint = open_weights(
-        src,
-        table,
-        variant,
-        weights=weights,
-        rename=rename,
-        num_classes=num_classes,
-        dialect=dialect,
-        target=target,
-    )
+    names: dict[str, Any] = {
+        "weights": weights,
+        "rename": rename,
+        "dialect": dialect,
+        "target": target,
+    }
+    if image_size is not None or in_chans is not None:
+        base = table.variants.get(variant or "") or _published(src, table, names)
+        table, sized = find_variant(at_size(base, image_size, in_chans))
+        variant = sized.name
+    checkpoint = open_weights(src, table, variant, num_classes=num_classes, **names)
     for note in checkpoint.notes():
         log.info("%s: %s", src, note)
     try:
@@ -123,6 +130,12 @@ def plan(
             counters = "counters, which Paddle does not have, start"
         log.info("%d step %s at 0", len(restored), counters)
     return checkpoint, made
+
+
+def _published(src: str | Path, table: Table, names: Mapping[str, Any]) -> Variant:
+    """Find which published variant a file is, that is to become one of another size."""
+    checkpoint = open_weights(src, table, **names)
+    return make_plan(checkpoint, table, None, source_side(checkpoint, table)).variant
 
 
 def _table(family: str | Path | Pair) -> Table:
@@ -156,8 +169,12 @@ def _idle_rows(checkpoint: Checkpoint, made: Plan) -> list[str]:
 def _describe(made: Plan, asked: bool) -> str:
     """Say which variant and which head was found, and what else it could have been."""
     how = "as asked" if asked else "found from names and shapes"
-    if not asked and (others := twins(made.variant, made.table)):
-        how += f", which are also those of {', '.join(others)}: --variant decides"
+    others = [] if asked else [made.table.variants[one] for one in twins(made.variant, made.table)]
+    if others:
+        how += f", which are also those of {some([one.name for one in others])}"
+        if differing := [one.name for one in others if not one.computes(made.variant)]:
+            how += f"; {some(differing)} compute another function"
+        how += ": --variant decides"
     return f"{made.variant.name}, {show_head(made.num_classes)} ({how})"
 
 
@@ -170,6 +187,8 @@ def convert(
     weights: str | None = None,
     rename: Renames | None = None,
     num_classes: int | None = None,
+    image_size: tuple[int, int] | None = None,
+    in_chans: int | None = None,
     dialect: str | None = None,
     target: str | None = None,
     dtype: str | None = None,
@@ -195,7 +214,10 @@ def convert(
         weights: Which weights to take where the file holds several: keys and beginnings of names,
             with dots, such as "model_ema" or "teacher.backbone".
         rename: Beginnings of names -> what takes their place, such as {"fc": "head"}.
-        num_classes: 0 drops the head on purpose: the model then gives features.
+        num_classes: Size of the head: another one than the file's is made anew, not trained; 0
+            leaves it out on purpose: the model then gives features.
+        image_size: Height and width in pixels that tables of positions are resized to.
+        in_chans: Channels of an image that the first convolution is fitted to.
         dialect: Whose names the PyTorch checkpoint has, such as "huggingface"; found from the names
             if None. On the way back, whose names it gets: the table's own if None.
         target: Whose names the Paddle checkpoint gets, such as "paddleclas": the table's own if
@@ -233,7 +255,8 @@ def convert(
         check_target(unverified(dst), force=True)
         _check_models(family, options)
     with using(tables):
-        checkpoint, made = plan(src, family, variant, weights, rename, num_classes, dialect, target)
+        asked = weights, rename, num_classes, dialect, target, image_size, in_chans
+        checkpoint, made = plan(src, family, variant, *asked)
         check_side(dst, src, made.source)
         tensors = made.apply(checkpoint.tensors, dtype)
         wanted = target if made.source == "torch" else dialect
@@ -242,7 +265,8 @@ def convert(
         check_sources_stay(checkpoint.files, output.paths())
         with written(output, force, verify, _meter(named, progress)) as draft:
             how = "read back and equal" if verify else "not read back (--no-verify)"
-            log.info("converted %d tensors%s, written, %s", len(named), f" to {dtype}" * bool(dtype), how)
+            cast = f" to {dtype}" if dtype else ""
+            log.info("converted %d tensors%s, written, %s", len(named), cast, how)
             lost = vanished(tensors)
             if lost:
                 log.warning("%s", describe_vanished(lost))
@@ -251,8 +275,8 @@ def convert(
                 return Conversion(made, dst, None)
             model = made.variant.name if isinstance(family, str | Path) else family
             names = {"weights": weights, "rename": rename}
-            asked = {"num_classes": num_classes, "dialect": dialect, "target": target}
-            done = _prove(made, model, src, dst, draft, names, asked, force, progress, options)
+            same = {"num_classes": num_classes, "dialect": dialect, "target": target}
+            done = _prove(made, model, src, dst, draft, names, same, force, progress, options)
             if lost and done.report:
                 report = done.report
                 side = report.candidate if made.source == "torch" else report.reference
@@ -360,6 +384,7 @@ def _spelled_as(tensors: Mapping[str, Tensor], made: Plan, wanted: str | None) -
     if wanted is None:
         return dict(tensors)
     names = find_names(made.table, made.target, wanted)
+    require_names(made.table, names)
     log.info("names of %s", names.title or names.name)
     return to_theirs(tensors, made.table, names, made.variant)
 

@@ -16,9 +16,9 @@ from .errors import CheckpointError, ModelError, listing, some
 from .reference import TIMM, build_reference
 from .sides import NAMES, Side
 from .start import Importing
-from .tables.choosing import open_weights
 from .tables.identify import compare
 from .tables.names import Names
+from .tables.opening import open_weights
 from .tables.plan import make_plan
 from .tables.reading import find_variant, load_table, using, variants
 from .tables.spelled import droppable, left_out
@@ -65,7 +65,8 @@ def build_from(table: Table, framework: Side, variant: Variant, num_classes: int
     if framework == "torch" and table.torch:
         own = variant.torch_config if table.torch == TIMM else variant.config
         with Importing():
-            return build_reference(table.torch, variant.name, frozen(own), num_classes)
+            published = variant.base or variant
+            return build_reference(table.torch, published.name, frozen(own), num_classes)
     with Importing():
         module = _module(framework, table)
     config = module.Config(**frozen(variant.config))

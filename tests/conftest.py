@@ -60,14 +60,19 @@ def golden_facts(name: str) -> dict[str, Any]:
 def every_variant() -> list[Any]:
     """Give every variant as a parameter; to keep the default run short many are slow tests.
 
-    Those are the large ones, and those that use the same rows of their table as a smaller one.
+    Those are the large ones, and those that use the same rows of their table as a smaller one. Of a
+    family whose PyTorch models are timm's those are left out: test_timm_families has them all.
     """
     params, seen = [], set()
     found = [(reading.load_table(v.family), v) for v in reading.variants().values()]
     for table, variant in sorted(found, key=lambda pair: pair[0].parameters(pair[1])):
         rows = frozenset(c.row.torch for key in variant.shapes for c in table.claims(key))
-        is_slow = rows in seen or is_large(variant.name, 20e6)
-        seen.add(rows)
+        is_slow = (table.family, rows) in seen or is_large(variant.name, 20e6)
+        if table.torch:
+            if is_slow:
+                continue
+            is_slow = any(table.family == family for family, _rows in seen)
+        seen.add((table.family, rows))
         params.append(pytest.param(variant.name, marks=[pytest.mark.slow] * is_slow))
     return params
 

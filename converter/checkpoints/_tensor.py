@@ -274,7 +274,8 @@ def gather(storage: Storage, out: np.ndarray, offset: int, strides: tuple[int, .
     A larger view is cut along the axis with the largest stride, so that the file is read from
     front to back.
     """
-    if isinstance(storage, Shaped) and storage.fill(out, offset, strides):
+    if isinstance(storage, Shaped):
+        storage.fill(out, offset, strides)
         return
     with _chunk() as buffer:
         _gather(storage, out, offset, strides, buffer)

@@ -7,7 +7,8 @@ Where strides alone can say it, the result is a view of the same bytes. Elsewher
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, product
+from typing import Any
 
 import numpy as np
 
@@ -47,23 +48,50 @@ class Packed(Shaped):
             self._read(values[:count].reshape(shape), start, range(len(shape)))
             values = values[count:]
 
-    def fill(self, out: np.ndarray, offset: int, strides: tuple[int, ...]) -> bool:
-        """Read a view whose axes are those of the tensors, in any order, from each of them."""
+    def fill(self, out: np.ndarray, offset: int, strides: tuple[int, ...]) -> None:
+        """Read a view from each of the tensors, in the order in which it lies in the file.
+
+        An axis of the view is one of the tensors, or runs through neighbours as if they were one.
+        One of neither sort is read index by index, as the outer part of an axis that was split.
+        """
         start = [offset // s % n for s, n in zip(self.strides, self.shape, strict=True)]
-        order: list[int] = []
-        for length, stride in zip(out.shape, strides, strict=True):
+        order: list[int] = []  # of all axes that the view has, those within one together
+        runs: list[list[Box]] = []  # of each axis of the view
+        for own, (length, stride) in enumerate(zip(out.shape, strides, strict=True)):
             if length == 1:
                 continue
-            same = (a for a, s in enumerate(self.strides) if s == stride and self.shape[a] > 1)
-            axis = next(same, None)
-            if axis is None or axis in order or start[axis] + length > self.shape[axis]:
-                return False
-            order.append(axis)
+            if (run := self._axes_of(stride, start, length)) is None or {*run[0]} & {*order}:
+                before = (slice(None),) * own
+                for n in range(length):
+                    self.fill(out[(*before, slice(n, n + 1))], offset + n * stride, strides)
+                return
+            axes, first = run
+            order += axes
+            shape = tuple(self.shape[axis] for axis in axes)
+            runs.append(list(_boxes(shape, first, first + length)))
         rest = [axis for axis in range(len(self.shape)) if axis not in order]
         kept = [0 if length == 1 else slice(None) for length in out.shape]
-        box = out[(*kept, ..., *[None] * len(rest))]
-        self._read(box, tuple(start), [*order, *rest])
-        return True
+        out = out[(*kept, ...)]
+        for boxes, place in _combined(runs):
+            at = dict(zip(order, (n for first, _ in boxes for n in first), strict=True))
+            shape = (*(n for _, box in boxes for n in box), *[1] * len(rest))
+            begin = tuple(at.get(axis, start[axis]) for axis in range(len(start)))
+            self._read(out[place].reshape(shape), begin, [*order, *rest])  # splits: no copy
+
+    def _axes_of(
+        self, stride: int, start: Sequence[int], length: int
+    ) -> tuple[list[int], int] | None:
+        """Find which axes an axis of a view runs through, and where it begins in them as one."""
+        axes: list[int] = []
+        first, size = 0, 1
+        for axis in reversed(range(len(self.shape))):
+            if self.shape[axis] == 1 or (not axes and self.strides[axis] != stride):
+                continue
+            axes.insert(0, axis)
+            first, size = first + start[axis] * size, size * self.shape[axis]
+            if first + length <= size:
+                return axes, first
+        return None
 
     def _read(self, out: np.ndarray, start: tuple[int, ...], order: Sequence[int]) -> None:
         """Read a box; `order` says which axis of the tensors each axis of the array is."""
@@ -274,6 +302,17 @@ def _boxes(shape: tuple[int, ...], first: int, last: int) -> Iterator[Box]:
     if first < last:
         for start, box in _boxes(shape[1:], 0, last - first):
             yield (row, *start), (1, *box)
+
+
+def _combined(runs: Sequence[Sequence[Box]]) -> Iterator[tuple[list[Box], Any]]:
+    """Combine the boxes of every axis with those of the others, and say where they belong."""
+    placed = []
+    for boxes in runs:
+        ends = list(accumulate(math.prod(shape) for _, shape in boxes))
+        places = map(slice, [0, *ends], ends)
+        placed.append(list(zip(boxes, places, strict=True)))
+    for found in product(*placed):
+        yield [box for box, _ in found], (*(place for _, place in found), ...)
 
 
 def _read_part(tensor: Tensor, out: np.ndarray) -> None:

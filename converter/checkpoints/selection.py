@@ -34,6 +34,8 @@ class Selection:
         without: Beginnings of names that are left out.
         lone: Whole names that are left out: a metric may be called as a layer is.
         headless: Whether the head is among those, on purpose.
+        resized: Image size that they are then resized to.
+        new_head: Classes of the head that is then made anew; 0 if it stays.
         spelling: Dialect or target whose names these are then; those of the table if empty.
     """
 
@@ -46,6 +48,8 @@ class Selection:
     lone: tuple[str, ...] = ()
     headless: bool = False
     spelling: str = ""
+    resized: str = ""
+    new_head: int = 0
 
     @property
     def path(self) -> str:
@@ -61,6 +65,8 @@ class Selection:
             "left_out": ", ".join((*self.without, *self.lone)),
             "head": "dropped on purpose" if self.headless else "",
             "names_of": self.spelling,
+            "resized_to": self.resized,
+            "new_head": f"{self.new_head} classes, not trained" if self.new_head else "",
         }
         return {name: text for name, text in found.items() if text}
 

@@ -69,9 +69,9 @@ class Storage:
 
 
 class Shaped(Storage):
-    """Bytes that are those of other arrays, which may know a better way to read a strided view."""
+    """Bytes that are those of other arrays, and are read best as a strided view of these."""
 
-    def fill(self, out: np.ndarray, offset: int, strides: tuple[int, ...]) -> bool:
+    def fill(self, out: np.ndarray, offset: int, strides: tuple[int, ...]) -> None:
         """Fill an array from a view of these bytes.
 
         Args:
@@ -79,8 +79,8 @@ class Shaped(Storage):
             offset: Where the first lies, in bytes.
             strides: Distance from one index to the next, by axis, in bytes.
 
-        Returns:
-            Whether it was done; if not, the caller reads the bytes.
+        Raises:
+            CheckpointError: As of `read_into`.
         """
         raise NotImplementedError
 

@@ -13,7 +13,7 @@ from ..markdown import command_line
 from ..sides import CASTS
 from ..tables.reading import load_table
 from ..terminal import print_table, say
-from .naming import NO_HEAD, naming_options, rename_option
+from .naming import NUM_CLASSES, naming_options, rename_option, size_options
 from .options import (
     DEVICE,
     FILE,
@@ -114,7 +114,7 @@ def family_command(family: str) -> click.Command:
         metavar="VARIANT",
         help="Size of the model, see `vitconvert models`.  [default: found from names and shapes]",
     )
-    @add(*_CONVERTING, NO_HEAD, *_PROVING, *_WRITING)
+    @add(*_CONVERTING, NUM_CLASSES, size_options, *_PROVING, *_WRITING)
     @report_options
     @fetched
     def command(src: Path, dst: Path, no_parity: bool, **how: Any) -> None:
@@ -141,6 +141,8 @@ def _run(
     max_shard_size: int | None,
     dtype: str | None,
     num_classes: int | None = None,
+    image_size: tuple[int, int] | None = None,
+    in_chans: int | None = None,
     variant: str | None = None,
     rows: Path | None = None,
     **how: Any,
@@ -163,7 +165,8 @@ def _run(
             f"such as {dst.name.partition('.')[0]}.safetensors.index.json."
         )
     if dry_run:
-        made = plan(src, model, variant, weights, rename, num_classes, dialect, target)[1]
+        asked = weights, rename, num_classes, dialect, target, image_size, in_chans
+        made = plan(src, model, variant, *asked)[1]
         check_side(dst, src, made.source)
         _show(made, dtype)
         return None
@@ -177,6 +180,8 @@ def _run(
             weights=weights,
             rename=rename,
             num_classes=num_classes,
+            image_size=image_size,
+            in_chans=in_chans,
             dialect=dialect,
             target=target,
             dtype=dtype,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-from .options import Choice, add
+from .options import ImageSize, add
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -63,13 +64,37 @@ naming_options = add(
 )
 
 
-def _zero(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-    return None if value is None else int(value)
+class Classes(click.ParamType[int]):
+    """A number of classes, or "drop" for a model without a head."""
+
+    name = "N|drop"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it."""
+        if value == "drop":
+            return 0
+        if not re.fullmatch(r"[0-9]{1,8}", str(value)):
+            self.fail(f"{value!r}: expected a number of classes, or drop.", param, ctx)
+        return int(value)
 
 
-NO_HEAD = click.option(
+NUM_CLASSES = click.option(
     "--num-classes",
-    type=Choice(["0"]),
-    callback=_zero,
-    help="0 drops the head on purpose: the model then gives features.",
+    type=Classes(),
+    metavar="N|drop",
+    help="Size of the head: another one than the file's is made anew, not trained; drop, or 0, "
+    "leaves it out: the model then gives features.",
+)
+size_options = add(
+    click.option(
+        "--image-size",
+        type=ImageSize(),
+        metavar="HxW",
+        help="Resize tables of positions for images of this size, once and for all.",
+    ),
+    click.option(
+        "--in-chans",
+        type=click.IntRange(1, 1024),
+        help="Fit the first convolution to images of so many channels.",
+    ),
 )

@@ -11,7 +11,7 @@ import click
 from ..errors import ModelError
 from ..tables.reading import find_variant
 from ..terminal import say
-from .naming import NO_HEAD, naming_options, rename_option
+from .naming import NUM_CLASSES, naming_options, rename_option
 from .options import (
     FILE,
     FOLDER,
@@ -85,7 +85,7 @@ own_models = add(
 @click.option("--paddle-weights", metavar="PREFIX", help="Which of several in the Paddle file.")
 @rename_option(what=" of the PyTorch file")
 @rename_option("paddle-rename", " of the Paddle file")
-@NO_HEAD
+@NUM_CLASSES
 @naming_options
 @click.option(
     "--made-from",
@@ -235,7 +235,7 @@ def _compare_pairs(
 @click.option("--out", required=True, type=OUTPUT, help="Folder to make for the trace.")
 @click.option("--weights", metavar="PREFIX", help="Which of several weights in the file.")
 @rename_option()
-@NO_HEAD
+@NUM_CLASSES
 @click.option("--dialect", metavar="NAME", help="Whose names the file has.  [default: found]")
 @click.option(
     "--target", metavar="NAME", help="Whose own Paddle model to compare, if the table names it."

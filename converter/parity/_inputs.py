@@ -14,6 +14,8 @@ from ..tables.variant import PREPROCESSING, Variant
 from ._options import BATCH_SIZE, Pair, RunOptions, batch_sizes
 from ._trace import INPUT
 
+_COLOURS = 3
+
 
 def write_inputs(
     model: str | Pair, options: RunOptions, folder: Path
@@ -37,11 +39,12 @@ def _inputs(model: str | Pair, options: RunOptions) -> Iterator[tuple[np.ndarray
     variant: Variant | None = None
     if isinstance(model, Pair):
         size = size or read_table(Path(model.table)).input_size or (224, 224)
-        name, preprocessing = "pair", PREPROCESSING
+        name, preprocessing, channels = "pair", PREPROCESSING, 3
     else:
         variant = find_variant(model)[1]
         size = size or variant.input_size
         name, preprocessing = model, variant.preprocessing
+        channels = variant.channels
     sizes: tuple[int | None, ...] = batch_sizes(options)
     if given not in (None, "noise"):
         if seeds > 1:
@@ -49,7 +52,7 @@ def _inputs(model: str | Pair, options: RunOptions) -> Iterator[tuple[np.ndarray
         sizes = (None,) if options.get("batch_size") is None else sizes  # make_input refuses them
     for batch_size in sizes:
         for seed in range(seeds):
-            images, facts = make_input(given, name, batch_size, size, preprocessing, seed)
+            images, facts = make_input(given, name, batch_size, size, preprocessing, seed, channels)
             if variant is not None:
                 variant.check_size((images.shape[2], images.shape[3]))
             yield images, facts
@@ -62,6 +65,7 @@ def make_input(
     size: tuple[int, int],
     preprocessing: Mapping[str, Any],
     seed: int = 0,
+    channels: int = 3,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Make or read a batch of images.
 
@@ -72,6 +76,7 @@ def make_input(
         size: Height and width in pixels, of noise or an image.
         preprocessing: How the model's images are preprocessed, all of PREPROCESSING.
         seed: Which of the model's kinds of noise.
+        channels: Of an image.
 
     Returns:
         float32 [B, 3, H, W], and what they are: shape, origin, hash.
@@ -80,7 +85,7 @@ def make_input(
         ParityError: The file cannot be read or is something else.
     """
     if given in (None, "noise"):
-        shape = (batch_size or BATCH_SIZE, 3, *size)
+        shape = (batch_size or BATCH_SIZE, channels, *size)
         own = f":{seed}" if seed else ""
         facts: dict[str, Any] = {"noise": f"input:{name}:{spell_shape(shape)}{own}", "seed": seed}
         images = noise(facts["noise"], shape).astype(np.float32)
@@ -89,7 +94,12 @@ def make_input(
             f"--batch is for noise; {given} is a batch of its own. Leave out --batch."
         )
     elif Path(str(given)).suffix == ".npy":
-        images, facts = _array(Path(str(given)))
+        images, facts = _array(Path(str(given)), channels)
+    elif channels != _COLOURS:
+        raise ParityError(
+            f"{given}: an image has {_COLOURS} channels, the model takes {channels}: give noise, "
+            f"or an .npy of floats [B, {channels}, H, W]."
+        )
     else:
         images, facts = _image(Path(str(given)), size, preprocessing)
     digest = hashlib.sha256(images.tobytes()).hexdigest()
@@ -107,16 +117,20 @@ def spell_shape(shape: Iterable[int]) -> str:
     return "x".join(map(str, shape))
 
 
-def _array(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+def _array(path: Path, channels: int) -> tuple[np.ndarray, dict[str, Any]]:
     try:
         images = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise ParityError(f"{path}: cannot be read as an .npy: {error}") from error
     if not isinstance(images, np.ndarray) or images.dtype.kind != "f" or images.ndim != 4:
         found = f"{images.dtype} {list(images.shape)}" if isinstance(images, np.ndarray) else "more"
-        raise ParityError(f"{path}: holds {found}; expected floats [B, 3, H, W], normalised.")
-    if images.shape[1] != 3 or not images.size:
-        raise ParityError(f"{path}: has the shape {list(images.shape)}; expected [B, 3, H, W].")
+        raise ParityError(
+            f"{path}: holds {found}; expected floats [B, {channels}, H, W], normalised."
+        )
+    if images.shape[1] != channels or not images.size:
+        raise ParityError(
+            f"{path}: has the shape {list(images.shape)}; expected [B, {channels}, H, W]."
+        )
     with np.errstate(over="ignore"):
         images = np.ascontiguousarray(images, np.float32)
     if not np.isfinite(images).all():

@@ -14,7 +14,7 @@ from ..running.foreign import choose_model
 from ..running.setup import Subject, check_factory
 from ..sides import Side
 from ..tables.border import find_names
-from ..tables.choosing import open_weights
+from ..tables.opening import open_weights
 from ..tables.plan import check_paddle, make_plan
 from ..tables.reading import find_variant, read_table
 from ._options import Pair
@@ -38,8 +38,8 @@ def open_for(
         table, variant = find_variant(model)[0], model
     else:
         table, variant = replace(read_table(Path(model.table)), variants={}), None
-    if num_classes not in (None, 0) or (num_classes == 0 and variant is None):
-        raise ParityError("num_classes is 0, for shipped models, or left out.")
+    if num_classes is not None and variant is None:
+        raise ParityError("num_classes is for shipped models.")
     return open_weights(
         file,
         table,

@@ -18,7 +18,8 @@ from ..models import build
 from ..plain import sha256
 from ..reference import import_beside_torchvision
 from ..sides import NAMES, Side
-from ..tables.border import find_names, to_ours
+from ..tables.border import find_names
+from ..tables.opening import reopen
 from ..tables.reading import find_variant, read_table
 from ..tables.table import Table
 from ..tables.variant import Variant
@@ -104,7 +105,7 @@ def check_factory(name: str, side: Side) -> None:
 def call_factory(name: str) -> Any:
     """Call "package.module:function", found in the current folder or installed.
 
-    With "compat:" before it, Paddle answers to its `import torch`, and goes on to in this process.
+    With "compat:" before it, Paddle answers to its `import torch`, then and later in this process.
 
     Raises:
         ModelError: There is no such module or function, it cannot be called without arguments, or
@@ -234,11 +235,11 @@ class Setup:
         """
         if self.selection is None:
             return open_checkpoint(self.checkpoint)
-        opened = open_selected(self.checkpoint, self.selection)
-        if not self.selection.spelling or self.subject.target:
-            return opened
+        if self.subject.target and self.framework == "paddle":
+            return open_selected(self.checkpoint, self.selection)
         table, variant = self.subject.read_table(), self.subject.variant()
-        return to_ours(opened, table, self.framework, variant, self.subject.num_classes)
+        classes = self.subject.num_classes
+        return reopen(self.checkpoint, self.selection, table, variant, self.framework, classes)
 
 
 def read_setup(data: dict[str, Any]) -> Setup:

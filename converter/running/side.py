@@ -127,7 +127,7 @@ class _Side(ABC):
 
     def left_out(self, key: str) -> str | None:
         """Give the reason why a tensor of a target's own model has none of ours."""
-        return self.foreign and self.foreign.names.left_out(key)
+        return None if self.foreign is None else self.foreign.names.left_out(key)
 
     def gradients(self, by: dict[str, np.ndarray | None]) -> dict[str, np.ndarray | None]:
         """Give gradients by the names of `parameters` under those that the table has."""
@@ -293,7 +293,7 @@ class PaddleSide(_Side):
         return guard
 
     def _load(self, model: Any) -> None:
-        names = self.foreign and self.foreign.names
+        names = None if self.foreign is None else self.foreign.names
         load_paddle(model, self.checkpoint, self.setup.subject.read_table(), names)
 
     def cast(self, model: Any, dtype: str) -> None:

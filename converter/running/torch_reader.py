@@ -34,13 +34,16 @@ def read_with_torch(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
 
     Returns:
         The tensors by name, without wrapper and prefix, and who read them: "torch", "numpy" for an
-        .npz, or "vitconvert" where they refuse.
+        .npz, "vitconvert" where they refuse, or "torch, vitconvert" where tensors of the file are
+        joined, turned or resized first.
     """
     state, reader = _read_independently(checkpoint)
     import torch
 
-    if all(isinstance(state.get(name), torch.Tensor) for name in checkpoint.tensors):
-        return state, reader
+    ours = {n: t for n, t in checkpoint.tensors.items() if n not in checkpoint.sources}
+    if all(isinstance(state.get(name), torch.Tensor) for name in checkpoint.sources):
+        made = {n: torch.from_numpy(floats(t, "float64")) for n, t in ours.items()}
+        return state | made, f"{reader}, vitconvert".lstrip(", ") if made else reader
     # Torch refuses some names whatever stands in, and NumPy's arrays. Our own
     # reader steps in, and reports say so.
     state = {n: torch.from_numpy(floats(t, "float64")) for n, t in checkpoint.tensors.items()}

@@ -1,13 +1,43 @@
-"""A choice of weights in a file, and which of several goes first."""
+"""What a user says of a file, a choice of weights in it, and which of several goes first."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..checkpoints import Selection
+from ..checkpoints import Renames, Selection
 from ..checkpoints.selection import WRAPPERS
 from ..sides import Side
 from .identify import Fit, show_head
 from .names import Names
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a user says of a file.
+
+    Attributes:
+        side: The framework whose names are expected; either if None and the file does not say.
+        weights: Which weights to take: keys and beginnings of names, with dots.
+        rename: Beginnings of names -> what takes their place.
+        num_classes: 0 leaves the head out on purpose; it stays as it is if None.
+        dialect: Whose names a PyTorch file has; found from the names if None.
+        target: Whose names a Paddle file has; found from the names if None.
+    """
+
+    side: Side | None = None
+    weights: str | None = None
+    rename: Renames | None = None
+    num_classes: int | None = None
+    dialect: str | None = None
+    target: str | None = None
+
+    @property
+    def names(self) -> list[tuple[Side, str]]:
+        """The sides whose other names are given, and these."""
+        given: tuple[tuple[Side, str | None], ...] = (
+            ("torch", self.dialect),
+            ("paddle", self.target),
+        )
+        return [(side, name) for side, name in given if name is not None]
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def relative_position_table(table: Array, old: Grid, new: Grid, extra: int) -> A
         table: The biases.
         old: Height and width of the window that they are for.
         new: Of the window that they shall be for.
-        extra: Rows at the end that are no position.
+        extra: Rows at the end that stand for class tokens.
     """
     if old == new:
         return table

@@ -9,7 +9,7 @@ import numpy as np
 from ..checkpoints import DTYPES, FLOATING, Tensor, floats
 from ..checkpoints.storage import Storage
 from ..errors import CheckpointError, ConversionError
-from ._resize_aims import Change
+from ._resize_sizes import Change
 from .resize_rules import FUNCTIONS
 
 Changes = tuple[tuple[str, Change], ...]  # functions and what each does, in the order they run
@@ -30,15 +30,14 @@ def computed(key: str, tensor: Tensor, changes: Changes) -> Tensor:
         )
     shape = changes[-1][1].shape
     strides = tuple(_WIDTH * math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
-    storage = _Computed(key, tensor, changes)
+    storage = _Computed(tensor, changes)
     return Tensor(shape, tensor.dtype, storage, 0, strides, "float64")
 
 
 class _Computed(Storage):
     """Values in float64; who reads them rounds them to the dtype, by way of float32."""
 
-    def __init__(self, key: str, source: Tensor, changes: Changes) -> None:
-        self.key = key
+    def __init__(self, source: Tensor, changes: Changes) -> None:
         self.source = source
         self.changes = changes
         self.size = _WIDTH * math.prod(changes[-1][1].shape)
@@ -49,8 +48,8 @@ class _Computed(Storage):
         """Fill a buffer.
 
         Raises:
-            CheckpointError: The stored values cannot be read, or are not finite.
-            ConversionError: A function cannot resize such values.
+            CheckpointError: The stored values cannot be read, are not finite, or are such as a
+                function cannot resize.
         """
         with self.lock:
             if self.data is None:
@@ -61,15 +60,15 @@ class _Computed(Storage):
         values = floats(self.source, "float64")
         if not np.isfinite(values).all():
             raise CheckpointError(
-                f"{self.key}: holds values that are not finite, which resizing would spread. "
-                f"Choose another file, or leave the size as it is."
+                "holds values that are not finite, which resizing would spread. Choose another "
+                "file, or leave the size as it is."
             )
         for name, change in self.changes:
             try:
                 values = FUNCTIONS[name].compute(values, change, self.source.dtype)
             except ConversionError as error:
-                raise ConversionError(f"{self.key}: ", error) from error
-            assert values.shape == change.shape, (self.key, values.shape, change)
+                raise CheckpointError(error) from error
+            assert values.shape == change.shape, (name, values.shape, change)
         return np.ascontiguousarray(values, np.float64).reshape(-1).view(np.uint8).data
 
     def checked(self) -> Iterator[Storage]:

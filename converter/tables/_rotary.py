@@ -47,9 +47,9 @@ def rotary_table(table: Array, old: Grid, new: Grid, dtype: str) -> Array:
             if np.abs(_table(old, reference, waves, is_paired, width) - table).max() <= near:
                 return _table(new, reference, waves, is_paired, width)
     raise ConversionError(
-        f"a rotary table of {old[0]}x{old[1]} places that no rule known gives: expected sines or "
-        f"cosines of places times {_TEMPERATURE:.0f} ** (-k / bands), rows before columns. List "
-        f"it under [ignore] if the model works it out itself."
+        f"is a rotary table of {old[0]}x{old[1]} places that no known rule gives: expected sines "
+        f"or cosines of places times {_TEMPERATURE:.0f} ** (-k / bands), rows before columns. If "
+        f"the model works it out itself, list it under [ignore]."
     )
 
 

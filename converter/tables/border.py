@@ -6,10 +6,9 @@ from dataclasses import replace
 from ..checkpoints import FLOATING, Checkpoint, Tensor
 from ..checkpoints.arranging import zeros
 from ..errors import ConversionError, nearest
-from ..sides import SIDES, Side
+from ..sides import Side
 from .moving import check_computed, our_tensors, their_tensors
 from .names import Names
-from .patterns import PLACEHOLDER, join, overlap
 from .spelled import axis_on, side_patterns
 from .table import Table, sizes_of
 from .variant import Shape, Variant
@@ -89,51 +88,3 @@ def to_theirs(
         return their_tensors(names, tensors, sizes_of(table, variant), axis_on(table, names.side))
     except ValueError as error:
         raise ConversionError(f"{names.option}: {error}.") from error
-
-
-def wrong_names(table: Table) -> Iterator[str]:
-    """Say what is wrong with the other names of a table, over every key of every variant."""
-    for side in SIDES:
-        for names in table.names_on(side).values():
-            for problem in dict.fromkeys(_wrong(table, side, names)):
-                yield f"{names.section}.{names.name}: {problem}"
-
-
-def _wrong(table: Table, side: Side, names: Names) -> Iterator[str]:
-    checked = set[frozenset[str]]()
-    every = dict[str, None]()
-    for variant in table.variants.values():
-        patterns = side_patterns(variant, table, side)
-        keys = frozenset(patterns)
-        every |= dict.fromkeys(patterns)
-        if keys not in checked:
-            checked.add(keys)
-            if found := list(names.problems(patterns)):
-                yield from found
-                continue
-        try:
-            side_patterns(variant, table, side, names)
-        except ValueError as error:
-            yield f"{variant.name}: {error}."
-    if table.variants and not every:  # `vitconvert shapes` is still to write what there is
-        return
-    if not table.variants:
-        every |= dict.fromkeys(_samples(table, side))
-        yield from names.problems(every)
-    yield from names.idle(every)
-    for name in names.models:
-        if name not in table.variants:
-            hint = nearest(name, table.variants)
-            yield f"models: the table has no variant {name!r}.{hint}"
-    for name in names.apart:
-        if not any(overlap(row.paddle, name) for row in table.rows):
-            yield f"apart: {name}: no row describes a layer of that name."
-
-
-def _samples(table: Table, side: Side) -> Iterator[str]:
-    """Give keys that a table without variants may mean."""
-    for row in table.rows:
-        for rule in row.kind.tensors:
-            if (leaf := rule.name_on(side)) is not None:
-                pattern = join(row.name_on(side), leaf)
-                yield from (PLACEHOLDER.sub(number, pattern) for number in _TRIED)

@@ -16,14 +16,13 @@ from ..errors import CheckpointError, listing, some
 from ..lines import Lines
 from ..markdown import quoted
 from ..sides import SIDES, Side
-from ._choice import Choice, distinct, preferred, same_place
+from ._choice import Asked, Choice, distinct, preferred, same_place
 from ._places import anchors, places
-from .border import find_names, to_ours
+from .border import find_names
 from .heads import parts_to_drop
 from .identify import Fit, closest, fit
 from .names import Names
 from .reading import families, load_table
-from .refusal import refused_names
 from .spelled import side_patterns
 from .table import Table
 from .variant import Variant
@@ -31,64 +30,42 @@ from .variant import Variant
 _BYTES = "uint8"  # of a random generator's state
 
 
-def open_weights(
-    path: str | Path,
-    table: Table,
-    variant: str | None = None,
-    *,
-    side: Side | None = None,
-    weights: str | None = None,
-    rename: Renames | None = None,
-    num_classes: int | None = None,
-    dialect: str | None = None,
-    target: str | None = None,
-) -> Checkpoint:
+def choose_weights(
+    path: str | Path, table: Table, variant: str | None, asked: Asked
+) -> tuple[Checkpoint, Choice | None]:
     """Open a file, and choose the weights that fit a table; without reading a tensor.
 
     Args:
         path: The file.
         table: Of the family, or of a model of the user's own.
         variant: Of the family; any if None.
-        side: The framework whose names are expected; either if None and the file does not say.
-        weights: Which weights to take: keys and beginnings of names, with dots.
-        rename: Beginnings of names -> what takes their place.
-        num_classes: 0 leaves the head out on purpose; it stays as it is if None.
-        dialect: Of the table, whose names a PyTorch file has; found from the names if None.
-        target: Of the table, whose names a Paddle file has; found from the names if None.
+        asked: What the user says of the file.
 
     Returns:
-        The weights that fit whole, under our names; or else those that come closest, for a message
-        that says what does not fit.
+        The weights that fit whole, and how they do; or else those that come closest, for a message
+        that says what does not fit. Names are those of the file.
 
     Raises:
         CheckpointError: As of `open_checkpoint`; or several sets of weights fit, and none is
             called "model".
-        ConversionError: There is no such dialect or target, or the names are of one and do not
-            fit whole.
+        ConversionError: There is no such dialect or target.
     """
     contents = read_contents(path)
-    chooser = _Chooser(contents, table, variant, side, rename, num_classes)
-    chooser.ask(dialect, target)
-    base = None if weights is None else contents.find(weights)
+    chooser = _Chooser(contents, table, variant, asked)
+    base = None if asked.weights is None else contents.find(asked.weights)
     found, rivals = chooser.choose(base)
     if found is not None and len(rivals) > 1:
         raise CheckpointError(_several(contents, table, rivals)).asking(
             "--weights", side=found.side
         )
     if found is None or found.distance:
-        other = _another(contents, table, variant, base, rename)
+        other = _another(contents, table, variant, base, asked)
         if other is not None:
-            return contents.select(other.selection)
+            return contents.select(other.selection), None
         if found is None or 2 * found.claimed < len(found.tensors):
             guess, options = contents.guess(base)  # raises if there are several
-            return contents.select(replace(guess, rename=chooser.rename), options)
-    opened = contents.select(found.selection, chooser.options(found, base))
-    if found.names is None:
-        return opened
-    if found.distance:
-        raise refused_names(opened, table, found.names, found.fit)
-    match = found.fit
-    return to_ours(opened, table, found.side, match.variant, match.num_classes)
+            return contents.select(replace(guess, rename=chooser.rename), options), None
+    return contents.select(found.selection, chooser.options(found, base)), found
 
 
 def look(
@@ -109,7 +86,7 @@ def look(
     usual, options = contents.guess(base, lenient=True)
     found: list[Choice] = []
     for name in families():
-        chooser = _Chooser(contents, load_table(name), None, None, rename, None)
+        chooser = _Chooser(contents, load_table(name), None, Asked(rename=rename))
         found += chooser.choices(base, every=True)
     whole = distinct(one for one in found if not one.distance)
     if whole:
@@ -132,28 +109,21 @@ class _Chooser:
         contents: Contents,
         table: Table,
         variant: str | None,
-        side: Side | None,
-        rename: Renames | None,
-        num_classes: int | None,
+        asked: Asked,
     ) -> None:
-        self.contents, self.table, self.num_classes = contents, table, num_classes
+        self.contents, self.table, self.num_classes = contents, table, asked.num_classes
         self.variant = table.variants.get(variant) if variant is not None else None
-        known = contents.facts.get("side") or side
+        known = contents.facts.get("side") or asked.side
         self.sides: tuple[Side, ...] = (known,) if known else SIDES
-        self.rename = check_renames(rename)
+        self.rename = check_renames(asked.rename)
         names = [word for keys in contents.entries for word in keys if "_" in word or "mod" in word]
         self.words = tuple(word for word in WRAPPERS if any(word in name for name in names))
         self.places = {keys[:-1] for keys in contents.entries}
         self.spellings: dict[Side, list[Names | None]] = {
             side: [None, *table.names_on(side).values()] for side in SIDES
         }
-
-    def ask(self, dialect: str | None, target: str | None) -> None:
-        """Look for one dialect, or one target, alone."""
-        asked: tuple[tuple[Side, str | None], ...] = (("torch", dialect), ("paddle", target))
-        for side, name in asked:
-            if name is not None:
-                self.spellings[side] = [find_names(self.table, side, name)]
+        for side, name in asked.names:
+            self.spellings[side] = [find_names(table, side, name)]
 
     def choose(self, base: Selection | None) -> tuple[Choice | None, list[Choice]]:
         """Find the one choice; and all that fit whole, if they are several."""
@@ -348,13 +318,13 @@ def _another(
     table: Table,
     variant: str | None,
     base: Selection | None,
-    rename: Renames | None,
+    asked: Asked,
 ) -> Choice | None:
     """Find weights of another variant or family, so that a refusal can name it."""
     for name in families() if table.variants else ():
         other = load_table(name)
         if other.path != table.path or variant is not None:
-            found = _Chooser(contents, other, None, None, rename, None).choose(base)[0]
+            found = _Chooser(contents, other, None, Asked(rename=asked.rename)).choose(base)[0]
             if found is not None and not found.distance:
                 return found
     return None

@@ -32,6 +32,15 @@ class Shapes(Mapping[str, ShapePattern]):
     def _all(self) -> dict[str, ShapePattern]:
         return {key: shape for name, shape in self.patterns.items() for key in _range(name)}
 
+    def few(self) -> dict[str, ShapePattern]:
+        """Give one key of every pattern: the first of a range."""
+        return {_RANGE.sub(r"\1", name, count=1): shape for name, shape in self.patterns.items()}
+
+    @cached_property
+    def most(self) -> int:
+        """How many keys there are at most, without expanding any."""
+        return sum(map(_size_of_range, self.patterns))
+
     def __getitem__(self, key: str) -> ShapePattern:
         return self._all[key]
 
@@ -45,9 +54,11 @@ class Shapes(Mapping[str, ShapePattern]):
         return bool(self.patterns)
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, Shapes) and self.patterns == other.patterns:
-            return True
-        return isinstance(other, Mapping) and self._all == dict(other)
+        if not isinstance(other, Shapes):
+            return isinstance(other, Mapping) and self._all == dict(other)
+        if any(other.patterns.get(name, shape) != shape for name, shape in self.patterns.items()):
+            return False
+        return self.patterns == other.patterns or self._all == other._all
 
     def __hash__(self) -> int:
         return hash(frozenset(self._all.items()))

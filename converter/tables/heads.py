@@ -1,11 +1,14 @@
 """The head of a classifier: found, missing, elsewhere in a file under another name, or dropped."""
 
+import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from ..checkpoints import Checkpoint
-from ..errors import listing, some
+import numpy as np
+
+from ..checkpoints import FLOATING, Checkpoint, Tensor, held
+from ..errors import ConversionError, listing, some
 from ..lines import Lines
 from ..markdown import quoted
 from ..sides import Side
@@ -207,3 +210,50 @@ def _offer(found: list[Lookalike], head: Head) -> Lines:
 
 def _spell(shapes: Mapping[str, Shape]) -> str:
     return some([f"{key} {list(shape)}" for key, shape in shapes.items()], 6)
+
+
+def with_new_head(
+    checkpoint: Checkpoint,
+    table: Table,
+    variant: Variant,
+    side: Side,
+    found: int,
+    wanted: int | None,
+) -> Checkpoint:
+    """Give a checkpoint a head of another size, not trained; it stays if it has that size.
+
+    Args:
+        checkpoint: Whole, under our names.
+        table: Of the family.
+        variant: What it is.
+        side: Whose weights these are.
+        found: Classes of its head; 0 for none.
+        wanted: Classes that it shall have; as it is if None, and left out elsewhere if 0.
+
+    Raises:
+        ConversionError: The variant has no head.
+    """
+    if not wanted or wanted == found:
+        return checkpoint
+    patterns = side_patterns(variant, table, side)
+    head = {k: p for k, p in patterns.items() if "num_classes" in p}
+    if not head:
+        raise ConversionError(f"{variant.name} has no head: leave --num-classes {wanted} out.")
+    dtypes = [one.dtype for one in checkpoint.tensors.values() if one.dtype in FLOATING]
+    made = {k: _new(k, variant.resolve(p, wanted), dtypes[0]) for k, p in head.items()}
+    return replace(
+        checkpoint,
+        tensors={**checkpoint.tensors, **made},
+        sources={k: keys for k, keys in checkpoint.sources.items() if k not in made},
+        selection=replace(checkpoint.selection, new_head=wanted),
+    )
+
+
+def _new(key: str, shape: Shape, dtype: str) -> Tensor:
+    """Draw a weight as these models begin with, normal of 0.02; other tensors are 0."""
+    values = np.zeros(shape, np.float32)
+    if len(shape) > 1:
+        rng = np.random.Generator(np.random.Philox(key=zlib.crc32(key.encode())))
+        values += np.clip(rng.standard_normal(shape), -2, 2) * 0.02
+    tensor = held(values.astype(np.float32))
+    return tensor if dtype == "float32" else tensor.cast(dtype)

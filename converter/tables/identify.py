@@ -1,15 +1,14 @@
 """Which variant a set of names and shapes is of: how far it is from each, on either side."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 from ..sides import SIDES, Side
-from .axes import AnyShape
-from .marks import counter
+from .expanding import Shapes
 from .names import Names
 from .reading import families, load_table
-from .spelled import droppable, left_out, side_patterns, turned
+from .spelled import droppable, in_paddle, left_out, side_patterns, turned
 from .table import Table, sizes_of
 from .variant import Shape, ShapePattern, Variant
 
@@ -88,7 +87,10 @@ def fit(
         ignored: The names that the table ignores, if they are known already.
         names: Other names that these are, each in its usual spelling; the table's own if None.
     """
-    patterns = side_patterns(variant, table, side, names)
+    try:
+        patterns = side_patterns(variant, table, side, names)
+    except ValueError:  # as `borders` says when it is chosen
+        patterns = {}
     num_classes = _num_classes(shapes, patterns)
     found = compare(
         shapes,
@@ -123,10 +125,68 @@ def closest(
     """
     if not table.variants and names is not None:
         return _spelled(shapes, table, side, names)
-    variants = table.variants.values() or [_anonymous(shapes, table, side)]
     ignored = {key for key in shapes if left_out(key, table, side, names) is not None}
-    fits = [fit(shapes, variant, table, side, ignored, names) for variant in variants]
-    return min(fits, key=lambda found: found.distance)
+    if not table.variants:
+        return fit(shapes, _anonymous(shapes, table, side), table, side, ignored)
+    best: tuple[int, int, Fit] | None = None
+    for least, place, variant in sorted(_least_distances(shapes, table, side, ignored, names)):
+        if best is not None and best[0] < least:
+            break
+        found = fit(shapes, variant, table, side, ignored, names)
+        if best is None or (found.distance, place) < best[:2]:
+            best = found.distance, place, found
+    assert best is not None
+    return best[2]
+
+
+def _least_distances(
+    shapes: Mapping[str, Shape],
+    table: Table,
+    side: Side,
+    ignored: Collection[str],
+    names: Names | None = None,
+) -> Iterator[tuple[int, int, Variant]]:
+    """Give how many keys differ from each variant at least, its place in the table, and itself.
+
+    All layers of a range are alike: one of them tells most of hundreds of variants from a file.
+    """
+    count = len(shapes) - len(ignored) if names is None else 0  # they may have more, or fewer
+    known = shapes if names is None else _under_our_names(shapes, names)
+    for place, variant in enumerate(table.variants.values()):
+        patterns = _few_patterns(variant, table, side)
+        differing = sum(
+            1
+            for key, pattern in patterns.items()
+            if key not in known or known[key] not in (None, pattern)
+        )
+        most = variant.shapes.most if isinstance(variant.shapes, Shapes) else len(variant.shapes)
+        yield differing + max(0, count - most), place, variant
+
+
+def _under_our_names(shapes: Mapping[str, Shape], names: Names) -> dict[str, Shape | None]:
+    """Give our names of what a file has; no shape where that is more than another name."""
+    found: dict[str, Shape | None] = {}
+    for key, shape in shapes.items():
+        move = names.move(key)
+        parts = len(move.sources) + len(move.targets)
+        same = move.row is None or (move.row.axes is None and parts == 2)
+        found |= {own: shape if same else None for own in move.targets if own is not None}
+    return found
+
+
+def _few_patterns(variant: Variant, table: Table, side: Side) -> Mapping[str, ShapePattern]:
+    """Give keys that a file of a variant must have, one of every range, with their shapes."""
+    memo = ("few_patterns", variant.name, side)
+    if memo not in table.memo:
+        few = variant.shapes.few() if isinstance(variant.shapes, Shapes) else variant.shapes
+        needed = {
+            key: pattern
+            for key, pattern in few.items()
+            if "num_classes" not in pattern and not droppable(key, table, "torch")
+        }
+        table.memo[memo] = needed if side == "torch" else in_paddle(needed, variant, table)
+    found: Mapping[str, ShapePattern] = table.memo[memo]
+    return found
 
 
 def _spelled(shapes: Mapping[str, Shape], table: Table, side: Side, names: Names) -> Fit:
@@ -182,20 +242,10 @@ def identify(shapes: Mapping[str, Shape]) -> list[tuple[Fit, Side]]:
     return [
         (found, side)
         for table in map(load_table, families())
-        for variant in table.variants.values()
-        if _may_fit(shapes, table, variant)
         for side in SIDES
+        for least, _place, variant in _least_distances(
+            shapes, table, side, {key for key in shapes if table.ignored(key, side) is not None}
+        )
+        if least == 0
         if (found := fit(shapes, variant, table, side)).distance == 0
     ]
-
-
-def _may_fit(shapes: Mapping[str, Shape], table: Table, variant: Variant) -> bool:
-    """Tell by the number of tensors alone whether a variant may fit: most do not.
-
-    A model has no more than the variant, but for those that one side alone has, and for counters;
-    and that more than half of them may be absent, as step counters and a head may, is so in no
-    table.
-    """
-    expected, count = len(variant.shapes), sum(1 for key in shapes if counter(key) is None)
-    lone = bool(table.ignore or table.paddle_only)
-    return expected <= 2 * len(shapes) and (lone or count <= expected)

@@ -6,7 +6,7 @@ what follows it stays. A cell may be several parts of one tensor.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -101,6 +101,9 @@ class Names:
         num_classes: The argument of these functions that is the size of the head; 0 for none.
         apart: Patterns of our layers that their model has not, or with other parts: what they give
             is not compared, their tensors are.
+        kinds: Kind of a layer in the table -> the kind that it has there.
+        leaves: What that means for each tensor: theirs, in a layer that is called as ours, and
+            ours. Rows speak of what comes of them.
     """
 
     name: str
@@ -114,6 +117,8 @@ class Names:
     models: Mapping[str, str] = field(default_factory=dict)
     num_classes: str = "num_classes"
     apart: tuple[str, ...] = ()
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    leaves: tuple[NameRow, ...] = ()
 
     @property
     def section(self) -> str:
@@ -137,8 +142,29 @@ class Names:
     def move(self, key: str, back: bool = False) -> Move:
         """Say what becomes of a key of theirs; or, on the way back, of one of ours."""
         if (key, back) not in self._known:
-            self._known[key, back] = self._beginnings[back].move(key) or Move((key,), (key,))
+            self._known[key, back] = self._move_back(key) if back else self._move(key)
         return self._known[key, back]
+
+    @cached_property
+    def _tensors(self) -> dict[bool, "_Beginnings"]:
+        """The rows of single tensors, in either direction."""
+        return {back: _Beginnings(self.leaves, back) for back in (False, True)}
+
+    def _move(self, key: str) -> Move:
+        move = self._beginnings[False].move(key) or Move((key,), (key,))
+        leaf = self._tensors[False].move(str(move.targets[0])) if _plain(move) else None
+        return replace(leaf, sources=move.sources) if leaf else move
+
+    def _move_back(self, key: str) -> Move:
+        leaf = self._tensors[True].move(key)
+        name = self._leaf(key)
+        move = self._beginnings[True].move(name) or Move((name,), (name,))
+        return replace(leaf, targets=move.targets) if leaf and _plain(move) else move
+
+    def _leaf(self, key: str) -> str:
+        """Name one of our tensors as the kind of their layer does."""
+        leaf = self._tensors[True].move(key)
+        return str(leaf.targets[0]) if leaf else key
 
     def moves(self, keys: Iterable[str], back: bool = False) -> list[Move]:
         """Say what becomes of many keys, in their order."""
@@ -158,9 +184,15 @@ class Names:
         own = back.targets[at] if len(back.targets) == len(move.sources) else None
         return own or key
 
+    def _leaf_axes(self, key: str) -> Axes | None:
+        """Give how the kind of their layer lays out one of our tensors, if otherwise."""
+        leaf = self._tensors[True].move(key)
+        return leaf.row.axes if leaf and leaf.row else None
+
     def spellings(self, key: str) -> list[str]:
         """Give every key of theirs that one of ours is made of, or has a part in."""
-        moves = list(self._beginnings[True].moves(key)) or [Move((key,), (key,))]
+        name = self._leaf(key)
+        moves = list(self._beginnings[True].moves(name)) or [Move((name,), (name,))]
         return [name for move in moves for name in move.targets if name is not None]
 
     def left_out(self, key: str) -> str | None:
@@ -192,6 +224,8 @@ class Names:
             if lacking := [key for key in move.sources if key is not None and key not in there]:
                 yield f"{_row(move)}{first} is there without {', '.join(lacking)}."
                 continue
+            if not _plain(move) and self._leaf_axes(first) and not (move.row and move.row.axes):
+                yield f"{_row(move)}{first}: expected axes here, since kinds lays it out otherwise."
             for key in move.targets:
                 if key is None:
                     continue
@@ -206,7 +240,7 @@ class Names:
 
     def idle(self, keys: Iterable[str]) -> Iterator[str]:
         """Say which rows speak of no tensor of any model."""
-        busy = {row.number for key in keys for row in self._beginnings[True].rows(key)}
+        busy = {row.number for key in keys for row in self._beginnings[True].rows(self._leaf(key))}
         for row in self.rows:
             if row.number not in busy:
                 names = ", ".join(str(one.pattern) for one in row.ours)
@@ -214,7 +248,12 @@ class Names:
 
 
 def _row(move: Move) -> str:
-    return f"row {move.row.number}: " if move.row else ""
+    return f"row {move.row.number}: " if move.row and move.row.number else ""
+
+
+def _plain(move: Move) -> bool:
+    """Tell whether a tensor gets another name and nothing else."""
+    return len(move.sources) == len(move.targets) == 1 and not (move.row and move.row.axes)
 
 
 class _Beginnings:

@@ -31,8 +31,8 @@ def parse_names(
     for name, entry in tables_in(data, section, "", problems).items():
         where = f"{section}.{shown(name, str)}: "
         words = dict(entry)
-        rows = tuple(_rows(words.pop("rows", None), where, problems))
-        names = checked(Names, words, where, problems, name=name, side=side, rows=rows)
+        rows = tuple(_rows(words.pop("rows", [] if "kinds" in words else None), where, problems))
+        names = checked(Names, words, where, problems, name=name, side=side, rows=rows, leaves=())
         if names is None:
             continue
         problems += [f"{where}{told}" for told in _wrong_entries(names)]
@@ -41,7 +41,9 @@ def parse_names(
 
 
 def _wrong_entries(names: Names) -> Iterator[str]:
-    """Say what is wrong with ignore, computed and folds."""
+    """Say what is wrong with ignore, computed, folds and kinds."""
+    if names.kinds and names.side != "paddle":
+        yield "kinds: only a target may have them."
     patterns = [*names.ignore, *names.computed, *(how.of for how in names.computed.values())]
     for pattern in [*patterns, *names.apart]:
         if not pattern or set("{}") & set(PLACEHOLDER.sub("", pattern)):

@@ -8,11 +8,13 @@ from typing import Any
 
 from ..checked import checked, shown, tables_in
 from ..errors import TableError, listing, nearest
-from .border import wrong_names
+from .borders import check_borders
 from .expanding import expand
 from .kinds import Kind, parse_kind
+from .leaves import with_leaves
 from .naming import parse_names
 from .patterns import PLACEHOLDER
+from .resize_rules import parse_resize
 from .table import Row, Table
 from .variant import PREPROCESSING, Figures, Variant
 
@@ -53,7 +55,16 @@ def parse_table(
         problems.append(f"output is {shown(output)}, expected a kind: {', '.join(kinds)}.")
         output = None
     names = {"family": path.stem, "title": path.stem}
-    taken = ("kinds", "rows", "output", "variants", "published_defaults", "dialects", "targets")
+    taken = (
+        "kinds",
+        "rows",
+        "output",
+        "variants",
+        "published_defaults",
+        "dialects",
+        "targets",
+        "resize",
+    )
     table = checked(
         Table,
         names | {name: value for name, value in data.items() if name not in taken},
@@ -65,12 +76,16 @@ def parse_table(
         shipped=shipped,
         output=None if output is None else kinds.get(output),
         dialects=parse_names(data, "dialects", "torch", problems),
-        targets=parse_names(data, "targets", "paddle", problems),
+        targets={
+            name: with_leaves(names, read, kinds, problems)
+            for name, names in parse_names(data, "targets", "paddle", problems).items()
+        },
+        resize=parse_resize(data, problems),
     )
     if table is not None:
         problems += _wrong_patterns(table)
-    if table is not None and not problems:
-        problems += wrong_names(table)
+    if table is not None and not problems and not shipped:  # of those the tests check it
+        problems += check_borders(table)
     if problems or table is None:
         where = path.name if shipped else path
         raise TableError(listing(f"{where} cannot be used:", problems))

@@ -1,17 +1,18 @@
 """Names and shapes of a checkpoint, and a table, -> plan, forth or back. Reads no tensor."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from ..checkpoints import FLOATING, Checkpoint, Tensor, held
 from ..errors import CheckpointError, ConversionError, nearest
+from ..hub import config_beside, origin
 from ..sides import SIDES, Side
 from .axes import Axes
 from .heads import missing_head
-from .identify import closest, fit
+from .identify import Fit, closest, fit, twins
 from .patterns import join
 from .refusal import refuse_misfit
 from .spelled import turned
@@ -132,6 +133,21 @@ def source_side(checkpoint: Checkpoint, table: Table) -> Side:
     return "paddle" if distances["paddle"] < distances["torch"] else "torch"
 
 
+def _as_named(match: Fit, checkpoint: Checkpoint, table: Table) -> Fit:
+    """Choose, of the variants that have the very same tensors, the one that the file is called.
+
+    A config.json beside it, as timm writes one, says it as well.
+    """
+    alike = [match.variant.name, *twins(match.variant, table)]
+    if len(alike) == 1:
+        return match
+    config = config_beside(checkpoint.path)
+    file = f"{checkpoint.path.name} {origin(checkpoint.path)}"
+    told = config.architecture if config and config.architecture in alike else alike[0]
+    named = max((name for name in alike if name in file), key=len, default=told)
+    return replace(match, variant=table.variants.get(named, match.variant))
+
+
 def make_plan(
     checkpoint: Checkpoint, table: Table, variant: str | None = None, side: Side = "torch"
 ) -> Plan:
@@ -150,7 +166,7 @@ def make_plan(
         CheckpointError: The same of a Paddle checkpoint.
     """
     if variant is None:
-        match = closest(checkpoint.shapes, table, side)
+        match = _as_named(closest(checkpoint.shapes, table, side), checkpoint, table)
     elif variant in table.variants:
         match = fit(checkpoint.shapes, table.variants[variant], table, side)
     else:

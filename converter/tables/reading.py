@@ -105,17 +105,40 @@ def variants() -> dict[str, Variant]:
 
 
 def find_variant(name: str) -> tuple[Table, Variant]:
-    """Give a variant and the table of its family.
+    """Give a variant, also at another size as in "vit_tiny_patch16_224@384", and its table.
 
     Raises:
+        ConversionError: The family cannot be resized, or not to that size.
         ModelError: No table has a variant of that name.
     """
-    known = variants()
-    if name not in known:
+    from .sized import parse_size, sized
+
+    base, asked = parse_size(name)
+    known = _variants_like(base)
+    if base not in known:
+        known = variants()
+    if base not in known:
         raise ModelError(
-            f"no variant is called {name!r}.{nearest(name, known)} There are: {', '.join(known)}."
+            f"no variant is called {base!r}.{nearest(base, known)} There are: {', '.join(known)}."
         )
-    return load_table(known[name].family), known[name]
+    table = load_table(known[base].family)
+    return (table, known[base]) if asked is None else sized(table, known[base], name, asked)
+
+
+def _variants_like(name: str) -> dict[str, Variant]:
+    """Give the variants of the one family whose files spell a name so; none if several do."""
+    files = table_files()
+    heads = f"\n[variants.{name}]", f"\n[{name}]"
+    texts = {
+        family: "\n".join(
+            one.read_text("utf-8", "replace")
+            for one in (path, path.parent / "variants" / path.name)
+            if one.is_file()
+        )
+        for family, path in files.items()
+    }
+    found = [family for family, text in texts.items() if any(head in text for head in heads)]
+    return dict(load_table(found[0]).variants) if len(found) == 1 else {}
 
 
 def load_table(family: str) -> Table:

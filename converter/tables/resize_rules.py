@@ -10,9 +10,6 @@ from ..checked import shown
 from ..errors import nearest
 from . import _resampling
 from ._resize_aims import (
-    Change,
-    Sizes,
-    Subject,
     aim_channels,
     aim_patch,
     aim_positions,
@@ -20,8 +17,9 @@ from ._resize_aims import (
     aim_rotary,
     aim_windowed,
 )
+from ._resize_sizes import Change, Sizes, Subject
 from ._rotary import rotary_table
-from .table import PLACEHOLDER
+from .patterns import PLACEHOLDER
 
 Rules = Mapping[str, tuple[str, ...]]  # PyTorch key pattern -> functions, in the order they run
 

@@ -8,18 +8,16 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from ..checked import shown
 from ..checkpoints import Tensor
 from ..errors import ConversionError, listing
-from ._resize_aims import Asked, Change, Sizes, Subject
+from ._resize_find import Entry, Finder, Found
+from ._resize_sizes import Asked, Change, Sizes, Subject
 from ._resized import Changes, computed
-from .resize_rules import FUNCTIONS, STAGE, Rules
-from .table import Patterns
+from .resize_rules import FUNCTIONS, Rules
 from .variant import Shape, ShapePattern, Variant
 
 __all__ = ["Asked", "Resizing", "Step", "check_resize", "plan_resizing", "variant_at"]
 
-_CHANNELS = 3  # of an image, where the variant's config does not say
 _INPUTS = {name for name, function in FUNCTIONS.items() if function.channels}
 _GRIDS = FUNCTIONS.keys() - _INPUTS
 _MOST = 1 << 27  # numbers of a resized tensor, or of a matrix that resizes; 1 GiB in float64
@@ -91,7 +89,7 @@ def plan_resizing(
         ConversionError: Something asked is impossible; all problems are listed.
     """
     _check_asked(rules, variant, asked)
-    rule_of = _Rules(_Finder(rules), variant)
+    rule_of = Found(Finder(rules), variant)
     steps, problems = _steps(rule_of, shapes, asked)
     if problems:
         raise ConversionError(listing(f"{variant.name} cannot be resized:", problems))
@@ -120,103 +118,32 @@ def variant_at(variant: Variant, rules: Rules, asked: Asked) -> Variant:
     shapes: dict[str, ShapePattern] = {
         key: steps[key].shape if key in steps else own for key, own in variant.shapes.items()
     }
-    config = dict(variant.config)
-    if asked.image_size is not None:
-        height, width = asked.image_size
-        config["img_size"] = height if height == width else [height, width]
-    if asked.in_chans is not None:
-        config["in_chans"] = asked.in_chans
     return replace(
-        variant, shapes=shapes, config=config, input_size=asked.image_size or variant.input_size
+        variant,
+        shapes=shapes,
+        config={**variant.config, **asked.config},
+        torch_config={**variant.torch_config, **asked.config},
+        input_size=asked.image_size or variant.input_size,
     )
 
 
 def check_resize(rules: Rules, variants: Mapping[str, Variant]) -> Iterator[str]:
     """Say which entries name no tensor of any variant, or one that their function cannot resize."""
-    used, find = set[str](), _Finder(rules)
+    used, find = set[str](), Finder(rules)
     for variant in variants.values():
-        rule_of = _Rules(find, variant)
-        used |= {rule.pattern for key in variant.shapes if (rule := rule_of(key))}
+        named = {key: shape for key, shape in variant.shapes.items() if find(key)}
+        used |= {rule.pattern for key in named if (rule := find(key))}
+        rule_of = Found(find, replace(variant, shapes=named))
         # Another size of everything, so that every function has to find its grid.
         asked = Asked((variant.input_size[0] * 2, variant.input_size[1] * 2), 1)
         try:
-            problems = _steps(rule_of, _own_shapes(variant), asked)[1]
+            problems = _steps(rule_of, _own_shapes(rule_of.variant), asked)[1]
         except ConversionError as error:
             problems = [str(error)]
         yield from (f"resize: variant {variant.name}: {problem}" for problem in problems)
     if any(variant.shapes for variant in variants.values()):
         for pattern in rules.keys() - used:
             yield f"resize: {pattern!r} names no tensor of any variant."
-
-
-@dataclass(frozen=True)
-class _Rule:
-    """An entry that names a tensor."""
-
-    pattern: str
-    functions: tuple[str, ...]
-    stage: int | None
-
-
-class _Finder:
-    """Finds the entry that names a tensor; each name is looked up once."""
-
-    def __init__(self, rules: Rules) -> None:
-        self.patterns = Patterns[tuple[str, tuple[str, ...]]]()
-        for pattern, functions in rules.items():
-            self.patterns.add(pattern, (pattern, functions))
-        self.known: dict[str, _Rule | None] = {}
-
-    def __call__(self, key: str) -> _Rule | None:
-        """Give the first entry that fits."""
-        if key not in self.known:
-            self.known[key] = self._find(key)
-        return self.known[key]
-
-    def _find(self, key: str) -> _Rule | None:
-        for pattern, (text, functions) in self.patterns.like(key):
-            if match := pattern.fullmatch(key):
-                stage = match.groupdict().get(STAGE)
-                return _Rule(text, functions, None if stage is None else int(stage))
-        return None
-
-
-@dataclass(frozen=True)
-class _Rules:
-    """The entries of a table, as they apply to one variant."""
-
-    find: _Finder
-    variant: Variant
-
-    def __call__(self, key: str) -> _Rule | None:
-        """Give the entry that names a tensor of the variant."""
-        return self.find(key) if key in self.variant.shapes else None
-
-    def functions(self, key: str) -> tuple[str, ...]:
-        """Name the functions of a tensor."""
-        rule = self(key)
-        return rule.functions if rule else ()
-
-    @property
-    def channels(self) -> int:
-        """Channels of an image that the variant was published for."""
-        channels = self.variant.config.get("in_chans", _CHANNELS)
-        if type(channels) is not int or channels < 1:
-            raise ConversionError(
-                f"{self.variant.name}: config.in_chans is {shown(channels)}, expected a number "
-                f"from 1 on."
-            )
-        return channels
-
-    def sizes(self, asked: Asked) -> Sizes:
-        """Give what the variant was published for; the patch by the kernel that [resize] names."""
-        kernels = (
-            shape[2:]
-            for key, shape in self.variant.shapes.items()
-            if len(shape) == 4 and "patch_kernel" in self.functions(key)
-        )
-        patch = next(((int(h), int(w)) for h, w in kernels), None)
-        return Sizes(self.variant.input_size, self.channels, patch, asked)
 
 
 def _check_asked(rules: Rules, variant: Variant, asked: Asked) -> None:
@@ -231,13 +158,13 @@ def _check_asked(rules: Rules, variant: Variant, asked: Asked) -> None:
         )
     for pair in (asked.image_size, asked.patch_size, asked.window):
         if pair is not None and min(pair) < 1:
-            raise ConversionError(f"{pair[0]}x{pair[1]} is no size: expected numbers from 1 on.")
+            raise ConversionError(f"{pair[0]}x{pair[1]} cannot be a size, expected 1x1 or more.")
     if asked.in_chans is not None and asked.in_chans < 1:
         raise ConversionError(f"{asked.in_chans} channels: expected a number from 1 on.")
 
 
 def _steps(
-    rule_of: _Rules, shapes: Mapping[str, Shape], asked: Asked
+    rule_of: Found, shapes: Mapping[str, Shape], asked: Asked
 ) -> tuple[dict[str, Step], list[str]]:
     """Give what becomes of each tensor that changes, and what is wrong with others."""
     sizes = rule_of.sizes(asked)
@@ -264,7 +191,7 @@ def _numbers(shape: ShapePattern) -> Shape:
 
 
 def _changes(
-    key: str, shape: Shape, own: Shape, rule: _Rule, sizes: Sizes
+    key: str, shape: Shape, own: Shape, rule: Entry, sizes: Sizes
 ) -> Iterator[tuple[str, Change]]:
     """Give what the functions of an entry do to a tensor, one after the other."""
     for name in rule.functions:

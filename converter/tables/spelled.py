@@ -34,19 +34,21 @@ def side_patterns(
     if side == "torch":
         return variant.shapes
     if table.variants.get(variant.name) is not variant:  # made up of one file
-        return _in_paddle(variant, table)
+        return in_paddle(variant.shapes, variant, table)
     memo = ("side_patterns", variant.name)
     if memo not in table.memo:
-        table.memo[memo] = _in_paddle(variant, table)
+        table.memo[memo] = in_paddle(variant.shapes, variant, table)
     found: Mapping[str, ShapePattern] = table.memo[memo]
     return found
 
 
-def _in_paddle(variant: Variant, table: Table) -> Mapping[str, ShapePattern]:
-    """Give the names and shapes of a variant as Paddle spells them."""
+def in_paddle(
+    patterns: Mapping[str, ShapePattern], variant: Variant, table: Table
+) -> Mapping[str, ShapePattern]:
+    """Give PyTorch's names and shapes, of a variant or of a part of it, as Paddle spells them."""
     sizes, found = sizes_of(table, variant), dict[str, ShapePattern]()
-    for key, pattern in variant.shapes.items():
-        for claim in table.claims(key):
+    for key, pattern in patterns.items():
+        for claim in _claims(key, table):
             if claim.paddle is None:
                 continue
             try:
@@ -56,6 +58,15 @@ def _in_paddle(variant: Variant, table: Table) -> Mapping[str, ShapePattern]:
                     f"{key}: shape {list(pattern)} of {variant.name} does not fit "
                     f"{spell_axes(claim, table)}: {error}."
                 ) from error
+    return found
+
+
+def _claims(key: str, table: Table) -> list[Claim]:
+    """List the rows that claim a key of PyTorch's; variants share most keys."""
+    memo = ("claims", key)
+    if memo not in table.memo:
+        table.memo[memo] = table.claims(key)
+    found: list[Claim] = table.memo[memo]
     return found
 
 
@@ -89,7 +100,7 @@ def droppable(key: str, table: Table, side: Side, names: Names | None = None) ->
         return all(droppable(own, table, side) for own in names.ours(key))
     memo = ("droppable", key)
     if memo not in table.memo:
-        table.memo[memo] = all(claim.paddle is None for claim in table.claims(key))
+        table.memo[memo] = all(claim.paddle is None for claim in _claims(key, table))
     return bool(table.memo[memo])
 
 

@@ -102,6 +102,7 @@ class Table:
         output: Kind of the whole model, where its own code needs a limit.
         dialects: Other names of PyTorch's side.
         targets: Other names of Paddle's side.
+        resize: Pattern of a PyTorch key -> functions that fit it to another image size.
         sizes: Name in the axes of a kind -> its length, where neither the shapes nor the config of
             a variant give it.
     """
@@ -121,6 +122,7 @@ class Table:
     output: Kind | None = None
     dialects: Mapping[str, Names] = field(default_factory=dict)
     targets: Mapping[str, Names] = field(default_factory=dict)
+    resize: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict, metadata=_SIZES)
 
     @property

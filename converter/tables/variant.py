@@ -57,6 +57,7 @@ class Variant:
         published: Of each released checkpoint its figures, with their source.
         own_preprocessing: What differs from PREPROCESSING where no figures are published.
         smallest_image: Height and width in pixels that an image must have at least.
+        base: The variant that was published, of one at another size.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Variant:
     own_preprocessing: Mapping[str, Any] = field(default_factory=dict)
     smallest_image: int = 32
     torch_config: Mapping[str, Any] = field(default_factory=dict)
+    base: "Variant | None" = None
 
     def check_size(self, size: tuple[int, int]) -> None:
         """Refuse images that the last stage would have nothing left of.
@@ -90,6 +92,16 @@ class Variant:
         """
         known = {**PREPROCESSING, **next(iter(self.published), {}), **self.own_preprocessing}
         return frozen({name: known[name] for name in PREPROCESSING})
+
+    def computes(self, other: "Variant") -> bool:
+        """Tell whether another variant is the same function of weights and images."""
+        sizes = dict.fromkeys(("num_classes", "img_size"))
+        return {**self.config, **sizes} == {**other.config, **sizes}
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image."""
+        return int(self.config.get("in_chans", 3))
 
     @property
     def num_classes(self) -> int:

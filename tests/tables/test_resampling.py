@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from near_timm import distance, noise, timm
 
+from near_timm import distance, noise, timm
 from vitconvert.errors import ConversionError
 from vitconvert.tables import _resampling as resampling
 from vitconvert.tables._rotary import rotary_table
@@ -147,7 +147,7 @@ def test_rotary_tables_are_those_of_timm(
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_rotary_table_of_another_rule_is_refused(dtype: str) -> None:
     """It is computed anew only where the rule gives what is stored."""
-    with pytest.raises(ConversionError, match="4x4 places that no rule known gives"):
+    with pytest.raises(ConversionError, match="4x4 places that no known rule gives"):
         rotary_table(noise(16, 8), (4, 4), (6, 6), dtype)
 
 

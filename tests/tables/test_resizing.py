@@ -1,15 +1,19 @@
 """What [resize] of a table does: which tensors change, into what, and what is refused."""
 
+import zlib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from near_timm import distance, noise, stored, timm
 
-from vitconvert.checkpoints import Tensor, floats, held
-from vitconvert.checkpoints.storage import Storage
+from conftest import arrays, write_tensors
+from near_timm import distance, noise, stored, timm
+from vitconvert.checkpoints import Tensor, floats, held, pdparams
+from vitconvert.checkpoints.storage import Checked, Held, Storage
 from vitconvert.errors import CheckpointError, ConversionError
+from vitconvert.tables.reading import load_table
 from vitconvert.tables.resize_rules import parse_resize
 from vitconvert.tables.resizing import Asked, check_resize, plan_resizing, variant_at
 from vitconvert.tables.variant import Shape, Variant
@@ -168,6 +172,7 @@ def test_the_variant_at_another_size_has_its_shapes() -> None:
 
     assert at.shapes == VIT | {"pos_embed": (1, 25, 8), "patch_embed.proj.weight": (8, 4, 16, 16)}
     assert at.config == {"depth": 2, "img_size": [96, 64], "in_chans": 4}
+    assert at.torch_config == {"img_size": [96, 64], "in_chans": 4}
     assert at.input_size == (96, 64)
 
 
@@ -177,7 +182,7 @@ def test_the_variant_at_another_size_has_its_shapes() -> None:
 @pytest.mark.parametrize("size", [(0, 64), (64, -1)])
 def test_a_size_of_nothing_is_refused(size: tuple[int, int]) -> None:
     """Before anything is computed."""
-    assert "is no size: expected numbers from 1 on" in refused(Asked(size))
+    assert "cannot be a size, expected 1x1 or more" in refused(Asked(size))
 
 
 @pytest.mark.parametrize("asked", [Asked((99_999, 99_999)), Asked(None, 10**9), Asked((64, 10**9))])
@@ -195,7 +200,7 @@ def test_an_image_smaller_than_a_patch_is_refused() -> None:
 
 def test_a_file_whose_positions_are_no_square_is_refused() -> None:
     """Its grid would be a guess."""
-    assert "its 19 entries are no square grid" in refused(
+    assert "its 19 entries are not a square grid" in refused(
         Asked((96, 96)), VIT | {"pos_embed": (1, 19, 8)}
     )
 
@@ -237,7 +242,7 @@ def test_values_that_are_not_finite_are_refused_when_read() -> None:
         {"pos_embed": held(table)}
     )
 
-    with pytest.raises(CheckpointError, match="pos_embed: holds values that are not finite"):
+    with pytest.raises(CheckpointError, match="holds values that are not finite"):
         done["pos_embed"].read()
 
 
@@ -269,6 +274,35 @@ def test_a_resized_tensor_keeps_its_dtype(dtype: str) -> None:
     assert np.array_equal(wide[:, :1], exact[:, :1])
     assert np.array_equal(made.region((0, 2, 1), (1, 3, 4)).read(), made.read()[:, 2:5, 1:5])
     assert np.array_equal(made.transposed().read(), made.read().T)
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_damaged_source_is_found(is_whole: bool, tmp_path: Path) -> None:
+    """The checksum that a file has of what was resized is compared when it is written."""
+    values = noise(1, 17, 8)
+    data = values.tobytes()
+    part = Checked(Held(data), 0, len(data), zlib.crc32(data) + (not is_whole), "data/0")
+    table = replace(held(values), storage=part)
+    done = plan_resizing(RULES, VIT, variant(VIT), Asked((96, 96))).apply({"pos_embed": table})
+
+    if not is_whole:
+        with pytest.raises(CheckpointError, match="damaged"):
+            write_tensors(tmp_path / "x.pdparams", pdparams.layout(done))
+        return
+    path = write_tensors(tmp_path / "x.pdparams", pdparams.layout(done))
+
+    assert np.array_equal(arrays(path)["pos_embed"], done["pos_embed"].read())
+
+
+def test_a_rotary_table_of_another_rule_is_no_weight_to_resize() -> None:
+    """The error says whose values they are."""
+    shapes = VIT | {"rope.freqs_cos": (16, 8)}
+    done = plan_resizing(RULES, shapes, variant(shapes), Asked((96, 96)))
+
+    made = done.apply({"rope.freqs_cos": held(noise(16, 8))})["rope.freqs_cos"]
+
+    with pytest.raises(CheckpointError, match="is a rotary table of 4x4 places that no known"):
+        made.read()
 
 
 @pytest.mark.torch
@@ -376,6 +410,13 @@ def test_a_wrong_section_is_refused(section: Any, told: str) -> None:
     assert told in problems[0]
 
 
+def test_every_shipped_vision_transformer_can_be_resized() -> None:
+    """Each function finds its grid in every variant, whatever its patches and tokens."""
+    rules = {key: RULES[key] for key in ("pos_embed", "patch_embed.proj.weight")}
+
+    assert list(check_resize(rules, load_table("vit").variants)) == []
+
+
 def test_a_section_is_checked_against_every_variant() -> None:
     """Each entry names a tensor, and each function finds its grid."""
     fits = {key: RULES[key] for key in ("pos_embed", "patch_embed.proj.weight")}
@@ -384,4 +425,4 @@ def test_a_section_is_checked_against_every_variant() -> None:
 
     assert list(check_resize(fits, {"tiny": variant(VIT), "headed": headed})) == []
     assert next(check_resize(RULES, {"tiny": variant(VIT)})).endswith("of any variant.")
-    assert "its 40 entries are no grid of images of 64x64" in next(check_resize(fits, {"o": odd}))
+    assert "its 40 entries are not a grid of images of 64x" in next(check_resize(fits, {"o": odd}))

@@ -1,5 +1,7 @@
 """A PyTorch model that also runs as Paddle, under `paddle.enable_compat()`, and faulty ones."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -21,7 +23,7 @@ class Mixer(nn.Module):
         self.gate = nn.Softmax(-1)
         self.head = nn.Linear(32, 10, bias=False)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         """Take images [B, 3, 24, 24], give logits [B, 10]."""
         x = self.unfold(self.pool(self.stem(x))).transpose(1, 2) + self.pos  # [B, 9, 32]
         x = self.norm(functional.gelu(self.square(x)))
@@ -46,7 +48,7 @@ class LacksLater(nn.Module):
         self.of_tensor = of_tensor
         self.head = nn.Linear(3, 4)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         """Take images [B, 3, H, W], give [B, 4]."""
         x = self.head(x.mean((2, 3)))
         return x.xlogy(x) if self.of_tensor else torch.special.entr(x)

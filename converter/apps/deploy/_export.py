@@ -22,7 +22,7 @@ from ...running.aside import stdout_aside
 from ...running.device import Device, import_framework
 from ...running.setup import Setup, Subject
 from ...running.side import as_function, make_side
-from ...tables.choosing import open_weights
+from ...tables.opening import open_weights
 from ...tables.plan import check_paddle
 from ...tables.reading import find_variant
 from ...tables.table import Table

@@ -16,7 +16,7 @@ from ...running.device import Device
 from ...running.setup import Setup
 from ...running.side import as_function, make_side
 from ...sides import Side
-from ...tables.choosing import open_weights
+from ...tables.opening import open_weights
 from ...tables.reading import find_variant
 
 Measure = Literal["probability", "log-odds"]

@@ -19,7 +19,7 @@ from ._lone import one_sided, why_alone
 from ._nested import exchangeable
 from ._outline import Leaf, Outline, Shape, Unit
 from ._rows import Group, Match, Proposed, Unclaimed
-from ._tree import Token, Tree, bare, contents, ends, join
+from ._tree import Token, Tree, apt, bare, contents, ends, join
 
 _Sides = tuple[list[str], list[str]]  # names of either
 _MOST_NAMES = 3  # of layers that a row could name as well
@@ -40,7 +40,7 @@ def match_outlines(
         choices: Key of a group -> which of its options to take; the first if it is not there.
         kinds: By name; the shipped ones if None.
     """
-    kinds = read_kinds() if kinds is None else kinds
+    kinds = apt(read_kinds() if kinds is None else kinds, torch, paddle)
     found = _match(torch, paddle, choices or {}, kinds, loose=False)
     if found.problems:
         # A bias that one side lacks keeps a layer, and all around it, from being paired.

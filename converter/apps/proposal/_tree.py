@@ -123,6 +123,22 @@ class Tree:
         return [child for child in self.children.get(name, []) if self.bags[child]]
 
 
+def apt(kinds: Mapping[str, Kind], torch: Outline, paddle: Outline) -> dict[str, Kind]:
+    """Leave out kinds with rules for layers within theirs, unless both models have such a layer.
+
+    Otherwise, the layers within may have counterparts of their own.
+    """
+    classes: dict[Side, set[str]] = {
+        model.framework: {unit.cls for unit in model.units} for model in (torch, paddle)
+    }
+    return {
+        name: kind
+        for name, kind in kinds.items()
+        if not any("." in rule.leaf for rule in kind.tensors)
+        or all(found & {*kind.classes_on(side)} for side, found in classes.items())
+    }
+
+
 def _with_inner(outline: Outline, by_class: Mapping[str, Kind], side: Side) -> dict[str, Unit]:
     """Give the layers by name; one whose kind has rules for tensors within it has these, too."""
     units = {unit.name: unit for unit in outline.units}

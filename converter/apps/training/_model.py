@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...checkpoints import held
 from ...errors import ModelError, RunError
 from ...models import build, check_side, load_paddle
-from ...tables.choosing import open_weights
+from ...tables.opening import open_weights
 from ...tables.plan import check_paddle
 from ...tables.reading import find_variant
 from ...tables.table import Table

@@ -1,0 +1,83 @@
+"""What other names and [resize] say of every tensor of every variant, checked before it is used."""
+
+from collections.abc import Iterator
+
+from ..errors import TableError, listing, nearest
+from ..sides import SIDES, Side
+from .names import Names
+from .patterns import PLACEHOLDER, join, overlap
+from .resizing import check_resize
+from .spelled import side_patterns
+from .table import Table
+
+_TRIED = ("1", "2")  # numbers that stand for all where no shapes say which there are
+
+
+def check_borders(table: Table) -> Iterator[str]:
+    """Say what is wrong with the dialects, the targets and [resize] of a table.
+
+    It looks at every key of every variant, so that a family of timm's takes a second.
+    """
+    for side in SIDES:
+        for names in table.names_on(side).values():
+            yield from wrong_names(table, names)
+    yield from check_resize(table.resize, table.variants)
+
+
+def require_names(table: Table, names: Names) -> None:
+    """Check other names that are about to be used, once.
+
+    Raises:
+        TableError: They are wrong.
+    """
+    memo = ("require_names", names.section, names.name)
+    if table.shipped and memo not in table.memo:
+        if problems := list(wrong_names(table, names)):
+            raise TableError(listing(f"{table.file} cannot be used:", problems))
+        table.memo[memo] = True
+
+
+def wrong_names(table: Table, names: Names) -> Iterator[str]:
+    """Say what is wrong with a dialect or a target."""
+    for problem in dict.fromkeys(_wrong(table, names.side, names)):
+        yield f"{names.section}.{names.name}: {problem}"
+
+
+def _wrong(table: Table, side: Side, names: Names) -> Iterator[str]:
+    checked = set[frozenset[str]]()
+    every = dict[str, None]()
+    for variant in table.variants.values():
+        patterns = side_patterns(variant, table, side)
+        keys = frozenset(patterns)
+        every |= dict.fromkeys(patterns)
+        if keys not in checked:
+            checked.add(keys)
+            if found := list(names.problems(patterns)):
+                yield from found
+                continue
+        try:
+            side_patterns(variant, table, side, names)
+        except ValueError as error:
+            yield f"{variant.name}: {error}."
+    if table.variants and not every:  # `vitconvert shapes` is still to write what there is
+        return
+    if not table.variants:
+        every |= dict.fromkeys(_samples(table, side))
+        yield from names.problems(every)
+    yield from names.idle(every)
+    for name in names.models:
+        if name not in table.variants:
+            hint = nearest(name, table.variants)
+            yield f"models: the table has no variant {name!r}.{hint}"
+    for name in names.apart:
+        if not any(overlap(row.paddle, name) for row in table.rows):
+            yield f"apart: {name}: no row describes a layer of that name."
+
+
+def _samples(table: Table, side: Side) -> Iterator[str]:
+    """Give keys that a table without variants may mean."""
+    for row in table.rows:
+        for rule in row.kind.tensors:
+            if (leaf := rule.name_on(side)) is not None:
+                pattern = join(row.name_on(side), leaf)
+                yield from (PLACEHOLDER.sub(number, pattern) for number in _TRIED)
