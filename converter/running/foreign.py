@@ -117,7 +117,12 @@ class Foreign:
     num_classes: int
 
     def library(self) -> str:
-        """Name the library that the model is from, with its release if that can be found."""
+        """Name the library that the model is from, with its release if that can be found.
+
+        Empty for a model of the user's own.
+        """
+        if not self.names.models:
+            return ""
         top = choose_model(self.names, self.variant).partition(":")[0].partition(".")[0]
         known = ["paddleclas"] if top == PPCLS else metadata.packages_distributions().get(top, [])
         for one in known:

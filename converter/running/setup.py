@@ -42,7 +42,8 @@ class Subject:
         table: File with the table of a model of the user's; empty for a variant, and where such a
             model needs none because its names are as they are in its checkpoint.
         output: What the whole model gives: "logits", "features", or a name that no layer has.
-        target: Of the variant's table: its own Paddle model is what runs; the shipped one if empty.
+        target: Of the table: the names that the Paddle model has, which is the target's own or the
+            user's; that of the table, if empty.
     """
 
     name: str
@@ -82,7 +83,7 @@ class Subject:
         """Give what shows the model of a target under our names; None for any other model."""
         if not self.target:
             return None
-        table, variant = find_variant(self.name)
+        table, variant = self.read_table(), self.variant()
         return Foreign(find_names(table, "paddle", self.target), table, variant, self.num_classes)
 
 

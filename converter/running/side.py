@@ -32,19 +32,21 @@ class _Side(ABC):
 
     def __init__(self, setup: Setup) -> None:
         self.library, self.setup = import_framework(self.name), setup
-        self.target, self.whole = setup.subject.foreign(), None  # what Paddle's side runs
+        self.target = setup.subject.foreign()  # what Paddle's side runs
+        self.whole: Any = None
         self.foreign = self.target if self.name == "paddle" else None
         self.device: str = choose_device(self.name, setup.device)
         self.reader = ""  # who reads the weights
 
     def environment(self) -> dict[str, Any]:
         """Return what ran where, settings read back and probed."""
+        library = self.foreign.library() if self.foreign else ""
         facts = {
             self.name: self.library.__version__,
             "python": platform.python_version(),
             "device": self.device,
             **self._environment(),
-            **({"library": self.foreign.library()} if self.foreign else {}),
+            **({"library": library} if library else {}),
         }
         if self.device != "cpu":
             card = {"card": self.cuda.get_device_name(), "driver": driver()}

@@ -27,7 +27,7 @@ def parse_names(
         side: Whose other names these are.
         problems: Gets whatever is wrong.
     """
-    found = {}
+    found: dict[str, Names] = {}
     for name, entry in tables_in(data, section, "", problems).items():
         where = f"{section}.{shown(name, str)}: "
         words = dict(entry)
@@ -35,19 +35,25 @@ def parse_names(
         names = checked(Names, words, where, problems, name=name, side=side, rows=rows, leaves=())
         if names is None:
             continue
+        if names.like and names.like not in found:
+            above = ", ".join(found)
+            problems.append(f"{where}like is {names.like!r}, expected one above it: {above}.")
+        elif names.like:
+            names = names.following(found[names.like])
         problems += [f"{where}{told}" for told in _wrong_entries(names)]
         found[name] = names
     return found
 
 
 def _wrong_entries(names: Names) -> Iterator[str]:
-    """Say what is wrong with ignore, computed, folds and kinds."""
+    """Say what is wrong with ignore, computed, folds, kinds and apart."""
     if names.kinds and names.side != "paddle":
         yield "kinds: only a target may have them."
-    patterns = [*names.ignore, *names.computed, *(how.of for how in names.computed.values())]
-    for pattern in [*patterns, *names.apart]:
+    patterns = [*names.ignore, *names.ignore_without_head, *names.computed, *names.apart]
+    for pattern in (*patterns, *(how.of for how in names.computed.values())):
         if not pattern or set("{}") & set(PLACEHOLDER.sub("", pattern)):
             yield f"{pattern!r}: a placeholder is a name in braces, such as {{i}}."
+    yield from _wrong_beginnings(names)
     for pattern, how in names.computed.items():
         if how.function not in COMPUTED:
             there = f" There are: {', '.join(COMPUTED)}."
@@ -63,6 +69,27 @@ def _wrong_entries(names: Names) -> Iterator[str]:
         elif len(tensors) != len(fields(FOLDS[name])):
             wanted = ", ".join(one.name for one in fields(FOLDS[name]))
             yield f"folds: {name} is about {list(tensors)}, expected our names of: {wanted}."
+
+
+def _wrong_beginnings(names: Names) -> Iterator[str]:
+    """Say what cannot stand in the place of a beginning."""
+    for beginning, others in names.instead.items():
+        if not any(
+            one.pattern is not None and one.pattern.startswith(beginning)
+            for row in names.rows
+            for one in row.theirs
+        ):
+            yield f"instead: no row's names begin with {beginning!r}."
+        if not others:
+            yield f"instead: {beginning!r} is [], expected what files have in its place."
+        for other in others:
+            if set("{}") & set(PLACEHOLDER.sub("", other)):
+                yield f"instead: {other!r}: a placeholder is a name in braces, such as {{i}}."
+    seen: dict[str, tuple[Part, ...]] = {}
+    for row in names.every_row:
+        for one in row.theirs:
+            if one.pattern is not None and seen.setdefault(one.pattern, row.ours) != row.ours:
+                yield f"instead: two rows speak of {one.pattern}, row {row.number} is one of them."
 
 
 def _wrong_models(names: Names) -> Iterator[str]:
