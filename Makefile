@@ -84,6 +84,7 @@ bench-speed: .venv/ready
 
 audit: .venv-audit/ready
 	@$(AUDIT)/python benchmarks/audit/audit.py
+	@$(AUDIT)/python benchmarks/audit/targets.py
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -265,9 +265,8 @@ def convert(
         check_sources_stay(checkpoint.files, output.paths())
         with written(output, force, verify, _meter(named, progress)) as draft:
             how = "read back and equal" if verify else "not read back (--no-verify)"
-            log.info(
-                "converted %d tensors%s, written, %s", len(named), f" to {dtype}" * bool(dtype), how
-            )
+            cast = f" to {dtype}" if dtype else ""
+            log.info("converted %d tensors%s, written, %s", len(named), cast, how)
             lost = vanished(tensors)
             if lost:
                 log.warning("%s", describe_vanished(lost))

@@ -109,13 +109,13 @@ class Names:
             where there is no head.
         computed: Pattern of their keys that our model has not -> how they are computed.
         folds: Function of `functions.FOLDS` -> our tensors that it is about.
-        kinds: Kind of a layer in the table -> the kind that it has there.
-        leaves: What that means for each tensor: theirs, in a layer that is called as ours, and
-            ours. Rows speak of what comes of them.
         models: Variant -> "package.module:function" that builds their own model of it.
         num_classes: The argument of these functions that is the size of the head; 0 for none.
         apart: Patterns of our layers that their model has not, or with other parts: what they give
             is not compared, their tensors are.
+        kinds: Kind of a layer in the table -> the kind that it has there.
+        leaves: What that means for each tensor: theirs, in a layer that is called as ours, and
+            ours. Rows speak of what comes of them.
     """
 
     name: str
@@ -129,11 +129,11 @@ class Names:
     ignore_without_head: Mapping[str, str] = field(default_factory=dict, metadata=_REASONS)
     computed: Mapping[str, Computed] = field(default_factory=dict)
     folds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    kinds: Mapping[str, str] = field(default_factory=dict)
-    leaves: tuple[NameRow, ...] = ()
     models: Mapping[str, str] = field(default_factory=dict)
     num_classes: str = "num_classes"
     apart: tuple[str, ...] = ()
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    leaves: tuple[NameRow, ...] = ()
 
     @property
     def section(self) -> str:
