@@ -41,8 +41,8 @@ WORDS = {
     "DiffParallelScalingBlock": "diff_parallel_scaling",
     "ResPostBlock": "res_post",
 }
-# Arguments that say nothing of the numbers a built model computes.
-WITHOUT_EFFECT = {"weight_init", "fix_init", "strict_img_size"}
+# Arguments that say nothing of what a built model computes for images of its size.
+WITHOUT_EFFECT = {"weight_init", "fix_init", "dynamic_img_size", "strict_img_size"}
 HEADER = f"""\
 # Every model that timm {RELEASE} registers in {{modules}}:
 # the arguments of Config in models_paddle/{{family}}.py where they differ from its defaults, and of

@@ -169,8 +169,12 @@ def _idle_rows(checkpoint: Checkpoint, made: Plan) -> list[str]:
 def _describe(made: Plan, asked: bool) -> str:
     """Say which variant and which head was found, and what else it could have been."""
     how = "as asked" if asked else "found from names and shapes"
-    if not asked and (others := twins(made.variant, made.table)):
-        how += f", which are also those of {', '.join(others)}: --variant decides"
+    others = [] if asked else [made.table.variants[one] for one in twins(made.variant, made.table)]
+    if others:
+        how += f", which are also those of {some([one.name for one in others])}"
+        if differing := [one.name for one in others if not one.computes(made.variant)]:
+            how += f"; {some(differing)} compute another function"
+        how += ": --variant decides"
     return f"{made.variant.name}, {show_head(made.num_classes)} ({how})"
 
 

@@ -10,7 +10,9 @@ Maps are [B, H, W, C] throughout, as in the source. Where a window covers its wh
 shifted.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import paddle
@@ -95,10 +97,10 @@ def shift_mask(h: int, w: int, window: Size, shift: Size) -> np.ndarray:
 
     The last window of a row or column holds both ends of the map. The map is the padded one.
     """
-    turned = np.arange(h)[:, None] >= h - shift[0], np.arange(w) >= w - shift[1]
-    region = (2 * turned[0] + turned[1]).reshape(h // window[0], window[0], w // window[1], -1)
-    region = region.transpose(0, 2, 1, 3).reshape(-1, 1, window[0] * window[1])  # [windows, 1, N]
-    return np.where(region == region.transpose(0, 2, 1), 0.0, -100.0)
+    from_above, from_left = np.arange(h) >= h - shift[0], np.arange(w) >= w - shift[1]
+    origin = (2 * from_above[:, None] + from_left).reshape(h // window[0], window[0], -1, window[1])
+    of_token = origin.transpose(0, 2, 1, 3).reshape(-1, window[0] * window[1])  # [windows, N]
+    return np.where(of_token[:, None] == of_token[:, :, None], 0.0, -100.0)
 
 
 def as_buffer(array: np.ndarray) -> Tensor:
@@ -174,7 +176,7 @@ class WindowAttention(nn.Layer):
 class Block(nn.Layer):
     """Attention and MLP, each with norm and shortcut: [B, H, W, C] -> [B, H, W, C]."""
 
-    Attention = WindowAttention
+    Attention: ClassVar[Callable[..., WindowAttention]] = WindowAttention
 
     def __init__(self, cfg: Config, stage: int, shifted: bool, drop_path_rate: float) -> None:
         super().__init__()
@@ -188,8 +190,11 @@ class Block(nn.Layer):
         self.mlp = Mlp(cfg, dim)
         self.drop_path2 = DropPath(drop_path_rate)
         self.masked = h + -h % self.window[0], w + -w % self.window[1]  # the map of attn_mask
-        mask = as_buffer(self.mask_of(*self.masked)) if any(self.shift) else None
-        self.register_buffer("attn_mask", mask, persistable=False)
+        if any(self.shift):
+            mask = as_buffer(self.mask_of(*self.masked))
+            self.register_buffer("attn_mask", mask, persistable=False)
+        else:
+            self.attn_mask = None
 
     def mask_of(self, h: int, w: int) -> np.ndarray:
         """Compute the mask for a padded map: [windows, N, N]."""

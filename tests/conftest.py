@@ -113,6 +113,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Make:
             state = {
                 key: rule.weight(key, found.resolve(shape, found.num_classes), _dtype(key))
                 for key, shape in found.shapes.items()
+                if found.num_classes or "num_classes" not in shape
             }
             made[variant] = folder / f"{variant}.safetensors"
             save_file(state, made[variant])

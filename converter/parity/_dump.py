@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import ParityError, brief, listing, nearest, way_out
+from ..folding import fold
 from ..running.scratch import ROOM
 from ..running.setup import Setup, code_of, own_code, read_setup
 from ..running.side import AnySide, class_name, find_class, is_class, make_side
@@ -28,6 +29,7 @@ from ._settings import idle, plain_attributes, read_settings, spell_settings
 from ._trace import DTYPES, INPUT, TRACE_JSON, Facts, Layer, Trace, Weight, Writer, write_facts
 
 _POLL = 0.02  # seconds between two looks for the reference trace
+_MOST_PATTERNS = 8  # of folded names of layers
 
 
 @dataclass(frozen=True)
@@ -314,6 +316,7 @@ def pair(side: AnySide, model: Any, table: Table, run: Callable[[], None]) -> li
     layers = dict(side.layers(model))
     names = dict.fromkeys([*layers, *side.state_of(model)])
     paired, problems = [], []
+    unlike: dict[str, list[str]] = {}
     found_rows = table.layers(side.name, names)
     if not table.variants:  # a table of many variants describes more than one model has
         problems += [
@@ -334,8 +337,15 @@ def pair(side: AnySide, model: Any, table: Table, run: Callable[[], None]) -> li
         layer = layers.get(own)
         form, classes = forms.get(id(layer)), kind.classes_on(side.name)
         if classes and form is None and not is_class(layer, classes):
-            problems.append(_unlike(own, layer, kind.name, classes))
+            unlike.setdefault(_unlike(layer, kind.name, classes), []).append(own)
         paired.append(Paired(layer, torch_name, own, kind, form))
+    for told, alike in unlike.items():
+        shown = (
+            fold(alike, _MOST_PATTERNS)
+            if len(alike) > _MOST_PATTERNS
+            else [(name, [name]) for name in alike]
+        )
+        problems += [f"{name}: {told}" for name, _of in shown]
     if problems:
         heading = f"the {NAMES[side.name]} model does not fit {table.file}:"
         raise ParityError(listing(heading, problems))
@@ -361,12 +371,12 @@ def _nearest(pattern: str, names: Iterable[str]) -> str:
     return "" if "{" in pattern else nearest(pattern, names)
 
 
-def _unlike(own: str, layer: Any, kind: str, classes: Sequence[str]) -> str:
+def _unlike(layer: Any, kind: str, classes: Sequence[str]) -> str:
     """Say that a layer is neither of a class of its kind nor computes what one does."""
     expected = " or ".join(classes)
     if any(isinstance(layer, find_class(name) or ()) for name in classes):
         expected += "; its own code computes something else"
-    return f"{own}: is a {class_name(layer)}, kind '{kind}' expects {expected}."
+    return f"is a {class_name(layer)}, kind '{kind}' expects {expected}."
 
 
 def describe(paired: Paired, side: Side) -> Layer:

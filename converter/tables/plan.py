@@ -8,6 +8,7 @@ import numpy as np
 
 from ..checkpoints import FLOATING, Checkpoint, Tensor, held
 from ..errors import CheckpointError, ConversionError, nearest
+from ..hub import config_beside, origin
 from ..sides import SIDES, Side
 from .axes import Axes
 from .heads import missing_head
@@ -133,10 +134,17 @@ def source_side(checkpoint: Checkpoint, table: Table) -> Side:
 
 
 def _as_named(match: Fit, checkpoint: Checkpoint, table: Table) -> Fit:
-    """Choose, of the variants that have the very same tensors, the one that the file is called."""
-    file = checkpoint.path.name
+    """Choose, of the variants that have the very same tensors, the one that the file is called.
+
+    A config.json beside it, as timm writes one, says it as well.
+    """
     alike = [match.variant.name, *twins(match.variant, table)]
-    named = max((name for name in alike if name in file), key=len, default=alike[0])
+    if len(alike) == 1:
+        return match
+    config = config_beside(checkpoint.path)
+    file = f"{checkpoint.path.name} {origin(checkpoint.path)}"
+    told = config.architecture if config and config.architecture in alike else alike[0]
+    named = max((name for name in alike if name in file), key=len, default=told)
     return replace(match, variant=table.variants.get(named, match.variant))
 
 

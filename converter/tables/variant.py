@@ -93,6 +93,11 @@ class Variant:
         known = {**PREPROCESSING, **next(iter(self.published), {}), **self.own_preprocessing}
         return frozen({name: known[name] for name in PREPROCESSING})
 
+    def computes(self, other: "Variant") -> bool:
+        """Tell whether another variant is the same function of weights and images."""
+        sizes = dict.fromkeys(("num_classes", "img_size"))
+        return {**self.config, **sizes} == {**other.config, **sizes}
+
     @property
     def channels(self) -> int:
         """Channels of an image."""

@@ -9,15 +9,12 @@ import pytest
 
 from conftest import paddle_in_float64
 from golden import rule
-from vitconvert import models
 from vitconvert.models_paddle import swin, swinv2
 from vitconvert.reference import import_timm
-from vitconvert.tables import reading
 
 pytestmark = [pytest.mark.torch, pytest.mark.paddle]
 
 MODELS = {"swin": "swin_tiny_patch4_window7_224", "swinv2": "swinv2_tiny_window8_256"}
-VARIANTS = [name for family in MODELS for name in reading.load_table(family).variants]
 SMALL = {"embed_dim": 16, "depths": (2, 3, 2), "num_heads": (1, 2, 4), "num_classes": 7}
 # What each case is about -> arguments, and the size of the images
 CASES: Mapping[str, tuple[Mapping[str, Any], tuple[int, int]]] = {
@@ -48,6 +45,8 @@ def agree(theirs: Any, ours: Any, size: tuple[int, int]) -> None:
     assert set(state) == set(theirs.state_dict())
     for key, value in theirs.state_dict().items():
         noise = rule.weight(key, value.shape)
+        if key.endswith("logit_scale"):  # some above 4.6, where it is cut
+            noise = 3 + 3 * noise
         value.copy_(torch.from_numpy(noise))
         linear = noise.ndim == 2 and key.endswith(".weight")
         state[key].set_value(paddle.to_tensor((noise.T if linear else noise).astype("f8")))
@@ -75,32 +74,6 @@ def test_any_size_and_window_agree_with_timm(family: str, case: str) -> None:
         ours = module.build(module.Config(**arguments))
 
     agree(theirs, ours, size)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", VARIANTS)
-def test_every_variant_agrees_with_timm(name: str) -> None:
-    """To 1e-10; of those above 100 million parameters names and shapes alone."""
-    import paddle
-    import torch
-
-    table, variant = reading.find_variant(name)
-    if table.parameters(variant) > 100e6:
-        with torch.device("meta"):
-            theirs = models.build("torch", variant, variant.num_classes)
-        with paddle.LazyGuard():
-            ours = models.build("paddle", variant, variant.num_classes)
-        linear = {f"{n}.weight" for n, m in theirs.named_modules() if type(m) is torch.nn.Linear}
-        shapes = {key: tuple(value.shape) for key, value in theirs.state_dict().items()}
-
-        found = {key: tuple(value.shape) for key, value in ours.state_dict().items()}
-        assert found == {key: s[::-1] if key in linear else s for key, s in shapes.items()}
-        return
-    theirs = models.build("torch", variant, variant.num_classes).double()
-    with paddle_in_float64():
-        ours = models.build("paddle", variant, variant.num_classes)
-
-    agree(theirs, ours, variant.input_size)
 
 
 def test_a_window_that_covers_its_map_is_not_shifted() -> None:
@@ -151,3 +124,23 @@ def test_every_parameter_learns(family: str) -> None:
     ours(paddle.randn([3, 3, 64, 48])).square().mean().backward()
 
     assert [name for name, one in ours.named_parameters() if one.grad is None] == []
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_initialisation_is_that_of_timm(family: str) -> None:
+    """By mean and spread: of n samples they are within five of their own deviations."""
+    import paddle
+    import torch
+
+    torch.manual_seed(0)
+    paddle.seed(0)
+    arguments = {**SMALL, "img_size": (32, 32)}
+    theirs = import_timm().create_model(MODELS[family], **arguments).state_dict()
+    module = import_module(f"vitconvert.models_paddle.{family}")
+    ours = module.build(module.Config(**arguments)).state_dict()
+
+    for key, value in theirs.items():
+        mean, std, n = float(value.mean()), float(value.std(correction=0)), value.numel()
+        found = ours[key].numpy()
+        assert found.mean() == pytest.approx(mean, abs=5 * std * (2 / n) ** 0.5 + 1e-6), key
+        assert found.std() == pytest.approx(std, rel=5 / n**0.5, abs=1e-6), key

@@ -140,7 +140,7 @@ def test_shapes_that_do_not_fit_name_the_group_and_the_number(
 ) -> None:
     """And what to add where the shape does not say it."""
     axes = Axes.parse(text)
-    calls = [lambda: axes.shape(shape, sizes)]
+    calls: list[Callable[[], Any]] = [lambda: axes.shape(shape, sizes)]
     if "num_classes" not in shape:
         array = np.zeros(shape, "f4")
         calls += [lambda: axes.apply(held(array), sizes), lambda: axes.apply_array(array, sizes)]
