@@ -264,10 +264,10 @@ def convert(
         output = Output(dst, named, provenance(checkpoint, made, wanted), max_shard_size)
         check_sources_stay(checkpoint.files, output.paths())
         with written(output, force, verify, _meter(named, progress)) as draft:
-            how = (
-                "written, read back and equal" if verify else "written, not read back (--no-verify)"
+            how = "read back and equal" if verify else "not read back (--no-verify)"
+            log.info(
+                "converted %d tensors%s, written, %s", len(named), f" to {dtype}" * bool(dtype), how
             )
-            log.info("converted %d tensors%s, %s", len(named), f" to {dtype}" * bool(dtype), how)
             lost = vanished(tensors)
             if lost:
                 log.warning("%s", describe_vanished(lost))
@@ -358,6 +358,7 @@ def _prove(
             model,
             torch_checkpoint=files["torch"],
             paddle_checkpoint=files["paddle"],
+            theirs=False,
             made_from=made.source,
             progress=progress,
             **keys,

@@ -17,10 +17,11 @@ from .reference import TIMM, build_reference
 from .sides import NAMES, Side
 from .start import Importing
 from .tables.identify import compare
+from .tables.names import Names
 from .tables.opening import open_weights
 from .tables.plan import make_plan
 from .tables.reading import find_variant, load_table, using, variants
-from .tables.spelled import droppable
+from .tables.spelled import droppable, left_out
 from .tables.table import Table
 from .tables.variant import Variant
 
@@ -198,22 +199,31 @@ def load_torch(model: Any, state: Mapping[str, Any], table: Table) -> None:
     model.load_state_dict(kept, strict=True)
 
 
-def load_paddle(model: Any, checkpoint: Checkpoint, table: Table) -> None:
+def load_paddle(
+    model: Any, checkpoint: Checkpoint, table: Table, names: Names | None = None
+) -> None:
     """Load a checkpoint into a Paddle model after checking every name and shape.
 
     Paddle itself only warns of a missing key or a wrong shape. What the table says Paddle alone has
     may be missing, and stays as the model has it; it is loaded if the model and the file have it.
 
+    Args:
+        model: The model.
+        checkpoint: Under the names of the model.
+        table: Its table.
+        names: The target of the table whose names these are; our own if None.
+
     Raises:
         CheckpointError: All keys that are missing, too many or of the wrong shape.
     """
     own = model.state_dict()
-    alone = {key for key in {*own, *checkpoint.tensors} if table.ignored(key, "paddle") is not None}
+    every = {*own, *checkpoint.tensors}
+    alone = {key for key in every if left_out(key, table, "paddle", names) is not None}
     shapes = {key: s for key, s in checkpoint.shapes.items() if key in own or key not in alone}
     expected = {k: tuple(v.shape) for k, v in own.items() if k in shapes or k not in alone}
     found = compare(shapes, expected)
     problems = found.listed("the model")
-    if unknown := [key for key in found.missing if not table.claims(key, "paddle")]:
+    if unknown := [key for key in found.missing if not _is_filled(key, table, names)]:
         problems.append(
             f"no row of {table.file} fills {some(unknown)}: add rows, or [paddle_only] entries "
             f"with their reasons."
@@ -227,6 +237,11 @@ def load_paddle(model: Any, checkpoint: Checkpoint, table: Table) -> None:
         raise CheckpointError(
             f"{checkpoint.path}: Paddle did not take {some([*missing, *unexpected])}."
         )
+
+
+def _is_filled(key: str, table: Table, names: Names | None) -> bool:
+    ours = [key] if names is None else names.ours(key)
+    return any(table.claims(one, "paddle") for one in ours)
 
 
 def list_models(tables: str | Path | None = None) -> list[str]:

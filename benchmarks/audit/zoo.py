@@ -3,12 +3,10 @@
 The worker processes of `vitconvert table` import this module, each with its own framework.
 """
 
-import sys
 import tomllib
 from collections.abc import Callable
 from functools import cache, partial
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,7 @@ class Factories:
         if pair not in PAIRS:
             raise AttributeError(pair)
         library, model = PAIRS[pair][self.side].split()
-        options = PAIRS[pair].get("options", {}) if self.side == "torch" else {}
+        options = PAIRS[pair].get("options" if self.side == "torch" else "paddle_options", {})
         return partial(self.find(library, model), **options)
 
 
@@ -41,20 +39,19 @@ def _torch_model(library: str, model: str) -> Any:
 def _paddle_model(library: str, model: str) -> Any:
     if library == "paddle.vision":
         return getattr(import_module("paddle.vision.models"), model)
-    _import_ppcls()
+    given = _prepare_ppcls()
     backbone = import_module("ppcls.arch.backbone")
     towers = import_module("ppcls.arch.backbone.model_zoo.foundation_vit")
-    return partial(getattr(backbone, model, None) or getattr(towers, model), pretrained=False)
+    tower = model.removeprefix("foundation_vit.")
+    found = getattr(backbone, model, None) or getattr(towers, tower)
+    return found if isinstance(found, type) else partial(found, **given)
 
 
 @cache
-def _import_ppcls() -> None:
-    """Make PaddleClas importable: its modules expect their own folder on the path, and a logger."""
-    package = find_spec("paddleclas")
-    assert package is not None
-    assert package.submodule_search_locations
-    sys.path.insert(0, next(iter(package.submodule_search_locations)))
-    import_module("ppcls.utils.logger").init_logger()
+def _prepare_ppcls() -> dict[str, Any]:
+    from vitconvert.running.foreign import prepare_ppcls
+
+    return prepare_ppcls()
 
 
 torch = Factories(_torch_model, "torch")

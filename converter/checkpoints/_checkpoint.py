@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..errors import some
 from ..folding import folded
 from ..markdown import quoted
 from ..sides import Side
@@ -38,6 +39,8 @@ class Checkpoint:
         metadata: Texts in the header of a .safetensors, such as where the weights came from.
         selection: What was chosen of the file; the same opens the same tensors again.
         sources: Name -> the keys that lead to the tensor in the file.
+        spelled: Name -> what the file calls the tensor, or its parts, where that is another name.
+        left_out: Names in the file of tensors that have no counterpart -> why.
         outside: Full name -> tensor of the file that is not among `tensors`.
         remarks: What else there is to say about where the file was found.
     """
@@ -55,6 +58,8 @@ class Checkpoint:
     metadata: dict[str, str] = field(default_factory=dict)
     selection: Selection = field(default_factory=Selection)
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    spelled: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
     outside: Mapping[str, Tensor] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
@@ -87,6 +92,13 @@ class Checkpoint:
         """Name -> shape of every tensor."""
         return {name: tensor.shape for name, tensor in self.tensors.items()}
 
+    def _left_out_for(self) -> dict[str, list[str]]:
+        """Give the tensors that have no counterpart, by reason."""
+        found: dict[str, list[str]] = {}
+        for key, why in self.left_out.items():
+            found.setdefault(why, []).append(key)
+        return found
+
     def notes(self) -> Iterator[str]:
         """Describe everything removed around the weights, one sentence each."""
         yield from self.remarks
@@ -110,6 +122,8 @@ class Checkpoint:
             yield f"{words} removed within the names"
         if self.selection.spelling:
             yield f"names of {self.selection.spelling}"
+        for why, keys in self._left_out_for().items():
+            yield f"left out: {some(keys)}: {why}"
         for old, new in self.selection.rename:
             yield f"renamed: {old} to {new}"
         if self.beside:

@@ -33,6 +33,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from ..checkpoints import Checkpoint
     from ..conversion import Conversion
     from ..parity import Pair
     from ..tables.plan import Plan
@@ -166,9 +167,9 @@ def _run(
         )
     if dry_run:
         asked = weights, rename, num_classes, dialect, target, image_size, in_chans
-        made = plan(src, model, variant, *asked)[1]
+        checkpoint, made = plan(src, model, variant, *asked)
         check_side(dst, src, made.source)
-        _show(made, dtype)
+        _show(checkpoint, made, dtype, target if made.source == "torch" else dialect)
         return None
     check_reports(reports, source=src, target=dst, unverified=unverified(dst), table=rows)
     with progress_bar() as progress:
@@ -197,22 +198,36 @@ def _run(
     return None
 
 
-def _show(plan: Plan, dtype: str | None) -> None:
-    """Print what would become of every tensor."""
+def _show(checkpoint: Checkpoint, plan: Plan, dtype: str | None, wanted: str | None) -> None:
+    """Print what would become of every tensor, each by its name in the files."""
+    from ..tables.border import called_by, find_names
+
     counters = {key for keys in plan.counters().values() for key in keys}
     shown = [step for step in plan.steps if step.source not in counters]
-    rows = ((s.source or "-", s.operation, s.target or "-", s.reason) for s in shown)
+    names = None if wanted is None else find_names(plan.table, plan.target, wanted)
+    targets = {} if names is None else called_by(names, (s.target for s in shown if s.target))
+    rows = [
+        (
+            checkpoint.spelled.get(s.source or "", s.source or "-"),
+            s.operation,
+            targets.get(s.target or "", s.target or "-"),
+            s.reason,
+        )
+        for s in shown
+    ]
+    rows += [(key, "drop", "-", why) for key, why in checkpoint.left_out.items()]
     print_table(rows, "source", "operation", "target", "reason")
     counts = Counter[str](step.operation for step in plan.steps)
     order = ("transpose", "rearrange", "copy", "drop", "restore")
-    listed = ", ".join(f"{counts[name]} to {name}" for name in order if counts[name])
     kept = sum(step.keep for step in plan.steps) if dtype in ("float16", "bfloat16") else 0
     cast = f" Floating tensors would be cast to {dtype}" if dtype else ""
     cast += f", but {kept} statistics stay in float32." if kept else "." * bool(dtype)
     if plan.source == "torch":
         for pattern, reason in plan.table.paddle_only.items():
             say(f"Paddle alone has {pattern}, which is not written: {reason}")
-    say(f"{len(plan.steps)} tensors: {listed}.{cast} Nothing was written (--dry-run).")
+    counts["drop"] += len(checkpoint.left_out)
+    listed = ", ".join(f"{counts[name]} to {name}" for name in order if counts[name])
+    say(f"{counts.total()} tensors: {listed}.{cast} Nothing was written (--dry-run).")
 
 
 @click.command(name="convert")

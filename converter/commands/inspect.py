@@ -9,7 +9,7 @@ from ..lines import Lines, joined
 from ..markdown import quoted
 from ..sides import NAMES
 from ..tables.reading import load_table, variants
-from ..tables.variant import PREPROCESSING
+from ..tables.variant import PREPROCESSING, Variant
 from ..terminal import print_table, say
 from .naming import rename_option
 from .options import SOURCE, fetched
@@ -60,12 +60,20 @@ def inspect(file: Path, weights: str | None, rename: dict[str, str] | None) -> N
     # Without linear layers both frameworks' tensors look alike; then the kind of file decides.
     own = checkpoint.side or "torch"
     found = identify(checkpoint.shapes)
+    if checkpoint.selection.spelling:  # these are not the names that a table's variants have
+        found = []
     sure = {match.variant.name for match, side in found if side == own}
     looks = [
         f"{match.variant.name} (family {match.variant.family}, {show_head(match.num_classes)}, "
         f"{NAMES[side]} names)"
         for match, side in found
         if side == own or match.variant.name not in sure
+    ]
+    looks += [
+        f"{_with_twins(one.fit.variant)} (family {one.fit.variant.family}, "
+        f"{show_head(one.fit.num_classes)}, names of {one.names.name})"
+        for one in several
+        if one.names is not None and one.selection == checkpoint.selection
     ]
     unknown = (
         f"no variant, but close to {close.fit.variant.name}" if close else "no variant known here"
@@ -86,6 +94,13 @@ def inspect(file: Path, weights: str | None, rename: dict[str, str] | None) -> N
     if not (looks or close):
         end = ".pth" if own == "paddle" else ".pdparams"
         say(Lines(_OWN_MODEL.format(src=quoted(str(file)), end=end)), whole=True)
+
+
+def _with_twins(variant: Variant) -> str:
+    """Name a variant, and those with the same names and shapes."""
+    from ..tables.identify import twins
+
+    return " or ".join([variant.name, *twins(variant, load_table(variant.family))])
 
 
 @click.command()

@@ -238,6 +238,9 @@ def _compare_pairs(
 @NUM_CLASSES
 @click.option("--dialect", metavar="NAME", help="Whose names the file has.  [default: found]")
 @click.option(
+    "--target", metavar="NAME", help="Whose own Paddle model to compare, if the table names it."
+)
+@click.option(
     "--dtype",
     type=Choice(["float64", "float32"]),
     help="Run in this precision alone.  [default: both]",
@@ -262,6 +265,7 @@ def dump(
     rename: dict[str, str] | None,
     num_classes: int | None,
     dialect: str | None,
+    target: str | None,
     dtype: Any,
     alone: Path | None,
     python: str | None,
@@ -300,6 +304,7 @@ def dump(
             rename=rename,
             num_classes=num_classes,
             dialect=dialect,
+            target=target,
             dtype=dtype,
             alone=alone,
             force=force,

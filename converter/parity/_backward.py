@@ -96,7 +96,7 @@ def _gradients(
     pairs = zip(floating(side, model(x)), directions, strict=True)
     loss = sum((output * side.put(direction)).sum() for output, direction in pairs)
     made = zip(trained, side.grad(loss, list(trained.values())), strict=True)
-    return {name: None if one is None else side.array(one) for name, one in made}
+    return side.gradients({name: None if one is None else side.array(one) for name, one in made})
 
 
 def floating(side: AnySide, output: Any) -> list[Any]:

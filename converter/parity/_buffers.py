@@ -51,7 +51,7 @@ def write_buffers(
         _check_patterns(table, state)
     layers, found = _layers(paired), []
     for key, tensor in state.items():
-        reason = table.ignored(key, "paddle")
+        reason = table.ignored(key, "paddle") or side.left_out(key)
         if reason is not None and others(key, tensor):
             layer, kept = _layer_of(key, layers), writer if key in computed else None
             found.append(_write(layer, key, tensor, reason, side, kept))
@@ -66,11 +66,15 @@ def _write(
     if writer is None:
         return Buffer(layer, key, shape, reason)
     array = side.array(tensor)
-    if array.dtype == np.float64:
-        with np.errstate(over="ignore"):
-            narrow = array.astype(np.float32)
-        array = narrow if np.array_equal(narrow, array, equal_nan=True) else array
+    array = narrowed(array) if array.dtype == np.float64 else array
     return Buffer(layer, key, shape, reason, writer.add(array))
+
+
+def narrowed(array: np.ndarray) -> np.ndarray:
+    """Return an array as float32, half as large, if it loses nothing."""
+    with np.errstate(over="ignore"):
+        narrow = array.astype(np.float32)
+    return narrow if np.array_equal(narrow, array, equal_nan=True) else array
 
 
 def _check_patterns(table: Table, state: Collection[str]) -> None:

@@ -5,7 +5,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ from ..sides import NAMES, Side
 from ..tables.table import Table, sizes_of
 from ._alone import Alone
 from ._backward import differentiate
-from ._buffers import write_buffers
+from ._buffers import narrowed, write_buffers
 from ._distance import FLOAT64_LIMIT
 from ._forms import describe_forms, find_forms, is_none, round_setting
 from ._record import Paired, Recorder, as_in_torch, watched
@@ -223,6 +223,7 @@ class _Dump:
             if key not in claimed
             and side.identity(tensor) not in same  # another name of one that is
             and table.ignored(key, side.name) is None
+            and side.left_out(key) is None
         ]
         if left:
             name = NAMES[side.name]
@@ -314,7 +315,9 @@ def pair(side: AnySide, model: Any, table: Table, run: Callable[[], None]) -> li
         ParityError: A layer is of another class than its kind says, and computes something else.
     """
     layers = dict(side.layers(model))
-    names = dict.fromkeys([*layers, *side.state_of(model)])
+    state = side.state_of(model)
+    hidden = side.foreign.hidden(layers, state) if side.foreign else ()
+    names = dict.fromkeys([*layers, *state, *hidden])
     paired, problems = [], []
     unlike: dict[str, list[str]] = {}
     found_rows = table.layers(side.name, names)
@@ -326,18 +329,20 @@ def pair(side: AnySide, model: Any, table: Table, run: Callable[[], None]) -> li
             if not any(row.pair(side.name, own) for own in found_rows)
         ]
     else:
-        found_rows = {n: r for n, r in found_rows.items() if not is_none(side, layers.get(n), r[2])}
+        found_rows = {n: r for n, r in found_rows.items() if not is_none(side, layers.get(n), r)}
     of_kinds = [
         (layers[own], [kind])
         for own, (_torch, _paddle, kind) in found_rows.items()
         if own in layers and kind.classes_on(side.name)
     ]
     forms = find_forms(side, of_kinds, run)
-    for own, (torch_name, _paddle_name, kind) in found_rows.items():
+    for own, (torch_name, paddle_name, kind) in found_rows.items():
         layer = layers.get(own)
         form, classes = forms.get(id(layer)), kind.classes_on(side.name)
-        if classes and form is None and not is_class(layer, classes):
+        if classes and form is None and own not in hidden and not is_class(layer, classes):
             unlike.setdefault(_unlike(layer, kind.name, classes), []).append(own)
+        if side.target is not None and side.target.has_tensors_alone(paddle_name):
+            kind = replace(kind, traced=False)  # its tensors alone are compared
         paired.append(Paired(layer, torch_name, own, kind, form))
     for told, alike in unlike.items():
         shown = (
@@ -389,13 +394,6 @@ def describe(paired: Paired, side: Side) -> Layer:
     settings, spelled = read_settings(holder, kind, side), spell_settings(holder, kind, side)
     unused = idle(settings, kind)
     return Layer(paired.own, kind.name, settings, *limits, kind.traced, spelled, unused)
-
-
-def narrowed(array: np.ndarray) -> np.ndarray:
-    """Return an array as float32, half as large, if it loses nothing."""
-    with np.errstate(over="ignore"):
-        narrow = array.astype(np.float32)
-    return narrow if np.array_equal(narrow, array, equal_nan=True) else array
 
 
 def round_settings(paired: list[Paired], side: Side) -> None:

@@ -126,11 +126,15 @@ def find_forms(
     return {i: form for i, form in {**found, **never}.items() if form.runs or form.inherits}
 
 
-def is_none(side: AnySide, layer: Any, kind: Kind) -> bool:
+def is_none(side: AnySide, layer: Any, names: tuple[str, str, Kind]) -> bool:
     """Tell whether a variant has nothing where others have a layer: what hands on its input.
 
-    If the other side's model has a layer there, it will be missing here.
+    If the other side's model has a layer there, it will be missing here. What a target has apart
+    is nothing on either side.
     """
+    _torch, paddle, kind = names
+    if not kind.tensors and side.target is not None and side.target.is_apart(paddle):
+        return True
     classes = kind.classes_on(side.name)
     nothing = is_class(layer, [f"{side.name}.nn.Identity"])
     return nothing and bool(classes) and not is_class(layer, classes)

@@ -157,6 +157,7 @@ def _sides(report: Report) -> Iterator[str]:
         digest = f" (sha256 {code(str(facts['sha256']))})" if "sha256" in facts else ""
         python = f", Python {facts['python']}" if "python" in facts else ""
         model = f", {code(str(facts['model']))}" if "model" in facts else ""
+        model += f" of {code(str(facts['library']))}" if "library" in facts else ""
         chosen = (
             f"{name} {code(str(facts[key]))}" for key, name in _CHOSEN.items() if key in facts
         )

@@ -63,6 +63,7 @@ def check_parity(
     num_classes: int | None = None,
     dialect: str | None = None,
     target: str | None = None,
+    theirs: bool = True,
     made_from: Side = "torch",
     tables: str | Path | None = None,
     progress: Progress | None = None,
@@ -84,7 +85,9 @@ def check_parity(
         paddle_rename: The same for the Paddle file.
         num_classes: 0 drops the head of both on purpose.
         dialect: Whose names the PyTorch file has; found from the names if None.
-        target: Whose names the Paddle file has; found from the names if None.
+        target: Whose names the Paddle file has; found from the names if None. If it is given and
+            names models of its own, its model of the variant is what runs.
+        theirs: Whether that one runs, and not ours with the same weights.
         made_from: Which file is the original; if the other was cast to a narrower dtype, the
             original's weights are rounded to it first.
         tables: A folder with families of your own, besides the shipped ones.
@@ -120,7 +123,8 @@ def check_parity(
             )
             for side in SIDES
         }
-        subjects = {side: make_subject(model, side, opened[side]) for side in SIDES}
+        own = target if theirs else None
+        subjects = {side: make_subject(model, side, opened[side], own) for side in SIDES}
         heads = {side: subjects[side].num_classes for side in SIDES}
         if heads["torch"] != heads["paddle"]:
             found = {side: f"{files[side]} has {show_head(heads[side])}" for side in SIDES}
@@ -173,6 +177,7 @@ def dump(
     rename: Renames | None = None,
     num_classes: int | None = None,
     dialect: str | None = None,
+    target: str | None = None,
     dtype: Literal["float64", "float32"] | None = None,
     alone: str | Path | None = None,
     force: bool = False,
@@ -190,6 +195,8 @@ def dump(
         rename: Beginnings of names -> what takes their place.
         num_classes: 0 drops the head on purpose.
         dialect: Whose names the file has, a dialect or a target; found from the names if None.
+        target: Whose own Paddle model is to be compared: it runs if the framework is "paddle", and
+            the names are its own; of PyTorch, the layers that it has not are left out.
         dtype: Run in this precision alone; in both if None.
         alone: Trace of the other side; every layer alone is given what that one's layer was given.
         force: Whether a trace in `out` may be replaced.
@@ -202,20 +209,20 @@ def dump(
         ParityError: The model could not run.
     """
     check_options(options, model)
-    target = Path(out)
-    check_distinct(alone=None if alone is None else Path(alone), out=target)
-    check_folder(target, "a parity trace", _is_trace, force=force, as_whole=True)
-    check_unclaimed(target, as_whole=True)
+    place = Path(out)
+    check_distinct(alone=None if alone is None else Path(alone), out=place)
+    check_folder(place, "a parity trace", _is_trace, force=force, as_whole=True)
+    check_unclaimed(place, as_whole=True)
     advice = "Or name another Python that has it: --python PATH."
     check_pythons({framework: pythons(options)[framework]}, advice)
-    source = located(checkpoint)
-    opened = open_for(model, framework, source, weights, rename, num_classes, dialect)
-    subject = make_subject(model, framework, opened)
+    source, spelled = located(checkpoint), target if framework == "paddle" else None
+    opened = open_for(model, framework, source, weights, rename, num_classes, spelled or dialect)
+    subject = make_subject(model, framework, opened, target)
     if alone is not None:
         reference = Trace(Path(alone))
         if DTYPES[0] not in reference.runs or dtype == DTYPES[1]:
             raise ParityError("--alone compares float64 runs: neither side can be float32 alone.")
-    with claimed(target, as_whole=True), temporary_folder(target.parent) as folder:
+    with claimed(place, as_whole=True), temporary_folder(place.parent) as folder:
         inputs = write_inputs(model, options, folder)
         about_input = inputs[0][1]
         if alone is not None and reference.facts.input["sha256"] != about_input["sha256"]:
@@ -228,19 +235,19 @@ def dump(
         job = _make_job(framework, subject, opened, {}, options, part, inputs)
         against = "" if alone is None else str(Path(alone).absolute())
         dtypes = DTYPES if dtype is None else (dtype,)
-        job = replace(job, dtypes=dtypes, alone=against, target=str(target))
+        job = replace(job, dtypes=dtypes, alone=against, target=str(place))
         _run([job], options, model, Meter(progress))
         # Once more: another may have begun, and ended, between the first look and the claim.
-        check_folder(target, "a parity trace", _is_trace, force=force, as_whole=True)
-        if target.exists():
-            target.rename(folder / "old")
+        check_folder(place, "a parity trace", _is_trace, force=force, as_whole=True)
+        if place.exists():
+            place.rename(folder / "old")
         try:
-            part.rename(target)
+            part.rename(place)
         except OSError:
             if (folder / "old").exists():
-                (folder / "old").rename(target)
+                (folder / "old").rename(place)
             raise
-    return Trace(target)
+    return Trace(place)
 
 
 def _is_trace(folder: Path) -> bool:

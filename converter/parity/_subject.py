@@ -10,8 +10,10 @@ from ..errors import ParityError
 from ..hub import origin
 from ..models import check_side
 from ..plain import sha256
+from ..running.foreign import choose_model
 from ..running.setup import Subject, check_factory
 from ..sides import Side
+from ..tables.border import find_names
 from ..tables.opening import open_weights
 from ..tables.plan import check_paddle, make_plan
 from ..tables.reading import find_variant, read_table
@@ -50,19 +52,36 @@ def open_for(
     )
 
 
-def make_subject(model: str | Pair, side: Side, checkpoint: Checkpoint) -> Subject:
-    """Check a file by names and shapes before any framework starts, and return what to build."""
+def make_subject(
+    model: str | Pair, side: Side, checkpoint: Checkpoint, target: str | None = None
+) -> Subject:
+    """Check a file by names and shapes before any framework starts, and return what to build.
+
+    Args:
+        model: The variant, or a pair of the user's own.
+        side: Which of the two.
+        checkpoint: Its weights, under our names.
+        target: Whose own model of the variant is to run, if it names models.
+
+    Raises:
+        ModelError: The target names models, but none of this variant.
+    """
     check_side(side, checkpoint)
     if isinstance(model, Pair):
         name = model.torch_model if side == "torch" else model.paddle_model
         check_factory(name, side)
-        return Subject(name, table=str(Path(model.table).absolute()))
+        # A file for one's own Paddle model has the names of that model.
+        own = checkpoint.selection.spelling if side == "paddle" else ""
+        return Subject(name, table=str(Path(model.table).absolute()), target=own)
     table, variant = find_variant(model)
     if side == "torch":
         num_classes = make_plan(checkpoint, table, model).num_classes
     else:
         num_classes = check_paddle(checkpoint, table, variant)
-    return Subject(model, num_classes, output="logits" if num_classes else "features")
+    output = "logits" if num_classes else "features"
+    if target is None or not choose_model(find_names(table, "paddle", target), variant):
+        return Subject(model, num_classes, output=output)
+    return Subject(model, num_classes, output=output, target=target)
 
 
 def describe_checkpoint(checkpoint: Checkpoint, rounded: Mapping[str, str]) -> dict[str, Any]:

@@ -75,6 +75,11 @@ def summary(report: Report) -> list[str]:
         f"{report.model}: {len(report.layers) - 1} layers and the output compared, input "
         f"{spell_shape(report.inputs['shape'])}, {sides[0]}, {sides[1]}, {report.seconds:.1f} s"
     )
+    lines += [
+        f"the {facts['label']} model is {facts['model']} of {facts['library']}"
+        for facts in report.sides
+        if "library" in facts
+    ]
     if (reference["framework"], reference.get("read_by")) == ("torch", "vitconvert"):
         lines.append("torch.load refuses this file: vitconvert's own reader read both sides.")
     faults = [layer for layer in report.layers if layer.verdict != "same"]

@@ -11,19 +11,21 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..checkpoints import Checkpoint, Selection, open_checkpoint
+from ..checkpoints import Checkpoint, Selection, open_checkpoint, open_selected
 from ..checkpoints.selection import read_selection
 from ..errors import ModelError, RunError, VitconvertError, brief, nearest
 from ..models import build
 from ..plain import sha256
 from ..reference import import_beside_torchvision
 from ..sides import NAMES, Side
+from ..tables.border import find_names
 from ..tables.opening import reopen
 from ..tables.reading import find_variant, read_table
 from ..tables.table import Table
 from ..tables.variant import Variant
 from .compat import enable_compat, is_compat, plain_name, spell_lacking
 from .device import Device
+from .foreign import Foreign, build_foreign
 
 _INSTALLED = {"site-packages", "dist-packages"}
 _FRAMEWORKS = {"torch", "paddle"}  # whose own lines say nothing to a user
@@ -40,12 +42,15 @@ class Subject:
         table: File with the table of a model of the user's; empty for a variant, and where such a
             model needs none because its names are as they are in its checkpoint.
         output: What the whole model gives: "logits", "features", or a name that no layer has.
+        target: Of the table: the names that the Paddle model has, which is the target's own or the
+            user's; that of the table, if empty.
     """
 
     name: str
     num_classes: int = 0
     table: str = ""
     output: str = "model output"  # no layer can be called so
+    target: str = ""
 
     @property
     def is_own(self) -> bool:
@@ -70,7 +75,16 @@ class Subject:
         """Build the model in the framework's default floating type."""
         if self.is_own:
             return call_factory(self.name)
+        if framework == "paddle" and (foreign := self.foreign()) is not None:
+            return build_foreign(foreign.names, foreign.variant, self.num_classes)
         return build(framework, find_variant(self.name)[1], self.num_classes)
+
+    def foreign(self) -> Foreign | None:
+        """Give what shows the model of a target under our names; None for any other model."""
+        if not self.target:
+            return None
+        table, variant = self.read_table(), self.variant()
+        return Foreign(find_names(table, "paddle", self.target), table, variant, self.num_classes)
 
 
 def check_factory(name: str, side: Side) -> None:
@@ -216,9 +230,14 @@ class Setup:
     tf32: bool = False
 
     def open(self) -> Checkpoint:
-        """Open exactly the weights that were chosen where the work was planned."""
+        """Open exactly the weights that were chosen where the work was planned.
+
+        They have our names, but for a target's own model: its own.
+        """
         if self.selection is None:
             return open_checkpoint(self.checkpoint)
+        if self.subject.target:
+            return open_selected(self.checkpoint, self.selection)
         table, variant = self.subject.read_table(), self.subject.variant()
         classes = self.subject.num_classes
         return reopen(self.checkpoint, self.selection, table, variant, self.framework, classes)

@@ -32,16 +32,23 @@ class _Side(ABC):
 
     def __init__(self, setup: Setup) -> None:
         self.library, self.setup = import_framework(self.name), setup
+        self.target = setup.subject.foreign()  # what Paddle's side runs
+        self.whole: Any = None
+        self.foreign = self.target if self.name == "paddle" else None
         self.device: str = choose_device(self.name, setup.device)
         self.reader = ""  # who reads the weights
 
     def environment(self) -> dict[str, Any]:
         """Return what ran where, settings read back and probed."""
+        library = self.foreign.library() if self.foreign else ""
         facts = {
             self.name: self.library.__version__,
             "python": platform.python_version(),
             "device": self.device,
             **self._environment(),
+            **(
+                {"library": library} if (library := self.foreign and self.foreign.library()) else {}
+            ),
         }
         if self.device != "cpu":
             card = {"card": self.cuda.get_device_name(), "driver": driver()}
@@ -76,14 +83,16 @@ class _Side(ABC):
             ModelError: The user's function returns something else.
         """
         subject = self.setup.subject
-        with self.floating(dtype), self._own_names() if subject.is_own else nullcontext():
+        others = subject.is_own or self.foreign
+        with self.floating(dtype), self._own_names() if others else nullcontext():
             model = subject.build(self.name)
         if not isinstance(model, getattr(self.library.nn, self.layer_class)):
             expected = f"{self.name}.nn.{self.layer_class}"
             raise ModelError(f"{subject.name} returns a {type(model)}; expected a {expected}.")
-        if subject.is_own or self.name == "torch":  # Paddle has built a shipped one in this type
-            self.cast(model, dtype)
+        if others or self.name == "torch":
+            self.cast(model, dtype)  # Paddle has built a shipped one in this type
         model.eval()
+        self.whole = model
         return model
 
     def model(self, dtype: str) -> Any:
@@ -114,7 +123,19 @@ class _Side(ABC):
 
     def state_of(self, model: Any) -> dict[str, Any]:
         """Return parameters and buffers by key."""
-        return dict(model.state_dict())
+        state = dict(model.state_dict())
+        if self.foreign is None or model is not self.whole:
+            return state
+        ours = self.foreign.tensors(state, self.array, self.put)
+        return ours | self.foreign.zeros(ours, str(self.library.get_default_dtype()), self.put)
+
+    def left_out(self, key: str) -> str | None:
+        """Give the reason why a tensor of a target's own model has none of ours."""
+        return None if self.foreign is None else self.foreign.names.left_out(key)
+
+    def gradients(self, by: dict[str, np.ndarray | None]) -> dict[str, np.ndarray | None]:
+        """Give gradients by the names of `parameters` under those that the table has."""
+        return by if self.foreign is None else self.foreign.gradients(by)
 
     def grad(self, loss: Any, wanted: list[Any]) -> Sequence[Any]:
         """Differentiate a loss; None for what it does not depend on."""
@@ -249,7 +270,8 @@ class PaddleSide(_Side):
         paddle.set_device(self.device)
         if setup.checkpoint:
             checkpoint, self.reader = setup.open(), "vitconvert"
-            rounded = {key: checkpoint.tensors[key].cast(to) for key, to in setup.rounded.items()}
+            spelled = setup.rounded if self.foreign is None else self.foreign.spelled(setup.rounded)
+            rounded = {key: checkpoint.tensors[key].cast(to) for key, to in spelled.items()}
             self.checkpoint = replace(checkpoint, tensors={**checkpoint.tensors, **rounded})
         if self.device == "gpu":
             paddle.set_flags({"FLAGS_cudnn_deterministic": True})
@@ -275,7 +297,8 @@ class PaddleSide(_Side):
         return guard
 
     def _load(self, model: Any) -> None:
-        load_paddle(model, self.checkpoint, self.setup.subject.read_table())
+        names = None if self.foreign is None else self.foreign.names
+        load_paddle(model, self.checkpoint, self.setup.subject.read_table(), names)
 
     def cast(self, model: Any, dtype: str) -> None:
         """Bring a model to another floating type; Layer.to would cast integers, too."""
@@ -289,10 +312,16 @@ class PaddleSide(_Side):
 
     def layers(self, model: Any) -> Iterator[tuple[str, Any]]:
         """Name every layer within the model."""
+        if self.foreign is not None and model is self.whole:
+            yield from self.foreign.layers(self._within(model))
+        else:
+            yield from self._within(model)
+
+    def _within(self, model: Any) -> Iterator[tuple[str, Any]]:
         for name, layer in model._sub_layers.items():
             if layer is not None:
                 yield name, layer
-                yield from ((f"{name}.{inner}", found) for inner, found in self.layers(layer))
+                yield from ((f"{name}.{inner}", found) for inner, found in self._within(layer))
 
     def parameters(self, model: Any) -> dict[str, Any]:
         """Return what is trained, by key."""
@@ -301,7 +330,8 @@ class PaddleSide(_Side):
     def buffers(self, model: Any) -> dict[str, Any]:
         """Return what is not trained, by key, also what is never saved."""
         frozen = {name: p for name, p in model.named_parameters() if p.stop_gradient}
-        return {**frozen, **dict(model.named_buffers())}
+        found = {**frozen, **dict(model.named_buffers())}
+        return found if self.foreign is None else dict(self.foreign.layers(found.items()))
 
     def put_trained(self, array: np.ndarray) -> Any:
         """Bring an array to the device, to differentiate by it."""

@@ -65,6 +65,11 @@ class Choice:
         """How many tensors are of the model."""
         return len(self.tensors) - len(self.fit.extra)
 
+    def adds_head(self, other: "Choice") -> bool:
+        """Tell whether this is what another choice is without a head beside it."""
+        around = f"{other.selection.path}.".startswith(f"{self.selection.path}.".lstrip("."))
+        return around and self.fit.num_classes > 0 and self.claimed > other.claimed
+
     @property
     def words(self) -> tuple[str, ...]:
         """Keys and words that lead to it, without those of wrappers."""

@@ -71,7 +71,6 @@ def _anchored(contents: Contents, table: Table, side: Side, root: str) -> Iterat
             before = clean.removesuffix(end)
             if before != clean and before[-1:] in ("", "."):
                 yield from _before(keys, full, end.count(".") + 1)
-                break
 
 
 def _claimed(contents: Contents, table: Table, side: Side, root: str) -> Iterator[Place]:

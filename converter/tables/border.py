@@ -1,6 +1,7 @@
 """Where other names become ours, and ours others: before the plan, and after it."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ..checkpoints import FLOATING, Checkpoint, Tensor
@@ -44,7 +45,8 @@ def to_ours(
     if not checkpoint.selection.spelling:
         return checkpoint
     names = find_names(table, side, checkpoint.selection.spelling)
-    kept = {key: t for key, t in checkpoint.tensors.items() if names.left_out(key) is None}
+    reasons = {key: names.left_out(key, num_classes > 0) for key in checkpoint.tensors}
+    kept = {key: t for key, t in checkpoint.tensors.items() if reasons[key] is None}
     try:
         check_computed(names, checkpoint.tensors)
         expected, sizes = side_patterns(variant, table, side), sizes_of(table, variant)
@@ -53,26 +55,66 @@ def to_ours(
         raise ConversionError(
             f"{checkpoint.path}: does not have the tensors of {names.option}: {error}."
         ) from error
+    spelled = _called(names, kept)
     dtypes = [tensor.dtype for tensor in made.values() if tensor.dtype in FLOATING]
-    for key, shape in _absent(made, table, names, variant, num_classes):
+    for key, shape in absent(made, table, names, variant, num_classes):
         made[key] = zeros(shape, next(iter(dtypes), "float32"))
+        spelled[key] = "zeros"
     sources = {
         str(move.targets[0]): checkpoint.sources[str(move.sources[0])]
         for move in names.moves(kept)
         if (len(move.sources), len(move.targets)) == (1, 1)
         if (move.row is None or move.row.axes is None) and move.sources[0] in checkpoint.sources
     }
-    return replace(checkpoint, tensors=made, sources=sources)
+    return replace(
+        checkpoint,
+        tensors=made,
+        sources=sources,
+        spelled=spelled,
+        left_out={key: why for key, why in reasons.items() if why is not None},
+    )
 
 
-def _absent(
-    made: Mapping[str, Tensor], table: Table, names: Names, variant: Variant, num_classes: int
+def _called(names: Names, theirs: Iterable[str]) -> dict[str, str]:
+    """Say of which of their tensors ours are made: "q + k + v"."""
+    return {
+        own: _shown(move.sources)
+        for move in names.moves(theirs)
+        for own in move.targets
+        if own is not None and move.sources != (own,)
+    }
+
+
+def _shown(keys: Sequence[str | None]) -> str:
+    """Spell the parts of a tensor: "attn.q.weight + k.weight + v.weight"."""
+    named = [key or "zeros" for key in keys]
+    words = [re.split(r"(?<=[./])", key) for key in named if key != "zeros"]
+    shared = 0
+    for same in zip(*words, strict=False) if len(words) > 1 else ():
+        if len(set(same)) > 1:
+            break
+        shared += len(same[0])
+    return " + ".join([named[0], *(k if k == "zeros" else k[shared:] for k in named[1:])])
+
+
+def absent(
+    made: Container[str], table: Table, names: Names, variant: Variant, num_classes: int
 ) -> Iterator[tuple[str, Shape]]:
-    """Give our tensors that no file of these names holds, since they are zero."""
+    """Give our tensors that no model of these names holds, since they are zero."""
     for key, pattern in side_patterns(variant, table, names.side).items():
         is_here = num_classes or "num_classes" not in pattern
         if is_here and key not in made and not any(names.move(key, back=True).targets):
             yield key, variant.resolve(pattern, num_classes)
+
+
+def called_by(names: Names, keys: Iterable[str]) -> dict[str, str]:
+    """Say which tensors of theirs ours become, where they get other names: "q + k + v"."""
+    return {
+        own: _shown(move.targets)
+        for move in names.moves(keys, back=True)
+        for own in move.sources
+        if own is not None and move.targets != (own,)
+    }
 
 
 def to_theirs(

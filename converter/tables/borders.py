@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 
-from ..errors import TableError, listing
+from ..errors import TableError, listing, nearest
 from ..sides import SIDES, Side
-from .names import Names
-from .patterns import PLACEHOLDER, join
+from .moving import check_shapes
+from .names import Move, Names
+from .patterns import PLACEHOLDER, join, overlap
 from .resizing import check_resize
-from .spelled import side_patterns
-from .table import Table
+from .spelled import axis_on, side_patterns
+from .table import Table, sizes_of
 
 _TRIED = ("1", "2")  # numbers that stand for all where no shapes say which there are
 
@@ -44,25 +45,35 @@ def wrong_names(table: Table, names: Names) -> Iterator[str]:
 
 
 def _wrong(table: Table, side: Side, names: Names) -> Iterator[str]:
-    checked = set[frozenset[str]]()
+    checked: dict[frozenset[str], list[Move]] = {}  # that do more than rename
     every = dict[str, None]()
     for variant in table.variants.values():
         patterns = side_patterns(variant, table, side)
         keys = frozenset(patterns)
-        every |= dict.fromkeys(patterns)
         if keys not in checked:
-            checked.add(keys)
-            if found := list(names.problems(patterns)):
-                yield from found
-                continue
+            every |= dict.fromkeys(patterns)
+            found = list(names.problems(patterns))
+            yield from found
+            moves = () if found else names.moves(patterns, back=True)
+            checked[keys] = [move for move in moves if not move.renames]
         try:
-            side_patterns(variant, table, side, names)
+            sizes = sizes_of(table, variant)
+            check_shapes(names, checked[keys], patterns, sizes, axis_on(table, side))
         except ValueError as error:
             yield f"{variant.name}: {error}."
+    if table.variants and not every:  # `vitconvert shapes` is still to write what there is
+        return
     if not table.variants:
         every |= dict.fromkeys(_samples(table, side))
         yield from names.problems(every)
     yield from names.idle(every)
+    for name in names.models:
+        if name not in table.variants:
+            hint = nearest(name, table.variants)
+            yield f"models: the table has no variant {name!r}.{hint}"
+    for name in names.apart:
+        if not any(overlap(row.paddle, name) for row in table.rows):
+            yield f"apart: {name}: no row describes a layer of that name."
 
 
 def _samples(table: Table, side: Side) -> Iterator[str]:

@@ -136,7 +136,14 @@ class _Chooser:
         usual = self._usual(base)
         own = [one for one in whole if usual and same_place(one.selection, usual)]
         chosen = own[0] if own else preferred(whole)
+        if chosen and self._may_have_head(chosen):
+            chosen = next((one for one in whole if one.adds_head(chosen)), chosen)
         return (chosen, [chosen]) if chosen else (whole[0], whole)
+
+    def _may_have_head(self, found: Choice) -> bool:
+        """Tell whether a head may stand beside what was found: names of a dialect may say so."""
+        is_part = bool(found.selection.prefix) and self.num_classes is None
+        return is_part and not found.fit.num_classes and len(self.spellings[found.side]) > 1
 
     def _distance(self, one: Choice) -> int:
         return one.distance
@@ -166,7 +173,8 @@ class _Chooser:
         usual = self._usual(base)
         for one in self._nearby(usual or self.contents.guess(base, lenient=True)[0]):
             found += self._tried(one)
-            if not every and usual and found and not found[-1].distance:
+            whole = usual and found and not found[-1].distance
+            if not every and whole and not self._may_have_head(found[-1]):
                 return found
         root = f"{base.path}." if base is not None and base.path else ""
         prefixes = places(self.contents, self.table, self.sides, root)

@@ -104,6 +104,8 @@ def fit(
     if ignored is None:
         ignored = {key for key in found.extra if left_out(key, table, side, names) is not None}
     extra = [key for key in found.extra if key not in ignored]
+    if names is not None and not num_classes:
+        extra = [key for key in extra if names.left_out(key, has_head=False) is None]
     return Fit(missing, extra, found.misshapen, variant, num_classes)
 
 

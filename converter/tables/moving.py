@@ -36,6 +36,36 @@ def their_shapes(
     return _moved(names.moves(folded, back=True), folded, _OfShapes(sizes, axis, back=True))
 
 
+def check_shapes(
+    names: Names,
+    moves: Sequence[Move],
+    ours: Mapping[str, ShapePattern],
+    sizes: Mapping[str, int],
+    axis: Axis,
+) -> None:
+    """Find out whether `their_shapes` has an answer; of alike tensors one is looked at.
+
+    Args:
+        names: Theirs.
+        moves: What becomes of our tensors, but for those that only get another name.
+        ours: As for `their_shapes`, and so are the others.
+        sizes: Lengths that axes may name.
+        axis: Where parts lie.
+
+    Raises:
+        ValueError: As of `their_shapes`.
+    """
+    folded = dict(ours)
+    for fold in _folds(names):
+        folded = fold.their_shapes(folded)
+    of, seen = _OfShapes(sizes, axis, back=True), set[object]()
+    for move in moves:
+        alike = move.row, *(folded.get(str(key)) for key in move.sources)
+        if alike not in seen:
+            seen.add(alike)
+            list(_made(move, folded, of))
+
+
 def our_tensors(
     names: Names,
     theirs: Mapping[str, Tensor],

@@ -70,6 +70,12 @@ class Move:
     targets: tuple[str | None, ...]
     row: NameRow | None = None
 
+    @property
+    def renames(self) -> bool:
+        """Whether it gives another name and nothing else."""
+        row = self.row
+        return row is None or (len(row.theirs), len(row.ours), row.axes) == (1, 1, None)
+
 
 @dataclass(frozen=True)
 class Computed:
@@ -94,12 +100,22 @@ class Names:
         rows: Beginnings of names, theirs and ours.
         title: Name for people.
         source: Whose names they are, and where they were found.
-        ignore: Pattern of their keys -> why such a tensor is left out.
+        like: Another of the same section, whose rows are these as well, but for tensors of ours
+            that the own rows speak of; and its entries, where it has some and this has not.
+        instead: Beginning of rows' names -> what files have in its place; the first is the way
+            back.
+        ignore: Beginning of their keys -> why such tensors are left out.
+        ignore_without_head: The same, of tensors that serve nothing but a head: they are left out
+            where there is no head.
         computed: Pattern of their keys that our model has not -> how they are computed.
         folds: Function of `functions.FOLDS` -> our tensors that it is about.
         kinds: Kind of a layer in the table -> the kind that it has there.
         leaves: What that means for each tensor: theirs, in a layer that is called as ours, and
             ours. Rows speak of what comes of them.
+        models: Variant -> "package.module:function" that builds their own model of it.
+        num_classes: The argument of these functions that is the size of the head; 0 for none.
+        apart: Patterns of our layers that their model has not, or with other parts: what they give
+            is not compared, their tensors are.
     """
 
     name: str
@@ -107,11 +123,17 @@ class Names:
     rows: tuple[NameRow, ...] = ()
     title: str = ""
     source: str = ""
+    like: str = ""
+    instead: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     ignore: Mapping[str, str] = field(default_factory=dict, metadata=_REASONS)
+    ignore_without_head: Mapping[str, str] = field(default_factory=dict, metadata=_REASONS)
     computed: Mapping[str, Computed] = field(default_factory=dict)
     folds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)
     leaves: tuple[NameRow, ...] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
+    num_classes: str = "num_classes"
+    apart: tuple[str, ...] = ()
 
     @property
     def section(self) -> str:
@@ -126,7 +148,7 @@ class Names:
     @cached_property
     def _beginnings(self) -> dict[bool, "_Beginnings"]:
         """Rows by the patterns that their keys begin with, in either direction."""
-        return {back: _Beginnings(self.rows, back) for back in (False, True)}
+        return {back: _Beginnings(self.every_row, back) for back in (False, True)}
 
     @cached_property
     def _known(self) -> dict[tuple[str, bool], Move]:
@@ -161,7 +183,9 @@ class Names:
 
     def moves(self, keys: Iterable[str], back: bool = False) -> list[Move]:
         """Say what becomes of many keys, in their order."""
-        return list(dict.fromkeys(self.move(key, back) for key in keys))
+        return list(
+            {move.sources: move for move in (self.move(key, back) for key in keys)}.values()
+        )
 
     def ours(self, key: str) -> tuple[str, ...]:
         """Name the tensors of ours that one of theirs is, or is a part of."""
@@ -188,18 +212,71 @@ class Names:
         moves = list(self._beginnings[True].moves(name)) or [Move((name,), (name,))]
         return [name for move in moves for name in move.targets if name is not None]
 
-    def left_out(self, key: str) -> str | None:
-        """Give the reason why a key of theirs has no counterpart; None if it has."""
-        return next((why for p, why in self._ignored.like(key) if p.fullmatch(key)), None)
+    def left_out(self, key: str, has_head: bool = True) -> str | None:
+        """Give the reason why a key of theirs has no counterpart; None if it has.
+
+        Args:
+            key: Theirs.
+            has_head: Whether the head is among the tensors.
+        """
+        known = self._known_reasons
+        if (key, has_head) not in known:
+            given = self._ignored if not has_head else self._ignored[:1]
+            known[key, has_head] = next((why for one in given if (why := _reason(key, one))), None)
+        return known[key, has_head]
 
     @cached_property
-    def _ignored(self) -> Patterns[str]:
-        found: Patterns[str] = Patterns()
-        for pattern, why in self.ignore.items():
-            found.add(pattern, why)
-        for pattern, how in self.computed.items():
-            found.add(pattern, f"{how.function} of {how.of}")
+    def _known_reasons(self) -> dict[tuple[str, bool], str | None]:
+        return {}
+
+    @cached_property
+    def _ignored(self) -> tuple[Patterns[str], Patterns[str]]:
+        always, headless = Patterns[str](), Patterns[str]()
+        reasons = {p: f"{how.function} of {how.of}" for p, how in self.computed.items()}
+        given = ((always, {**self.ignore, **reasons}), (headless, self.ignore_without_head))
+        for found, entries in given:
+            for pattern, why in entries.items():
+                for spelled in self.spelled(pattern):
+                    found.add(spelled, why)
+        return always, headless
+
+    def spelled(self, pattern: str) -> list[str]:
+        """Give what files have for a pattern of theirs; the first is the way back."""
+        found = [pattern]
+        for beginning, others in self.instead.items():
+            found = [
+                other + one.removeprefix(beginning) if one.startswith(beginning) else one
+                for one in found
+                for other in (others if one.startswith(beginning) else [""])
+            ]
         return found
+
+    @cached_property
+    def every_row(self) -> tuple[NameRow, ...]:
+        """The rows in every spelling; those of the way back come first."""
+        found = [list(self._respelled(row)) for row in self.rows]
+        return (*(one[0] for one in found), *(row for one in found for row in one[1:]))
+
+    def _respelled(self, row: NameRow) -> Iterator[NameRow]:
+        cells = [None if p.pattern is None else self.spelled(p.pattern) for p in row.theirs]
+        for at in range(min((len(cell) for cell in cells if cell), default=1)):
+            own = (None if cell is None else cell[at] for cell in cells)
+            parts = zip(own, (one.share for one in row.theirs), strict=True)
+            yield replace(row, theirs=tuple(Part(*part) for part in parts))
+
+    def following(self, other: "Names") -> "Names":
+        """Give these with what they have of another."""
+        own = {part.pattern for row in self.rows for part in row.ours}
+        more = (row for row in other.rows if not own & {part.pattern for part in row.ours})
+        return replace(
+            self,
+            rows=(*self.rows, *more),
+            instead={**other.instead, **self.instead},
+            ignore={**other.ignore, **self.ignore},
+            ignore_without_head={**other.ignore_without_head, **self.ignore_without_head},
+            computed={**other.computed, **self.computed},
+            folds={**other.folds, **self.folds},
+        )
 
     def computed_for(self, keys: Iterable[str]) -> Iterator[tuple[str, str, str]]:
         """Give what is computed of some of their keys: its own key, the function, that key."""
@@ -211,7 +288,7 @@ class Names:
     def problems(self, keys: Iterable[str]) -> Iterator[str]:
         """Say where the names of a model do not come back as they were, or two become one."""
         made: dict[str, str] = {}
-        there = set(keys)
+        there = dict.fromkeys(keys)
         for move in self.moves(there, back=True):
             first = next(key for key in move.sources if key is not None)
             if lacking := [key for key in move.sources if key is not None and key not in there]:
@@ -224,20 +301,44 @@ class Names:
                     continue
                 if key in made:
                     yield f"{_row(move)}{first} and {made[key]} both become {key}."
-                elif (back := self.move(key)).targets != move.sources:
-                    names = " and ".join(str(one) for one in back.targets)
-                    yield f"{_row(move)}{first} becomes {key}, which becomes {names}."
-                elif self.left_out(key) is not None:
-                    yield f"{_row(move)}{first} becomes {key}, which ignore leaves out."
+                elif told := self._astray(key, move):
+                    yield f"{_row(move)}{first} becomes {key}, {told}."
                 made[key] = first
+
+    def _astray(self, key: str, move: Move) -> str:
+        """Say what becomes of a key of theirs, if that is not what it was made of."""
+        if (key, move.sources) not in self._known_ways:
+            told, back = "", self.move(key).targets
+            if back != move.sources:
+                told = f"which becomes {' and '.join(map(str, back))}"
+            elif self.left_out(key) is not None:
+                told = "which ignore leaves out"
+            self._known_ways[key, move.sources] = told
+        return self._known_ways[key, move.sources]
+
+    @cached_property
+    def _known_ways(self) -> dict[tuple[str, tuple[str | None, ...]], str]:
+        return {}
 
     def idle(self, keys: Iterable[str]) -> Iterator[str]:
         """Say which rows speak of no tensor of any model."""
-        busy = {row.number for key in keys for row in self._beginnings[True].rows(self._leaf(key))}
+        every = self._beginnings[True]
+        busy = {row.ours for key in keys for row in every.rows(self._leaf(key))}
         for row in self.rows:
-            if row.number not in busy:
+            if row.ours not in busy:
                 names = ", ".join(str(one.pattern) for one in row.ours)
                 yield f"row {row.number}: no tensor's name begins with {names}."
+
+
+def _reason(key: str, ignored: Patterns[str]) -> str | None:
+    """Give the reason of a pattern that matches the beginning of a key, up to a dot or the end."""
+    beginning = key if ignored.count else ""
+    while beginning:
+        for pattern, why in ignored.like(beginning):
+            if pattern.fullmatch(beginning):
+                return why
+        beginning = beginning.rpartition(".")[0]
+    return None
 
 
 def _row(move: Move) -> str:

@@ -27,7 +27,7 @@ def parse_names(
         side: Whose other names these are.
         problems: Gets whatever is wrong.
     """
-    found = {}
+    found: dict[str, Names] = {}
     for name, entry in tables_in(data, section, "", problems).items():
         where = f"{section}.{shown(name, str)}: "
         words = dict(entry)
@@ -35,19 +35,25 @@ def parse_names(
         names = checked(Names, words, where, problems, name=name, side=side, rows=rows, leaves=())
         if names is None:
             continue
+        if names.like and names.like not in found:
+            above = ", ".join(found)
+            problems.append(f"{where}like is {names.like!r}, expected one above it: {above}.")
+        elif names.like:
+            names = names.following(found[names.like])
         problems += [f"{where}{told}" for told in _wrong_entries(names)]
         found[name] = names
     return found
 
 
 def _wrong_entries(names: Names) -> Iterator[str]:
-    """Say what is wrong with ignore, computed, folds and kinds."""
+    """Say what is wrong with ignore, computed, folds, kinds and apart."""
     if names.kinds and names.side != "paddle":
         yield "kinds: only a target may have them."
-    patterns = [*names.ignore, *names.computed, *(how.of for how in names.computed.values())]
-    for pattern in patterns:
+    patterns = [*names.ignore, *names.ignore_without_head, *names.computed, *names.apart]
+    for pattern in (*patterns, *(how.of for how in names.computed.values())):
         if not pattern or set("{}") & set(PLACEHOLDER.sub("", pattern)):
             yield f"{pattern!r}: a placeholder is a name in braces, such as {{i}}."
+    yield from _wrong_beginnings(names)
     for pattern, how in names.computed.items():
         if how.function not in COMPUTED:
             there = f" There are: {', '.join(COMPUTED)}."
@@ -55,6 +61,7 @@ def _wrong_entries(names: Names) -> Iterator[str]:
             yield f"computed: {pattern}: no function is called {how.function!r}.{hint}"
         if set(PLACEHOLDER.findall(pattern)) != set(PLACEHOLDER.findall(how.of)):
             yield f"computed: {pattern}: does not have the {{placeholders}} of {how.of}."
+    yield from _wrong_models(names)
     for name, tensors in names.folds.items():
         if name not in FOLDS:
             hint = nearest(name, FOLDS) or f" There are: {', '.join(FOLDS)}."
@@ -62,6 +69,41 @@ def _wrong_entries(names: Names) -> Iterator[str]:
         elif len(tensors) != len(fields(FOLDS[name])):
             wanted = ", ".join(one.name for one in fields(FOLDS[name]))
             yield f"folds: {name} is about {list(tensors)}, expected our names of: {wanted}."
+
+
+def _wrong_beginnings(names: Names) -> Iterator[str]:
+    """Say what cannot stand in the place of a beginning."""
+    for beginning, others in names.instead.items():
+        if not any(
+            one.pattern is not None and one.pattern.startswith(beginning)
+            for row in names.rows
+            for one in row.theirs
+        ):
+            yield f"instead: no row's names begin with {beginning!r}."
+        if not others:
+            yield f"instead: {beginning!r} is [], expected what files have in its place."
+        for other in others:
+            if set("{}") & set(PLACEHOLDER.sub("", other)):
+                yield f"instead: {other!r}: a placeholder is a name in braces, such as {{i}}."
+    seen: dict[str, tuple[Part, ...]] = {}
+    for row in names.every_row:
+        for one in row.theirs:
+            if one.pattern is not None and seen.setdefault(one.pattern, row.ours) != row.ours:
+                yield f"instead: two rows speak of {one.pattern}, row {row.number} is one of them."
+
+
+def _wrong_models(names: Names) -> Iterator[str]:
+    """Say what is wrong with models and how they are called."""
+    if names.models and names.side == "torch":
+        yield "models: are for a target; a dialect has none."
+    if names.models and names.folds:
+        yield "models: a target that folds tensors cannot have any: a model has them as they are."
+    if not names.num_classes.isidentifier():
+        yield f"num_classes is {shown(names.num_classes)}, expected the name of an argument."
+    for variant, function in names.models.items():
+        module, _, own = function.partition(":")
+        if not all(part.isidentifier() for part in [*module.split("."), *own.split(".")]):
+            yield f"models: {variant}: {shown(function)}, expected package.module:function."
 
 
 def _rows(entries: Any, where: str, problems: list[str]) -> Iterator[NameRow]:

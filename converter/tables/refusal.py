@@ -97,7 +97,7 @@ def refused_names(
             )
             for key, shape in match.missing.items()
         ),
-        *(Problem(key, f"not in {name}", f"{name} has no such tensor.") for key in match.extra),
+        *(Problem(key, f"not in {name}", _unknown_key(key, names, name)) for key in match.extra),
         *(
             Problem(key, "another shape", f"shape {list(found)}, {name} has {list(expected)}.")
             for key, (found, expected) in match.misshapen.items()
@@ -109,6 +109,13 @@ def refused_names(
         f"{len(problems)} problem{'s' if len(problems) > 1 else ''}:"
     )
     return _ERRORS[names.side](listing(heading, _short(problems)))
+
+
+def _unknown_key(key: str, names: Names, variant: str) -> str:
+    """Say that a variant has no such tensor, and what may be done."""
+    if (why := names.left_out(key, has_head=False)) is None:
+        return f"{variant} has no such tensor."
+    return f"{variant} has no such tensor, {why}: --num-classes 0 leaves both out."
 
 
 def _unreadable(checkpoint: Checkpoint, table: Table, side: Side) -> str:

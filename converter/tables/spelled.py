@@ -83,11 +83,13 @@ def axis_on(table: Table, side: Side) -> Callable[[str], int]:
     return axis
 
 
-def left_out(key: str, table: Table, side: Side, names: Names | None = None) -> str | None:
+def left_out(
+    key: str, table: Table, side: Side, names: Names | None = None, has_head: bool = True
+) -> str | None:
     """Give the reason why a key of one side has no counterpart, or None if it has."""
     if names is None:
         return table.ignored(key, side)
-    if (reason := names.left_out(key)) is not None:
+    if (reason := names.left_out(key, has_head)) is not None:
         return reason
     return next((why for k in names.ours(key) if (why := table.ignored(k, side))), None)
 

@@ -1,0 +1,222 @@
+"""A Paddle model of another library, which a target of a table names: built, shown as ours.
+
+PaddleClas is prepared here and nowhere else.
+"""
+
+import sys
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..checkpoints import held
+from ..errors import ModelError, brief, nearest
+from ..models import require
+from ..start import Importing
+from ..tables.border import absent
+from ..tables.moving import our_tensors
+from ..tables.names import Names
+from ..tables.patterns import compile_pattern
+from ..tables.spelled import axis_on, side_patterns
+from ..tables.table import Table, sizes_of
+from ..tables.variant import Variant
+
+PPCLS = "ppcls"  # the package of PaddleClas's models, inside the one that pip installs
+RELEASE = "2.6.0"  # of PaddleClas, whose names the shipped tables have
+_INSTALL = (
+    f"Install it: pip install --no-deps paddleclas=={RELEASE}, and pip install scikit-learn "
+    f"opencv-python-headless requests tqdm pyyaml six; without --no-deps it asks for old releases "
+    f"of NumPy and others."
+)
+
+
+def choose_model(names: Names, variant: Variant) -> str:
+    """Give the function that builds a target's own model; empty if the target names no models.
+
+    Raises:
+        ModelError: It names some, but none of this variant.
+    """
+    if not names.models:
+        return ""
+    if variant.name not in names.models:
+        raise ModelError(
+            f"{names.title or names.name} has no model of {variant.name}."
+            f"{nearest(variant.name, names.models)} It has: {', '.join(names.models)}."
+        )
+    return names.models[variant.name]
+
+
+def build_foreign(names: Names, variant: Variant, num_classes: int) -> Any:
+    """Build a target's own model, freshly initialised.
+
+    Raises:
+        ModelError: The library is not installed or has no such function, or its code fails.
+    """
+    require("paddle")
+    name = choose_model(names, variant)
+    module_name, _, function = name.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    with Importing():
+        try:
+            given = prepare_ppcls() if module_name.partition(".")[0] == PPCLS else {}
+            found: Any = import_module(module_name)
+            for part in function.split("."):
+                found = getattr(found, part)
+        except (ImportError, AttributeError) as error:
+            install = f"Is it in {Path.cwd()}, or installed?"
+            if module_name.partition(".")[0] == PPCLS:
+                install = _INSTALL
+            raise ModelError(
+                f"{variant.name}: {names.option} builds the Paddle model with {name}: "
+                f"{brief(error)}. {install}"
+            ) from error
+    try:
+        return found(**{names.num_classes: num_classes}, **given)
+    except Exception as error:  # the library's code may raise anything
+        raise ModelError(f"{name} raises {type(error).__name__}: {brief(error)}") from error
+
+
+def prepare_ppcls() -> dict[str, Any]:
+    """Make PaddleClas's package importable, and give the arguments that all its functions want.
+
+    Installed, it lies within another package, whose import asks for much that models do not need;
+    and most of its modules write to a logger that has to be there first.
+
+    Raises:
+        ModelError: It is not installed.
+    """
+    if find_spec(PPCLS) is None:
+        outer = find_spec("paddleclas")
+        if outer is None or not outer.submodule_search_locations:
+            raise ModelError(f"PaddleClas is not installed here. {_INSTALL}")
+        sys.path.append(next(iter(outer.submodule_search_locations)))
+    import_module(f"{PPCLS}.utils.logger").init_logger()
+    return {"pretrained": False}
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """Shows the parts of a target's own model under our names.
+
+    Attributes:
+        names: Of the target.
+        table: That has it.
+        variant: That the model is of.
+        num_classes: Size of its head; 0 for none.
+    """
+
+    names: Names
+    table: Table
+    variant: Variant
+    num_classes: int
+
+    def library(self) -> str:
+        """Name the library that the model is from, with its release if that can be found.
+
+        Empty for a model of the user's own.
+        """
+        if not self.names.models:
+            return ""
+        top = choose_model(self.names, self.variant).partition(":")[0].partition(".")[0]
+        known = ["paddleclas"] if top == PPCLS else metadata.packages_distributions().get(top, [])
+        for one in known:
+            with suppress(metadata.PackageNotFoundError):  # a copy of its repository
+                return f"{one} {metadata.version(one)}"
+        return top
+
+    def layers(self, theirs: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+        """Name the layers, or single tensors, that are one of ours each."""
+        for name, layer in theirs:
+            if (own := self.shown(name)) is not None:
+                yield own, layer
+
+    def hidden(self, layers: Container[str], state: Iterable[str]) -> set[str]:
+        """Name our layers whose tensors are there, made of those of several layers of theirs."""
+        owners = {key.rpartition(".")[0] for key in state}
+        return {name for name in owners if name not in layers and self.has_tensors_alone(name)}
+
+    def has_tensors_alone(self, name: str) -> bool:
+        """Tell whether a layer of ours is no layer of theirs, though its tensors can be made."""
+        move = self.names.move(name, back=True)
+        plain = move.row is None or move.row.axes is None
+        is_one = plain and (len(move.sources), len(move.targets)) == (1, 1)
+        return not is_one or self.is_apart(name)
+
+    def is_apart(self, name: str) -> bool:
+        """Tell whether a layer of ours has no counterpart, though one may have its name."""
+        return any(compile_pattern(pattern).fullmatch(name) for pattern in self.names.apart)
+
+    def shown(self, name: str) -> str | None:
+        """Give the name under which a layer or tensor of theirs is shown.
+
+        Its own if it has none of ours; None for a part of one of ours, or one that lies otherwise.
+        """
+        if self.names.left_out(name) is not None:
+            return name
+        move = self.names.move(name)
+        single = (len(move.sources), len(move.targets)) == (1, 1)
+        return move.targets[0] if single and (move.row is None or move.row.axes is None) else None
+
+    def spelled(self, ours: Mapping[str, str]) -> dict[str, str]:
+        """Give what is said of our tensors by the keys of theirs: one may be made of several."""
+        return {
+            key: value
+            for name, value in ours.items()
+            for key in self.names.move(name, back=True).targets
+            if key is not None
+        }
+
+    def gradients(self, theirs: Mapping[str, np.ndarray | None]) -> dict[str, np.ndarray | None]:
+        """Give gradients under our names; None where a tensor, or a part of it, has none."""
+        none = {key for key, gradient in theirs.items() if gradient is None}
+        moves = {key: self.names.move(key) for key in theirs if self.names.left_out(key) is None}
+        whole = {key for key, move in moves.items() if not none & set(move.sources)}
+        found: dict[str, np.ndarray | None] = {
+            own: None for key in moves.keys() - whole for own in self.names.ours(key)
+        }
+        there = {key: theirs[key] for key in theirs if key in whole}
+        return found | self.tensors(there, lambda array: array, lambda array: array)
+
+    def tensors(
+        self,
+        theirs: Mapping[str, Any],
+        array: Callable[[Any], np.ndarray],
+        put: Callable[[np.ndarray], Any],
+    ) -> dict[str, Any]:
+        """Give tensors under our names; what is one of ours stays the tensor it is.
+
+        Args:
+            theirs: All that a model has, by key. What has none of ours keeps its name.
+            array: Brings a tensor to NumPy.
+            put: Makes a tensor.
+
+        Raises:
+            ModelError: They do not fit together as the target's rows say.
+        """
+        found, parts = dict[str, Any](), dict[str, Any]()
+        for key, tensor in theirs.items():
+            if (own := self.shown(key)) is not None:
+                found[own] = tensor
+            else:
+                parts[key] = held(array(tensor))
+        sizes, axis = sizes_of(self.table, self.variant), axis_on(self.table, "paddle")
+        patterns = side_patterns(self.variant, self.table, "paddle")
+        try:
+            joined = our_tensors(self.names, parts, patterns, sizes, axis)
+        except ValueError as error:
+            raise ModelError(f"the model of {self.names.option}: {error}.") from error
+        found |= {key: put(tensor.read()) for key, tensor in joined.items()}
+        return found
+
+    def zeros(
+        self, ours: Mapping[str, Any], dtype: str, put: Callable[[np.ndarray], Any]
+    ) -> dict[str, Any]:
+        """Give our tensors that their model lacks, as they are zero."""
+        lacking = absent(ours, self.table, self.names, self.variant, self.num_classes)
+        return {key: put(np.zeros(shape, dtype)) for key, shape in lacking}
