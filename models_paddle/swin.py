@@ -74,7 +74,8 @@ def partition(x: Tensor, window: Size) -> Tensor:
     """Cut maps into windows: [B, H, W, C] -> [B * windows, N, C], N tokens in a window."""
     h, w, c = x.shape[1:]
     x = x.reshape([-1, h // window[0], window[0], w // window[1], window[1], c])
-    return x.transpose([0, 1, 3, 2, 4, 5]).reshape([-1, window[0] * window[1], c])
+    # Paddle 3.3.1 skips a reshape before a linear layer when it optimises an export, and fails.
+    return x.transpose([0, 1, 3, 2, 4, 5]).flatten(3, 4).flatten(0, 2)
 
 
 def merge(x: Tensor, window: Size, h: int, w: int) -> Tensor:

@@ -124,6 +124,8 @@ def check_parity(
             for side in SIDES
         }
         own = target if theirs else None
+        if isinstance(model, Pair):  # a file for one's own model has the names of that model
+            own = opened["paddle"].selection.spelling
         subjects = {side: make_subject(model, side, opened[side], own) for side in SIDES}
         heads = {side: subjects[side].num_classes for side in SIDES}
         if heads["torch"] != heads["paddle"]:
@@ -217,6 +219,8 @@ def dump(
     check_pythons({framework: pythons(options)[framework]}, advice)
     source, spelled = located(checkpoint), target if framework == "paddle" else None
     opened = open_for(model, framework, source, weights, rename, num_classes, spelled or dialect)
+    if isinstance(model, Pair) and framework == "paddle":
+        target = opened.selection.spelling
     subject = make_subject(model, framework, opened, target)
     if alone is not None:
         reference = Trace(Path(alone))

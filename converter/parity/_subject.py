@@ -61,7 +61,8 @@ def make_subject(
         model: The variant, or a pair of the user's own.
         side: Which of the two.
         checkpoint: Its weights, under our names.
-        target: Whose own model of the variant is to run, if it names models.
+        target: Whose own model of the variant is to run, if it names models; or whose names the
+            user's Paddle model has.
 
     Raises:
         ModelError: The target names models, but none of this variant.
@@ -70,9 +71,7 @@ def make_subject(
     if isinstance(model, Pair):
         name = model.torch_model if side == "torch" else model.paddle_model
         check_factory(name, side)
-        # A file for one's own Paddle model has the names of that model.
-        own = checkpoint.selection.spelling if side == "paddle" else ""
-        return Subject(name, table=str(Path(model.table).absolute()), target=own)
+        return Subject(name, table=str(Path(model.table).absolute()), target=target or "")
     table, variant = find_variant(model)
     if side == "torch":
         num_classes = make_plan(checkpoint, table, model).num_classes
