@@ -7,9 +7,10 @@ line that says why.
 """
 
 import functools
+import inspect
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
 from importlib import import_module
 from importlib.util import find_spec
@@ -25,14 +26,10 @@ MODULES = {
     "vit": ("vision_transformer", "deit"),
     "swin": ("swin_transformer",),
     "swinv2": ("swin_transformer_v2",),
+    "pvt_v2": ("pvt_v2",),
 }
-# What the class of a model adds to its arguments.
-CLASSES: Mapping[str, Mapping[str, Any]] = {
-    "VisionTransformer": {},
-    "VisionTransformerDistilled": {"distilled": True},
-    "SwinTransformer": {},
-    "SwinTransformerV2": {},
-}
+# What some classes say by their name alone.
+CLASSES: Mapping[str, Mapping[str, Any]] = {"VisionTransformerDistilled": {"distilled": True}}
 # timm's word for one thing where it has several, and for a class.
 WORDS = {
     "rmsnorm": "rms_norm",
@@ -82,22 +79,30 @@ def word(name: str, value: Any) -> dict[str, Any]:
     raise ValueError(f"{name} is {value!r}")
 
 
-def arguments(timm: Any, name: str) -> dict[str, Any]:
-    """Give what the class of a model is built with, by keyword, as plain data."""
+def arguments(timm: Any, name: str, wanted: Iterable[str]) -> dict[str, Any]:
+    """Give what the class of a model is built with, by keyword, as plain data.
+
+    Args:
+        timm: The module.
+        name: Of the model.
+        wanted: Arguments that are asked for even where the class's own default stands.
+    """
     import torch
 
     entry = timm.models.model_entrypoint(name)
-    module = sys.modules[entry.__module__]
-    classes = [vars(module)[cls] for cls in CLASSES if cls in vars(module)]
+    kept = {
+        cls: cls.__init__
+        for cls in vars(sys.modules[entry.__module__]).values()
+        if isinstance(cls, type) and issubclass(cls, torch.nn.Module)
+    }
     seen: dict[str, Any] = {}
-    kept = {cls: cls.__init__ for cls in classes}
 
     def record(plain: Any) -> Any:
         def init(self: Any, *given: Any, **named: Any) -> None:
-            assert not given
-            if not seen:
-                seen.update(named, cls=type(self).__name__)
-            plain(self, **named)
+            if not seen:  # the model itself; its layers follow
+                assert not given
+                seen.update(named, cls=type(self))
+            plain(self, *given, **named)
 
         return functools.wraps(plain)(init)
 
@@ -109,7 +114,11 @@ def arguments(timm: Any, name: str) -> dict[str, Any]:
     finally:
         for cls, plain in kept.items():
             cls.__init__ = plain
-    found: dict[str, Any] = dict(CLASSES[seen.pop("cls")])
+    cls = seen.pop("cls")
+    for key, one in inspect.signature(cls).parameters.items():
+        if key in wanted and one.default not in (one.empty, None):
+            seen.setdefault(key, one.default)
+    found: dict[str, Any] = dict(CLASSES.get(cls.__name__, {}))
     for key, value in seen.items():
         if key not in WITHOUT_EFFECT:
             found |= word(key, value)
@@ -175,14 +184,15 @@ def render(family: str, timm: Any) -> tuple[str, list[str]]:
         ):
             continue
         try:
-            found = arguments(timm, name)
+            found = arguments(timm, name, known)
         except ValueError as error:
             left_out.append(f"{name}: {error}")
             continue
         if unknown := {k: v for k, v in found.items() if k not in known and v not in (None, 0, "")}:
             left_out.append(f"{name}: {unknown}")
             continue
-        size = square(found.pop("img_size"))
+        default = registry._model_default_cfgs[name].default
+        size = square(found.pop("img_size", default.input_size[1:]))
         config = {k: value for k, value in found.items() if k in known and value != known[k]}
         if "img_size" in known and size != known["img_size"]:
             config["img_size"] = size

@@ -6,7 +6,7 @@ The converter needs them without importing a framework, so they are kept as data
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def shape_patterns(variant: Variant, table: Table) -> dict[str, ShapePattern]:
     }
 
 
-def fold(patterns: dict[str, ShapePattern]) -> Iterator[tuple[str, ShapePattern]]:
+def fold(patterns: Mapping[str, ShapePattern]) -> Iterator[tuple[str, ShapePattern]]:
     """Fold keys that differ in their last number alone into one line with a range."""
     groups: dict[tuple[str, str, ShapePattern], list[int]] = {}
     plain: list[tuple[str, ShapePattern]] = []
@@ -99,16 +99,21 @@ def render(table: Table) -> str:
         "# variant that has the same but for what is listed. Written by `vitconvert shapes` from",
         "# the PyTorch models.",
     ]
+    lines += spell_shapes((one.name, shape_patterns(one, table)) for one in table.variants.values())
+    return "\n".join(lines) + "\n"
+
+
+def spell_shapes(variants: Iterable[tuple[str, Mapping[str, ShapePattern]]]) -> Iterator[str]:
+    """Spell names and shapes of variants as lines of TOML, each set once."""
     whole: dict[str, dict[str, ShapePattern]] = {}
-    for variant in table.variants.values():
-        lines += ["", f"[{variant.name}]"]
-        folded = dict(fold(shape_patterns(variant, table)))
+    for variant, patterns in variants:
+        yield from ("", f"[{variant}]")
+        folded = dict(fold(patterns))
         name, listed = _beside(folded, whole)
         if name:
-            lines.append(f'same_as = "{name}"')
+            yield f'same_as = "{name}"'
         else:
-            whole[variant.name] = folded
+            whole[variant] = folded
         for key, shape in listed.items():
             axes = ", ".join(str(n) if isinstance(n, int) else f'"{n}"' for n in shape)
-            lines.append(f'"{key}" = [{axes}]')
-    return "\n".join(lines) + "\n"
+            yield f'"{key}" = [{axes}]'

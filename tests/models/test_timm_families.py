@@ -15,7 +15,7 @@ from vitconvert import models
 from vitconvert.sides import SIDES, Side
 from vitconvert.tables import reading
 from vitconvert.tables.identify import side_patterns
-from vitconvert.tables.table import Table
+from vitconvert.tables.table import Table, sizes_of
 from vitconvert.tables.variant import Variant
 
 FAMILIES = [family for family in reading.families() if reading.load_table(family).torch]
@@ -52,13 +52,16 @@ def noise(state: dict[str, Any]) -> dict[str, np.ndarray]:
     return found
 
 
-def in_paddle(table: Table, state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def in_paddle(
+    table: Table, variant: Variant, state: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """Turn PyTorch's weights into Paddle's, as the rows say."""
-    found = dict[str, np.ndarray]()
+    found, sizes = dict[str, np.ndarray](), sizes_of(table, variant)
     for key, value in state.items():
         for claim in table.claims(key):
             if claim.paddle is not None:
-                turned = value.T if claim.rule.transpose else value
+                axes = claim.rule.axes
+                turned = value if axes is None else axes.apply_array(value, sizes)
                 found[claim.paddle] = np.ascontiguousarray(turned)
     return found
 
@@ -76,7 +79,7 @@ def compare(table: Table, variant: Variant) -> float:
     with paddle_in_float64():
         model = models.build("paddle", variant, classes)
     model.eval()
-    theirs = in_paddle(table, state)
+    theirs = in_paddle(table, variant, state)
     assert {k: tuple(v.shape) for k, v in model.state_dict().items()} == {
         key: value.shape for key, value in theirs.items()
     }
