@@ -23,7 +23,7 @@ from vitconvert.tables.reading import families, load_table
 from vitconvert.tables.variant import Shape
 
 VIT = load_table("vit")
-NAMES = ROOT / "tests" / "data" / "names"
+NAMES = ROOT / "tests" / "data" / "dialects"
 FILES: dict[str, Mapping[str, Any]] = {
     f"{path.stem}-{name}": entry
     for path in sorted(NAMES.glob("*.toml"))
