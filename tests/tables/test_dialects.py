@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from conftest import ROOT
 from vitconvert import ConversionError, convert, open_checkpoint
 from vitconvert.checkpoints import held
-from vitconvert.conversion import plan
+from vitconvert.planning import plan
 from vitconvert.tables.border import find_names, to_theirs
 from vitconvert.tables.borders import check_borders
 from vitconvert.tables.expanding import expand
