@@ -245,6 +245,7 @@ def with_new_head(
         checkpoint,
         tensors={**checkpoint.tensors, **made},
         sources={k: keys for k, keys in checkpoint.sources.items() if k not in made},
+        altered={**checkpoint.altered, **dict.fromkeys(made, "new")},
         selection=replace(checkpoint.selection, new_head=wanted),
     )
 
