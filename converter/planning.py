@@ -74,7 +74,7 @@ def plan(
     if MARK in (variant or ""):
         table = _at_its_size(table, str(variant), image_size, in_chans)
     elif image_size is not None or in_chans is not None:
-        base = table.variants.get(variant or "") or _published(src, table, names)
+        base = table.variants.get(variant or "") or _published(src, table, num_classes, names)
         table, other = find_variant(at_size(base, image_size, in_chans))
         variant = other.name
     checkpoint = open_weights(src, table, variant, num_classes=num_classes, **names)
@@ -120,9 +120,11 @@ def _at_its_size(
     return table if known is None or asked is None else sized(table, known, name, asked)[0]
 
 
-def _published(src: str | Path, table: Table, names: Mapping[str, Any]) -> Variant:
+def _published(
+    src: str | Path, table: Table, num_classes: int | None, names: Mapping[str, Any]
+) -> Variant:
     """Find which published variant a file is, that is to become one of another size."""
-    checkpoint = open_weights(src, table, **names)
+    checkpoint = open_weights(src, table, num_classes=num_classes, **names)
     return make_plan(checkpoint, table, None, source_side(checkpoint, table)).variant
 
 

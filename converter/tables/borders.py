@@ -8,6 +8,7 @@ from .moving import check_shapes
 from .name_rows import Move
 from .names import Names
 from .patterns import PLACEHOLDER, join, overlap
+from .reading import load_table
 from .resizing import check_resize
 from .spelled import axis_on, side_patterns
 from .table import Table, sizes_of
@@ -32,11 +33,14 @@ def require_names(table: Table, names: Names) -> None:
     Raises:
         TableError: They are wrong.
     """
+    if not table.shipped:  # it was checked when it was read
+        return
+    whole = load_table(table.family)  # a variant at another size has a table of its own
     memo = ("require_names", names.section, names.name)
-    if table.shipped and memo not in table.memo:
-        if problems := list(wrong_names(table, names)):
+    if memo not in whole.memo:
+        if problems := list(wrong_names(whole, names)):
             raise TableError(listing(f"{table.file} cannot be used:", problems))
-        table.memo[memo] = True
+        whole.memo[memo] = True
 
 
 def wrong_names(table: Table, names: Names) -> Iterator[str]:
