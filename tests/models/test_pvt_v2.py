@@ -99,7 +99,9 @@ def test_the_authors_file_is_what_timm_makes_of_it(variant: str, tmp_path: Path)
 def test_the_authors_names_become_paddleclas_and_come_back(tmp_path: Path) -> None:
     """No name changes; linear weights are turned."""
     state = official("pvt_v2_b0")
-    there, made, back = (tmp_path / name for name in ("a.safetensors", "b.pdparams", "c.safetensors"))
+    there, made, back = (
+        tmp_path / name for name in ("a.safetensors", "b.pdparams", "c.safetensors")
+    )
     save_file(state, there)
 
     convert(there, made, "pvt_v2", target="paddleclas", parity=False)

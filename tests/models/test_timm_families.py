@@ -13,7 +13,7 @@ from conftest import paddle_in_float64
 from vitconvert import models
 from vitconvert.sides import SIDES, Side
 from vitconvert.tables import reading
-from vitconvert.tables.identify import side_patterns
+from vitconvert.tables.spelled import side_patterns
 from vitconvert.tables.table import Table, sizes_of
 from vitconvert.tables.variant import Variant
 
