@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from .checkpoints import Checkpoint, Renames, Tensor, read_contents
+from .checkpoints import Renames, Tensor, read_contents
 from .checkpoints.losses import describe_vanished, vanished
 from .checkpoints.target import MAX_SHARD_SIZE, Draft, Output, check_output, check_side, written
-from .errors import CheckpointError, ConversionError, VitconvertError, nearest, some
+from .errors import ConversionError, VitconvertError
 from .files import check_distinct, check_sources_stay, check_target, unverified
 from .hub import is_name, located
 from .lines import Lines
+from .planning import plan
 from .sides import CASTS, Side
 from .tables.border import find_names, to_theirs
 from .tables.borders import require_names
-from .tables.identify import show_head, twins
-from .tables.opening import open_weights
-from .tables.plan import Plan, make_plan, source_side
+from .tables.plan import Plan
 from .tables.provenance import provenance
-from .tables.reading import families, find_variant, load_table, read_table, using
-from .tables.sized import at_size
-from .tables.table import Table
-from .tables.variant import Variant
+from .tables.reading import using
 
 if TYPE_CHECKING:
     from .parity import Pair, Report, RunOptions
     from .terminal import Progress
 
-_SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}\.")  # in the name of a file that an index names
 # What works where a framework is missing.
 _UNPROVED = "Without a proof neither framework is needed: --no-parity (parity=False), --dry-run."
 _PYTHONS = "--torch-python PATH, --paddle-python PATH"
@@ -54,128 +48,6 @@ class Conversion:
     plan: Plan
     path: Path
     report: Report | None
-
-
-def plan(
-    src: str | Path,
-    family: str | Path | Pair,
-    variant: str | None = None,
-    weights: str | None = None,
-    rename: Renames | None = None,
-    num_classes: int | None = None,
-    dialect: str | None = None,
-    target: str | None = None,
-    image_size: tuple[int, int] | None = None,
-    in_chans: int | None = None,
-) -> tuple[Checkpoint, Plan]:
-    """Open a checkpoint and decide what becomes of every tensor; nothing is written.
-
-    Args:
-        src: As for `convert`, and so are the others.
-        family: A family, or the table of your own models.
-        variant: Of the family.
-        weights: Which weights to take where the file holds several.
-        rename: Beginnings of names -> what takes their place.
-        num_classes: Size of the head; 0 drops it.
-        dialect: Whose names the PyTorch checkpoint has, or gets.
-        target: Whose names the Paddle checkpoint gets, or has.
-        image_size: Height and width in pixels.
-        in_chans: Channels of an image.
-
-    Raises:
-        CheckpointError: The file cannot be read, or is a Paddle checkpoint that does not fit.
-        ConversionError: It does not fit the family or the variant.
-        TableError: A table is malformed.
-    """
-    table = _table(family)
-    if not table.variants and (num_classes, image_size, in_chans) != (None, None, None):
-        raise ConversionError(
-            f"{table.file} has no variants, so it does not say which tensors are the head, and "
-            f"which depend on the size of an image."
-        )
-    names: dict[str, Any] = {
-        "weights": weights,
-        "rename": rename,
-        "dialect": dialect,
-        "target": target,
-    }
-    if image_size is not None or in_chans is not None:
-        base = table.variants.get(variant or "") or _published(src, table, names)
-        table, sized = find_variant(at_size(base, image_size, in_chans))
-        variant = sized.name
-    checkpoint = open_weights(src, table, variant, num_classes=num_classes, **names)
-    for note in checkpoint.notes():
-        log.info("%s: %s", src, note)
-    try:
-        made = make_plan(checkpoint, table, variant, source_side(checkpoint, table))
-    except (CheckpointError, ConversionError) as error:
-        if _SHARD.search(checkpoint.path.name):
-            hint = "looks like one file of a sharded checkpoint: give its *.index.json instead."
-            raise type(error)(f"{src}: {hint}", Lines("\n"), error) from error
-        raise
-    for note in made.notes():
-        log.info("%s: %s", src, note)
-    if table.variants:
-        log.info("variant: %s", _describe(made, variant is not None))
-        if made.variant.num_classes and not made.num_classes:
-            log.info(
-                "no head: %s", "dropped, as asked" if num_classes == 0 else "the file has none"
-            )
-    elif idle := _idle_rows(checkpoint, made):
-        what = "no tensor of %s belongs to %s of %s; correct only if such a layer has none"
-        log.info(what, src, some(idle), table.file)
-    if restored := [step.target for step in made.steps if step.operation == "restore"]:
-        counters = "counter, which Paddle does not have, starts"
-        if len(restored) > 1:
-            counters = "counters, which Paddle does not have, start"
-        log.info("%d step %s at 0", len(restored), counters)
-    return checkpoint, made
-
-
-def _published(src: str | Path, table: Table, names: Mapping[str, Any]) -> Variant:
-    """Find which published variant a file is, that is to become one of another size."""
-    checkpoint = open_weights(src, table, **names)
-    return make_plan(checkpoint, table, None, source_side(checkpoint, table)).variant
-
-
-def _table(family: str | Path | Pair) -> Table:
-    """Give the table of a family, or read that of a file or a pair."""
-    if not isinstance(family, str):
-        table = read_table(family if isinstance(family, Path) else Path(family.table))
-        has_shapes = all(variant.shapes for variant in table.variants.values())
-        return table if has_shapes else replace(table, variants={})
-    if family not in (known := families()):
-        raise ConversionError(
-            f"no family {family!r}.{nearest(family, known)} There are: {', '.join(known)}."
-        )
-    return load_table(family)
-
-
-def _idle_rows(checkpoint: Checkpoint, made: Plan) -> list[str]:
-    """Name the rows of layers with tensors that have none in a checkpoint.
-
-    A table without shapes does not show whether they are missing: a norm without scale and bias
-    has none. The models would, when they are loaded.
-    """
-    claims = (made.table.claims(key, made.source) for key in checkpoint.tensors)
-    busy = {claim.row.number for found in claims for claim in found}
-    return [
-        f"row {row.number} ({row.name_on(made.source)})"
-        for row in made.table.rows
-        if row.kind.tensors and row.number not in busy
-    ]
-
-
-def _describe(made: Plan, asked: bool) -> str:
-    """Say which variant and which head was found, and what else it could have been."""
-    how = "as asked" if asked else "found from names and shapes"
-    others = [] if asked else [made.table.variants[one] for one in twins(made.variant, made.table)]
-    if others:
-        how += f", which are also those of {some([one.name for one in others])}"
-        if differing := [one.name for one in others if not one.computes(made.variant)]:
-            how += f"; {some(differing)} compute another function"
-        how += ": --variant decides"
-    return f"{made.variant.name}, {show_head(made.num_classes)} ({how})"
 
 
 def convert(
@@ -265,9 +137,8 @@ def convert(
         check_sources_stay(checkpoint.files, output.paths())
         with written(output, force, verify, _meter(named, progress)) as draft:
             how = "read back and equal" if verify else "not read back (--no-verify)"
-            log.info(
-                "converted %d tensors%s, written, %s", len(named), f" to {dtype}" * bool(dtype), how
-            )
+            cast = f" to {dtype}" if dtype else ""
+            log.info("converted %d tensors%s, written, %s", len(named), cast, how)
             lost = vanished(tensors)
             if lost:
                 log.warning("%s", describe_vanished(lost))

@@ -63,7 +63,7 @@ def every_variant() -> list[Any]:
     Those are the large ones, and those that use the same rows of their table as a smaller one. Of a
     family whose PyTorch models are timm's those are left out: test_timm_families has them all.
     """
-    params, seen = [], set()
+    params, seen = [], set[tuple[str, frozenset[str]]]()
     found = [(reading.load_table(v.family), v) for v in reading.variants().values()]
     for table, variant in sorted(found, key=lambda pair: pair[0].parameters(pair[1])):
         rows = frozenset(c.row.torch for key in variant.shapes for c in table.claims(key))

@@ -154,7 +154,8 @@ def _run(
         What was converted without proof; None with --dry-run, and where there is a proof.
     """
     from ..checkpoints.target import MAX_SHARD_SIZE, check_side, format_of
-    from ..conversion import convert, plan
+    from ..conversion import convert
+    from ..planning import plan
 
     if any(reports.values()) and (dry_run or not parity):
         raise click.UsageError(

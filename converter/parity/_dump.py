@@ -3,33 +3,32 @@
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from ..errors import ParityError, brief, listing, nearest, way_out
-from ..folding import fold
+from ..errors import ParityError, brief, listing, way_out
 from ..running.scratch import ROOM
 from ..running.setup import Setup, code_of, own_code, read_setup
-from ..running.side import AnySide, class_name, find_class, is_class, make_side
+from ..running.side import make_side
 from ..sides import NAMES, Side
 from ..tables.table import Table, sizes_of
 from ._alone import Alone
 from ._backward import differentiate
 from ._buffers import narrowed, write_buffers
 from ._distance import FLOAT64_LIMIT
-from ._forms import describe_forms, find_forms, is_none, round_setting
+from ._forms import describe_forms, round_setting
+from ._pairing import pair
 from ._record import Paired, Recorder, as_in_torch, watched
 from ._settings import idle, plain_attributes, read_settings, spell_settings
 from ._trace import DTYPES, INPUT, TRACE_JSON, Facts, Layer, Trace, Weight, Writer, write_facts
 
 _POLL = 0.02  # seconds between two looks for the reference trace
-_MOST_PATTERNS = 8  # of folded names of layers
 
 
 @dataclass(frozen=True)
@@ -302,61 +301,6 @@ def wait_for(folder: Path) -> Trace:
     return trace
 
 
-def pair(side: AnySide, model: Any, table: Table, run: Callable[[], None]) -> list[Paired]:
-    """Return every layer and bare tensor that the table pairs.
-
-    Args:
-        side: The framework.
-        model: The live model.
-        table: What pairs it.
-        run: Runs the model, to see whether a layer of another class computes what its kind does.
-
-    Raises:
-        ParityError: A layer is of another class than its kind says, and computes something else.
-    """
-    layers = dict(side.layers(model))
-    state = side.state_of(model)
-    hidden = side.foreign.hidden(layers, state) if side.foreign else ()
-    names = dict.fromkeys([*layers, *state, *hidden])
-    paired, problems = [], []
-    unlike: dict[str, list[str]] = {}
-    found_rows = table.layers(side.name, names)
-    if not table.variants:  # a table of many variants describes more than one model has
-        problems += [
-            f"row {row.number}: the model has nothing called {row.name_on(side.name)}."
-            f"{_nearest(row.name_on(side.name), [n for n in names if n not in found_rows])}"
-            for row in table.rows
-            if not any(row.pair(side.name, own) for own in found_rows)
-        ]
-    else:
-        found_rows = {n: r for n, r in found_rows.items() if not is_none(side, layers.get(n), r)}
-    of_kinds = [
-        (layers[own], [kind])
-        for own, (_torch, _paddle, kind) in found_rows.items()
-        if own in layers and kind.classes_on(side.name)
-    ]
-    forms = find_forms(side, of_kinds, run)
-    for own, (torch_name, paddle_name, kind) in found_rows.items():
-        layer = layers.get(own)
-        form, classes = forms.get(id(layer)), kind.classes_on(side.name)
-        if classes and form is None and own not in hidden and not is_class(layer, classes):
-            unlike.setdefault(_unlike(layer, kind.name, classes), []).append(own)
-        if side.target is not None and side.target.has_tensors_alone(paddle_name):
-            kind = replace(kind, traced=False)  # its tensors alone are compared
-        paired.append(Paired(layer, torch_name, own, kind, form))
-    for told, alike in unlike.items():
-        shown = (
-            fold(alike, _MOST_PATTERNS)
-            if len(alike) > _MOST_PATTERNS
-            else [(name, [name]) for name in alike]
-        )
-        problems += [f"{name}: {told}" for name, _of in shown]
-    if problems:
-        heading = f"the {NAMES[side.name]} model does not fit {table.file}:"
-        raise ParityError(listing(heading, problems))
-    return paired
-
-
 def _check_alone(table: Table, keys: Iterable[str]) -> None:
     """Refuse a table that says of a tensor of PyTorch's that PyTorch has none."""
     targets = {key: claim.name_on("paddle") for key in keys for claim in table.claims(key, "torch")}
@@ -369,19 +313,6 @@ def _check_alone(table: Table, keys: Iterable[str]) -> None:
         raise ParityError(
             listing(f"the PyTorch model does not fit {table.file}, paddle_only:", wrong)
         )
-
-
-def _nearest(pattern: str, names: Iterable[str]) -> str:
-    """Suggest a name for one that matches none; numbers stand where the pattern has {i}."""
-    return "" if "{" in pattern else nearest(pattern, names)
-
-
-def _unlike(layer: Any, kind: str, classes: Sequence[str]) -> str:
-    """Say that a layer is neither of a class of its kind nor computes what one does."""
-    expected = " or ".join(classes)
-    if any(isinstance(layer, find_class(name) or ()) for name in classes):
-        expected += "; its own code computes something else"
-    return f"is a {class_name(layer)}, kind '{kind}' expects {expected}."
 
 
 def describe(paired: Paired, side: Side) -> Layer:

@@ -85,9 +85,8 @@ def check_parity(
         paddle_rename: The same for the Paddle file.
         num_classes: 0 drops the head of both on purpose.
         dialect: Whose names the PyTorch file has; found from the names if None.
-        target: Whose names the Paddle file has; found from the names if None. If it is given and
-            names models of its own, its model of the variant is what runs.
-        theirs: Whether that one runs, and not ours with the same weights.
+        target: Whose names the Paddle file has; found from the names if None.
+        theirs: Whether the target's own model runs, if it is given and names one.
         made_from: Which file is the original; if the other was cast to a narrower dtype, the
             original's weights are rounded to it first.
         tables: A folder with families of your own, besides the shipped ones.

@@ -131,31 +131,31 @@ class Foreign:
         return top
 
     def layers(self, theirs: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-        """Name the layers, or single tensors, that are one of ours each."""
+        """Name the layers, or single tensors, that have one counterpart each."""
         for name, layer in theirs:
             if (own := self.shown(name)) is not None:
                 yield own, layer
 
     def hidden(self, layers: Container[str], state: Iterable[str]) -> set[str]:
-        """Name our layers whose tensors are there, made of those of several layers of theirs."""
+        """Name our layers whose tensors are there, joined from several of their layers."""
         owners = {key.rpartition(".")[0] for key in state}
         return {name for name in owners if name not in layers and self.has_tensors_alone(name)}
 
     def has_tensors_alone(self, name: str) -> bool:
-        """Tell whether a layer of ours is no layer of theirs, though its tensors can be made."""
+        """Tell whether their model lacks one of our layers, though its tensors can be made."""
         move = self.names.move(name, back=True)
         plain = move.row is None or move.row.axes is None
         is_one = plain and (len(move.sources), len(move.targets)) == (1, 1)
         return not is_one or self.is_apart(name)
 
     def is_apart(self, name: str) -> bool:
-        """Tell whether a layer of ours has no counterpart, though one may have its name."""
+        """Tell whether one of our layers lacks a counterpart, though one may have its name."""
         return any(compile_pattern(pattern).fullmatch(name) for pattern in self.names.apart)
 
     def shown(self, name: str) -> str | None:
         """Give the name under which a layer or tensor of theirs is shown.
 
-        Its own if it has none of ours; None for a part of one of ours, or one that lies otherwise.
+        Its own if our model lacks it; None for a part of a tensor, or one that lies otherwise.
         """
         if self.names.left_out(name) is not None:
             return name
@@ -164,7 +164,7 @@ class Foreign:
         return move.targets[0] if single and (move.row is None or move.row.axes is None) else None
 
     def spelled(self, ours: Mapping[str, str]) -> dict[str, str]:
-        """Give what is said of our tensors by the keys of theirs: one may be made of several."""
+        """Give facts about our tensors by their keys instead: one tensor may be several there."""
         return {
             key: value
             for name, value in ours.items()
@@ -189,10 +189,10 @@ class Foreign:
         array: Callable[[Any], np.ndarray],
         put: Callable[[np.ndarray], Any],
     ) -> dict[str, Any]:
-        """Give tensors under our names; what is one of ours stays the tensor it is.
+        """Give tensors under our names; one with one counterpart stays the tensor it is.
 
         Args:
-            theirs: All that a model has, by key. What has none of ours keeps its name.
+            theirs: All that a model has, by key. What our model lacks keeps its name.
             array: Brings a tensor to NumPy.
             put: Makes a tensor.
 

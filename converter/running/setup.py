@@ -236,7 +236,7 @@ class Setup:
         """
         if self.selection is None:
             return open_checkpoint(self.checkpoint)
-        if self.subject.target:
+        if self.subject.target and self.framework == "paddle":
             return open_selected(self.checkpoint, self.selection)
         table, variant = self.subject.read_table(), self.subject.variant()
         classes = self.subject.num_classes

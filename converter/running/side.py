@@ -46,9 +46,7 @@ class _Side(ABC):
             "python": platform.python_version(),
             "device": self.device,
             **self._environment(),
-            **(
-                {"library": library} if (library := self.foreign and self.foreign.library()) else {}
-            ),
+            **({"library": library} if library else {}),
         }
         if self.device != "cpu":
             card = {"card": self.cuda.get_device_name(), "driver": driver()}
@@ -130,7 +128,7 @@ class _Side(ABC):
         return ours | self.foreign.zeros(ours, str(self.library.get_default_dtype()), self.put)
 
     def left_out(self, key: str) -> str | None:
-        """Give the reason why a tensor of a target's own model has none of ours."""
+        """Give the reason why our model lacks a tensor of a target's own model."""
         return None if self.foreign is None else self.foreign.names.left_out(key)
 
     def gradients(self, by: dict[str, np.ndarray | None]) -> dict[str, np.ndarray | None]:

@@ -93,6 +93,11 @@ def distinct(choices: Iterable[Choice]) -> list[Choice]:
     return list({one.tensors: one for one in reversed(list(choices))}.values())[::-1]
 
 
+def outermost(choices: Sequence[Choice]) -> list[Choice]:
+    """Leave out choices that another one takes with a head beside them."""
+    return [one for one in choices if not any(other.adds_head(one) for other in choices)]
+
+
 def preferred(choices: Sequence[Choice]) -> Choice | None:
     """Take the only one, the one that holds all others, or "model" beside others."""
     for one in choices:

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from ..errors import TableError, listing, nearest
 from ..sides import SIDES, Side
 from .moving import check_shapes
-from .names import Move, Names
+from .name_rows import Move
+from .names import Names
 from .patterns import PLACEHOLDER, join, overlap
 from .resizing import check_resize
 from .spelled import axis_on, side_patterns

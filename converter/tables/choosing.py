@@ -16,7 +16,7 @@ from ..errors import CheckpointError, listing, some
 from ..lines import Lines
 from ..markdown import quoted
 from ..sides import SIDES, Side
-from ._choice import Asked, Choice, distinct, preferred, same_place
+from ._choice import Asked, Choice, distinct, outermost, preferred, same_place
 from ._places import anchors, places
 from .border import find_names
 from .heads import parts_to_drop
@@ -88,7 +88,7 @@ def look(
     for name in families():
         chooser = _Chooser(contents, load_table(name), None, Asked(rename=rename))
         found += chooser.choices(base, every=True)
-    whole = distinct(one for one in found if not one.distance)
+    whole = outermost(distinct(one for one in found if not one.distance))
     if whole:
         own = [one for one in whole if same_place(one.selection, usual)]
         first = own[0] if own else (preferred(whole) or whole[0])
@@ -145,18 +145,18 @@ class _Chooser:
         is_part = bool(found.selection.prefix) and self.num_classes is None
         return is_part and not found.fit.num_classes and len(self.spellings[found.side]) > 1
 
-    def _distance(self, one: Choice) -> int:
-        return one.distance
+    def _distance(self, one: Choice) -> tuple[int, int]:
+        return one.distance, -one.claimed
 
-    def _unclaimed(self, one: Choice) -> int:
-        return -one.claimed  # without shapes, a part of the model fits as well as all of it
+    def _unclaimed(self, one: Choice) -> tuple[int, int]:
+        return -one.claimed, 0  # without shapes, a part of the model fits as well as all of it
 
     def options(self, found: Choice, base: Selection | None) -> list[str]:
         """Name the other places in the file that hold weights."""
         if len(found.tensors) == len(self.contents.entries):
             return []
         near = [one for one in self.choices(base, every=True) if not one.distance]
-        near = [one for one in near if 2 * one.claimed > found.claimed]
+        near = [one for one in near if 2 * one.claimed > found.claimed and not found.adds_head(one)]
         usual = self.contents.guess(base, lenient=True)[1]
         return _others(found.selection, [*usual, *(one.selection.path for one in near)])
 

@@ -12,6 +12,8 @@ from .spelled import droppable, in_paddle, left_out, side_patterns, turned
 from .table import Table, sizes_of
 from .variant import Shape, ShapePattern, Variant
 
+_TRIED = 4  # variants of a family that a file is hardly of
+
 
 @dataclass(frozen=True)
 class Differences:
@@ -131,9 +133,12 @@ def closest(
     if not table.variants:
         return fit(shapes, _anonymous(shapes, table, side), table, side, ignored)
     best: tuple[int, int, Fit] | None = None
-    for least, place, variant in sorted(_least_distances(shapes, table, side, ignored, names)):
+    ordered = sorted(_least_distances(shapes, table, side, ignored, names))
+    for number, (least, place, variant) in enumerate(ordered):
         if best is not None and best[0] < least:
             break
+        if best is not None and number >= _TRIED and 2 * best[0] > len(shapes):
+            break  # of another family: none of the others is close either
         found = fit(shapes, variant, table, side, ignored, names)
         if best is None or (found.distance, place) < best[:2]:
             best = found.distance, place, found

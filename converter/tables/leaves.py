@@ -6,7 +6,8 @@ from dataclasses import replace
 from ..errors import nearest
 from .axes import Axes
 from .kinds import Kind, TensorRule
-from .names import NameRow, Names, Part
+from .name_rows import NameRow, Part
+from .names import Names
 from .patterns import join
 from .table import Row
 

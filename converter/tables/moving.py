@@ -9,7 +9,8 @@ from ..checkpoints import Tensor, held
 from ..checkpoints.arranging import joined, part, zeros
 from .axes import Axes
 from .functions import COMPUTED, FOLDS, ClassPosition
-from .names import Move, Names, Part
+from .name_rows import Move, Part
+from .names import Names
 from .variant import ShapePattern
 
 Thing = TypeVar("Thing")

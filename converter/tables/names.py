@@ -4,8 +4,7 @@ A row pairs beginnings of names, [theirs, ours]; of those that match a key the l
 what follows it stays. A cell may be several parts of one tensor.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
@@ -13,68 +12,12 @@ from typing import TypeVar
 from ..checked import expected
 from ..sides import Side
 from .axes import Axes
+from .name_rows import Beginnings, Move, NameRow, Part
 from .patterns import Patterns, compile_pattern, fill
 
-_HOLE = re.compile(r"\{([A-Za-z_]\w*)([+-][0-9]{1,4})?\}", re.ASCII)
-_NUMBER = "(0|[1-9][0-9]{0,8})"  # no leading zeros, which would not come back
 _REASONS = expected("key patterns, each with its reason", lambda why: all(why.values()))
 
 Thing = TypeVar("Thing")
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of a cell.
-
-    Attributes:
-        pattern: Beginning of a key; None for zeros.
-        share: How many of the equal shares of the whole it has.
-    """
-
-    pattern: str | None
-    share: int = 1
-
-
-@dataclass(frozen=True)
-class NameRow:
-    """One line of other names.
-
-    Attributes:
-        number: Counted from 1.
-        theirs: One tensor, or the parts of it.
-        ours: The same as our model has it.
-        axes: How theirs lie in ours; as they are if None.
-    """
-
-    number: int
-    theirs: tuple[Part, ...]
-    ours: tuple[Part, ...]
-    axes: Axes | None = None
-
-    def cells(self, back: bool) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
-        """Give the cell that is read and the one that is made."""
-        return (self.ours, self.theirs) if back else (self.theirs, self.ours)
-
-
-@dataclass(frozen=True)
-class Move:
-    """What becomes of one tensor, or of the parts of one.
-
-    Attributes:
-        sources: Keys that are read, in order; None stands for zeros.
-        targets: Keys that are made; None for a part that must be zero.
-        row: What says so; None for a name that no row speaks of, which stays.
-    """
-
-    sources: tuple[str | None, ...]
-    targets: tuple[str | None, ...]
-    row: NameRow | None = None
-
-    @property
-    def renames(self) -> bool:
-        """Whether it gives another name and nothing else."""
-        row = self.row
-        return row is None or (len(row.theirs), len(row.ours), row.axes) == (1, 1, None)
 
 
 @dataclass(frozen=True)
@@ -109,13 +52,13 @@ class Names:
             where there is no head.
         computed: Pattern of their keys that our model has not -> how they are computed.
         folds: Function of `functions.FOLDS` -> our tensors that it is about.
-        kinds: Kind of a layer in the table -> the kind that it has there.
-        leaves: What that means for each tensor: theirs, in a layer that is called as ours, and
-            ours. Rows speak of what comes of them.
         models: Variant -> "package.module:function" that builds their own model of it.
         num_classes: The argument of these functions that is the size of the head; 0 for none.
         apart: Patterns of our layers that their model has not, or with other parts: what they give
             is not compared, their tensors are.
+        kinds: Kind of a layer in the table -> the kind that it has there.
+        leaves: What that means for each tensor: theirs, in a layer that is called as ours, and
+            ours. Rows speak of what comes of them.
     """
 
     name: str
@@ -129,11 +72,11 @@ class Names:
     ignore_without_head: Mapping[str, str] = field(default_factory=dict, metadata=_REASONS)
     computed: Mapping[str, Computed] = field(default_factory=dict)
     folds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    kinds: Mapping[str, str] = field(default_factory=dict)
-    leaves: tuple[NameRow, ...] = ()
     models: Mapping[str, str] = field(default_factory=dict)
     num_classes: str = "num_classes"
     apart: tuple[str, ...] = ()
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    leaves: tuple[NameRow, ...] = ()
 
     @property
     def section(self) -> str:
@@ -146,9 +89,9 @@ class Names:
         return f"--{'dialect' if self.side == 'torch' else 'target'} {self.name}"
 
     @cached_property
-    def _beginnings(self) -> dict[bool, "_Beginnings"]:
+    def _beginnings(self) -> dict[bool, "Beginnings"]:
         """Rows by the patterns that their keys begin with, in either direction."""
-        return {back: _Beginnings(self.every_row, back) for back in (False, True)}
+        return {back: Beginnings(self.every_row, back) for back in (False, True)}
 
     @cached_property
     def _known(self) -> dict[tuple[str, bool], Move]:
@@ -161,9 +104,9 @@ class Names:
         return self._known[key, back]
 
     @cached_property
-    def _tensors(self) -> dict[bool, "_Beginnings"]:
+    def _tensors(self) -> dict[bool, "Beginnings"]:
         """The rows of single tensors, in either direction."""
-        return {back: _Beginnings(self.leaves, back) for back in (False, True)}
+        return {back: Beginnings(self.leaves, back) for back in (False, True)}
 
     def _move(self, key: str) -> Move:
         move = self._beginnings[False].move(key) or Move((key,), (key,))
@@ -348,92 +291,3 @@ def _row(move: Move) -> str:
 def _plain(move: Move) -> bool:
     """Tell whether a tensor gets another name and nothing else."""
     return len(move.sources) == len(move.targets) == 1 and not (move.row and move.row.axes)
-
-
-class _Beginnings:
-    """Finds the row whose pattern is the longest beginning of a key."""
-
-    def __init__(self, rows: Sequence[NameRow], back: bool) -> None:
-        self.back, self.most = back, 0
-        self.found: dict[str, list[tuple[re.Pattern[str], dict[str, int], NameRow]]] = {}
-        for row in rows:
-            for one in row.cells(back)[0]:
-                if one.pattern is not None:
-                    self.most = max(self.most, one.pattern.count(".") + 1)
-                    entry = (*_compiled(one.pattern), row)
-                    self.found.setdefault(_skeleton(one.pattern), []).append(entry)
-
-    def rows(self, key: str) -> Iterator[NameRow]:
-        """Give the rows that speak of a key, the longest beginning first."""
-        for row, _numbers, _rest in self._matches(key):
-            yield row
-
-    def move(self, key: str) -> Move | None:
-        """Say what the row of the longest beginning makes of a key; None if there is no row."""
-        return next(self.moves(key), None)
-
-    def moves(self, key: str) -> Iterator[Move]:
-        """Say what every row makes of a key, that of the longest beginning first."""
-        for row, numbers, rest in self._matches(key):
-            read, made = (
-                tuple(_filled(one, numbers, rest) for one in cell) for cell in row.cells(self.back)
-            )
-            yield Move(read, made, row)
-
-    def _matches(self, key: str) -> Iterator[tuple[NameRow, dict[str, int], str]]:
-        words = key.split(".", self.most)
-        for count in range(min(self.most, len(words)), 0, -1):
-            beginning = ".".join(words[:count])
-            for pattern, offsets, row in self.found.get(_skeleton(beginning), ()):
-                numbers = _numbers(pattern.fullmatch(beginning), offsets)
-                if numbers is not None and _fits(row, numbers):
-                    yield row, numbers, key[len(beginning) :]
-
-
-def _compiled(pattern: str) -> tuple[re.Pattern[str], dict[str, int]]:
-    """Give the expression that a beginning matches, and what is added to each of its numbers."""
-    parts, at, offsets, number = list[str](), 0, dict[str, int](), 0
-    for hole in _HOLE.finditer(pattern):
-        group = f"{hole[1]}__{number}"
-        parts += [re.escape(pattern[at : hole.start()]), _NUMBER.replace("(", f"(?P<{group}>", 1)]
-        offsets[group] = int(hole[2] or 0)
-        at, number = hole.end(), number + 1
-    return re.compile("".join([*parts, re.escape(pattern[at:])])), offsets
-
-
-def _numbers(match: re.Match[str] | None, offsets: Mapping[str, int]) -> dict[str, int] | None:
-    """Read the numbers of a key; None if it does not match, or one stands for two numbers."""
-    if match is None:
-        return None
-    found: dict[str, int] = {}
-    for group, text in match.groupdict().items():
-        name, number = group.rpartition("__")[0], int(text) - offsets[group]
-        if number < 0 or found.setdefault(name, number) != number:
-            return None
-    return found
-
-
-def _fits(row: NameRow, numbers: Mapping[str, int]) -> bool:
-    """Tell whether all names of a row can be spelled: no number in one is below 0."""
-    holes = (hole for one in (*row.theirs, *row.ours) for hole in _HOLE.finditer(one.pattern or ""))
-    return all(numbers[hole[1]] + int(hole[2] or 0) >= 0 for hole in holes)
-
-
-def _filled(one: Part, numbers: Mapping[str, int], rest: str) -> str | None:
-    if one.pattern is None:
-        return None
-    return _HOLE.sub(lambda hole: str(numbers[hole[1]] + int(hole[2] or 0)), one.pattern) + rest
-
-
-def _skeleton(text: str) -> str:
-    return re.sub(r"[0-9]+", "#", _HOLE.sub("#", text))
-
-
-def holes(pattern: str) -> set[str]:
-    """Name the placeholders of a pattern, without what is added to them."""
-    return {hole[1] for hole in _HOLE.finditer(pattern)}
-
-
-def is_pattern(pattern: str) -> bool:
-    """Tell whether braces stand around placeholders alone, such as {i} or {s+1}."""
-    return bool(pattern) and not set("{}") & set(_HOLE.sub("", pattern))

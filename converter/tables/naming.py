@@ -9,7 +9,8 @@ from ..errors import nearest
 from ..sides import Side
 from .axes import Axes
 from .functions import COMPUTED, FOLDS
-from .names import NameRow, Names, Part, holes, is_pattern
+from .name_rows import NameRow, Part, holes, is_pattern
+from .names import Names
 from .patterns import PLACEHOLDER
 
 _MOST_PARTS = 64

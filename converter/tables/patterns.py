@@ -1,7 +1,7 @@
 """Patterns of keys: {x} stands for one whole number."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
@@ -43,6 +43,12 @@ class Patterns(Generic[Value]):
 def join(layer: str, leaf: str) -> str:
     """Give the key of a tensor of a layer; an empty leaf is the layer's own name."""
     return f"{layer}.{leaf}" if leaf else layer
+
+
+def shared(one: Sequence[str], other: Sequence[str]) -> int:
+    """Count with how many equal items, or letters, two sequences begin."""
+    alike = zip(one, other, strict=False)
+    return next((i for i, (a, b) in enumerate(alike) if a != b), min(len(one), len(other)))
 
 
 def fill(pattern: str, numbers: Mapping[str, str]) -> str:

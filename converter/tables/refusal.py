@@ -1,7 +1,7 @@
 """Why a checkpoint is refused: all that is wrong with it in one message, or what else it is."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from ..sides import NAMES, SIDES, Side
 from .identify import Fit, closest
 from .marks import marked
 from .names import Names
+from .patterns import shared
 from .reading import families, load_table
 from .spelled import spell_axes, turned
 from .table import Claim, Table, sizes_of
@@ -90,16 +91,26 @@ def refused_names(
 ) -> CheckpointError | ConversionError:
     """Say why a checkpoint does not fit a variant whole, in the names of a dialect or a target."""
     name = match.variant.name
+    usual = {names.usual(key): key for key in checkpoint.tensors}
     problems = [
         *(
             Problem(
-                key, "missing", f"missing; {name} has it as {list(shape)}." if shape else "missing."
+                _as_beside(key, usual),
+                "missing",
+                f"missing; {name} has it as {list(shape)}." if shape else "missing.",
             )
             for key, shape in match.missing.items()
         ),
-        *(Problem(key, f"not in {name}", _unknown_key(key, names, name)) for key in match.extra),
         *(
-            Problem(key, "another shape", f"shape {list(found)}, {name} has {list(expected)}.")
+            Problem(usual.get(key, key), f"not in {name}", _unknown_key(key, names, name))
+            for key in match.extra
+        ),
+        *(
+            Problem(
+                usual.get(key, key),
+                "another shape",
+                f"shape {list(found)}, {name} has {list(expected)}.",
+            )
             for key, (found, expected) in match.misshapen.items()
         ),
     ]
@@ -109,6 +120,20 @@ def refused_names(
         f"{len(problems)} problem{'s' if len(problems) > 1 else ''}:"
     )
     return _ERRORS[names.side](listing(heading, _short(problems)))
+
+
+def _as_beside(key: str, usual: Mapping[str, str]) -> str:
+    """Spell a missing key as a file spells the key that is most like it.
+
+    Args:
+        key: In the usual spelling.
+        usual: That spelling -> the file's, of all keys of the file.
+    """
+    one = max(usual, key=lambda other: shared(key, other), default="")
+    other = usual.get(one, "")
+    same = shared(one[::-1], other[::-1])
+    before, instead = one[: len(one) - same], other[: len(other) - same]
+    return instead + key.removeprefix(before) if key.startswith(before) else key
 
 
 def _unknown_key(key: str, names: Names, variant: str) -> str:

@@ -1,4 +1,4 @@
-"""Families whose PyTorch models are timm's: the smallest variant starts as it does, and learns."""
+"""Families whose PyTorch models are timm's: the smallest variant starts as theirs, and learns."""
 
 from dataclasses import fields, replace
 from importlib import import_module

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from vitconvert import TableError
+from vitconvert.sides import SIDES, Side
 from vitconvert.tables import reading
 from vitconvert.tables.expanding import Shapes, expand
 from vitconvert.tables.identify import closest, fit, identify, side_patterns
@@ -72,11 +73,10 @@ def test_shapes_are_equal_however_they_are_written() -> None:
     assert not Shapes({})
 
 
-@pytest.mark.parametrize("side", ["torch", "paddle"])
-def test_a_few_keys_tell_the_same_as_all(side: str) -> None:
+@pytest.mark.parametrize("side", SIDES)
+def test_a_few_keys_tell_the_same_as_all(side: Side) -> None:
     """The closest variant is that of a full comparison with each, for files with faults as well."""
     table = reading.load_table("vit")
-    assert side in ("torch", "paddle")
     for name in ("vit_small_patch16_224", "test_vit2", "deit3_small_patch16_384"):
         variant = table.variants[name]
         patterns = side_patterns(variant, table, side)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from vitconvert import CheckpointError, ConversionError, TableError, convert, open_checkpoint
-from vitconvert.tables.names import NameRow, Names, Part
+from vitconvert.tables.name_rows import NameRow, Part
+from vitconvert.tables.names import Names
 from vitconvert.tables.reading import read_table
 
 State = dict[str, np.ndarray]

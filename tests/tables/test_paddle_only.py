@@ -10,7 +10,8 @@ from safetensors.numpy import save_file
 from conftest import arrays, write_paddle
 from vitconvert import CheckpointError, ConversionError, TableError
 from vitconvert.cli import cli
-from vitconvert.conversion import convert, plan
+from vitconvert.conversion import convert
+from vitconvert.planning import plan
 from vitconvert.tables.reading import read_table
 from vitconvert.tables.table import overlap
 

@@ -19,7 +19,7 @@ from vitconvert import (
     open_checkpoint,
 )
 from vitconvert.checkpoints.storage import Storage
-from vitconvert.conversion import plan
+from vitconvert.planning import plan
 from vitconvert.sides import SIDES, Side
 from vitconvert.tables import reading
 from vitconvert.tables.identify import closest, twins

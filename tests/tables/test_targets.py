@@ -55,7 +55,9 @@ def test_a_target_has_the_names_and_shapes_of_its_models(variant: str, target: s
 def test_forth_and_back_is_bit_for_bit(variant: str, tmp_path: Path) -> None:
     """Of a variant that they have, and of one that they have not."""
     family, state = find_variant(variant)[0].family, weights(variant)
-    source, made, back = (tmp_path / name for name in ("a.safetensors", "b.pdparams", "c.safetensors"))
+    source, made, back = (
+        tmp_path / name for name in ("a.safetensors", "b.pdparams", "c.safetensors")
+    )
     save_file(state, source)
     convert(source, made, family, variant=variant, target="paddleclas", parity=False)
 
@@ -74,7 +76,7 @@ def test_position_indices_are_stored_and_wrong_ones_refused(tmp_path: Path) -> N
     state = arrays(made)
     index = state["layers.0.blocks.1.attn.relative_position_index"]
 
-    assert (index.dtype, index.shape) == (np.int64, (49, 49))
+    assert (index.dtype.name, index.shape) == ("int64", (49, 49))
     assert index[0, 0] == 84  # in the middle of 13 x 13
     assert index[0, 48] == 0
     assert index[48, 0] == 168

@@ -151,6 +151,11 @@ SHAPES = """
 same_as = "other_s"
 "extra" = [1]
 """
+LOGGER = """
+def init_logger():
+    global made
+    made = True
+"""
 Check = Callable[..., Report]
 
 
@@ -171,8 +176,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def check(folder: Path) -> Check:
-    """Give a function that converts noise for the library, and proves the library's model."""
+def converted(folder: Path) -> Path:
+    """Convert noise for the library."""
     rng = np.random.default_rng(0)
     shapes = {
         "stem.weight": (8, 3, 16, 16), "stem.bias": (8,), "head.weight": (5, 8), "head.bias": (5,),
@@ -187,6 +192,13 @@ def check(folder: Path) -> Check:
         "weights.safetensors", "weights.pdparams", "other", variant="other_s",
         target="library", parity=False, tables="tables", force=True,
     )  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def check(converted: Path) -> Check:
+    """Give a function that proves the library's model."""
+    assert (converted / "weights.pdparams").exists()
 
     def check(target: str = "library", **options: Unpack[RunOptions]) -> Report:
         return check_parity(
@@ -203,9 +215,9 @@ def planted(folder: Path, old: str, new: str) -> None:
     (folder / "foreign_net.py").write_text(FOREIGN.replace(old, new))
 
 
-def test_the_file_has_their_names_and_what_only_they_store(check: Check, folder: Path) -> None:
+def test_the_file_has_their_names_and_what_only_they_store(converted: Path) -> None:
     """Parts, numbers from 1, and position indices of int64."""
-    found = arrays(folder / "weights.pdparams")
+    found = arrays(converted / "weights.pdparams")
 
     assert {"patch.conv.weight", "stages.1.q.weight", "stages.1.down.bias"} <= found.keys()
     assert found["stages.2.position_index"].dtype == np.int64
@@ -260,7 +272,8 @@ def test_a_wrong_part_of_a_tensor_is_found(check: Check, folder: Path) -> None:
     assert any("layers.1.qkv" in line for line in [report.claim, *report.diagnosis])
 
 
-def test_a_target_without_models_runs_ours(check: Check, folder: Path) -> None:
+@pytest.mark.usefixtures("converted")
+def test_a_target_without_models_runs_ours() -> None:
     """A family of one's own has a Paddle model; none is there in this test."""
     with pytest.raises(ParityError, match="its Paddle model is missing"):
         convert(
@@ -273,7 +286,7 @@ def test_a_variant_that_the_library_has_not_is_refused(check: Check, folder: Pat
     """The message says which it has."""
     (folder / "tables" / "other.toml").write_text(TABLE.replace("other_s = ", "other_l = "))
 
-    with pytest.raises(ModelError, match=r"The library has no model of other_s\..* It has: other_l"):
+    with pytest.raises(ModelError, match=r"has no model of other_s\..* It has: other_l"):
         check()
 
 
@@ -286,7 +299,7 @@ def test_a_variant_that_the_library_has_not_is_refused(check: Check, folder: Pat
     ],
 )
 def test_a_library_that_is_not_there_is_named(
-    check: Check, folder: Path, function: str, told: str, monkeypatch: pytest.MonkeyPatch
+    check: Check, folder: Path, function: str, told: str
 ) -> None:
     """With what to install."""
     (folder / "tables" / "other.toml").write_text(TABLE.replace("foreign_net:net", function))
@@ -295,14 +308,12 @@ def test_a_library_that_is_not_there_is_named(
         check()
 
 
-def test_paddleclas_is_prepared(
-    check: Check, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_paddleclas_is_prepared(check: Check, folder: Path) -> None:
     """Its logger comes first, nothing is downloaded, and its folder is found inside the package."""
     inner = folder / "paddleclas" / "ppcls"
     (inner / "utils").mkdir(parents=True)
     (inner.parent / "__init__.py").write_text("raise RuntimeError('not to be imported')")
-    (inner / "utils" / "logger.py").write_text("def init_logger():\n    global made\n    made = True\n")
+    (inner / "utils" / "logger.py").write_text(LOGGER)
     (inner / "net.py").write_text(
         "from .utils import logger\nfrom foreign_net import Net\n"
         "assert logger.made\n"
