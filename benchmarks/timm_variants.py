@@ -90,7 +90,7 @@ def arguments(timm: Any, name: str, wanted: Iterable[str]) -> dict[str, Any]:
     import torch
 
     entry = timm.models.model_entrypoint(name)
-    kept = {
+    kept: dict[Any, Any] = {
         cls: cls.__init__
         for cls in vars(sys.modules[entry.__module__]).values()
         if isinstance(cls, type) and issubclass(cls, torch.nn.Module)
