@@ -93,9 +93,9 @@ def plan_resizing(
     steps, problems = _steps(rule_of, shapes, asked)
     if problems:
         raise ConversionError(listing(f"{variant.name} cannot be resized:", _first(problems)))
-    wants_grid = replace(asked, image_size=None).grid or (
-        asked.image_size not in (None, variant.input_size)
-    )
+    # With other channels alone, the size that is asked for is the variant's own.
+    is_own_size = asked == Asked(variant.input_size, asked.in_chans)
+    wants_grid = asked.grid and not is_own_size
     wants_channels = asked.in_chans not in (None, rule_of.channels)
     for wanted, functions, what in (
         (wants_grid, _GRIDS, "the size of images: leave --image-size out"),
