@@ -8,7 +8,6 @@ from .moving import check_shapes
 from .name_rows import Move
 from .names import Names
 from .patterns import PLACEHOLDER, join, overlap
-from .reading import load_table
 from .resizing import check_resize
 from .spelled import axis_on, side_patterns
 from .table import Table, sizes_of
@@ -35,7 +34,7 @@ def require_names(table: Table, names: Names) -> None:
     """
     if not table.shipped:  # it was checked when it was read
         return
-    whole = load_table(table.family)  # a variant at another size has a table of its own
+    whole = table.whole or table  # a variant at another size has a table of its own
     memo = ("require_names", names.section, names.name)
     if memo not in whole.memo:
         if problems := list(wrong_names(whole, names)):

@@ -65,7 +65,7 @@ def sized(table: Table, base: Variant, name: str, asked: Asked) -> tuple[Table, 
             torch_config={**base.torch_config, **size},
             base=base,
         )
-        table.memo[memo] = replace(table, variants={name: made}), made
+        table.memo[memo] = replace(table, variants={name: made}, whole=table.whole or table), made
     found: tuple[Table, Variant] = table.memo[memo]
     return found
 
@@ -73,7 +73,9 @@ def sized(table: Table, base: Variant, name: str, asked: Asked) -> tuple[Table, 
 def published(table: Table, variant: Variant) -> Table:
     """Give the table of the variant that another one was made of."""
     assert variant.base is not None
-    return replace(table, variants={variant.base.name: variant.base})
+    return replace(
+        table, variants={variant.base.name: variant.base}, whole=table.whole or table
+    )
 
 
 def resize(checkpoint: Checkpoint, table: Table, variant: Variant) -> Checkpoint:
