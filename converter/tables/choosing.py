@@ -294,9 +294,13 @@ def _usual(tensors: Iterable[str], names: Names | None) -> dict[str, str]:
 def _of_head(
     tensors: Iterable[str], variant: Variant, table: Table, side: Side, names: Names
 ) -> list[str]:
-    """Name the tensors of a head that has other names than ours."""
+    """Name the tensors of a head that has other names than ours, or is of another kind."""
     patterns = side_patterns(variant, table, side, names)
-    return [name for name in tensors if "num_classes" in patterns.get(names.usual(name), ())]
+    return [
+        name
+        for name in tensors
+        if "num_classes" in patterns.get(names.usual(name), ()) or names.other_head_of(name)
+    ]
 
 
 def _others(chosen: Selection, paths: Iterable[str]) -> list[str]:

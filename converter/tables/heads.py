@@ -8,7 +8,6 @@ from itertools import islice
 import numpy as np
 
 from ..checkpoints import FLOATING, Checkpoint, Tensor, held
-from ..checkpoints.selection import begins
 from ..errors import ConversionError, listing, some
 from ..lines import Lines
 from ..markdown import quoted
@@ -184,11 +183,11 @@ def _other_head(checkpoint: Checkpoint, table: Table, side: Side) -> str:
         return ""
     root = "".join(f"{key}." for key in checkpoint.wrapper)
     left = {key.removeprefix(root): tensor.shape for key, tensor in checkpoint.outside.items()}
-    for pattern, why in names.other_head.items():
-        for beginning in names.spelled(pattern):
-            if found := {key: shape for key, shape in left.items() if begins(key, beginning)}:
-                return f"{_spell(found)}: {why}. The model here has no such head; {_DROP[3:]}."
-    return ""
+    found = {key: shape for key, shape in left.items() if names.other_head_of(key)}
+    if not found:
+        return ""
+    why = names.other_head_of(next(iter(found)))
+    return f"{_spell(found)}: {why}. The model here has no such head; {_DROP[3:]}."
 
 
 def _nearest(

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TypeVar
 
 from ..checked import expected
+from ..checkpoints.selection import begins
 from ..sides import Side
 from .axes import Axes
 from .name_rows import Beginnings, Move, NameRow, Part
@@ -170,6 +171,13 @@ class Names:
             given = self._ignored if not has_head else self._ignored[:1]
             known[key, has_head] = next((why for one in given if (why := _reason(key, one))), None)
         return known[key, has_head]
+
+    def other_head_of(self, key: str) -> str | None:
+        """Say what the head that a key of theirs is of stands on; None if it is of no such head."""
+        for pattern, why in self.other_head.items():
+            if any(begins(key, beginning) for beginning in self.spelled(pattern)):
+                return why
+        return None
 
     @cached_property
     def _known_reasons(self) -> dict[tuple[str, bool], str | None]:

@@ -143,6 +143,8 @@ def _as_beside(key: str, usual: Mapping[str, str]) -> str:
 
 def _unknown_key(key: str, names: Names, variant: str) -> str:
     """Say that a variant has no such tensor, and what may be done."""
+    if why := names.other_head_of(key):
+        return f"{why}. {variant} has no such head: --num-classes 0 drops it."
     if (why := names.left_out(key, has_head=False)) is None:
         return f"{variant} has no such tensor."
     return f"{variant} has no such tensor, {why}: --num-classes 0 leaves both out."

@@ -73,9 +73,7 @@ def sized(table: Table, base: Variant, name: str, asked: Asked) -> tuple[Table, 
 def published(table: Table, variant: Variant) -> Table:
     """Give the table of the variant that another one was made of."""
     assert variant.base is not None
-    return replace(
-        table, variants={variant.base.name: variant.base}, whole=table.whole or table
-    )
+    return replace(table, variants={variant.base.name: variant.base}, whole=table.whole or table)
 
 
 def resize(checkpoint: Checkpoint, table: Table, variant: Variant) -> Checkpoint:

@@ -12,14 +12,15 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from conftest import ROOT
-from vitconvert import ConversionError, convert, open_checkpoint
+from vitconvert import ConversionError, DataError, convert, open_checkpoint
 from vitconvert.checkpoints import held
+from vitconvert.images import preprocessing_of
 from vitconvert.planning import plan
 from vitconvert.tables.border import find_names, to_theirs
-from vitconvert.tables.borders import check_borders
+from vitconvert.tables.borders import check_borders, require_names
 from vitconvert.tables.expanding import expand
 from vitconvert.tables.names import Names
-from vitconvert.tables.reading import families, load_table
+from vitconvert.tables.reading import families, find_variant, load_table
 from vitconvert.tables.variant import Shape
 
 VIT = load_table("vit")
@@ -155,3 +156,99 @@ def test_forth_and_back_is_bit_for_bit(dialect: str, tmp_path: Path) -> None:
     one, other = (open_checkpoint(tmp_path / name).tensors for name in ("b.pdparams", "d.pdparams"))
     assert one.keys() == other.keys()
     assert all(np.array_equal(one[key].read(), other[key].read()) for key in one)
+
+
+@pytest.mark.parametrize(
+    "dialect", ["huggingface_dinov2", "huggingface_clip", "huggingface_siglip"]
+)
+def test_a_head_of_another_kind_is_refused_with_its_reason(dialect: str, tmp_path: Path) -> None:
+    """Its classifier stands on something that the model has not; the features can be had."""
+    variant = "test_vit3" if "siglip" in dialect else SMALL[dialect]
+    key = "classifier.weight"
+    path = write(tmp_path / "x.safetensors", {**_theirs(variant, dialect), key: (10, 999)})
+
+    with pytest.raises(ConversionError, match=rf"{key}.*: a head on .*--num-classes 0"):
+        plan(path, "vit", variant, dialect=dialect)
+
+    assert plan(path, "vit", variant, dialect=dialect, num_classes=0)[1].num_classes == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "named"),
+    [
+        ("64x64", "vit_tiny_patch16_224@64x64"),
+        ("224x224x1", "vit_tiny_patch16_224@224x224x1"),
+        ("48x48x4", "vit_tiny_patch16_224@48x48x4"),
+        ("64x96", "vit_tiny_patch16_224@HEIGHTxWIDTH"),
+        ("64x96x1", "vit_tiny_patch16_224@HEIGHTxWIDTHx1"),
+    ],
+)
+@pytest.mark.parametrize("dialect", [None, "huggingface"])
+def test_weights_for_other_images_are_refused_with_the_name_they_have(
+    size: str, named: str, dialect: str | None, tmp_path: Path
+) -> None:
+    """What was resized once is read again only under the name of its size."""
+    variant = f"vit_tiny_patch16_224@{size}"
+    path = write(tmp_path / "x.safetensors", _theirs(variant, dialect))
+
+    with pytest.raises(ConversionError, match=rf"have a variant of their own: {named}[.,]"):
+        plan(path, "vit")
+
+    assert plan(path, "vit", variant)[1].variant.name == variant
+
+
+def test_a_name_with_a_size_and_a_size_are_refused(tmp_path: Path) -> None:
+    """One of them would be ignored."""
+    path = write(tmp_path / "x.safetensors", _theirs("vit_tiny_patch16_224", None))
+
+    with pytest.raises(ConversionError, match="says its size itself: leave --image-size"):
+        plan(path, "vit", "vit_tiny_patch16_224@64", image_size=(96, 96))
+
+
+def test_what_is_not_the_files_own_is_said(tmp_path: Path) -> None:
+    """A head that is not trained must not pass for one that is."""
+    path = write(tmp_path / "x.safetensors", _theirs("vit_tiny_patch16_224", None))
+
+    checkpoint, _ = plan(path, "vit", num_classes=1, image_size=(64, 64))
+
+    assert checkpoint.altered == {"pos_embed": "resize", "head.weight": "new", "head.bias": "new"}
+    assert "head made anew for 1 class, not trained" in list(checkpoint.notes())
+
+
+def test_other_channels_ask_nothing_of_a_model_for_any_size() -> None:
+    """It has no argument for the size of images."""
+    table, variant = find_variant("pvt_v2_b0@224x224x1")
+
+    assert variant.config["in_chans"] == 1
+    assert "img_size" not in {*variant.config, *variant.torch_config}
+    with pytest.raises(ConversionError, match="depends on the size of images: leave --image-size"):
+        find_variant("pvt_v2_b0@256")
+    with pytest.raises(DataError, match="takes images of 1 channel; images are read with 3"):
+        preprocessing_of(variant)
+    assert table.whole is load_table("pvt_v2")
+
+
+@pytest.mark.parametrize("family", ["vit", "swin"])
+def test_other_names_hold_at_other_sizes(family: str) -> None:
+    """They are those of the whole family, of which a size has one variant."""
+    own = load_table(family)
+    first = next(name for name in own.variants if "tiny" in name)
+    table, _ = find_variant(f"{first}@256x256")
+
+    for names in (*table.dialects.values(), *table.targets.values()):
+        require_names(table, names)
+
+
+def _theirs(variant: str, dialect: str | None) -> dict[str, Shape]:
+    """Give names and shapes of a variant as a dialect has them."""
+    table, found = find_variant(variant)
+    classes = 0 if dialect and dialect != "huggingface" else 10
+    tensors = {
+        key: held(np.broadcast_to(np.zeros(1, np.float32), found.resolve(shape, classes)))
+        for key, shape in found.shapes.items()
+        if classes or "num_classes" not in shape
+    }
+    names = find_names(table, "torch", dialect) if dialect else None
+    if names is not None:
+        tensors = to_theirs(tensors, table, names, found)
+    return {key: tensor.shape for key, tensor in tensors.items()}
