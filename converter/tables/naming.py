@@ -166,7 +166,7 @@ def _contradictions(
         yield "ours is zero; leave such a tensor out with ignore."
         return
     if not own and len(ours) > 1:
-        yield "theirs is zero: expected one tensor of ours."
+        yield "theirs is zero: expected ours to be one tensor."
     for cell in (own, made):
         if len(set(cell)) < len(cell):
             yield f"{', '.join(cell)}: a part is there twice; expected each once."
