@@ -50,6 +50,8 @@ class Names:
         ignore: Beginning of their keys -> why such tensors are left out.
         ignore_without_head: The same, of tensors that serve nothing but a head: they are left out
             where there is no head.
+        other_head: Beginning of their keys -> what such a head stands on that our model has not:
+            a file with one is refused, unless the head is to go.
         computed: Pattern of their keys that our model has not -> how they are computed.
         folds: Function of `functions.FOLDS` -> our tensors that it is about.
         models: Variant -> "package.module:function" that builds their own model of it.
@@ -70,6 +72,7 @@ class Names:
     instead: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     ignore: Mapping[str, str] = field(default_factory=dict, metadata=_REASONS)
     ignore_without_head: Mapping[str, str] = field(default_factory=dict, metadata=_REASONS)
+    other_head: Mapping[str, str] = field(default_factory=dict, metadata=_REASONS)
     computed: Mapping[str, Computed] = field(default_factory=dict)
     folds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
@@ -217,6 +220,7 @@ class Names:
             instead={**other.instead, **self.instead},
             ignore={**other.ignore, **self.ignore},
             ignore_without_head={**other.ignore_without_head, **self.ignore_without_head},
+            other_head={**other.other_head, **self.other_head},
             computed={**other.computed, **self.computed},
             folds={**other.folds, **self.folds},
         )

@@ -51,7 +51,8 @@ def _wrong_entries(names: Names) -> Iterator[str]:
     """Say what is wrong with ignore, computed, folds, kinds and apart."""
     if names.kinds and names.side != "paddle":
         yield "kinds: only a target may have them."
-    patterns = [*names.ignore, *names.ignore_without_head, *names.computed, *names.apart]
+    patterns = [*names.ignore, *names.ignore_without_head, *names.other_head]
+    patterns += [*names.computed, *names.apart]
     for pattern in (*patterns, *(how.of for how in names.computed.values())):
         if not pattern or set("{}") & set(PLACEHOLDER.sub("", pattern)):
             yield f"{pattern!r}: a placeholder is a name in braces, such as {{i}}."

@@ -221,7 +221,7 @@ def test_a_table_that_does_not_say_how_is_refused() -> None:
     """Nothing may stay as it is in silence."""
     with pytest.raises(ConversionError, match=r"has no \[resize\].*Leave --image-size"):
         plan_resizing({}, VIT, variant(VIT), Asked((96, 96)))
-    with pytest.raises(ConversionError, match="needs: input_channels"):
+    with pytest.raises(ConversionError, match="depends on the channels of images: leave --in-chans out"):
         plan_resizing({"pos_embed": ("position_table",)}, VIT, variant(VIT), Asked(None, 1))
 
 
