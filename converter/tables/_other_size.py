@@ -1,4 +1,4 @@
-"""Weights for images of another size than any variant is published for: how such a one is called."""
+"""How the variant is called that weights for other images are of: a name with a size."""
 
 import math
 from collections.abc import Mapping

@@ -103,7 +103,7 @@ def plan_resizing(
     ):
         if wanted and not any(functions & set(rule_of.functions(key)) for key in shapes):
             raise ConversionError(
-                f"no tensor of {variant.name} depends on {what}. ([resize] of its table names none.)"
+                f"no tensor of {variant.name} depends on {what}. (Its table's [resize] has none.)"
             )
     return Resizing(steps)
 
