@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import TypeVar
 
 from ..checked import expected
-from ..checkpoints.selection import begins
 from ..sides import Side
 from .axes import Axes
 from .name_rows import Beginnings, Move, NameRow, Part
@@ -174,10 +173,11 @@ class Names:
 
     def other_head_of(self, key: str) -> str | None:
         """Say what the head that a key of theirs is of stands on; None if it is of no such head."""
-        for pattern, why in self.other_head.items():
-            if any(begins(key, beginning) for beginning in self.spelled(pattern)):
-                return why
-        return None
+        return _reason(key, self._other_heads)
+
+    @cached_property
+    def _other_heads(self) -> Patterns[str]:
+        return self._reasons(self.other_head)
 
     @cached_property
     def _known_reasons(self) -> dict[tuple[str, bool], str | None]:
@@ -185,14 +185,17 @@ class Names:
 
     @cached_property
     def _ignored(self) -> tuple[Patterns[str], Patterns[str]]:
-        always, headless = Patterns[str](), Patterns[str]()
         reasons = {p: f"{how.function} of {how.of}" for p, how in self.computed.items()}
-        given = ((always, {**self.ignore, **reasons}), (headless, self.ignore_without_head))
-        for found, entries in given:
-            for pattern, why in entries.items():
-                for spelled in self.spelled(pattern):
-                    found.add(spelled, why)
-        return always, headless
+        always = self._reasons({**self.ignore, **reasons})
+        return always, self._reasons(self.ignore_without_head)
+
+    def _reasons(self, entries: Mapping[str, str]) -> Patterns[str]:
+        """Make reasons that are found by the beginning of a key, however files spell it."""
+        found = Patterns[str]()
+        for pattern, why in entries.items():
+            for spelled in self.spelled(pattern):
+                found.add(spelled, why)
+        return found
 
     def spelled(self, pattern: str) -> list[str]:
         """Give what files have for a pattern of theirs; the first is the way back."""
