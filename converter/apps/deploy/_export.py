@@ -102,7 +102,7 @@ def export(
     require("paddle")
     target, source = Path(folder), located(weights)
     table, found = find_variant(variant)
-    if not found.num_classes:
+    if not found.has_head:
         raise ModelError(f"{variant} is a backbone that gives several maps: it is not exported.")
     if found.channels != COLOURS:
         raise ModelError(

@@ -56,7 +56,7 @@ def load_classifier(
         ConversionError: Names or shapes in the file do not fit the model.
         RunError: There is no such device.
     """
-    if not find_variant(variant)[1].num_classes:
+    if not find_variant(variant)[1].has_head:
         raise ModelError(
             f"{variant} is a backbone without a head: it predicts no class that could be explained."
         )

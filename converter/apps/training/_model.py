@@ -30,7 +30,7 @@ def check_variant(name: str) -> tuple[Table, Variant]:
         ModelError: There is none of that name, or it has no head.
     """
     table, variant = find_variant(name)
-    if not variant.num_classes:
+    if not variant.has_head:
         raise ModelError(
             f"{name} is a backbone without a head, so it cannot be trained as a classifier. Choose "
             f"a variant with a head: vitconvert models"
