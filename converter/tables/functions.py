@@ -28,6 +28,8 @@ def window_position_index(table: Shape) -> np.ndarray:
     Raises:
         ValueError: The table is not of a square window.
     """
+    if len(table) != 2:
+        raise ValueError(f"{list(table)} is no table of relative positions, [positions, heads]")
     side = math.isqrt(table[0])
     if side * side != table[0] or side % 2 == 0:
         raise ValueError(f"{table[0]} relative positions are not those of a square window")
@@ -71,6 +73,8 @@ class ClassPosition:
             return tensors
         length = table.shape[1]
         if expected.get(self.table) != (1, length - 1, table.shape[2]) or length < 2:
+            return tensors
+        if token.shape != (1, 1, table.shape[2]):  # refused by its name with the rest
             return tensors
         position = part(table, 1, 0, 1)
         total = held(floats(token, "float64") + floats(position, "float64")).cast(token.dtype)
