@@ -73,7 +73,7 @@ def _wrong(table: Table, side: Side, names: Names) -> Iterator[str]:
     for fold, tensors in names.folds.items():
         for key in tensors:
             if key not in every:
-                yield f"folds: {fold}: no tensor of ours is called {key}.{nearest(key, every)}"
+                yield f"folds: {fold}: the table has no tensor {key}.{nearest(key, every)}"
     yield from _wrong_computed(table, names)
     for name in names.models:
         if name not in table.variants:

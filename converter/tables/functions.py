@@ -16,6 +16,9 @@ from ..checkpoints.arranging import joined, part, zeros
 from .variant import Shape, ShapePattern
 
 
+_LARGEST_WINDOW = 64  # tokens to a side: an index of 134 MB
+
+
 def window_position_index(table: Shape) -> np.ndarray:
     """Number the relative positions of all pairs of tokens in a square window.
 
@@ -29,11 +32,13 @@ def window_position_index(table: Shape) -> np.ndarray:
         ValueError: The table is not of a square window.
     """
     if len(table) != 2:
-        raise ValueError(f"{list(table)} is no table of relative positions, [positions, heads]")
+        raise ValueError(f"{list(table)} is not a table of relative positions, [positions, heads]")
     side = math.isqrt(table[0])
     if side * side != table[0] or side % 2 == 0:
         raise ValueError(f"{table[0]} relative positions are not those of a square window")
     window = (side + 1) // 2
+    if window > _LARGEST_WINDOW:
+        raise ValueError(f"a window of {window} tokens, expected at most {_LARGEST_WINDOW}")
     places = np.stack(np.meshgrid(*2 * [np.arange(window)], indexing="ij")).reshape(2, -1)
     apart = places[:, :, None] - places[:, None, :] + window - 1  # [2, w^2, w^2]
     return np.asarray(apart[0] * side + apart[1], np.int64)

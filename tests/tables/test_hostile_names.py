@@ -75,7 +75,7 @@ def turned(folder: Path, table: str, state: dict[str, Any], **options: Any) -> d
         ('[dialects.x]\nrows = []\nlike = "y"', "expected one above it: there is none"),
         (
             '[dialects.x]\nrows = []\nfolds = { class_position = ["cls", "pos"] }',
-            "folds: class_position: no tensor of ours is called cls",
+            "folds: class_position: the table has no tensor cls",
         ),
     ],
 )
@@ -100,7 +100,7 @@ def test_what_cannot_be_is_refused_when_the_table_is_read(
         (
             'rows = []\n[targets.x.computed]\nindex = { function = "window_position_index", '
             'of = "pos" }',
-            "computed: index of pos: [1, 5, 12] is no table of relative positions",
+            "computed: index of pos: [1, 5, 12] is not a table of relative positions",
         ),
     ],
 )
@@ -111,6 +111,15 @@ def test_what_no_variant_can_have_is_refused_with_its_row(
     with pytest.raises(TableError) as caught:
         read(tmp_path, table, SHAPES)
     assert told in str(caught.value)
+
+
+def test_an_index_that_fills_the_memory_is_refused(tmp_path: Path) -> None:
+    """Of a table without variants, whose tensors may have any shape."""
+    computed = '{ function = "window_position_index", of = "pos" }'
+    table = f"{ROWS}[targets.x]\nrows = []\n[targets.x.computed]\nindex = {computed}\n"
+    state = {"pos": np.ones((799 * 799, 1), np.float32)}
+    with pytest.raises(ConversionError, match="a window of 400 tokens, expected at most 64"):
+        turned(tmp_path, table, state, target="x")
 
 
 def test_a_row_may_name_a_number_where_no_variants_say_which_there_are(tmp_path: Path) -> None:
