@@ -16,7 +16,7 @@ from .tables.identify import show_head, twins
 from .tables.opening import open_weights
 from .tables.plan import Plan, make_plan, source_side
 from .tables.reading import families, find_variant, load_table, read_table
-from .tables.sized import at_size
+from .tables.sized import MARK, at_size, parse_size, sized
 from .tables.table import Table
 from .tables.variant import Variant
 
@@ -71,10 +71,12 @@ def plan(
         "dialect": dialect,
         "target": target,
     }
-    if image_size is not None or in_chans is not None:
-        base = table.variants.get(variant or "") or _published(src, table, names)
-        table, sized = find_variant(at_size(base, image_size, in_chans))
-        variant = sized.name
+    if MARK in (variant or ""):
+        table = _at_its_size(table, str(variant), image_size, in_chans)
+    elif image_size is not None or in_chans is not None:
+        base = table.variants.get(variant or "") or _published(src, table, num_classes, names)
+        table, other = find_variant(at_size(base, image_size, in_chans))
+        variant = other.name
     checkpoint = open_weights(src, table, variant, num_classes=num_classes, **names)
     for note in checkpoint.notes():
         log.info("%s: %s", src, note)
@@ -104,9 +106,25 @@ def plan(
     return checkpoint, made
 
 
-def _published(src: str | Path, table: Table, names: Mapping[str, Any]) -> Variant:
+def _at_its_size(
+    table: Table, name: str, image_size: tuple[int, int] | None, in_chans: int | None
+) -> Table:
+    """Give the table of a variant whose name says its size; any other table as it is."""
+    if (image_size, in_chans) != (None, None):
+        raise ConversionError(
+            f"{name} says its size itself: leave --image-size and --in-chans out. With channels "
+            f"the name is such as {name.partition(MARK)[0]}@224x224x1."
+        )
+    base, asked = parse_size(name)
+    known = table.variants.get(base)
+    return table if known is None or asked is None else sized(table, known, name, asked)[0]
+
+
+def _published(
+    src: str | Path, table: Table, num_classes: int | None, names: Mapping[str, Any]
+) -> Variant:
     """Find which published variant a file is, that is to become one of another size."""
-    checkpoint = open_weights(src, table, **names)
+    checkpoint = open_weights(src, table, num_classes=num_classes, **names)
     return make_plan(checkpoint, table, None, source_side(checkpoint, table)).variant
 
 
@@ -145,6 +163,7 @@ def _describe(made: Plan, asked: bool) -> str:
     if others:
         how += f", which are also those of {some([one.name for one in others])}"
         if differing := [one.name for one in others if not one.computes(made.variant)]:
-            how += f"; {some(differing)} compute another function"
+            verb = "computes" if len(differing) == 1 else "compute"
+            how += f"; {some(differing)} {verb} another function"
         how += ": --variant decides"
     return f"{made.variant.name}, {show_head(made.num_classes)} ({how})"

@@ -41,6 +41,7 @@ class Checkpoint:
         sources: Name -> the keys that lead to the tensor in the file.
         spelled: Name -> what the file calls the tensor, or its parts, where that is another name.
         left_out: Names in the file of tensors that have no counterpart -> why.
+        altered: Name -> what was done to the values on purpose: "resize", or "new".
         outside: Full name -> tensor of the file that is not among `tensors`.
         remarks: What else there is to say about where the file was found.
     """
@@ -60,6 +61,7 @@ class Checkpoint:
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     spelled: Mapping[str, str] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
+    altered: Mapping[str, str] = field(default_factory=dict)
     outside: Mapping[str, Tensor] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
@@ -126,6 +128,10 @@ class Checkpoint:
             yield f"left out: {some(keys)}: {why}"
         for old, new in self.selection.rename:
             yield f"renamed: {old} to {new}"
+        if self.selection.new_head:
+            count = self.selection.new_head
+            classes = "1 class" if count == 1 else f"{count} classes"
+            yield f"head made anew for {classes}, not trained"
         if self.beside:
             beside = "; ".join(f"{key}: {what}" for key, what in self.beside.items())
             yield f"ignored: {beside}"

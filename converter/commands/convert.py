@@ -22,6 +22,7 @@ from .options import (
     SOURCE,
     Choice,
     Size,
+    VariantOf,
     add,
     check_reports,
     fetched,
@@ -111,7 +112,7 @@ def family_command(family: str) -> click.Command:
     @add(*_SOURCE_AND_TARGET)
     @click.option(
         "--variant",
-        type=Choice(table.variants),
+        type=VariantOf(table.variants),
         metavar="VARIANT",
         help="Size of the model, see `vitconvert models`.  [default: found from names and shapes]",
     )
@@ -210,7 +211,7 @@ def _show(checkpoint: Checkpoint, plan: Plan, dtype: str | None, wanted: str | N
     rows = [
         (
             checkpoint.spelled.get(s.source or "", s.source or "-"),
-            s.operation,
+            checkpoint.altered.get(s.source or "", s.operation),
             targets.get(s.target or "", s.target or "-"),
             s.reason,
         )
@@ -218,8 +219,8 @@ def _show(checkpoint: Checkpoint, plan: Plan, dtype: str | None, wanted: str | N
     ]
     rows += [(key, "drop", "-", why) for key, why in checkpoint.left_out.items()]
     print_table(rows, "source", "operation", "target", "reason")
-    counts = Counter[str](step.operation for step in plan.steps)
-    order = ("transpose", "rearrange", "copy", "drop", "restore")
+    counts = Counter(checkpoint.altered.get(s.source or "", s.operation) for s in plan.steps)
+    order = ("new", "resize", "transpose", "rearrange", "copy", "drop", "restore")
     kept = sum(step.keep for step in plan.steps) if dtype in ("float16", "bfloat16") else 0
     cast = f" Floating tensors would be cast to {dtype}" if dtype else ""
     cast += f", but {kept} statistics stay in float32." if kept else "." * bool(dtype)
@@ -227,7 +228,8 @@ def _show(checkpoint: Checkpoint, plan: Plan, dtype: str | None, wanted: str | N
         for pattern, reason in plan.table.paddle_only.items():
             say(f"Paddle alone has {pattern}, which is not written: {reason}")
     counts["drop"] += len(checkpoint.left_out)
-    listed = ", ".join(f"{counts[name]} to {name}" for name in order if counts[name])
+    words = {name: f"to {name}" for name in order} | {"new": "made anew"}
+    listed = ", ".join(f"{counts[name]} {words[name]}" for name in order if counts[name])
     say(f"{counts.total()} tensors: {listed}.{cast} Nothing was written (--dry-run).")
 
 

@@ -38,6 +38,21 @@ class Choice(click.Choice[str]):
         return super().get_invalid_choice_message(value, ctx) + nearest(value, self.choices)
 
 
+class VariantOf(Choice):
+    """A variant of a family, also at another size: vit_tiny_patch16_224@384."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check the name, and that a size follows it if anything does."""
+        from ..tables.sized import parse_size
+
+        try:
+            base, asked = parse_size(str(value))
+        except ModelError as error:
+            self.fail(str(error), param, ctx)
+        known = super().convert(base, param, ctx)
+        return known if asked is None else value
+
+
 class Existing(click.Path):
     """What is to be read; the nearest name in its folder is suggested if it is not there."""
 

@@ -147,8 +147,14 @@ def preprocessing_of(
     """Give a variant's published preprocessing, with the given values replaced.
 
     Raises:
-        DataError: A value is out of its range.
+        DataError: A value is out of its range, or the variant does not take colours.
     """
+    if variant.channels != len(variant.preprocessing["mean"]):
+        raise DataError(
+            f"{variant.name} takes images of {variant.channels} "
+            f"channel{'s' * (variant.channels > 1)}; images are read with 3. Only `parity`, `dump` "
+            f"and the conversion run such a model, on noise."
+        )
     own = {"size": variant.input_size, **variant.preprocessing}
     changes = {"size": size, "crop_pct": crop_pct, "crop_mode": crop_mode, "mean": mean, "std": std}
     changes["interpolation"] = interpolation

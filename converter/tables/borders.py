@@ -34,11 +34,14 @@ def require_names(table: Table, names: Names) -> None:
     Raises:
         TableError: They are wrong.
     """
+    if not table.shipped:  # it was checked when it was read
+        return
+    whole = table.whole or table  # a variant at another size has a table of its own
     memo = ("require_names", names.section, names.name)
-    if table.shipped and memo not in table.memo:
-        if problems := list(wrong_names(table, names)):
+    if memo not in whole.memo:
+        if problems := list(wrong_names(whole, names)):
             raise TableError(listing(f"{table.file} cannot be used:", problems))
-        table.memo[memo] = True
+        whole.memo[memo] = True
 
 
 def wrong_names(table: Table, names: Names) -> Iterator[str]:

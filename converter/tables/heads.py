@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 
 from ..checkpoints import FLOATING, Checkpoint, Tensor, held
+from ..checkpoints.selection import begins
 from ..errors import ConversionError, listing, some
 from ..lines import Lines
 from ..markdown import quoted
@@ -152,6 +153,8 @@ def missing_head(checkpoint: Checkpoint, table: Table, match: Fit, side: Side) -
     head = head_of(match.variant, table, side)
     if head is None or checkpoint.selection.headless:
         return ""
+    if told := _other_head(checkpoint, table, side):
+        return told
     own = {key: tensor.shape for key, tensor in checkpoint.tensors.items()}
     there = {key: shape for key, shape in own.items() if key.startswith(f"{head.layer}.")}
     lacking = [key for key in match.missing if key.startswith(f"{head.layer}.")]
@@ -172,6 +175,20 @@ def missing_head(checkpoint: Checkpoint, table: Table, match: Fit, side: Side) -
             f"{head.spell()}, so it cannot hold them. Train one with such a head, {_DROP}."
         )
     return _offer(found, head) if found else ""
+
+
+def _other_head(checkpoint: Checkpoint, table: Table, side: Side) -> str:
+    """Say that the head beside the weights is of another kind than the model's; "" if none is."""
+    names = table.names_on(side).get(checkpoint.selection.spelling)
+    if names is None or not names.other_head:
+        return ""
+    root = "".join(f"{key}." for key in checkpoint.wrapper)
+    left = {key.removeprefix(root): tensor.shape for key, tensor in checkpoint.outside.items()}
+    for pattern, why in names.other_head.items():
+        for beginning in names.spelled(pattern):
+            if found := {key: shape for key, shape in left.items() if begins(key, beginning)}:
+                return f"{_spell(found)}: {why}. The model here has no such head; {_DROP[3:]}."
+    return ""
 
 
 def _nearest(
@@ -245,6 +262,7 @@ def with_new_head(
         checkpoint,
         tensors={**checkpoint.tensors, **made},
         sources={k: keys for k, keys in checkpoint.sources.items() if k not in made},
+        altered={**checkpoint.altered, **dict.fromkeys(made, "new")},
         selection=replace(checkpoint.selection, new_head=wanted),
     )
 

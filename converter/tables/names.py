@@ -45,13 +45,15 @@ class Names:
         rows: Beginnings of names, theirs and ours.
         title: Name for people.
         source: Whose names they are, and where they were found.
-        like: Another of the same section, whose rows are these as well, but for tensors of ours
+        like: Another of the same section, whose rows are these as well, but for our tensors
             that the own rows speak of; and its entries, where it has some and this has not.
         instead: Beginning of rows' names -> what files have in its place; the first is the way
             back.
         ignore: Beginning of their keys -> why such tensors are left out.
         ignore_without_head: The same, of tensors that serve nothing but a head: they are left out
             where there is no head.
+        other_head: Beginning of their keys -> what such a head stands on that our model has not:
+            a file with one is refused, unless the head is to go.
         computed: Pattern of their keys that our model has not -> how they are computed.
         folds: Function of `functions.FOLDS` -> our tensors that it is about.
         models: Variant -> "package.module:function" that builds their own model of it.
@@ -72,6 +74,7 @@ class Names:
     instead: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     ignore: Mapping[str, str] = field(default_factory=dict, metadata=_REASONS)
     ignore_without_head: Mapping[str, str] = field(default_factory=dict, metadata=_REASONS)
+    other_head: Mapping[str, str] = field(default_factory=dict, metadata=_REASONS)
     computed: Mapping[str, Computed] = field(default_factory=dict)
     folds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
@@ -100,7 +103,7 @@ class Names:
         return {}
 
     def move(self, key: str, back: bool = False) -> Move:
-        """Say what becomes of a key of theirs; or, on the way back, of one of ours."""
+        """Say what becomes of their key; or, on the way back, of our key."""
         if (key, back) not in self._known:
             self._known[key, back] = self._move_back(key) if back else self._move(key)
         return self._known[key, back]
@@ -133,7 +136,7 @@ class Names:
         )
 
     def ours(self, key: str) -> tuple[str, ...]:
-        """Name the tensors of ours that one of theirs is, or is a part of."""
+        """Name our tensors that one of theirs is, or is a part of."""
         return tuple(name for name in self.move(key).targets if name is not None)
 
     def usual(self, key: str) -> str:
@@ -152,7 +155,7 @@ class Names:
         return leaf.row.axes if leaf and leaf.row else None
 
     def spellings(self, key: str) -> list[str]:
-        """Give every key of theirs that one of ours is made of, or has a part in."""
+        """Give every one of their keys that our tensor is made of, or has a part in."""
         name = self._leaf(key)
         moves = list(self._beginnings[True].moves(name)) or [Move((name,), (name,))]
         return [name for move in moves for name in move.targets if name is not None]
@@ -232,6 +235,7 @@ class Names:
             instead={**other.instead, **self.instead},
             ignore={**other.ignore, **self.ignore},
             ignore_without_head={**other.ignore_without_head, **self.ignore_without_head},
+            other_head={**other.other_head, **self.other_head},
             computed={**other.computed, **self.computed},
             folds={**other.folds, **self.folds},
         )

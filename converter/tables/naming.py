@@ -2,23 +2,22 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from typing import Any
 
 from ..checked import checked, shown, tables_in
 from ..errors import nearest
 from ..sides import Side
 from .axes import Axes
-from .functions import COMPUTED, FOLDS
 from .name_rows import NameRow, Part, holes, is_pattern
 from .names import Names
 from .patterns import PLACEHOLDER
 
+# Of `functions`, which needs NumPy: what can be computed; what a fold is about, by our names.
+COMPUTED = ("window_position_index",)
+FOLDS = {"class_position": ("token", "table")}
 _MOST_PARTS = 64
 _MOST_NAMES = 200
-_MOST_SPELLINGS = (
-    20_000  # names in rows and ignore of a section, with those of `like` and `instead`
-)
+_MOST_SPELLINGS = 20_000  # names of a section, with those of `like` and `instead`
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")  # for a command line
 _CELL = 'a beginning of names, such as "encoder.layer.{i}", or a list of parts'
 
@@ -74,7 +73,8 @@ def _wrong_entries(names: Names) -> Iterator[str]:
     for entry in ("kinds", "apart"):
         if getattr(names, entry) and names.side != "paddle":
             yield f"{entry}: only a target may have them."
-    patterns = [*names.ignore, *names.ignore_without_head, *names.computed, *names.apart]
+    patterns = [*names.ignore, *names.ignore_without_head, *names.other_head]
+    patterns += [*names.computed, *names.apart]
     for pattern in (*patterns, *(how.of for how in names.computed.values())):
         if not pattern or set("{}") & set(PLACEHOLDER.sub("", pattern)):
             yield f"{pattern!r}: a placeholder is a name in braces, such as {{i}}."
@@ -91,8 +91,8 @@ def _wrong_entries(names: Names) -> Iterator[str]:
         if name not in FOLDS:
             hint = nearest(name, FOLDS) or f" There are: {', '.join(FOLDS)}."
             yield f"folds: no function is called {name!r}.{hint}"
-        elif len(set(tensors)) != len(fields(FOLDS[name])):
-            wanted = ", ".join(one.name for one in fields(FOLDS[name]))
+        elif len(set(tensors)) != len(FOLDS[name]):
+            wanted = ", ".join(FOLDS[name])
             yield f"folds: {name} is about {list(tensors)}, expected our names of: {wanted}."
 
 
@@ -191,7 +191,7 @@ def _contradictions(
         yield "ours is zero; leave such a tensor out with ignore."
         return
     if not own and (len(theirs) > 1 or len(ours) > 1):
-        yield "theirs is zero: expected 0, and one tensor of ours."
+        yield "theirs is zero: expected 0, and ours to be one tensor."
     for cell in (own, made):
         if len(set(cell)) < len(cell):
             yield f"{', '.join(cell)}: a part is there twice; expected each once."

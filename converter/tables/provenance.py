@@ -28,6 +28,8 @@ def provenance(checkpoint: Checkpoint, made: Plan, wanted: str | None) -> dict[s
         **({"names": wanted} if wanted else {}),
         **({"source_renamed": _spelled(facts["renamed"])} if "renamed" in facts else {}),
         **({"source_left_out": _spelled(facts["left_out"])} if "left_out" in facts else {}),
+        **({"resized_to": facts["resized_to"]} if "resized_to" in facts else {}),
+        **({"new_head": facts["new_head"]} if "new_head" in facts else {}),
         "implementation": made.table.source,
     }
 

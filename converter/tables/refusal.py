@@ -10,6 +10,7 @@ from ..errors import CheckpointError, ConversionError, listing, some
 from ..folding import count, fold, folded
 from ..lines import joined
 from ..sides import NAMES, SIDES, Side
+from ._other_size import other_size
 from .identify import Fit, closest
 from .marks import marked
 from .names import Names
@@ -83,6 +84,8 @@ def refuse_misfit(
     lines = _short(problems)
     if shown := marked([*_strangers(checkpoint, table, side), *checkpoint.beside]):
         lines.append(shown)
+    if advice := other_size(match, table, side):
+        lines.append(advice)
     raise _ERRORS[side](listing(heading, lines))
 
 
@@ -119,7 +122,9 @@ def refused_names(
         f"{checkpoint.path} does not fit {table.file} ({names.option}{chosen}). "
         f"{len(problems)} problem{'s' if len(problems) > 1 else ''}:"
     )
-    return _ERRORS[names.side](listing(heading, _short(problems)))
+    advice = other_size(match, table, names.side, names)
+    lines = [*_short(problems), *([advice] if advice else [])]
+    return _ERRORS[names.side](listing(heading, lines))
 
 
 def _as_beside(key: str, usual: Mapping[str, str]) -> str:

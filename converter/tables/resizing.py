@@ -92,13 +92,18 @@ def plan_resizing(
     rule_of = Found(Finder(rules), variant)
     steps, problems = _steps(rule_of, shapes, asked)
     if problems:
-        raise ConversionError(listing(f"{variant.name} cannot be resized:", problems))
+        raise ConversionError(listing(f"{variant.name} cannot be resized:", _first(problems)))
+    # With other channels alone, the size that is asked for is the variant's own.
+    is_own_size = asked == Asked(variant.input_size, asked.in_chans)
+    wants_grid = asked.grid and not is_own_size
     wants_channels = asked.in_chans not in (None, rule_of.channels)
-    for wanted, functions in ((asked.grid, _GRIDS), (wants_channels, _INPUTS)):
+    for wanted, functions, what in (
+        (wants_grid, _GRIDS, "the size of images: leave --image-size out"),
+        (wants_channels, _INPUTS, "the channels of images: leave --in-chans out"),
+    ):
         if wanted and not any(functions & set(rule_of.functions(key)) for key in shapes):
             raise ConversionError(
-                f"{variant.name}: no entry of [resize] names a tensor of the file with a function "
-                f"that this needs: {', '.join(sorted(functions))}. Leave the option out."
+                f"no tensor of {variant.name} depends on {what}. ([resize] of its table names none.)"
             )
     return Resizing(steps)
 
@@ -115,6 +120,8 @@ def variant_at(variant: Variant, rules: Rules, asked: Asked) -> Variant:
         ConversionError: As `plan_resizing`.
     """
     steps = plan_resizing(rules, _own_shapes(variant), variant, asked).steps
+    if asked.image_size == variant.input_size:  # a model for any size has no such argument
+        asked = replace(asked, image_size=None)
     shapes: dict[str, ShapePattern] = {
         key: steps[key].shape if key in steps else own for key, own in variant.shapes.items()
     }
@@ -153,8 +160,8 @@ def _check_asked(rules: Rules, variant: Variant, asked: Asked) -> None:
     if not rules:
         raise ConversionError(
             f"{variant.name}: its table has no [resize], so it is for images of its own channels "
-            f"and, where that matters, of its own size. Leave --image-size and --in-chans out, or "
-            f"add the section: see docs/tables.md."
+            f"and, where that matters, of its own size. Leave --image-size, --in-chans and what "
+            f"follows an @ out, or add the section: see docs/tables.md."
         )
     for pair in (asked.image_size, asked.patch_size, asked.window):
         if pair is not None and min(pair) < 1:
@@ -179,6 +186,17 @@ def _steps(
         except ConversionError as error:
             problems.append(str(error))
     return steps, problems
+
+
+def _first(problems: list[str]) -> list[str]:
+    """Give one line for all tensors that are refused for one reason: the first, and a count."""
+    alike: dict[str, list[str]] = {}
+    for problem in problems:
+        alike.setdefault(problem.partition(": ")[2], []).append(problem)
+    return [
+        own[0] if len(own) == 1 else f"{own[0]} So are {len(own) - 1} more tensors."
+        for own in alike.values()
+    ]
 
 
 def _own_shapes(variant: Variant) -> dict[str, Shape]:

@@ -6,7 +6,6 @@ size that was published are resized to it, by [resize] of the table.
 
 import re
 from dataclasses import replace
-from typing import Any
 
 from ..checkpoints import Checkpoint
 from ..errors import ModelError
@@ -56,11 +55,9 @@ def sized(table: Table, base: Variant, name: str, asked: Asked) -> tuple[Table, 
     """
     memo = ("sized", name)
     if memo not in table.memo:
-        size: dict[str, Any] = {}
-        if asked.image_size is not None:
-            size["img_size"] = list(asked.image_size)
-        if asked.in_chans is not None:
-            size["in_chans"] = asked.in_chans
+        # Models whose tensors do not depend on the size have no img_size: only channels change.
+        own = asked.image_size == base.input_size
+        size = replace(asked, image_size=None if own else asked.image_size).config
         made = replace(
             variant_at(base, table.resize, asked),
             name=name,
@@ -68,7 +65,7 @@ def sized(table: Table, base: Variant, name: str, asked: Asked) -> tuple[Table, 
             torch_config={**base.torch_config, **size},
             base=base,
         )
-        table.memo[memo] = replace(table, variants={name: made}), made
+        table.memo[memo] = replace(table, variants={name: made}, whole=table.whole or table), made
     found: tuple[Table, Variant] = table.memo[memo]
     return found
 
@@ -76,7 +73,7 @@ def sized(table: Table, base: Variant, name: str, asked: Asked) -> tuple[Table, 
 def published(table: Table, variant: Variant) -> Table:
     """Give the table of the variant that another one was made of."""
     assert variant.base is not None
-    return replace(table, variants={variant.base.name: variant.base})
+    return replace(table, variants={variant.base.name: variant.base}, whole=table.whole or table)
 
 
 def resize(checkpoint: Checkpoint, table: Table, variant: Variant) -> Checkpoint:
@@ -99,6 +96,7 @@ def resize(checkpoint: Checkpoint, table: Table, variant: Variant) -> Checkpoint
         checkpoint,
         tensors=plan.apply(checkpoint.tensors),
         sources={k: keys for k, keys in checkpoint.sources.items() if k not in plan.steps},
+        altered={**checkpoint.altered, **dict.fromkeys(plan.steps, "resize")},
         selection=replace(checkpoint.selection, resized=variant.name.partition(MARK)[2]),
         remarks=(*checkpoint.remarks, *told),
     )

@@ -105,6 +105,7 @@ class Table:
         resize: Pattern of a PyTorch key -> functions that fit it to another image size.
         sizes: Name in the axes of a kind -> its length, where neither the shapes nor the config of
             a variant give it.
+        whole: The table with all variants, where this is a copy with one of them.
     """
 
     rows: tuple[Row, ...]
@@ -124,6 +125,7 @@ class Table:
     targets: Mapping[str, Names] = field(default_factory=dict)
     resize: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict, metadata=_SIZES)
+    whole: "Table | None" = None
 
     @property
     def file(self) -> str:

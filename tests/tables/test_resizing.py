@@ -14,7 +14,7 @@ from vitconvert.checkpoints import Tensor, floats, held, pdparams
 from vitconvert.checkpoints.storage import Checked, Held, Storage
 from vitconvert.errors import CheckpointError, ConversionError
 from vitconvert.tables.reading import load_table
-from vitconvert.tables.resize_rules import parse_resize
+from vitconvert.tables.resize_parsing import parse_resize
 from vitconvert.tables.resizing import Asked, check_resize, plan_resizing, variant_at
 from vitconvert.tables.variant import Shape, Variant
 
@@ -221,7 +221,9 @@ def test_a_table_that_does_not_say_how_is_refused() -> None:
     """Nothing may stay as it is in silence."""
     with pytest.raises(ConversionError, match=r"has no \[resize\].*Leave --image-size"):
         plan_resizing({}, VIT, variant(VIT), Asked((96, 96)))
-    with pytest.raises(ConversionError, match="needs: input_channels"):
+    with pytest.raises(
+        ConversionError, match="depends on the channels of images: leave --in-chans out"
+    ):
         plan_resizing({"pos_embed": ("position_table",)}, VIT, variant(VIT), Asked(None, 1))
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from ...checkpoints import Checkpoint
-from ...errors import ModelError, RunError
+from ...errors import ModelError, RunError, brief
 from ...files import cannot_be_written, check_room
 from ...hub import located
 from ...images import known_classes
@@ -25,6 +25,7 @@ from ...running.side import as_function, make_side
 from ...tables.opening import open_weights
 from ...tables.plan import check_paddle
 from ...tables.reading import find_variant
+from ...tables.sized import MARK
 from ...tables.table import Table
 from ...tables.variant import Variant
 from ...version import __version__
@@ -36,6 +37,7 @@ Batches = list[np.ndarray]  # images [B, 3, H, W], or logits [B, num_classes]
 Size = tuple[int, int] | Literal["free"] | None
 CEILING = 1e-4  # largest difference from the original, as a share of the largest logit
 TIMES = 8.0  # how many times the error of the original in float32 may be
+COLOURS = 3
 LEAST_ERROR = 16 * float(np.finfo(np.float32).eps)  # a smaller error of the original counts as this
 
 
@@ -102,6 +104,11 @@ def export(
     table, found = find_variant(variant)
     if not found.num_classes:
         raise ModelError(f"{variant} is a backbone that gives several maps: it is not exported.")
+    if found.channels != COLOURS:
+        raise ModelError(
+            f"{variant} takes images of {found.channels} channel{'s' * (found.channels > 1)}: only "
+            f"models of {COLOURS} channels are exported."
+        )
     size = _check_size(table, found, image_size)
     put_in_order(target)
     checkpoint = open_weights(source, table, variant, side="paddle")
@@ -163,7 +170,16 @@ def _write(
     path = str(weights.path.absolute())
     side = make_side(Setup("paddle", subject, path, weights.selection, device))
     run = as_function(side, side.model("float64"), "float64")
-    truth = [run(x) for x in inputs]
+    try:
+        truth = [run(x) for x in inputs]
+    except ValueError as error:
+        if size in (None, variant.input_size):
+            raise
+        at = MARK.join([(variant.base or variant).name, "x".join(map(str, size or ()))])
+        raise ModelError(
+            f"{variant.name} cannot take images of that size: {brief(error)} Weights that were "
+            f"converted with --image-size may, under the name {at}."
+        ) from error
     model = side.model("float32")
     run = as_function(side, model, "float32")
     eager = [run(x) for x in inputs]
