@@ -7,9 +7,9 @@ from ..errors import TableError, listing, nearest
 from ..sides import SIDES, Side
 from .functions import COMPUTED
 from .moving import check_shapes
-from .name_rows import Move
+from .name_rows import Move, bind, form
 from .names import Names
-from .patterns import PLACEHOLDER, bind, compile_pattern, join, overlap
+from .patterns import PLACEHOLDER, compile_pattern, join, overlap
 from .resizing import check_resize
 from .spelled import axis_on, side_patterns
 from .table import Table, sizes_of
@@ -111,12 +111,17 @@ def _wrong_computed(table: Table, names: Names) -> Iterator[str]:
 
 def _samples(table: Table, side: Side, names: Names) -> Iterator[str]:
     """Give keys that a table without variants may mean: with the numbers that rows name, too."""
-    own = (one.pattern for row in names.rows for one in row.ours)
-    numbered = [pattern for pattern in own if pattern and re.search("[0-9]", pattern)]
+    numbered: dict[str, list[str]] = {}
+    for pattern in dict.fromkeys(one.pattern for row in names.rows for one in row.ours):
+        if pattern and re.search("[0-9]", PLACEHOLDER.sub("", pattern)):
+            numbered.setdefault(form(pattern), []).append(pattern)
     for row in table.rows:
         for rule in row.kind.tensors:
             if (leaf := rule.name_on(side)) is not None:
                 pattern = join(row.name_on(side), leaf)
-                bound = [bind(pattern, one) for one in numbered]
-                for one in dict.fromkeys([pattern, *filter(None, bound)]):
-                    yield from (PLACEHOLDER.sub(number, one) for number in _TRIED)
+                yield from (PLACEHOLDER.sub(number, pattern) for number in _TRIED)
+                words = pattern.split(".") if numbered and PLACEHOLDER.search(pattern) else []
+                for count in range(1, len(words) + 1):
+                    for one in numbered.get(form(".".join(words[:count])), ()):
+                        bound = bind(pattern, one)
+                        yield from (PLACEHOLDER.sub(number, bound) for number in _TRIED)

@@ -15,7 +15,6 @@ from ..checkpoints import Tensor, floats, held
 from ..checkpoints.arranging import joined, part, zeros
 from .variant import Shape, ShapePattern
 
-
 _LARGEST_WINDOW = 64  # tokens to a side: an index of 134 MB
 
 

@@ -90,17 +90,6 @@ def overlap(one: str, other: str) -> bool:
     return True
 
 
-def bind(pattern: str, beginning: str) -> str | None:
-    """Put the numbers of a beginning in the place of placeholders; None if it begins otherwise."""
-    beginning = re.sub(r"[+-][0-9]+\}", "}", beginning)
-    same = ".".join(pattern.split(".")[: beginning.count(".") + 1])
-    if skeleton(same) != skeleton(beginning):
-        return None
-    pairs = zip(_numbers(pattern), _numbers(beginning), strict=False)
-    known = {own: word for own, word in pairs if not own.isdigit() and word.isdigit()}
-    return re.sub(PLACEHOLDER, lambda hole: known.get(hole[0], hole[0]), pattern)
-
-
 def _numbers(pattern: str) -> list[str]:
     """List the numbers and placeholders of a pattern, in order."""
     return re.findall(r"[0-9]+|\{[A-Za-z_]\w*\}", pattern, re.ASCII)
