@@ -224,9 +224,11 @@ def load_paddle(
     found = compare(shapes, expected)
     problems = found.listed("the model")
     if unknown := [key for key in found.missing if not _is_filled(key, table, names)]:
+        others = [] if names else [one.option for one in table.targets.values()]
+        whose = f"; or say whose names these are, with {' or '.join(others)}" if others else ""
         problems.append(
             f"no row of {table.file} fills {some(unknown)}: add rows, or [paddle_only] entries "
-            f"with their reasons."
+            f"with their reasons{whose}."
         )
     if problems:
         raise CheckpointError(listing(f"{checkpoint.path} does not fit the model:", problems))

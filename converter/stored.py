@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,9 @@ from typing import Any
 from .plain import descriptor
 
 _MOST = 256 << 20  # bytes of a file; the largest trace that is known has some MB
+_MOST_TOML = 4 << 20  # the largest table that is known has 0.1 MB
 _DEEPEST = 60  # lists and tables within each other; vitconvert writes fewer than ten
+_KEY_PART = re.compile(r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')([ \t]*+\.)?+""", re.ASCII)
 
 
 def read_bytes(path: Path, most: int = _MOST) -> bytes:
@@ -51,9 +54,21 @@ def read_toml(path: Path) -> dict[str, Any]:
         OSError: As `read_bytes`.
         ValueError: It is not TOML, or too large or too deep.
     """
-    text = read_bytes(path).decode("utf-8-sig")  # editors on Windows begin with a mark
+    text = read_bytes(path, _MOST_TOML).decode("utf-8-sig")  # editors on Windows begin with a mark
+    if any(line.count(".") > _DEEPEST and _has_long_key(line) for line in text.split("\n")):
+        raise ValueError(f"a name in it has more than {_DEEPEST} parts with dots between")
     found: dict[str, Any] = _bounded(lambda: tomllib.loads(text.replace("\r\n", "\n")))
     return found
+
+
+def _has_long_key(line: str) -> bool:
+    """Find names that tomllib takes long for: a time with the square of the number of parts."""
+    parts = 0
+    for part in _KEY_PART.finditer(line):
+        parts = parts + 1 if part[1] else 0
+        if parts > _DEEPEST:
+            return True
+    return False
 
 
 def parse_json(text: str | bytes) -> Any:

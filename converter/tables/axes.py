@@ -89,11 +89,13 @@ class Axes:
         """Give the axis of the right side that the first name of the left side becomes.
 
         Tensors joined along the first axis of the left side are, on the right side, joined along
-        that axis; None if the name lies within an axis there, so that they are woven.
+        that axis; None if other names are before it there, or between its own: they are woven.
         """
-        first = next(group[0] for group in self.left if group)
-        starts = [group[0] if group else None for group in self.right]
-        return starts.index(first) if first in starts else None
+        first = next(group for group in self.left if group)
+        for at, group in enumerate(self.right):
+            if group and all(one == other for one, other in zip(group, first, strict=False)):
+                return at
+        return None
 
     def shape(self, shape: AnyShape, sizes: Mapping[str, int] = _NONE) -> AnyShape:
         """Give the shape of the right side.
@@ -144,6 +146,15 @@ class Axes:
         found: dict[str, int | str] = {}
         for group, length in zip(self.left, shape, strict=True):
             found |= _factors(group, length, sizes)
+        for group in self.right:
+            names = [name for name in group if not name.isdigit()]
+            for name in names if len(names) > 1 else ():
+                # The way back takes what sizes say, and would give another tensor.
+                if sizes.get(name, found[name]) != found[name]:
+                    raise ValueError(
+                        f"{name} is {found[name]}, where [sizes] or the config says "
+                        f"{sizes[name]}; expected a name of its own"
+                    )
         return found
 
 

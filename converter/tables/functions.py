@@ -15,6 +15,8 @@ from ..checkpoints import Tensor, floats, held
 from ..checkpoints.arranging import joined, part, zeros
 from .variant import Shape, ShapePattern
 
+_LARGEST_WINDOW = 64  # tokens to a side: an index of 134 MB
+
 
 def window_position_index(table: Shape) -> np.ndarray:
     """Number the relative positions of all pairs of tokens in a square window.
@@ -28,10 +30,14 @@ def window_position_index(table: Shape) -> np.ndarray:
     Raises:
         ValueError: The table is not of a square window.
     """
+    if len(table) != 2:
+        raise ValueError(f"{list(table)} is not a table of relative positions, [positions, heads]")
     side = math.isqrt(table[0])
     if side * side != table[0] or side % 2 == 0:
         raise ValueError(f"{table[0]} relative positions are not those of a square window")
     window = (side + 1) // 2
+    if window > _LARGEST_WINDOW:
+        raise ValueError(f"a window of {window} tokens, expected at most {_LARGEST_WINDOW}")
     places = np.stack(np.meshgrid(*2 * [np.arange(window)], indexing="ij")).reshape(2, -1)
     apart = places[:, :, None] - places[:, None, :] + window - 1  # [2, w^2, w^2]
     return np.asarray(apart[0] * side + apart[1], np.int64)
@@ -71,6 +77,8 @@ class ClassPosition:
             return tensors
         length = table.shape[1]
         if expected.get(self.table) != (1, length - 1, table.shape[2]) or length < 2:
+            return tensors
+        if token.shape != (1, 1, table.shape[2]):  # refused by its name with the rest
             return tensors
         position = part(table, 1, 0, 1)
         total = held(floats(token, "float64") + floats(position, "float64")).cast(token.dtype)

@@ -64,7 +64,11 @@ def check_shapes(
         alike = move.row, *(folded.get(str(key)) for key in move.sources)
         if alike not in seen:
             seen.add(alike)
-            list(_made(move, folded, of))
+            try:
+                list(_made(move, folded, of))
+            except ValueError as error:
+                number = move.row.number if move.row else 0
+                raise ValueError(f"row {number}: {error}" if number else str(error)) from error
 
 
 def our_tensors(
@@ -150,6 +154,9 @@ class _Of(Generic[Thing]):
     def divided(self, whole: Thing, axis: int, lengths: Sequence[int]) -> list[Thing]:
         raise NotImplementedError
 
+    def check_alike(self, things: Mapping[str, Thing]) -> None:
+        """Refuse parts that cannot be joined, where it can be seen."""
+
     def check_zero(self, thing: Thing, key: str) -> None:
         """Refuse what is not zero, where it can be seen."""
 
@@ -187,6 +194,11 @@ class _OfTensors(_Of[Tensor]):
         ]
         return joined(made, axis)
 
+    def check_alike(self, things: Mapping[str, Tensor]) -> None:
+        if len({one.dtype for one in things.values()}) > 1:
+            shown = ", ".join(f"{key} {one.dtype}" for key, one in things.items())
+            raise ValueError(f"parts of different dtypes, {shown}: cast them to one first")
+
     def divided(self, whole: Tensor, axis: int, lengths: Sequence[int]) -> list[Tensor]:
         starts = (sum(lengths[:i]) for i in range(len(lengths)))
         pairs = zip(starts, lengths, strict=True)
@@ -210,7 +222,9 @@ def _moved(moves: Sequence[Move], things: Mapping[str, Thing], of: _Of[Thing]) -
         first = next(key for key in move.sources if key is not None)
         for key, thing in _made(move, things, of):
             if key in made:
-                raise ValueError(f"{first} and {origins[key]} would both become {key}")
+                raise ValueError(
+                    f"{first} and {origins[key]} would both become {key}; expected one of them"
+                )
             made[key], origins[key] = thing, first
     return made
 
@@ -233,6 +247,7 @@ def _made(move: Move, things: Mapping[str, Thing], of: _Of[Thing]) -> Iterator[t
         ours = move.sources if of.back else move.targets
         axis = of.axis(next(key for key in ours if key is not None))
         unit = _unit(read, move, own, axis, of)
+        of.check_alike(read)
         pieces = [
             one.share * unit if k is None else read[k]
             for k, one in zip(move.sources, own, strict=True)
@@ -262,7 +277,7 @@ def _unit(
 ) -> int:
     """Give the length of one share, of parts that agree in it and in all other axes."""
     units: dict[str, int] = {}
-    around = None
+    around = set[object]()
     for key, one in zip(move.sources, own, strict=True):
         if key is None:
             continue
@@ -271,10 +286,10 @@ def _unit(
         if not isinstance(length, int) or length % one.share:
             raise ValueError(f"{key} {list(shape)}: cannot be a part along axis {axis}")
         units[key] = length // one.share
-        rest = (*shape[:axis], *shape[axis + 1 :])
-        if around not in (None, rest):
-            raise ValueError(f"{key} {list(shape)}: does not fit the parts beside it")
-        around = rest
+        around.add((*shape[:axis], *shape[axis + 1 :]))
+    if len(around) > 1:
+        shown = " and ".join(f"{key} {list(of.shape(read[key]))}" for key in units)
+        raise ValueError(f"{shown}: expected parts of one tensor, joined along axis {axis}")
     if len(set(units.values())) > 1:
         shown = ", ".join(f"{key} {unit}" for key, unit in units.items())
         raise ValueError(

@@ -3,10 +3,13 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from .axes import Axes
 
 _HOLE = re.compile(r"\{([A-Za-z_]\w*)([+-][0-9]{1,4})?\}", re.ASCII)
+_DIGITS = re.compile(r"[0-9]+")
+_WORD = re.compile(r"[0-9]+|\{[^}]*\}")
 _NUMBER = "(0|[1-9][0-9]{0,8})"  # no leading zeros, which would not come back
 
 
@@ -65,18 +68,26 @@ class Move:
         return row is None or (len(row.theirs), len(row.ours), row.axes) == (1, 1, None)
 
 
+_Entry = tuple[int, re.Pattern[str], dict[str, int], NameRow]  # of `Beginnings`
+
+
 class Beginnings:
     """Finds the row whose pattern is the longest beginning of a key."""
 
     def __init__(self, rows: Sequence[NameRow], back: bool) -> None:
         self.back, self.most = back, 0
-        self.found: dict[str, list[tuple[re.Pattern[str], dict[str, int], NameRow]]] = {}
-        for row in rows:
+        # Skeleton -> which numbers are placeholders -> the other numbers -> rows, in their order.
+        self.found: dict[str, dict[tuple[bool, ...], dict[tuple[str, ...], list[_Entry]]]] = {}
+        for number, row in enumerate(rows):
             for one in row.cells(back)[0]:
                 if one.pattern is not None:
                     self.most = max(self.most, one.pattern.count(".") + 1)
-                    entry = (*_compiled(one.pattern), row)
-                    self.found.setdefault(_skeleton(one.pattern), []).append(entry)
+                    entry = (number, *_compiled(one.pattern), row)
+                    words = _WORD.findall(one.pattern)
+                    free = tuple(not word.isdigit() for word in words)
+                    place = self.found.setdefault(form(one.pattern), {}).setdefault(free, {})
+                    fixed = tuple(word for word in words if word.isdigit())
+                    place.setdefault(fixed, []).append(entry)
 
     def rows(self, key: str) -> Iterator[NameRow]:
         """Give the rows that speak of a key, the longest beginning first."""
@@ -99,10 +110,21 @@ class Beginnings:
         words = key.split(".", self.most)
         for count in range(min(self.most, len(words)), 0, -1):
             beginning = ".".join(words[:count])
-            for pattern, offsets, row in self.found.get(_skeleton(beginning), ()):
+            for _number, pattern, offsets, row in self._like(beginning):
                 numbers = _numbers(pattern.fullmatch(beginning), offsets)
                 if numbers is not None and _fits(row, numbers):
                     yield row, numbers, key[len(beginning) :]
+
+    def _like(self, beginning: str) -> "list[_Entry]":
+        """Give the rows that it may match, in their order, without a look at every one."""
+        places = self.found.get(form(beginning))
+        if not places:
+            return []
+        numbers, found = _DIGITS.findall(beginning), list[_Entry]()
+        for free, place in places.items():
+            fixed = (word for word, is_free in zip(numbers, free, strict=False) if not is_free)
+            found += place.get(tuple(fixed), ())
+        return sorted(found, key=itemgetter(0))
 
 
 def _compiled(pattern: str) -> tuple[re.Pattern[str], dict[str, int]]:
@@ -140,8 +162,9 @@ def _filled(one: Part, numbers: Mapping[str, int], rest: str) -> str | None:
     return _HOLE.sub(lambda hole: str(numbers[hole[1]] + int(hole[2] or 0)), one.pattern) + rest
 
 
-def _skeleton(text: str) -> str:
-    return re.sub(r"[0-9]+", "#", _HOLE.sub("#", text))
+def form(text: str) -> str:
+    """Give what names of one form share: numbers and placeholders are #."""
+    return _DIGITS.sub("#", _HOLE.sub("#", text))
 
 
 def holes(pattern: str) -> set[str]:
@@ -152,3 +175,10 @@ def holes(pattern: str) -> set[str]:
 def is_pattern(pattern: str) -> bool:
     """Tell whether braces stand around placeholders alone, such as {i} or {s+1}."""
     return bool(pattern) and not set("{}") & set(_HOLE.sub("", pattern))
+
+
+def bind(pattern: str, beginning: str) -> str:
+    """Put the numbers of a beginning, of the same form, in the place of placeholders."""
+    pairs = zip(_WORD.findall(pattern), _WORD.findall(beginning), strict=False)
+    known = {own: word for own, word in pairs if not own.isdigit() and word.isdigit()}
+    return _HOLE.sub(lambda hole: known.get(hole[0], hole[0]), pattern)

@@ -4,9 +4,11 @@ A row pairs beginnings of names, [theirs, ours]; of those that match a key the l
 what follows it stays. A cell may be several parts of one tensor.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import TypeVar
 
 from ..checked import expected
@@ -220,6 +222,19 @@ class Names:
             own = (None if cell is None else cell[at] for cell in cells)
             parts = zip(own, (one.share for one in row.theirs), strict=True)
             yield replace(row, theirs=tuple(Part(*part) for part in parts))
+
+    def count_spellings(self, most: int) -> int:
+        """Count the patterns of theirs in every spelling, or give a number above a limit."""
+        at_most = math.prod(map(len, self.instead.values()))
+        if at_most > most:
+            return at_most
+        count = 0
+        patterns = (one.pattern for row in self.rows for one in row.theirs)
+        for pattern in chain(patterns, self.ignore, self.ignore_without_head, self.computed):
+            count += 1 if pattern is None else len(self.spelled(pattern))
+            if count > most:
+                break
+        return count
 
     def following(self, other: "Names") -> "Names":
         """Give these with what they have of another."""

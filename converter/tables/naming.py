@@ -1,5 +1,6 @@
 """[dialects] and [targets] of a table -> Names, checked; all problems are listed."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,6 +16,9 @@ from .patterns import PLACEHOLDER
 COMPUTED = ("window_position_index",)
 FOLDS = {"class_position": ("token", "table")}
 _MOST_PARTS = 64
+_MOST_NAMES = 200
+_MOST_SPELLINGS = 20_000  # names of a section, with those of `like` and `instead`
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")  # for a command line
 _CELL = 'a beginning of names, such as "encoder.layer.{i}", or a list of parts'
 
 
@@ -30,18 +34,35 @@ def parse_names(
         problems: Gets whatever is wrong.
     """
     found: dict[str, Names] = {}
-    for name, entry in tables_in(data, section, "", problems).items():
+    given = tables_in(data, section, "", problems)
+    if len(given) > _MOST_NAMES:
+        problems.append(f"{section}: {len(given)} of them, expected at most {_MOST_NAMES}.")
+        return {}
+    spellings = 0
+    for name, entry in given.items():
         where = f"{section}.{shown(name, str)}: "
+        if not _NAME.fullmatch(name):
+            told = "expected a name of at most 64 letters, digits, _, . and -, with no - in front"
+            problems.append(f"{section}: {shown(name)}: {told}.")
+            continue
         words = dict(entry)
         rows = tuple(_rows(words.pop("rows", [] if "kinds" in words else None), where, problems))
         names = checked(Names, words, where, problems, name=name, side=side, rows=rows, leaves=())
         if names is None:
             continue
         if names.like and names.like not in found:
-            above = ", ".join(found)
+            above = ", ".join(found) or "there is none"
             problems.append(f"{where}like is {names.like!r}, expected one above it: {above}.")
         elif names.like:
             names = names.following(found[names.like])
+        if told := next((f"instead: {b!r} is []" for b, o in names.instead.items() if not o), ""):
+            problems.append(f"{where}{told}, expected what files have in its place.")
+            continue
+        spellings += names.count_spellings(_MOST_SPELLINGS)
+        if spellings > _MOST_SPELLINGS:
+            told = f"more than {_MOST_SPELLINGS} names, with those of like and instead"
+            problems.append(f"{where}{told}; expected fewer.")
+            break
         problems += [f"{where}{told}" for told in _wrong_entries(names)]
         found[name] = names
     return found
@@ -49,8 +70,9 @@ def parse_names(
 
 def _wrong_entries(names: Names) -> Iterator[str]:
     """Say what is wrong with ignore, computed, folds, kinds and apart."""
-    if names.kinds and names.side != "paddle":
-        yield "kinds: only a target may have them."
+    for entry in ("kinds", "apart"):
+        if getattr(names, entry) and names.side != "paddle":
+            yield f"{entry}: only a target may have them."
     patterns = [*names.ignore, *names.ignore_without_head, *names.other_head]
     patterns += [*names.computed, *names.apart]
     for pattern in (*patterns, *(how.of for how in names.computed.values())):
@@ -69,7 +91,7 @@ def _wrong_entries(names: Names) -> Iterator[str]:
         if name not in FOLDS:
             hint = nearest(name, FOLDS) or f" There are: {', '.join(FOLDS)}."
             yield f"folds: no function is called {name!r}.{hint}"
-        elif len(tensors) != len(FOLDS[name]):
+        elif len(set(tensors)) != len(FOLDS[name]):
             wanted = ", ".join(FOLDS[name])
             yield f"folds: {name} is about {list(tensors)}, expected our names of: {wanted}."
 
@@ -83,11 +105,12 @@ def _wrong_beginnings(names: Names) -> Iterator[str]:
             for one in row.theirs
         ):
             yield f"instead: no row's names begin with {beginning!r}."
-        if not others:
-            yield f"instead: {beginning!r} is [], expected what files have in its place."
         for other in others:
             if set("{}") & set(PLACEHOLDER.sub("", other)):
                 yield f"instead: {other!r}: a placeholder is a name in braces, such as {{i}}."
+    for spelled in names.every_row:
+        if any(one.pattern == "" for one in spelled.theirs):
+            yield f"instead: row {spelled.number} has no name left."
     seen: dict[str, tuple[Part, ...]] = {}
     for row in names.every_row:
         for one in row.theirs:
@@ -167,8 +190,8 @@ def _contradictions(
     if not made:
         yield "ours is zero; leave such a tensor out with ignore."
         return
-    if not own and len(ours) > 1:
-        yield "theirs is zero: expected ours to be one tensor."
+    if not own and (len(theirs) > 1 or len(ours) > 1):
+        yield "theirs is zero: expected 0, and ours to be one tensor."
     for cell in (own, made):
         if len(set(cell)) < len(cell):
             yield f"{', '.join(cell)}: a part is there twice; expected each once."

@@ -18,6 +18,7 @@ from .table import Row, Table
 from .variant import PREPROCESSING, Figures, Variant
 
 _FIGURES = {one.name for one in fields(Figures)}
+_MOST_PROBLEMS = 200  # that are listed
 _MOST_CLASSES = 10_000_000
 
 
@@ -89,6 +90,8 @@ def parse_table(
         problems += check_borders(table)
     if problems or table is None:
         where = path.name if shipped else path
+        if (more := len(problems) - _MOST_PROBLEMS) > 0:
+            problems[_MOST_PROBLEMS:] = [f"and {more} more."]
         raise TableError(listing(f"{where} cannot be used:", problems))
     return table
 

@@ -73,12 +73,17 @@ def _claims(key: str, table: Table) -> list[Claim]:
 def axis_on(table: Table, side: Side) -> Callable[[str], int]:
     """Give the function that finds the axis along which the parts of a tensor lie.
 
-    It is the one that comes first in PyTorch; the kind's axes say where Paddle has it.
+    It is the one that comes first in PyTorch; the kind's axes say where Paddle has it. Where they
+    weave it with others, the function raises ValueError.
     """
 
     def axis(key: str) -> int:
         axes = next((claim.rule.axes for claim in table.claims(key, side)), None)
-        return 0 if side == "torch" or axes is None else axes.first_moved() or 0
+        if side == "torch" or axes is None:
+            return 0
+        if (found := axes.first_moved()) is None:
+            raise ValueError(f"{key}: has no parts of its own, since '{axes}' weaves them")
+        return found
 
     return axis
 

@@ -156,7 +156,7 @@ def test_what_a_dialect_leaves_out_is_left_out(table: Path, tmp_path: Path) -> N
     [
         ({"layer_2.k.weight": None}, r"layer_2\.k\.weight: missing"),
         ({"layer_2.k.weight": numbers(3, 4)}, r"parts of different length"),
-        ({"layer_2.k.weight": numbers(4, 5)}, r"layer_2\.k\.weight \[4, 5\]: does not fit"),
+        ({"layer_2.k.weight": numbers(4, 5)}, r"layer_2\.k\.weight \[4, 5\] and .*expected parts"),
         ({"layer_9.odd": numbers(4)}, r"layer_9\.odd: "),
         ({"table": numbers(1, 7, 4)}, r"table \[1, 7, 4\]: 3 axes, expected 2"),
         (
