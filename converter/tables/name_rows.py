@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from .axes import Axes
 
 _HOLE = re.compile(r"\{([A-Za-z_]\w*)([+-][0-9]{1,4})?\}", re.ASCII)
+_DIGITS = re.compile(r"[0-9]+")
 _NUMBER = "(0|[1-9][0-9]{0,8})"  # no leading zeros, which would not come back
 
 
@@ -70,6 +71,7 @@ class Beginnings:
 
     def __init__(self, rows: Sequence[NameRow], back: bool) -> None:
         self.back, self.most = back, 0
+        self.first = set[str]()  # words that any of them begins with
         self.found: dict[str, list[tuple[re.Pattern[str], dict[str, int], NameRow]]] = {}
         for row in rows:
             for one in row.cells(back)[0]:
@@ -77,6 +79,7 @@ class Beginnings:
                     self.most = max(self.most, one.pattern.count(".") + 1)
                     entry = (*_compiled(one.pattern), row)
                     self.found.setdefault(_skeleton(one.pattern), []).append(entry)
+                    self.first.add(_skeleton(one.pattern).partition(".")[0])
 
     def rows(self, key: str) -> Iterator[NameRow]:
         """Give the rows that speak of a key, the longest beginning first."""
@@ -96,10 +99,14 @@ class Beginnings:
             yield Move(read, made, row)
 
     def _matches(self, key: str) -> Iterator[tuple[NameRow, dict[str, int], str]]:
+        # A file may have a million names, of which no row speaks.
+        skeletons = _skeleton(key).split(".", self.most)
+        if skeletons[0] not in self.first:
+            return
         words = key.split(".", self.most)
         for count in range(min(self.most, len(words)), 0, -1):
-            beginning = ".".join(words[:count])
-            for pattern, offsets, row in self.found.get(_skeleton(beginning), ()):
+            for pattern, offsets, row in self.found.get(".".join(skeletons[:count]), ()):
+                beginning = ".".join(words[:count])
                 numbers = _numbers(pattern.fullmatch(beginning), offsets)
                 if numbers is not None and _fits(row, numbers):
                     yield row, numbers, key[len(beginning) :]
@@ -141,7 +148,7 @@ def _filled(one: Part, numbers: Mapping[str, int], rest: str) -> str | None:
 
 
 def _skeleton(text: str) -> str:
-    return re.sub(r"[0-9]+", "#", _HOLE.sub("#", text))
+    return _DIGITS.sub("#", _HOLE.sub("#", text) if "{" in text else text)
 
 
 def holes(pattern: str) -> set[str]:
