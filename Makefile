@@ -27,13 +27,14 @@ JOBS := 2
 PYTEST := pytest -q -n $(JOBS) --dist worksteal
 PIP_INSTALL := pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-slow test-compat fuzz bench bench-speed audit lint format types links shapes variants \
+.PHONY: help demo test test-slow test-families test-compat fuzz bench bench-speed audit lint format types links shapes variants \
 	dist wheel newer check clean
 
 help:
 	@echo "make demo         convert a trained ShiftViT, prove it, classify images with both"
 	@echo "make test         run the tests"
 	@echo "make test-slow    run the slow tests: every variant in full, the README's Python"
+	@echo "make test-families  compare every variant of timm's families with timm's own (half an hour)"
 	@echo "make test-compat  read, write, run, export and prove on Paddle 2.6.2 with NumPy 1"
 	@echo "make fuzz         mutate files that vitconvert reads for half an hour (make test: for seconds)"
 	@echo "make bench        measure conversion beside cp and the usual script, then bench-speed:"
@@ -64,10 +65,14 @@ test-slow: .venv/ready
 	@echo "==> Running the slow tests"
 	@$(BIN)/$(PYTEST) -m slow
 
+test-families: .venv/ready
+	@echo "==> Comparing every variant of timm's families with timm's own"
+	@$(BIN)/$(PYTEST) -m families
+
 test-compat: .venv/ready .venv-compat/ready
 	@echo "==> Running the Paddle tests on Paddle 2.6.2"
 	@TORCH_PYTHON=$(CURDIR)/$(BIN)/python $(COMPAT)/$(PYTEST) \
-		-m "compat or (not torch and not slow)" $(OF_PADDLE)
+		-m "compat or (not torch and not slow and not families)" $(OF_PADDLE)
 
 fuzz: .venv/ready
 	@echo "==> Mutating files; the first failure ends it"
@@ -138,7 +143,7 @@ newer: dist
 		build/python$$version/bin/$(PIP_INSTALL) -c constraints.txt dist/*.whl \
 			pytest pytest-xdist hypothesis && \
 		(cd build && python$$version/bin/python ../tests/tools/smoke.py) && \
-		build/python$$version/bin/$(PYTEST) -m "not torch and not paddle and not slow" $(QUICK) || \
+		build/python$$version/bin/$(PYTEST) -m "not torch and not paddle and not slow and not families" $(QUICK) || \
 			exit 1; \
 	done
 

@@ -90,7 +90,7 @@ def arguments(timm: Any, name: str, wanted: Iterable[str]) -> dict[str, Any]:
     import torch
 
     entry = timm.models.model_entrypoint(name)
-    kept = {
+    kept: dict[Any, Any] = {
         cls: cls.__init__
         for cls in vars(sys.modules[entry.__module__]).values()
         if isinstance(cls, type) and issubclass(cls, torch.nn.Module)
@@ -108,12 +108,12 @@ def arguments(timm: Any, name: str, wanted: Iterable[str]) -> dict[str, Any]:
 
     try:
         for cls, plain in kept.items():
-            cls.__init__ = record(plain)
+            setattr(cls, "__init__", record(plain))  # noqa: B010
         with torch.device("meta"):
             timm.create_model(name)
     finally:
         for cls, plain in kept.items():
-            cls.__init__ = plain
+            setattr(cls, "__init__", plain)  # noqa: B010
     cls = seen.pop("cls")
     for key, one in inspect.signature(cls).parameters.items():
         if key in wanted and one.default not in (one.empty, None):

@@ -145,6 +145,7 @@ def _describe(made: Plan, asked: bool) -> str:
     if others:
         how += f", which are also those of {some([one.name for one in others])}"
         if differing := [one.name for one in others if not one.computes(made.variant)]:
-            how += f"; {some(differing)} compute another function"
+            verb = "computes" if len(differing) == 1 else "compute"
+            how += f"; {some(differing)} {verb} another function"
         how += ": --variant decides"
     return f"{made.variant.name}, {show_head(made.num_classes)} ({how})"

@@ -22,12 +22,7 @@ class Config:
     depths: tuple[int, ...] = (3, 4, 6, 3)  # blocks
     embed_dims: tuple[int, ...] = (64, 128, 320, 512)  # channels of a token
     num_heads: tuple[int, ...] = (1, 2, 5, 8)
-    mlp_ratios: tuple[float, ...] = (
-        8.0,
-        8.0,
-        4.0,
-        4.0,
-    )  # hidden channels, in multiples of a stage's
+    mlp_ratios: tuple[float, ...] = (8.0, 8.0, 4.0, 4.0)  # hidden channels / embed_dims
     sr_ratios: tuple[int, ...] = (8, 4, 2, 1)  # stride of the map that the keys are of
     linear: bool = False  # that map is 7x7 instead, whatever the size of the image
     drop_rate: float = 0.0  # before the head

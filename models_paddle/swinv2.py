@@ -4,7 +4,7 @@ Paper: Liu et al., "Swin Transformer V2: Scaling Up Capacity and Resolution", CV
 Source: https://github.com/huggingface/pytorch-image-models, timm/models/swin_transformer_v2.py,
 release 1.0.31.
 
-What is as in Swin is Swin's: windows, shifts, masks, MLP, stages and head.
+Windows, shifts, masks, MLP, stages and head are Swin's.
 """
 
 import math

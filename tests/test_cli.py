@@ -131,7 +131,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(plain: Make, tmp_path: Path)
         "block1.0.attn.q.weight",
         "transpose",
         "block1.0.attn.q.weight",
-        *["row", "15,", "kind", "linear:", "[out,", "in]", "->", "[in,", "out]"],
+        *["row", "15,", "kind", "linear:", "out", "in", "->", "in", "out"],
     ]
     assert "training step counter; Paddle has none" in result.output
     for key in arrays(plain("shunted_t")):
@@ -139,12 +139,24 @@ def test_dry_run_prints_the_plan_and_writes_nothing(plain: Make, tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "models"])
-def test_screens_fit_eighty_columns(command: str) -> None:
-    """Help with its examples, and the list of models."""
-    shown = run(command, *(["--help"] if command != "models" else []))
+@pytest.mark.parametrize(
+    "arguments",
+    [*((command, "--help") for command in COMMANDS), ("models", "shunted"), ("models", "litv2")],
+)
+def test_screens_fit_eighty_columns(arguments: tuple[str, ...]) -> None:
+    """Help with its examples, and lists of models with short names."""
+    shown = run(*arguments)
 
+    assert shown.exit_code == 0
     assert [line for line in shown.output.splitlines() if len(line.rstrip()) > 80] == []
+
+
+def test_a_family_that_is_not_there_is_named_with_the_nearest() -> None:
+    """As wrong usage."""
+    shown = run("models", "shuntd")
+
+    assert shown.exit_code == 2
+    assert "Did you mean 'shunted'?" in shown.output
 
 
 def test_head_that_is_missing_is_said_and_the_file_tells_the_framework(
@@ -171,7 +183,8 @@ def test_other_variant_of_the_same_shapes_is_named(plain: Make, tmp_path: Path) 
 
     assert (
         "variant: litv2_small_det, no head (found from names and shapes, which are also those of "
-        "litv2_small_det_ws4: --variant decides)" in found.output
+        "litv2_small_det_ws4; litv2_small_det_ws4 computes another function: --variant decides)"
+        in found.output
     )
     assert "variant: litv2_small_det_ws4, no head (as asked)" in asked.output
 

@@ -108,7 +108,8 @@ def read_contents(path: str | Path) -> Contents:
     path, remarks = _found(located(path))
     file = File(path)
     head = file.read(0, min(file.size, 512))
-    if index.looks_like(head):
+    # A .safetensors begins with the length of its header, whose bytes may be " {".
+    if index.looks_like(head) and not safe.looks_like(head):
         return _open_sharded(path, file, remarks)
     format_name, tree, metadata = _read_tree(file, head)
     side = _SIDES.get(format_name) or _side_of(metadata)

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import click
 
+from ..errors import nearest
 from ..lines import Lines, joined
 from ..markdown import quoted
 from ..sides import NAMES
-from ..tables.reading import load_table, variants
+from ..tables.reading import families, load_table, variants
+from ..tables.table import Table
 from ..tables.variant import PREPROCESSING, Variant
 from ..terminal import print_table, say
 from .naming import rename_option
@@ -104,28 +106,51 @@ def _with_twins(variant: Variant) -> str:
 
 
 @click.command()
-def models() -> None:
-    """List the models that can be converted.
+@click.argument("family", required=False)
+def models(family: str | None) -> None:
+    """List the models that can be converted: of all families, or of FAMILY.
 
     With the top-1 of each released checkpoint, in percent on ImageNet, and how images were
     brought to the input size: by that filter, a crop from the center with this share of the
-    shorter side, or the whole image squashed.
+    shorter side, or the whole image squashed. Of timm's models, that is of the usual checkpoint.
 
     \b
-    Example:
+    Examples:
       vitconvert models
+      vitconvert models swin
     """
-    rows = []
-    for name, variant in variants().items():
-        height, width = variant.input_size
-        millions = load_table(variant.family).parameters(variant) / 1e6
-        top1 = ", ".join(str(figures["top1"]) for figures in variant.published if "top1" in figures)
-        how = ", ".join(
-            {
-                f"{known['interpolation']}, {known['crop_mode']} {known['crop_pct']}"
-                for known in ({**PREPROCESSING, **figures} for figures in variant.published)
-            }
+    known = families()
+    if family is not None and family not in known:
+        raise click.BadParameter(
+            f"{family!r} is not a family.{nearest(family, known)} There are: {', '.join(known)}.",
+            param_hint="FAMILY",
         )
-        rows.append((name, f"{height}x{width}", f"{millions:.1f} M", top1 or "-", how or "-"))
-    headings = ("variant", "input", "parameters", "top-1", "evaluated with")
-    print_table(rows, *headings, right=("parameters", "top-1"))
+    variants()  # refuses a name that two families have
+    for name in known if family is None else [family]:
+        table = load_table(name)
+        count = "1 variant" if len(table.variants) == 1 else f"{len(table.variants)} variants"
+        say(f"{name}: {table.title}, {count}")
+        print_table(
+            (_row(table, variant) for variant in table.variants.values()),
+            "variant",
+            "input",
+            "parameters",
+            "top-1",
+            "evaluated with",
+            right=("parameters", "top-1"),
+        )
+
+
+def _row(table: Table, variant: Variant) -> tuple[str, ...]:
+    """Describe a variant."""
+    height, width = variant.input_size
+    millions = table.parameters(variant) / 1e6
+    figures = [one for one in variant.published if "top1" in one]
+    shown = figures or variant.published[:1]
+    how = dict.fromkeys(
+        f"{one['interpolation']}, {one['crop_mode']} {one['crop_pct']}"
+        for one in ({**PREPROCESSING, **own} for own in shown)
+    )
+    top1 = ", ".join(str(one["top1"]) for one in figures)
+    size = f"{height}x{width}"
+    return variant.name, size, f"{millions:.1f} M", top1 or "-", ", ".join(how) or "-"

@@ -6,7 +6,8 @@ from ..checked import shown
 from ..errors import ConversionError
 from ._resize_sizes import Asked, Sizes
 from .patterns import Patterns
-from .resize_rules import STAGE, Rules
+from .resize_parsing import STAGE
+from .resize_rules import Rules
 from .variant import Variant
 
 _CHANNELS = 3  # of an image, where the variant's config does not say

@@ -5,16 +5,20 @@ outermost first; both sides have the same names and numbers. An axis `1` has len
 side may have one where the other has none.
 """
 
+from __future__ import annotations
+
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import numpy as np
-
-from ..checkpoints import Tensor, arranged
 from .variant import Shape, ShapePattern
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..checkpoints import Tensor
 
 Group = tuple[str, ...]  # the names and numbers of one axis; empty for an axis 1
 AnyShape = TypeVar("AnyShape", Shape, ShapePattern)
@@ -39,7 +43,7 @@ class Axes:
     right: tuple[Group, ...]
 
     @classmethod
-    def parse(cls, text: object) -> "Axes":
+    def parse(cls, text: object) -> Axes:
         """Read a layout.
 
         Raises:
@@ -71,7 +75,7 @@ class Axes:
         """Spell it as `parse` reads it."""
         return f"{_spelled(self.left)} {_ARROW} {_spelled(self.right)}"
 
-    def back(self) -> "Axes":
+    def back(self) -> Axes:
         """Give the other direction."""
         return Axes(self.right, self.left)
 
@@ -111,6 +115,8 @@ class Axes:
         Raises:
             ValueError: As of `shape`.
         """
+        from ..checkpoints import arranged  # NumPy with it, which reading a table does not need
+
         length = self._lengths(tensor.shape, sizes)
         flat = _flat(self.left)
         groups = [tuple(map(flat.index, group)) for group in self.right]

@@ -12,7 +12,7 @@ from .spelled import droppable, in_paddle, left_out, side_patterns, turned
 from .table import Table, sizes_of
 from .variant import Shape, ShapePattern, Variant
 
-_TRIED = 4  # variants of a family that a file is hardly of
+_TRIED = 4  # variants of a family, where more than half of a file does not fit the best
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from .names import Names
 from .variant import ShapePattern
 
 Thing = TypeVar("Thing")
-Axis = Callable[[str], int]  # key of ours -> the axis along which its parts lie
+Axis = Callable[[str], int]  # our key -> the axis along which its parts lie
 
 
 def their_shapes(
@@ -79,7 +79,7 @@ def our_tensors(
     Args:
         names: Theirs.
         theirs: Key -> tensor; none that is left out.
-        expected: Key of ours -> shape, as far as that is known.
+        expected: Our key -> shape, as far as that is known.
         sizes: Lengths that axes may name.
         axis: Where parts lie: the axis that comes first in PyTorch.
 
@@ -108,7 +108,7 @@ def check_computed(names: Names, theirs: Mapping[str, Tensor]) -> None:
 def their_tensors(
     names: Names, ours: Mapping[str, Tensor], sizes: Mapping[str, int], axis: Axis
 ) -> dict[str, Tensor]:
-    """Give tensors under their names, as views of ours, and what their model stores besides.
+    """Give tensors under their names, as views, and what their model stores besides.
 
     Raises:
         ValueError: As of `our_tensors`.
@@ -130,7 +130,7 @@ class _Of(Generic[Thing]):
 
     Attributes:
         sizes: Lengths that axes may name.
-        axis: Key of ours -> the axis along which its parts lie.
+        axis: Our key -> the axis along which its parts lie.
         back: Whether ours become theirs.
     """
 

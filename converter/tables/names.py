@@ -43,7 +43,7 @@ class Names:
         rows: Beginnings of names, theirs and ours.
         title: Name for people.
         source: Whose names they are, and where they were found.
-        like: Another of the same section, whose rows are these as well, but for tensors of ours
+        like: Another of the same section, whose rows are these as well, but for our tensors
             that the own rows speak of; and its entries, where it has some and this has not.
         instead: Beginning of rows' names -> what files have in its place; the first is the way
             back.
@@ -98,7 +98,7 @@ class Names:
         return {}
 
     def move(self, key: str, back: bool = False) -> Move:
-        """Say what becomes of a key of theirs; or, on the way back, of one of ours."""
+        """Say what becomes of their key; or, on the way back, of our key."""
         if (key, back) not in self._known:
             self._known[key, back] = self._move_back(key) if back else self._move(key)
         return self._known[key, back]
@@ -131,7 +131,7 @@ class Names:
         )
 
     def ours(self, key: str) -> tuple[str, ...]:
-        """Name the tensors of ours that one of theirs is, or is a part of."""
+        """Name our tensors that one of theirs is, or is a part of."""
         return tuple(name for name in self.move(key).targets if name is not None)
 
     def usual(self, key: str) -> str:
@@ -150,7 +150,7 @@ class Names:
         return leaf.row.axes if leaf and leaf.row else None
 
     def spellings(self, key: str) -> list[str]:
-        """Give every key of theirs that one of ours is made of, or has a part in."""
+        """Give every one of their keys that our tensor is made of, or has a part in."""
         name = self._leaf(key)
         moves = list(self._beginnings[True].moves(name)) or [Move((name,), (name,))]
         return [name for move in moves for name in move.targets if name is not None]

@@ -1,18 +1,19 @@
 """[dialects] and [targets] of a table -> Names, checked; all problems are listed."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from typing import Any
 
 from ..checked import checked, shown, tables_in
 from ..errors import nearest
 from ..sides import Side
 from .axes import Axes
-from .functions import COMPUTED, FOLDS
 from .name_rows import NameRow, Part, holes, is_pattern
 from .names import Names
 from .patterns import PLACEHOLDER
 
+# Of `functions`, which needs NumPy: what can be computed; what a fold is about, by our names.
+COMPUTED = ("window_position_index",)
+FOLDS = {"class_position": ("token", "table")}
 _MOST_PARTS = 64
 _CELL = 'a beginning of names, such as "encoder.layer.{i}", or a list of parts'
 
@@ -67,8 +68,8 @@ def _wrong_entries(names: Names) -> Iterator[str]:
         if name not in FOLDS:
             hint = nearest(name, FOLDS) or f" There are: {', '.join(FOLDS)}."
             yield f"folds: no function is called {name!r}.{hint}"
-        elif len(tensors) != len(fields(FOLDS[name])):
-            wanted = ", ".join(one.name for one in fields(FOLDS[name]))
+        elif len(tensors) != len(FOLDS[name]):
+            wanted = ", ".join(FOLDS[name])
             yield f"folds: {name} is about {list(tensors)}, expected our names of: {wanted}."
 
 
@@ -166,7 +167,7 @@ def _contradictions(
         yield "ours is zero; leave such a tensor out with ignore."
         return
     if not own and len(ours) > 1:
-        yield "theirs is zero: expected one tensor of ours."
+        yield "theirs is zero: expected ours to be one tensor."
     for cell in (own, made):
         if len(set(cell)) < len(cell):
             yield f"{', '.join(cell)}: a part is there twice; expected each once."

@@ -8,13 +8,12 @@ from typing import Any
 
 from ..checked import checked, shown, tables_in
 from ..errors import TableError, listing, nearest
-from .borders import check_borders
 from .expanding import expand
 from .kinds import Kind, parse_kind
 from .leaves import with_leaves
 from .naming import parse_names
 from .patterns import PLACEHOLDER
-from .resize_rules import parse_resize
+from .resize_parsing import parse_resize
 from .table import Row, Table
 from .variant import PREPROCESSING, Figures, Variant
 
@@ -85,6 +84,8 @@ def parse_table(
     if table is not None:
         problems += _wrong_patterns(table)
     if table is not None and not problems and not shipped:  # of those the tests check it
+        from .borders import check_borders
+
         problems += check_borders(table)
     if problems or table is None:
         where = path.name if shipped else path

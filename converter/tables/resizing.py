@@ -94,7 +94,10 @@ def plan_resizing(
     if problems:
         raise ConversionError(listing(f"{variant.name} cannot be resized:", problems))
     wants_channels = asked.in_chans not in (None, rule_of.channels)
-    for wanted, functions in ((asked.grid, _GRIDS), (wants_channels, _INPUTS)):
+    # With other channels alone, the size that is asked for is the variant's own.
+    is_own_size = asked == Asked(variant.input_size, asked.in_chans)
+    wants_grid = asked.grid and not is_own_size
+    for wanted, functions in ((wants_grid, _GRIDS), (wants_channels, _INPUTS)):
         if wanted and not any(functions & set(rule_of.functions(key)) for key in shapes):
             raise ConversionError(
                 f"{variant.name}: no entry of [resize] names a tensor of the file with a function "

@@ -259,6 +259,16 @@ def test_tensor_that_the_index_does_not_name_is_an_error(tmp_path: Path) -> None
         open_checkpoint(tmp_path / "index.json")
 
 
+def test_a_header_whose_length_looks_like_json_is_none(tmp_path: Path) -> None:
+    """31520 bytes: a space and a brace."""
+    header = json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
+    path = tmp_path / "x.safetensors"
+    path.write_bytes((31520).to_bytes(8, "little") + header.ljust(31520) + bytes(8))
+    assert path.read_bytes().startswith(b" {")
+
+    assert open_checkpoint(path).format == "safetensors"
+
+
 # -- NumPy
 
 

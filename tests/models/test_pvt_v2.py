@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from conftest import arrays, paddle_in_float64
 from golden import rule
-from vitconvert import convert
+from vitconvert import ConversionError, convert
 from vitconvert.models_paddle import pvt_v2
 from vitconvert.reference import import_timm
 from vitconvert.tables.border import find_names
@@ -109,6 +109,46 @@ def test_the_authors_names_become_paddleclas_and_come_back(tmp_path: Path) -> No
 
     assert arrays(made).keys() == state.keys()
     assert_equal(load_file(back), state)
+
+
+@pytest.mark.parametrize("prefix", ["pvt_v2.", ""])
+def test_hugging_face_has_keys_and_values_apart(prefix: str, tmp_path: Path) -> None:
+    """A classifier's file, and one of the layers beneath it alone."""
+    state = official("pvt_v2_b2_li")
+    source, there, back = (tmp_path / f"{name}.safetensors" for name in "abc")
+    save_file(state, source)
+    made, again = tmp_path / "made.pdparams", tmp_path / "again.pdparams"
+
+    convert(source, made, "pvt_v2", parity=False)
+    convert(made, there, "pvt_v2", dialect="huggingface", parity=False)
+    theirs = {
+        key.replace("pvt_v2.", prefix): value
+        for key, value in load_file(there).items()
+        if prefix or not key.startswith("classifier")
+    }
+    attention = f"{prefix}encoder.layers.2.blocks.5.attention"
+    apart = [theirs[f"{attention}.{name}.weight"] for name in ("key", "value")]
+    np.testing.assert_array_equal(np.concatenate(apart), state["block3.5.attn.kv.weight"])
+    save_file(theirs, there)
+    convert(there, again, "pvt_v2", parity=False)
+    convert(again, back, "pvt_v2", dialect="official", parity=False)
+
+    kept = {key: value for key, value in state.items() if prefix or not key.startswith("head")}
+    assert_equal(load_file(back), kept)
+
+
+def test_images_of_one_channel_cost_no_size(tmp_path: Path) -> None:
+    """The model takes any size, so the table has nothing that depends on it."""
+    state = official("pvt_v2_b0")
+    source, made = tmp_path / "a.safetensors", tmp_path / "b.pdparams"
+    save_file(state, source)
+
+    convert(source, made, "pvt_v2", in_chans=1, parity=False)
+
+    summed = state["patch_embed1.proj.weight"].astype("f8").sum(1, keepdims=True)
+    np.testing.assert_allclose(arrays(made)["patch_embed.proj.weight"], summed, 1e-6, 1e-6)
+    with pytest.raises(ConversionError, match="Leave the option out"):
+        convert(source, tmp_path / "c.pdparams", "pvt_v2", image_size=(256, 256), parity=False)
 
 
 def assert_equal(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:

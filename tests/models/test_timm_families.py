@@ -14,7 +14,7 @@ from conftest import paddle_in_float64
 from vitconvert import models
 from vitconvert.sides import SIDES, Side
 from vitconvert.tables import reading
-from vitconvert.tables.identify import side_patterns
+from vitconvert.tables.spelled import side_patterns
 from vitconvert.tables.table import Table, sizes_of
 from vitconvert.tables.variant import Variant
 
@@ -25,13 +25,13 @@ LIMIT = 1e-10
 
 
 def variants(is_large: bool) -> list[Any]:
-    """Give the variants as parameters; only the smallest of a family is not slow."""
+    """Give the variants as parameters; the smallest of each family alone is not left out."""
     params = []
     for table in map(reading.load_table, FAMILIES):
         ordered = sorted(table.variants.values(), key=table.parameters)
         for variant in ordered:
             if (table.parameters(variant) > LARGE) == is_large:
-                marks = [pytest.mark.slow] * (variant is not ordered[0])
+                marks = [pytest.mark.families] * (variant is not ordered[0])
                 params.append(pytest.param(table, variant, id=variant.name, marks=marks))
     return params
 

@@ -25,7 +25,8 @@ from vitconvert.checkpoints import Contents, held, open_selected
 from vitconvert.cli import cli
 from vitconvert.running.torch_reader import read_with_torch
 from vitconvert.tables import choosing
-from vitconvert.tables.choosing import look, open_weights
+from vitconvert.tables.choosing import look
+from vitconvert.tables.opening import open_weights
 from vitconvert.tables.reading import load_table, read_table
 
 State = dict[str, np.ndarray]

@@ -146,7 +146,7 @@ def test_forth_and_back_is_bit_for_bit(dialect: str, tmp_path: Path) -> None:
 
     convert(tmp_path / "a.safetensors", tmp_path / "b.pdparams", "vit", **how)
     convert(tmp_path / "b.pdparams", tmp_path / "c.safetensors", "vit", **how)
-    plainly = {"variant": variant.name, "parity": False}
+    plainly: dict[str, Any] = {"variant": variant.name, "parity": False}
     convert(tmp_path / "ours.safetensors", tmp_path / "d.pdparams", "vit", **plainly)
 
     found = load_file(tmp_path / "c.safetensors")

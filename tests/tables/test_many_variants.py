@@ -9,7 +9,8 @@ from vitconvert import TableError
 from vitconvert.sides import SIDES, Side
 from vitconvert.tables import reading
 from vitconvert.tables.expanding import Shapes, expand
-from vitconvert.tables.identify import closest, fit, identify, side_patterns
+from vitconvert.tables.identify import closest, fit, identify
+from vitconvert.tables.spelled import side_patterns
 from vitconvert.tables.variant import Shape, Variant
 
 TABLE = """

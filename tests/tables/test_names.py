@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from vitconvert import CheckpointError, ConversionError, TableError, convert, open_checkpoint
+from vitconvert.tables import functions, naming, resize_parsing, resize_rules
 from vitconvert.tables.name_rows import NameRow, Part
 from vitconvert.tables.names import Names
 from vitconvert.tables.reading import read_table
@@ -302,3 +304,13 @@ def test_made_up_names_come_back(data: st.DataObject) -> None:
     made = [names.move(key, back=True).targets[0] for key in keys]
     assert len(set(made)) == len(keys)
     assert [names.ours(str(key)) for key in made] == [(key,) for key in keys]
+
+
+def test_the_functions_that_tables_may_call_are_there() -> None:
+    """What is checked without NumPy is what there is."""
+    assert tuple(functions.COMPUTED) == naming.COMPUTED
+    found = {
+        name: tuple(one.name for one in fields(fold)) for name, fold in functions.FOLDS.items()
+    }
+    assert found == naming.FOLDS
+    assert tuple(resize_rules.FUNCTIONS) == resize_parsing.FUNCTIONS

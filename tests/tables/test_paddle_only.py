@@ -12,8 +12,8 @@ from vitconvert import CheckpointError, ConversionError, TableError
 from vitconvert.cli import cli
 from vitconvert.conversion import convert
 from vitconvert.planning import plan
+from vitconvert.tables.patterns import overlap
 from vitconvert.tables.reading import read_table
-from vitconvert.tables.table import overlap
 
 ROWS = """
 rows = [

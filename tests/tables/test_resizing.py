@@ -14,7 +14,7 @@ from vitconvert.checkpoints import Tensor, floats, held, pdparams
 from vitconvert.checkpoints.storage import Checked, Held, Storage
 from vitconvert.errors import CheckpointError, ConversionError
 from vitconvert.tables.reading import load_table
-from vitconvert.tables.resize_rules import parse_resize
+from vitconvert.tables.resize_parsing import parse_resize
 from vitconvert.tables.resizing import Asked, check_resize, plan_resizing, variant_at
 from vitconvert.tables.variant import Shape, Variant
 
