@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .checkpoints import Checkpoint, Renames
 from .errors import CheckpointError, ConversionError, nearest, some
 from .lines import Lines
+from .tables.border import laid_out_alike
 from .tables.identify import show_head, twins
 from .tables.opening import open_weights
 from .tables.plan import Plan, make_plan, source_side
@@ -89,6 +90,15 @@ def plan(
         raise
     for note in made.notes():
         log.info("%s: %s", src, note)
+    if (dialect if made.source == "torch" else target) is None:
+        for other in laid_out_alike(checkpoint, table, made.source, made.variant):
+            log.info(
+                "%s: its weights may be laid out as the table's own or as those of %s, since no "
+                "shape differs; taken as the table's own: %s decides",
+                src,
+                other.title or other.name,
+                other.option,
+            )
     if table.variants:
         log.info("variant: %s", _describe(made, variant is not None))
         if made.variant.num_classes and not made.num_classes:

@@ -143,7 +143,10 @@ def _list(hub: Any, name: Name) -> _Listing:
         found = hub.HfApi(**_ABOUT).model_info(
             name.repository, revision=name.revision, timeout=timeout
         )
-        return _Listing(found.sha, [one.rfilename for one in found.siblings or ()])
+        commit = str(found.sha)
+        if not _COMMIT.fullmatch(commit):  # it becomes the name of a folder of the cache
+            raise ValueError("no commit")
+        return _Listing(commit, [one.rfilename for one in found.siblings or ()])
     except _failures(hub) as error:
         why = _unreachable(hub, error)
         if not why:

@@ -117,6 +117,26 @@ def called_by(names: Names, keys: Iterable[str]) -> dict[str, str]:
     }
 
 
+def laid_out_alike(
+    checkpoint: Checkpoint, table: Table, side: Side, variant: Variant
+) -> list[Names]:
+    """Find other names that are those of a file as well, and lay out tensors of these shapes.
+
+    Nothing but square weights shows so little whose layout they have.
+    """
+    found, shapes = list[Names](), {k: tensor.shape for k, tensor in checkpoint.tensors.items()}
+    for names in () if checkpoint.selection.spelling else table.names_on(side).values():
+        moves = (names.move(key, back=True) for key in shapes)
+        if not all(move.targets == move.sources for move in moves):
+            continue
+        if all(move.renames for move in names.moves(shapes, back=True)):
+            continue
+        theirs = to_theirs(checkpoint.tensors, table, names, variant)
+        if {key: tensor.shape for key, tensor in theirs.items()} == shapes:
+            found.append(names)
+    return found
+
+
 def to_theirs(
     tensors: Mapping[str, Tensor], table: Table, names: Names, variant: Variant
 ) -> dict[str, Tensor]:

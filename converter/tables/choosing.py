@@ -6,11 +6,12 @@ found: wherever names of the model end a name in the file, what stands before is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ..checkpoints import Checkpoint, Contents, Renames, Selection, Tensor, read_contents
+from ..checkpoints.contents import Keys
 from ..checkpoints.selection import WRAPPERS, check_renames
 from ..errors import CheckpointError, listing, some
 from ..lines import Lines
@@ -28,6 +29,7 @@ from .table import Table
 from .variant import Variant
 
 _BYTES = "uint8"  # of a random generator's state
+_MOST_SPELLED = 10_000  # tensors of a file whose names may be a dialect's: no model has as many
 
 
 def choose_weights(
@@ -192,15 +194,24 @@ class _Chooser:
         """Compare the tensors of a place with the table, in every way that they may be taken."""
         found: list[Choice] = []
         for way in self._ways(place, others):
+            try:
+                places = self.contents.names(way)
+            except CheckpointError:
+                continue  # two would have one name
             found += [
                 one
                 for side in self.sides
-                for names in self.spellings[side]
-                if (one := self._compared(way, side, names))
+                for names in self._spellings(side, len(places))
+                if (one := self._compared(way, places, side, names))
             ]
             if found and not min(one.distance for one in found):
                 break
         return sorted(found, key=lambda one: one.distance)[:1]
+
+    def _spellings(self, side: Side, count: int) -> list[Names | None]:
+        """Give the names to try for so many tensors: of too many, the table's own alone."""
+        own = self.spellings[side]
+        return own if count <= _MOST_SPELLED or not self.table.variants else own[:1]
 
     def _ways(self, place: Selection, others: Sequence[Selection]) -> Iterator[Selection]:
         place = replace(place, rename=self.rename)
@@ -223,20 +234,18 @@ class _Chooser:
         for kept in self.words if len(self.words) > 1 else ():
             yield replace(place, inner=tuple(word for word in self.words if word != kept))
 
-    def _compared(self, chosen: Selection, side: Side, names: Names | None) -> Choice | None:
-        """Compare a selection with the table; None if it has no tensors or two of one name."""
-        try:
-            places = self.contents.names(chosen)
-        except CheckpointError:
-            return None
+    def _compared(
+        self, chosen: Selection, places: Mapping[str, Keys], side: Side, names: Names | None
+    ) -> Choice | None:
+        """Compare a selection with the table; None if nothing of the table is there."""
         if not places:
             return None
+        known = anchors(self.table, side, names)
+        if self.table.variants and not any(name in places for name in known):
+            return None  # nothing of the model is here: there is no need to list all that differs
         tensors = {name: self.contents.entries[keys] for name, keys in places.items()}
         usual = _usual(tensors, names)
         shapes = {usual[name]: tensor.shape for name, tensor in tensors.items()}
-        known = anchors(self.table, side, names)
-        if self.table.variants and not any(name in shapes for name in known):
-            return None  # nothing of the model is here: there is no need to list all that differs
         out: list[str] = []
         lone: list[str] = []
         match = self._fit(shapes, side, names)

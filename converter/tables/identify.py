@@ -250,9 +250,8 @@ def identify(shapes: Mapping[str, Shape]) -> list[tuple[Fit, Side]]:
         (found, side)
         for table in map(load_table, families())
         for side in SIDES
-        for least, _place, variant in _least_distances(
-            shapes, table, side, {key for key in shapes if table.ignored(key, side) is not None}
-        )
+        # What is ignored is found out for those alone that may fit: there may be many names.
+        for least, _place, variant in _least_distances(shapes, table, side, ignored=shapes)
         if least == 0
         if (found := fit(shapes, variant, table, side)).distance == 0
     ]

@@ -76,6 +76,7 @@ class Beginnings:
 
     def __init__(self, rows: Sequence[NameRow], back: bool) -> None:
         self.back, self.most = back, 0
+        self.first = set[str]()  # words that any of them begins with
         # Skeleton -> which numbers are placeholders -> the other numbers -> rows, in their order.
         self.found: dict[str, dict[tuple[bool, ...], dict[tuple[str, ...], list[_Entry]]]] = {}
         for number, row in enumerate(rows):
@@ -88,6 +89,7 @@ class Beginnings:
                     place = self.found.setdefault(form(one.pattern), {}).setdefault(free, {})
                     fixed = tuple(word for word in words if word.isdigit())
                     place.setdefault(fixed, []).append(entry)
+                    self.first.add(form(one.pattern).partition(".")[0])
 
     def rows(self, key: str) -> Iterator[NameRow]:
         """Give the rows that speak of a key, the longest beginning first."""
@@ -107,6 +109,9 @@ class Beginnings:
             yield Move(read, made, row)
 
     def _matches(self, key: str) -> Iterator[tuple[NameRow, dict[str, int], str]]:
+        # A file may have a million names, of which no row speaks.
+        if form(key.partition(".")[0]) not in self.first:
+            return
         words = key.split(".", self.most)
         for count in range(min(self.most, len(words)), 0, -1):
             beginning = ".".join(words[:count])
@@ -164,7 +169,7 @@ def _filled(one: Part, numbers: Mapping[str, int], rest: str) -> str | None:
 
 def form(text: str) -> str:
     """Give what names of one form share: numbers and placeholders are #."""
-    return _DIGITS.sub("#", _HOLE.sub("#", text))
+    return _DIGITS.sub("#", _HOLE.sub("#", text) if "{" in text else text)
 
 
 def holes(pattern: str) -> set[str]:

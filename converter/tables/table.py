@@ -185,15 +185,19 @@ class Table:
 
     def nearest(self, key: str, side: Side) -> str:
         """Say which row's keys are most like one that no row claims; nothing if none is."""
-        rows = {
-            PLACEHOLDER.sub("0", pattern): (row.number, pattern)
-            for of, pattern, row, _rule in self._patterns()
-            if of == side
-        }
-        for found in get_close_matches(re.sub(r"\b[0-9]+\b", "0", key), rows, 1, 0.75):
-            number, pattern = rows[found]
-            return f" Did you mean {pattern!r} (row {number})?"
-        return ""
+        alike = re.sub(r"\b[0-9]+\b", "0", key)
+        memo = ("nearest", side, alike)
+        if memo not in self.memo:
+            rows = {
+                PLACEHOLDER.sub("0", pattern): (row.number, pattern)
+                for of, pattern, row, _rule in self._patterns()
+                if of == side
+            }
+            found = next(iter(get_close_matches(alike, rows, 1, 0.75)), None)
+            number, pattern = rows[found] if found else (0, "")
+            self.memo[memo] = f" Did you mean {pattern!r} (row {number})?" if found else ""
+        told: str = self.memo[memo]
+        return told
 
     def ignored(self, key: str, side: Side = "torch") -> str | None:
         """Give the reason why a key of one side has no counterpart, or None if it has."""

@@ -318,3 +318,15 @@ def test_an_interrupted_download_is_not_used_later(hub: Hub, tmp_path: Path, end
     assert process.returncode != 0
     assert left == [] or ending == signal.SIGKILL
     assert len(open_checkpoint("hf://org/net").tensors["w"].read()) == 1 << 18
+
+
+@pytest.mark.parametrize("commit", ["../../..", "", "x" * 10**6, "\x1b[31m"])
+def test_commit_that_is_none_is_refused(
+    commit: str, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be the name of a folder, anywhere on this machine."""
+    hub.add("org/model", {"model.safetensors": b"x"})
+    monkeypatch.setattr(Hub, "commit", lambda *_of: commit)
+    with pytest.raises(CheckpointError, match="does not answer as the hub does") as told:
+        located("hf://org/model")
+    assert len(str(told.value)) < 400

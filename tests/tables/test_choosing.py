@@ -26,6 +26,7 @@ from vitconvert.cli import cli
 from vitconvert.running.torch_reader import read_with_torch
 from vitconvert.tables import choosing
 from vitconvert.tables.choosing import look
+from vitconvert.tables.names import Names
 from vitconvert.tables.opening import open_weights
 from vitconvert.tables.reading import load_table, read_table
 
@@ -512,3 +513,17 @@ def test_time_grows_with_the_names(kind: str, monkeypatch: pytest.MonkeyPatch) -
 
     seconds(100)
     assert seconds(8000) < 24 * (min(seconds(1000) for _ in range(2)) + 0.01)
+
+
+def test_names_of_no_model_are_looked_up_in_no_dialect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file may have a million names: that nothing of the model is there takes one look."""
+    path = tmp_path / "x.safetensors"
+    layers = [f"vit.encoder.layer.{i}.own.weight" for i in range(300)]
+    save_file({key: np.zeros(1, "f4") for key in layers}, path)
+    monkeypatch.setattr(Names, "usual", lambda *_key: pytest.fail("looked up"))
+
+    found, fits, _near = look(path)
+    assert len(found.tensors) == 300
+    assert fits == []

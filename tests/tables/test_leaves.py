@@ -122,3 +122,25 @@ def test_a_shipped_family_reads_what_its_source_stores_under_paddle(
     assert {k: v.tobytes() for k, v in arrays(folded).items()} == {
         k: v.tobytes() for k, v in arrays(expected).items()
     }
+
+
+@pytest.mark.parametrize("classes", [4, 3])
+def test_square_weights_that_two_layouts_fit_are_named(
+    classes: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No shape shows whose they are: the user hears of it, and can decide."""
+    table = write(tmp_path)
+    shapes = {**SHAPES, "head.weight": (classes, 4), "head.bias": (classes,)}
+    save_file({k: np.ones(s, "f4") for k, s in shapes.items()}, tmp_path / "w.safetensors")
+    made = convert(tmp_path / "w.safetensors", tmp_path / "p.pdparams", table, parity=False).path
+    told = "may be laid out as the table's own or as those of compat"
+
+    with caplog.at_level("INFO", "vitconvert"):
+        convert(made, tmp_path / "b.safetensors", table, parity=False)
+    assert (told in caplog.text) == (classes == 4)
+    assert ("--target compat decides" in caplog.text) == (classes == 4)
+
+    caplog.clear()
+    if classes == 4:
+        convert(made, tmp_path / "c.safetensors", table, parity=False, target="compat")
+    assert told not in caplog.text

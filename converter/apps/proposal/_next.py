@@ -8,7 +8,7 @@ from ...parity import Report, WrongSetting, spell_value, wrong_settings
 from ...tables.kinds import Kind
 from ._division import divisions
 from ._rows import Unclaimed
-from ._words import classes_without_kind
+from ._words import classes_without_kind, target_row
 
 
 def next_steps(
@@ -36,10 +36,13 @@ def next_steps(
             f"write a kind for {some(classes, 4)} in {where}, as mappings/_kinds.toml does, "
             f"{again} with --kinds {name}"
         )
-    elif [*divisions([one for one in problems if isinstance(one, Unclaimed)])]:
+    elif divided := [*divisions([one for one in problems if isinstance(one, Unclaimed)])]:
         yield (
-            f"rewrite the model of {paddle_model} so that it divides these tensors as PyTorch's "
-            f"does, {again}"
+            f"add rows for these tensors that name Paddle's as if they were divided as PyTorch's "
+            f"are, and a target that says what {paddle_model} has: [targets.NAME], rows = "
+            f"[{target_row(divided[0])}]; convert with --target NAME (docs/parity.md, Layers that "
+            f"are divided otherwise). Or rewrite that model so that it divides these tensors as "
+            f"PyTorch's does, {again}"
         )
     elif problems:
         yield (

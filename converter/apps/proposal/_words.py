@@ -1,5 +1,6 @@
 """Say what a table leaves open: one line for each fact, however many layers it is true of."""
 
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -123,8 +124,20 @@ def _divided(found: Division) -> str:
     few, many = (_holders(side) for side in (found.few, found.many))
     return (
         f"{NAMES[found.few[0].side]} keeps in one tensor what {NAMES[found.many[0].side]} keeps "
-        f"in {found.times}: {few} beside {many}; a row cannot join or split tensors"
+        f"in {found.times}: {few} beside {many}; a target of the table can join or split them"
     )
+
+
+def target_row(found: Division) -> str:
+    """Write the row of a target for the first of such tensors; OURS is a name to invent."""
+    few, many = (
+        spell_names(dict.fromkeys(one.layer if one.is_layer else one.key for one in side))
+        for side in (found.few, found.many)
+    )
+    if found.few[0].side == "torch":
+        return f"[{json.dumps(many[: found.times])}, {json.dumps('OURS')}]"
+    ours = [f"OURS_{number + 1}" for number in range(found.times)]
+    return f"[{json.dumps(few[0])}, {json.dumps(ours)}]"
 
 
 def _holders(tensors: Sequence[Unclaimed]) -> str:

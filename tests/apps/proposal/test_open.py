@@ -231,16 +231,20 @@ def test_tensors_that_one_model_joins_are_named_side_by_side() -> None:
 
     begin, end = (
         "PyTorch keeps in one tensor what Paddle keeps in 3: ",
-        "; a row cannot join or split ",
+        "; a target of the table can join or split ",
     )
     assert fold_problems(problems) == [
-        f"{begin}blocks.{{i}}.attn.qkv beside enc.{{i}}.q, enc.{{i}}.k, enc.{{i}}.v{end}tensors"
+        f"{begin}blocks.{{i}}.attn.qkv beside enc.{{i}}.q, enc.{{i}}.k, enc.{{i}}.v{end}them"
     ]
     assert fold_problems(other) == [
         f"{begin}attn.in_proj_weight, attn.in_proj_bias beside attn.q_proj, attn.k_proj, "
-        f"attn.v_proj{end}tensors"
+        f"attn.v_proj{end}them"
     ]
-    assert "so that it divides these tensors" in next(next_steps(problems, None, "p:b", {}, None))
+    (told,) = next_steps(problems, None, "p:b", {}, None)
+    assert 'rows = [[["enc.{i}.q", "enc.{i}.k", "enc.{i}.v"], "OURS"]]' in told
+    turned = [*layers("torch", separate, 8), *layers("paddle", fused, 24)]
+    (told,) = next_steps(turned, None, "p:b", {}, None)
+    assert 'rows = [["blocks.{i}.attn.qkv", ["OURS_1", "OURS_2", "OURS_3"]]]' in told
     more = [*problems, *layers("paddle", ["head"], 8)]
     assert not any("keeps in one tensor" in line for line in fold_problems(more[2:]))
 
