@@ -91,13 +91,13 @@ def plan(
     for note in made.notes():
         log.info("%s: %s", src, note)
     if (dialect if made.source == "torch" else target) is None:
-        for other in laid_out_alike(checkpoint, table, made.source, made.variant):
+        for alike in laid_out_alike(checkpoint, table, made.source, made.variant):
             log.info(
                 "%s: its weights may be laid out as the table's own or as those of %s, since no "
                 "shape differs; taken as the table's own: %s decides",
                 src,
-                other.title or other.name,
-                other.option,
+                alike.title or alike.name,
+                alike.option,
             )
     if table.variants:
         log.info("variant: %s", _describe(made, variant is not None))
