@@ -147,7 +147,7 @@ def test_images_of_one_channel_cost_no_size(tmp_path: Path) -> None:
 
     summed = state["patch_embed1.proj.weight"].astype("f8").sum(1, keepdims=True)
     np.testing.assert_allclose(arrays(made)["patch_embed.proj.weight"], summed, 1e-6, 1e-6)
-    with pytest.raises(ConversionError, match="Leave the option out"):
+    with pytest.raises(ConversionError, match="leave --image-size out"):
         convert(source, tmp_path / "c.pdparams", "pvt_v2", image_size=(256, 256), parity=False)
 
 

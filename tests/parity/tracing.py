@@ -20,6 +20,7 @@ from vitconvert.running import setup
 from vitconvert.running.process import Task
 from vitconvert.sides import Side
 from vitconvert.tables import reading
+from vitconvert.tables.reading import find_variant
 from vitconvert.tables.variant import Variant
 
 _NAMES = count()
@@ -27,7 +28,9 @@ SMALL = (64, 64)  # pixels; every layer runs, in a twelfth of the time
 
 
 def parity(variant: str, torch: Path, paddle: Path, **options: Unpack[RunOptions]) -> Report:
-    usual: RunOptions = {"input_size": SMALL, "device": "cpu"}
+    table, found = find_variant(variant)
+    size = found.input_size if table.fixed_size else SMALL
+    usual: RunOptions = {"input_size": size, "device": "cpu"}
     options = usual | options
     return check_parity(variant, torch_checkpoint=torch, paddle_checkpoint=paddle, **options)
 
