@@ -72,6 +72,7 @@ def plan(
         "dialect": dialect,
         "target": target,
     }
+    is_asked = variant is not None
     if MARK in (variant or ""):
         table = _at_its_size(table, str(variant), image_size, in_chans)
     elif image_size is not None or in_chans is not None:
@@ -100,7 +101,7 @@ def plan(
                 alike.option,
             )
     if table.variants:
-        log.info("variant: %s", _describe(made, variant is not None))
+        log.info("variant: %s", _describe(made, is_asked))
         if made.variant.num_classes and not made.num_classes:
             log.info(
                 "no head: %s", "dropped, as asked" if num_classes == 0 else "the file has none"
@@ -169,10 +170,11 @@ def _idle_rows(checkpoint: Checkpoint, made: Plan) -> list[str]:
 def _describe(made: Plan, asked: bool) -> str:
     """Say which variant and which head was found, and what else it could have been."""
     how = "as asked" if asked else "found from names and shapes"
-    others = [] if asked else [made.table.variants[one] for one in twins(made.variant, made.table)]
+    table, variant = made.table.whole or made.table, made.variant.base or made.variant
+    others = [] if asked else [table.variants[one] for one in twins(variant, table)]
     if others:
         how += f", which are also those of {some([one.name for one in others])}"
-        if differing := [one.name for one in others if not one.computes(made.variant)]:
+        if differing := [one.name for one in others if not one.computes(variant)]:
             verb = "computes" if len(differing) == 1 else "compute"
             how += f"; {some(differing)} {verb} another function"
         how += ": --variant decides"
