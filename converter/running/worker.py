@@ -11,9 +11,11 @@ import os
 import queue
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from ..errors import RunError, VitconvertError
@@ -57,6 +59,7 @@ def main(side: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks decides when to end
     parent, name = Parent(), NAMES["torch" if side == "torch" else "paddle"]
     for program, job in parent:
+        _stand_somewhere()
         try:
             answer = import_module(program).carry_out(job, parent)
         except VitconvertError as error:
@@ -70,6 +73,14 @@ def main(side: str) -> None:
             parent.send("failed", str(failed))
         else:
             parent.send("done", answer)
+
+
+def _stand_somewhere() -> None:
+    """Leave a folder that was removed meanwhile: PyTorch's compiler asks where it is on import."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        os.chdir(tempfile.gettempdir())
 
 
 if __name__ == "__main__":

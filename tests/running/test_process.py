@@ -33,7 +33,8 @@ def carry_out(job, parent):
         os.kill(os.getpid(), 9)
     if what == "wait":
         time.sleep(600)
-    return {"pid": os.getpid(), **{name: os.environ.get(name) for name in job.get("names", ())}}
+    found = {"pid": os.getpid(), "cwd": os.getcwd()}
+    return {**found, **{name: os.environ.get(name) for name in job.get("names", ())}}
 """
 
 
@@ -96,6 +97,19 @@ def test_what_fails_is_told_and_ends_the_others(what: str, message: str) -> None
     """At once, though the other one would take ten minutes."""
     with pytest.raises(RunError, match=message):
         do({"what": what}, {"what": "wait"})
+
+
+def test_a_worker_leaves_a_folder_that_was_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch's compiler asks where it is when it is imported, as timm does."""
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "there")
+    with keep_workers():
+        assert do({})[0]["cwd"] == str(tmp_path / "there")
+        (tmp_path / "there").rmdir()
+        monkeypatch.chdir(tmp_path)
+        assert Path(do({})[0]["cwd"]).is_dir()
 
 
 def test_kept_workers_serve_one_job_after_another() -> None:
