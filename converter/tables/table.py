@@ -96,6 +96,7 @@ class Table:
             own value. It may also name a tensor that PyTorch's layer can do without, such as the
             bias of a layer that a row pairs.
         fixed_size: Why a model cannot be deployed for images of any size; empty if it can.
+        export_needs: First version of Paddle that runs the exported models; any if 0.
         torch: Where the PyTorch models are: "timm" for timm's of the variants' names,
             "package.module:function", or empty for models_torch/<family>.py.
         input_size: Height and width in pixels that a table without variants was made for.
@@ -118,6 +119,7 @@ class Table:
     ignore: Mapping[str, str] = field(default_factory=dict, metadata=_REASONS)
     paddle_only: Mapping[str, str] = field(default_factory=dict, metadata=_REASONS)
     fixed_size: str = ""
+    export_needs: int = 0
     torch: str = field(default="", metadata=_ORIGIN)
     input_size: tuple[int, int] | None = field(default=None, metadata=IN_PIXELS)
     output: Kind | None = None

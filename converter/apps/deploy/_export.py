@@ -96,12 +96,20 @@ def export(
     Raises:
         CheckpointError: The weights cannot be read or do not fit, or the folder cannot be made.
         DataError: There are more or fewer names of classes than classes.
-        ModelError: The variant is unknown or has no head, or cannot have that image size.
+        ModelError: The variant is unknown or has no head, or cannot have that image size, or this
+            Paddle is too old for it.
         RunError: What was written cannot be run, or differs from the model by more than rounding.
     """
     require("paddle")
     target, source = Path(folder), located(weights)
     table, found = find_variant(variant)
+    if table.export_needs:
+        release = import_framework("paddle").__version__
+        if int(release.partition(".")[0]) < table.export_needs:
+            raise ModelError(
+                f"{variant}, exported, runs with Paddle {table.export_needs} or newer; {release} is "
+                f"installed, which crashes. Export it in another environment."
+            )
     if not found.has_head:
         raise ModelError(f"{variant} is a backbone that gives several maps: it is not exported.")
     if found.channels != COLOURS:

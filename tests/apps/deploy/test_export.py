@@ -73,7 +73,13 @@ def test_deployed_model_equals_the_model_for_any_batch(
     variant: str, converted: Make, exported: Make
 ) -> None:
     """One family each; batches of other sizes than those that the export tried."""
-    found = reading.find_variant(variant)[1]
+    table, found = reading.find_variant(variant)
+    import paddle
+
+    if table.export_needs > int(paddle.__version__.partition(".")[0]):
+        with pytest.raises(ModelError, match="or newer"):
+            exported(variant)
+        return
     shapes = [(batch, *found.input_size) for batch in (1, 2, 5)]
     files = exported(variant), variant, converted(variant)
     assert_same(*files, *shapes, num_classes=found.num_classes)
