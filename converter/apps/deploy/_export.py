@@ -107,8 +107,8 @@ def export(
         release = import_framework("paddle").__version__
         if int(release.partition(".")[0]) < table.export_needs:
             raise ModelError(
-                f"{variant}, exported, runs with Paddle {table.export_needs} or newer; {release} is "
-                f"installed, which crashes. Export it in another environment."
+                f"{variant}, exported, runs with Paddle {table.export_needs} or newer; this is "
+                f"{release}, which crashes. Export it in another environment."
             )
     if not found.has_head:
         raise ModelError(f"{variant} is a backbone that gives several maps: it is not exported.")
