@@ -29,7 +29,7 @@ SMALL = (64, 64)  # pixels; every layer runs, in a twelfth of the time
 
 def parity(variant: str, torch: Path, paddle: Path, **options: Unpack[RunOptions]) -> Report:
     table, found = find_variant(variant)
-    size = found.input_size if table.fixed_size else SMALL
+    size = found.input_size if table.torch and table.fixed_size else SMALL
     usual: RunOptions = {"input_size": size, "device": "cpu"}
     options = usual | options
     return check_parity(variant, torch_checkpoint=torch, paddle_checkpoint=paddle, **options)
