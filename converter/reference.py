@@ -3,8 +3,11 @@
 This is the one place that imports timm.
 """
 
+import sys
 from collections.abc import Callable, Mapping
+from functools import reduce
 from importlib import import_module
+from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import ModelError, brief, nearest
@@ -26,20 +29,44 @@ def build_reference(origin: str, name: str, arguments: Mapping[str, Any], num_cl
         num_classes: Size of the head; 0 for none. Passed on as well.
 
     Raises:
-        ModelError: timm is not installed or does not know the model, or there is no such function.
+        ModelError: timm is not installed or does not know the model, there is no such function, or
+            its code fails.
     """
     if origin == TIMM:
         return _build_timm(name, {**arguments, "num_classes": num_classes})
-    module_name, _, function = origin.partition(":")
     try:
-        module = import_beside_torchvision(lambda: import_module(module_name))
-        factory = getattr(module, function)
+        factory = import_beside_torchvision(lambda: find_function(origin))
     except (ImportError, AttributeError) as error:
         raise ModelError(
-            f"{name}: its table builds the PyTorch model with {origin}: {brief(error)}. Install "
-            f"what has it, or change `torch` in the table."
+            f"{name}: its table builds the PyTorch model with {origin}: {brief(error)}. Is it in "
+            f"{Path.cwd()}, or installed? Otherwise change `torch` in the table."
         ) from error
-    return factory(**arguments, num_classes=num_classes)
+    return call_function(origin, factory, {**arguments, "num_classes": num_classes})
+
+
+def find_function(name: str) -> Any:
+    """Give "package.module:function", which is installed or in the current folder.
+
+    Raises:
+        ImportError: There is no such module.
+        AttributeError: It has no such function.
+    """
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    module, _, function = name.partition(":")
+    return reduce(getattr, function.split("."), import_module(module))
+
+
+def call_function(name: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    """Call a function that builds a model, by keyword.
+
+    Raises:
+        ModelError: Its code fails.
+    """
+    try:
+        return function(**arguments)
+    except Exception as error:  # another's code may raise anything
+        raise ModelError(f"{name} raises {type(error).__name__}: {brief(error)}") from error
 
 
 def import_timm() -> Any:

@@ -1,76 +1,56 @@
-"""PyTorch models that a table takes from elsewhere."""
+"""PyTorch models that a table takes from a function: found, called, and errors named."""
 
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from vitconvert import ModelError, TableError
-from vitconvert.models import build_from
-from vitconvert.reference import build_reference, import_timm
-from vitconvert.tables import reading
+from vitconvert import ModelError
+from vitconvert.reference import build_reference
 
-TABLE = """
-torch = "{origin}"
-rows = [["", "", "param"]]
-[variants.net_a]
-input_size = [32, 32]
-config = {{ width = 5 }}
+FACTORY = """
+class Of:
+    @staticmethod
+    def sizes(dim, num_classes):
+        return dim, num_classes
+
+def fails(**_):
+    raise KeyError("dim")
 """
 
 
-def read(folder: Path, origin: str) -> Any:
-    """Read a table whose PyTorch models are there."""
-    (folder / "net.toml").write_text(TABLE.format(origin=origin))
-    return reading.read_table(folder / "net.toml")
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The folder that the user is in has the module; it is not installed."""
+    (tmp_path / "own_factory.py").write_text(FACTORY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    yield
+    sys.modules.pop("own_factory", None)
 
 
-@pytest.mark.torch
-def test_model_of_a_function_gets_config_and_classes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By keyword; one that is not there is named."""
-    (tmp_path / "factory_of_nets.py").write_text(
-        "import torch\ndef net(width, num_classes): return torch.nn.Linear(width, num_classes)\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    table = read(tmp_path, "factory_of_nets:net")
+def test_a_function_of_the_current_folder_builds_the_model() -> None:
+    """With the config of the variant, but for the size of the head that is asked for."""
+    arguments = {"dim": 3, "num_classes": 1000}
 
-    model = build_from(table, "torch", table.variants["net_a"], 3)
-
-    assert (model.in_features, model.out_features) == (5, 3)
-    for origin in ("factory_of_nets:nett", "no_such_module_there:net"):
-        table = read(tmp_path, origin)
-        with pytest.raises(ModelError, match=f"builds the PyTorch model with {origin}: "):
-            build_from(table, "torch", table.variants["net_a"], 3)
-
-
-def test_origin_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
-    """When the table is read."""
-    with pytest.raises(TableError, match="torch is 'timmm', expected 'timm' or 'package"):
-        read(tmp_path, "timmm")
-
-
-@pytest.mark.torch
-def test_model_that_timm_does_not_know_is_named_with_both_versions() -> None:
-    """With the release to install, and the nearest name."""
-    own = import_timm().__version__
-    message = rf"timm {own} has no model 'vit_tinny_patch16_224'; .* 1\.0\.\d+\. Did"
-    with pytest.raises(ModelError, match=message):
-        build_reference("timm", "vit_tinny_patch16_224", {}, 10)
+    assert build_reference("own_factory:Of.sizes", "own_a", arguments, 7) == (3, 7)
 
 
 @pytest.mark.parametrize(
-    ("module", "message"), [("timm", "timm is"), ("torchvision", "which timm")]
+    ("origin", "told"),
+    [
+        ("own_factry:Of.sizes", "No module named 'own_factry'. Is it in "),
+        ("own_factory:Of.size", "has no attribute 'size'"),
+        ("own_factory:fails", r"^own_factory:fails raises KeyError: 'dim'$"),
+        ("own_factory:Of.sizes", r"raises TypeError: .*unexpected keyword argument 'depth'"),
+    ],
 )
-def test_missing_timm_says_how_to_install_it(
-    module: str, message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Or torchvision, which it imports."""
-    for name in [n for n in sys.modules if n.partition(".")[0] == "timm"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, module, None)
+def test_what_cannot_build_it_is_named(origin: str, told: str) -> None:
+    """In one line."""
+    with pytest.raises(ModelError) as caught:
+        build_reference(origin, "own_a", {"dim": 3, "depth": 2}, 7)
 
-    with pytest.raises(ModelError, match=rf"{message}.* Install it: pip install 'vitconvert\[timm"):
-        build_reference("timm", "vit_tiny_patch16_224", {}, 10)
+    assert re.search(told, str(caught.value))
+    assert "\n" not in str(caught.value)

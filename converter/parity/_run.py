@@ -83,7 +83,7 @@ def check_parity(
         paddle_weights: The same for the Paddle file.
         rename: Beginnings of names in the PyTorch file -> what takes their place.
         paddle_rename: The same for the Paddle file.
-        num_classes: 0 drops the head of both on purpose.
+        num_classes: Size of the head: another one than a file's is made anew, 0 leaves out both.
         dialect: Whose names the PyTorch file has; found from the names if None.
         target: Whose names the Paddle file has; found from the names if None.
         theirs: Whether the target's own model runs, if it is given and names one.
@@ -194,7 +194,7 @@ def dump(
         out: Folder to make.
         weights: Which weights to take where the file holds several.
         rename: Beginnings of names -> what takes their place.
-        num_classes: 0 drops the head on purpose.
+        num_classes: Size of the head: another one than the file's is made anew, 0 leaves it out.
         dialect: Whose names the file has, a dialect or a target; found from the names if None.
         target: Whose own Paddle model is to be compared: it runs if the framework is "paddle", and
             the names are its own; of PyTorch, the layers that it has not are left out.

@@ -17,6 +17,7 @@ import numpy as np
 from ..checkpoints import held
 from ..errors import ModelError, brief, nearest
 from ..models import require
+from ..reference import call_function, find_function
 from ..start import Importing
 from ..tables.border import absent
 from ..tables.moving import our_tensors
@@ -59,27 +60,23 @@ def build_foreign(names: Names, variant: Variant, num_classes: int) -> Any:
     """
     require("paddle")
     name = choose_model(names, variant)
-    module_name, _, function = name.partition(":")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
+    is_ppcls = _package(name) == PPCLS
     with Importing():
         try:
-            given = prepare_ppcls() if module_name.partition(".")[0] == PPCLS else {}
-            found: Any = import_module(module_name)
-            for part in function.split("."):
-                found = getattr(found, part)
+            given = prepare_ppcls() if is_ppcls else {}
+            found = find_function(name)
         except (ImportError, AttributeError) as error:
-            install = f"Is it in {Path.cwd()}, or installed?"
-            if module_name.partition(".")[0] == PPCLS:
-                install = _INSTALL
+            install = _INSTALL if is_ppcls else f"Is it in {Path.cwd()}, or installed?"
             raise ModelError(
                 f"{variant.name}: {names.option} builds the Paddle model with {name}: "
                 f"{brief(error)}. {install}"
             ) from error
-    try:
-        return found(**{names.num_classes: num_classes}, **given)
-    except Exception as error:  # the library's code may raise anything
-        raise ModelError(f"{name} raises {type(error).__name__}: {brief(error)}") from error
+    return call_function(name, found, {names.num_classes: num_classes, **given})
+
+
+def _package(name: str) -> str:
+    """Give the outermost package of "package.module:function"."""
+    return name.partition(":")[0].partition(".")[0]
 
 
 def prepare_ppcls() -> dict[str, Any]:
@@ -123,7 +120,7 @@ class Foreign:
         """
         if not self.names.models:
             return ""
-        top = choose_model(self.names, self.variant).partition(":")[0].partition(".")[0]
+        top = _package(choose_model(self.names, self.variant))
         known = ["paddleclas"] if top == PPCLS else metadata.packages_distributions().get(top, [])
         for one in known:
             with suppress(metadata.PackageNotFoundError):  # a copy of its repository
@@ -144,9 +141,7 @@ class Foreign:
     def has_tensors_alone(self, name: str) -> bool:
         """Tell whether their model lacks one of our layers, though its tensors can be made."""
         move = self.names.move(name, back=True)
-        plain = move.row is None or move.row.axes is None
-        is_one = plain and (len(move.sources), len(move.targets)) == (1, 1)
-        return not is_one or self.is_apart(name)
+        return not move.renames or self.is_apart(name)
 
     def is_apart(self, name: str) -> bool:
         """Tell whether one of our layers lacks a counterpart, though one may have its name."""
@@ -160,8 +155,7 @@ class Foreign:
         if self.names.left_out(name) is not None:
             return name
         move = self.names.move(name)
-        single = (len(move.sources), len(move.targets)) == (1, 1)
-        return move.targets[0] if single and (move.row is None or move.row.axes is None) else None
+        return move.targets[0] if move.renames else None
 
     def spelled(self, ours: Mapping[str, str]) -> dict[str, str]:
         """Give facts about our tensors by their keys instead: one tensor may be several there."""

@@ -14,8 +14,6 @@ from .spelled import axis_on, side_patterns
 from .table import Table, sizes_of
 from .variant import Shape, Variant
 
-_TRIED = ("1", "2")  # numbers that stand for all where no shapes say which there are
-
 
 def find_names(table: Table, side: Side, name: str) -> Names:
     """Give a dialect or a target of a table.
@@ -63,8 +61,7 @@ def to_ours(
     sources = {
         str(move.targets[0]): checkpoint.sources[str(move.sources[0])]
         for move in names.moves(kept)
-        if (len(move.sources), len(move.targets)) == (1, 1)
-        if (move.row is None or move.row.axes is None) and move.sources[0] in checkpoint.sources
+        if move.renames and move.sources[0] in checkpoint.sources
     }
     return replace(
         checkpoint,

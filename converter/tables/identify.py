@@ -175,9 +175,8 @@ def _under_our_names(shapes: Mapping[str, Shape], names: Names) -> dict[str, Sha
     found: dict[str, Shape | None] = {}
     for key, shape in shapes.items():
         move = names.move(key)
-        parts = len(move.sources) + len(move.targets)
-        same = move.row is None or (move.row.axes is None and parts == 2)
-        found |= {own: shape if same else None for own in move.targets if own is not None}
+        same = shape if move.renames else None
+        found |= {own: same for own in move.targets if own is not None}
     return found
 
 

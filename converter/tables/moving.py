@@ -31,9 +31,7 @@ def their_shapes(
     Raises:
         ValueError: A part is missing, has another length, or two become one.
     """
-    folded = dict(ours)
-    for fold in _folds(names):
-        folded = fold.their_shapes(folded)
+    folded = _folded(names, ours)
     return _moved(names.moves(folded, back=True), folded, _OfShapes(sizes, axis, back=True))
 
 
@@ -56,9 +54,7 @@ def check_shapes(
     Raises:
         ValueError: As of `their_shapes`.
     """
-    folded = dict(ours)
-    for fold in _folds(names):
-        folded = fold.their_shapes(folded)
+    folded = _folded(names, ours)
     of, seen = _OfShapes(sizes, axis, back=True), set[object]()
     for move in moves:
         alike = move.row, *(folded.get(str(key)) for key in move.sources)
@@ -123,6 +119,14 @@ def their_tensors(
     made = _moved(names.moves(folded, back=True), folded, _OfTensors(sizes, axis, back=True))
     computed = list(names.computed_for(made))
     return made | {key: held(COMPUTED[name](made[of].shape)) for key, name, of in computed}
+
+
+def _folded(names: Names, ours: Mapping[str, ShapePattern]) -> dict[str, ShapePattern]:
+    """Give the shapes of a model as their folds divide it, under our names."""
+    shapes = dict(ours)
+    for fold in _folds(names):
+        shapes = fold.their_shapes(shapes)
+    return shapes
 
 
 def _folds(names: Names) -> list[ClassPosition]:
@@ -239,7 +243,7 @@ def _made(move: Move, things: Mapping[str, Thing], of: _Of[Thing]) -> Iterator[t
     if lacking := [key for key in keys if key not in things]:
         raise ValueError(f"{lacking[0]}: missing; it is joined with {keys[0]}")
     read = {key: things[key] for key in keys}
-    turn = None if move.row.axes is None else move.row.axes
+    turn = move.row.axes
     if turn is not None and not of.back:
         read = {key: _turned(key, thing, turn, of) for key, thing in read.items()}
     made: list[Thing] = list(read.values())

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
-from typing import TypeVar
 
 from ..checked import expected
 from ..sides import Side
@@ -18,8 +17,6 @@ from .name_rows import Beginnings, Move, NameRow, Part
 from .patterns import Patterns, compile_pattern, fill
 
 _REASONS = expected("key patterns, each with its reason", lambda why: all(why.values()))
-
-Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True)
@@ -115,14 +112,14 @@ class Names:
 
     def _move(self, key: str) -> Move:
         move = self._beginnings[False].move(key) or Move((key,), (key,))
-        leaf = self._tensors[False].move(str(move.targets[0])) if _plain(move) else None
+        leaf = self._tensors[False].move(str(move.targets[0])) if move.renames else None
         return replace(leaf, sources=move.sources) if leaf else move
 
     def _move_back(self, key: str) -> Move:
         leaf = self._tensors[True].move(key)
         name = self._leaf(key)
         move = self._beginnings[True].move(name) or Move((name,), (name,))
-        return replace(leaf, targets=move.targets) if leaf and _plain(move) else move
+        return replace(leaf, targets=move.targets) if leaf and move.renames else move
 
     def _leaf(self, key: str) -> str:
         """Name one of our tensors as the kind of their layer does."""
@@ -267,7 +264,7 @@ class Names:
             if lacking := [key for key in move.sources if key is not None and key not in there]:
                 yield f"{_row(move)}{first} is there without {', '.join(lacking)}."
                 continue
-            if not _plain(move) and self._leaf_axes(first) and not (move.row and move.row.axes):
+            if not move.renames and self._leaf_axes(first) and not (move.row and move.row.axes):
                 yield f"{_row(move)}{first}: expected axes here, since kinds lays it out otherwise."
             for key in move.targets:
                 if key is None:
@@ -316,8 +313,3 @@ def _reason(key: str, ignored: Patterns[str]) -> str | None:
 
 def _row(move: Move) -> str:
     return f"row {move.row.number}: " if move.row and move.row.number else ""
-
-
-def _plain(move: Move) -> bool:
-    """Tell whether a tensor gets another name and nothing else."""
-    return len(move.sources) == len(move.targets) == 1 and not (move.row and move.row.axes)

@@ -57,12 +57,10 @@ def open_weights(
     opened, found = choose_weights(path, table, variant, asked)
     own = None if variant is None else table.variants.get(variant)
     if own is not None and own.base is not None and (found is None or found.distance):
-        original = published(table, own)
-        other, whole = choose_weights(path, original, own.base.name, asked)
+        other, whole = choose_weights(path, published(table, own), own.base.name, asked)
         if whole is not None and not whole.distance and whole.side == "torch":
             classes = whole.fit.num_classes
-            other = to_ours(other, original, "torch", own.base, classes)
-            other = resize(other, original, own)
+            other = _as_table_has(other, table, own, "torch", classes, is_resized=True)
             return with_new_head(other, table, own, "torch", classes, num_classes)
     if found is None:
         return opened
@@ -71,7 +69,7 @@ def open_weights(
         if found.distance:
             raise refused_names(opened, table, found.names, found.fit)
     match = found.fit
-    opened = to_ours(opened, table, found.side, match.variant, match.num_classes)
+    opened = _as_table_has(opened, table, match.variant, found.side, match.num_classes)
     if match.distance:
         return opened
     return with_new_head(opened, table, match.variant, found.side, match.num_classes, num_classes)
@@ -100,12 +98,22 @@ def reopen(
         ConversionError: It is not what it was.
     """
     opened = open_selected(path, selection)
-    if selection.resized and variant.base is not None:
-        original = published(table, variant)
-        opened = to_ours(opened, original, side, variant.base, num_classes)
-        opened = resize(opened, original, variant)
-    else:
-        opened = to_ours(opened, table, side, variant, num_classes)
-    if selection.new_head:
-        return with_new_head(opened, table, variant, side, 0, selection.new_head)
-    return opened
+    is_resized = bool(selection.resized)
+    opened = _as_table_has(opened, table, variant, side, num_classes, is_resized)
+    return with_new_head(opened, table, variant, side, 0, selection.new_head)
+
+
+def _as_table_has(
+    opened: Checkpoint,
+    table: Table,
+    variant: Variant,
+    side: Side,
+    num_classes: int,
+    is_resized: bool = False,
+) -> Checkpoint:
+    """Give weights under our names, resized where the file is of the published size."""
+    if not is_resized or variant.base is None:
+        return to_ours(opened, table, side, variant, num_classes)
+    original = published(table, variant)
+    opened = to_ours(opened, original, side, variant.base, num_classes)
+    return resize(opened, original, variant)

@@ -23,10 +23,8 @@ def at_size(
     """Name a variant at another size; by its own name if nothing is asked."""
     if image_size is None and in_chans is None:
         return variant.name
-    numbers = image_size or variant.input_size
-    return MARK.join(
-        [variant.name, "x".join(map(str, (*numbers, *([in_chans] if in_chans else []))))]
-    )
+    numbers = [*(image_size or variant.input_size), *([in_chans] if in_chans else [])]
+    return variant.name + MARK + "x".join(map(str, numbers))
 
 
 def parse_size(name: str) -> tuple[str, Asked | None]:
